@@ -1,0 +1,34 @@
+"""Losses of the trainers: the sum over the batch and the gradient at the outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def output_gradient(Z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of a batch and its derivative, features first.
+
+    Parameters
+    ----------
+    Z : Tensor, shape [k, B]
+        Outputs of the network.
+    target : Tensor, shape [B] int64 or [k, B] float
+        Class numbers: softmax cross-entropy.  Numbers: half the squared error.
+
+    Returns
+    -------
+    loss : Tensor, 0-d
+        Mean over the batch.
+    D : Tensor, shape [k, B]
+        d loss / d Z.
+    """
+    B = Z.shape[1]
+    if target.ndim == 1:
+        logp = torch.log_softmax(Z, 0)
+        loss = -logp.gather(0, target[None]).mean()
+        D = logp.exp_().div_(B)
+        D.scatter_add_(0, target[None], D.new_full((1, 1), -1.0 / B).expand(1, B))
+        return loss, D
+    D = Z - target
+    return 0.5 * D.square().sum() / B, D.div_(B)

@@ -1,0 +1,372 @@
+"""Train a network that is sparse from the first step to the last, under a weight budget.
+
+    start from overshoot * s random weights
+    every step:      Adam on the weights of the support                          (1)
+    every T steps:   score the absent weights by |gradient|, in blocks           (2)
+                     drop the weights with the smallest w^2 v, grow the best     (3)
+                     on a support that shrinks to s                              (4)
+
+Nothing of the size of a dense layer is ever formed: memory is O(overshoot * s + batch).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateurs.solvers.adam import SupportAdam
+from secateurs.solvers.data import TrainingData, column_moments
+from secateurs.solvers.losses import output_gradient
+from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.sparse.network import CompactNetwork, SparseNetwork, exchange
+from secateurs.sparse.topk import StreamingTopK, smallest_mask
+
+WARM_UP = 20  # steps over which the learning rate rises
+FINAL_RATE = 0.01  # learning rate at the end, as a share of the first
+LAST_EXCHANGE = 0.75  # share of the run after which the support stays
+AT_BUDGET = 0.6  # share of the run after which the support has s weights
+FIRST_EXCHANGE = 0.3  # share of the support exchanged at the start, falling by a cosine
+SCORE_BATCH = 4  # rows that score absent weights, in mini-batches
+SCORE_WIDTH = 1024  # columns of a block of scores
+SCORE_ROWS = 1024  # rows of a block of scores
+
+
+def prune_regrow(
+    data: TrainingData,
+    hidden: tuple[int, ...],
+    n_nonzero: int,
+    *,
+    n_steps: int,
+    batch_size: int,
+    learning_rate: float = 1e-2,
+    overshoot: float = 12.0,
+    exchange_every: int = 50,
+    initial: SparseNetwork | None = None,
+    random_state: int = 0,
+    progress: ProgressCallback | None = None,
+) -> Solution[SparseNetwork]:
+    """Prune-and-regrow training with Adam on the support.
+
+    Parameters
+    ----------
+    data : TrainingData
+    hidden : tuple of int
+        Widths of the hidden layers.
+    n_nonzero : int
+        The budget s: weights at the end, biases included.
+    n_steps, batch_size : int
+    learning_rate : float
+        At the top of the schedule (warm-up, then a cosine).
+    overshoot : float, >= 1
+        The support never has more than ``overshoot * n_nonzero`` weights.
+    exchange_every : int
+        Steps between exchanges (T).
+    initial : SparseNetwork, optional
+        Start from this network instead of random weights.
+    random_state : int
+    progress : callable, optional
+        Called with a `Progress` at every exchange.
+
+    Returns
+    -------
+    Solution of SparseNetwork
+        With at most `n_nonzero` weights.  A keyboard interrupt ends training early: the
+        network is pruned to the budget and the status is "interrupted".
+
+    Raises
+    ------
+    FloatingPointError
+        The loss became infinite or NaN.
+
+    Notes
+    -----
+    A step costs about 6 * nnz * batch flops, an exchange 2 * batch * 4 * (live units) * d.
+    Memory beyond the data: 30 bytes per support weight, activations of the live units.
+    Source: secateurs, combining the sparse evolution of RigL (Evci et al. 2020) with
+    the schedule of Zhu & Gupta (2017) and the Fisher saliency w^2 E[g^2].
+    """
+    generator = torch.Generator().manual_seed(random_state)
+    widths = (data.d, *hidden, data.n_outputs)
+    largest = max(n_nonzero, int(overshoot * n_nonzero))
+    if initial is None:
+        initial = random_support(widths, largest, _column_variance(data), generator)
+    start = min(initial.n_nonzero, largest)
+    net = CompactNetwork.from_network(initial, data.device)
+    adam = SupportAdam(net, learning_rate)
+    if initial.n_nonzero > largest:
+        raise ValueError(
+            f"the initial network has {initial.n_nonzero} weights, more than "
+            f"overshoot * n_nonzero = {largest}"
+        )
+    history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
+    peak = net.nnz
+    losses = torch.zeros((), device=data.device)
+    status, since, step = "budget", 0, 0
+    batches = _batches(data.n, batch_size, generator)
+    try:
+        for step in range(n_steps):
+            rows = next(batches)
+            H = net.forward(data.inputs(rows, net.units[0]))
+            loss, D = output_gradient(H[-1], data.targets(rows))
+            gradient_on_support(net, H, D)
+            adam.step(net, learning_rate_at(step, n_steps))  # (1)
+            losses += loss
+            since += 1
+
+            t = step + 1
+            if t % exchange_every and t != n_steps:
+                continue
+            mean_loss = losses.item() / since
+            if not math.isfinite(mean_loss):
+                raise FloatingPointError(
+                    f"training diverged at step {t}: the loss is {mean_loss}; "
+                    "lower learning_rate or scale the inputs"
+                )
+            if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
+                target = support_size(t, n_steps, start, n_nonzero)  # (4)
+                k = int(exchange_share(t, n_steps) * target)
+                rows = _score_rows(data.n, SCORE_BATCH * batch_size, generator)
+                net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
+                peak = max(peak, net.nnz)
+            _record(history, t, mean_loss, net.nnz)
+            losses.zero_()
+            since = 0
+            if progress is not None:
+                progress(Progress(t, n_steps, mean_loss, net.nnz))
+    except KeyboardInterrupt:
+        status = "interrupted"
+        if net.nnz > n_nonzero:
+            net = _drop_to(net, adam, n_nonzero)
+    return Solution(
+        net.to_network(), status, history, {"peak_support": peak, "n_steps": step + 1}
+    )
+
+
+def learning_rate_at(step: int, n_steps: int) -> float:
+    """Share of the top learning rate: linear warm-up, then a cosine to `FINAL_RATE`."""
+    warm_up = min(1.0, (step + 1) / WARM_UP)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / n_steps))
+    return warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+
+def support_size(t: int, n_steps: int, start: int, n_nonzero: int) -> int:
+    """Weights after the exchange at step t: cubic from `start` to `n_nonzero`."""
+    left = 1 - min(1.0, t / (AT_BUDGET * n_steps))
+    return n_nonzero + int((start - n_nonzero) * left**3)
+
+
+def exchange_share(t: int, n_steps: int) -> float:
+    """Share of the support exchanged at step t; 0 after `LAST_EXCHANGE`."""
+    done = t / (LAST_EXCHANGE * n_steps)
+    return 0.0 if done >= 1 else FIRST_EXCHANGE * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def gradient_on_support(net: CompactNetwork, H: list[Tensor], D: Tensor) -> None:
+    """Backward pass: fill ``net.grad`` from the derivative `D` at the outputs."""
+    for layer in range(net.n_layers - 1, -1, -1):
+        net.matrices[layer].sampled_product(D, H[layer])
+        if layer:
+            D = net.matrices[layer].transpose_product(D)
+            D = torch.ops.aten.threshold_backward(D, H[layer], 0.0)
+
+
+def _exchange(
+    net: CompactNetwork, adam: SupportAdam, data: TrainingData, rows: Tensor, target: int, k: int
+) -> CompactNetwork:
+    """Drop the least salient weights, grow the k with the largest gradient."""
+    grown_keys = best_absent(net, data, rows, k)
+    n_grown = sum(len(g) for g in grown_keys)
+    n_drop = max(0, net.nnz + n_grown - target)
+    drop = smallest_mask(adam.saliency(net), n_drop)
+    net, state = exchange(net, adam.release(), drop, grown_keys)
+    adam.restore(state, net)
+    return net
+
+
+def _drop_to(net: CompactNetwork, adam: SupportAdam, n_nonzero: int) -> CompactNetwork:
+    drop = smallest_mask(adam.saliency(net), net.nnz - n_nonzero)
+    none = [torch.empty(0, dtype=torch.int64, device=drop.device) for _ in net.crows]
+    return exchange(net, adam.release(), drop, none)[0]
+
+
+def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -> list[Tensor]:
+    """Keys of the k absent weights with the largest gradient, over all layers.
+
+    A unit with no inputs has its gate opened, so that it can be connected again.
+
+    Parameters
+    ----------
+    net : CompactNetwork
+    data : TrainingData
+    rows : Tensor int64
+        Rows the gradient is averaged over.
+    k : int
+
+    Returns
+    -------
+    list of Tensor int64, one per layer
+        Sorted keys.  Time 2 * len(rows) * (live units) * d flops, in blocks of at most
+        1024 x 1024 scores.
+    """
+    top = StreamingTopK(k, data.device)
+    offsets = np.cumsum(
+        [0, *((net.widths[i] + 1) * net.widths[i + 1] for i in range(net.n_layers))]
+    ).tolist()
+    if k > 0:
+        H = net.forward(data.inputs(rows, net.units[0]))
+        _, D = output_gradient(H[-1], data.targets(rows))
+        for layer in range(net.n_layers - 1, -1, -1):
+            _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
+            if layer:
+                no_inputs = net.crows[layer - 1].diff() == 0
+                D = net.matrices[layer].transpose_product(D)
+                D = D * ((H[layer] > 0) | no_inputs[:, None])
+    keys, _ = top.result()
+    cuts = torch.searchsorted(keys, torch.tensor(offsets, device=keys.device)).tolist()
+    return [keys[cuts[i] : cuts[i + 1]] - offsets[i] for i in range(net.n_layers)]
+
+
+def _score_layer(
+    net: CompactNetwork,
+    layer: int,
+    D: Tensor,
+    H: Tensor,
+    data: TrainingData,
+    rows: Tensor,
+    offset: int,
+    top: StreamingTopK,
+) -> None:
+    """Offer |D H^T| of one layer, off its support, to `top` in blocks."""
+    n_in = net.widths[layer]
+    row_keys = offset + net.units[layer + 1] * (n_in + 1)
+    units = net.units[layer]
+    constant = torch.tensor([n_in], device=D.device)
+    nominal = torch.cat([units, constant])  # compact column -> nominal column
+    matrix = net.matrices[layer]
+    if layer:
+        blocks = [(nominal, H)]
+    else:
+        blocks = (
+            (torch.arange(start, start + len(block), device=D.device), block)
+            for start, block in data.column_blocks(rows, SCORE_WIDTH)
+        )
+    every_block = [(constant, H[-1:]), *blocks] if layer == 0 else blocks
+    for columns, block in every_block:
+        first, last = int(columns[0]), int(columns[-1])
+        for a in range(0, len(row_keys), SCORE_ROWS):
+            b = min(a + SCORE_ROWS, len(row_keys))
+            G = (D[a:b] @ block.t()).abs_()
+            here = slice(int(matrix.crow[a]), int(matrix.crow[b]))
+            present = nominal[matrix.col[here].long()]
+            inside = (present >= first) & (present <= last)
+            at = torch.searchsorted(columns, present[inside])
+            G[matrix.rows(a, b)[inside] - a, at] = 0.0
+            top.update(G, row_keys[a:b], columns)
+
+
+def random_support(
+    widths: tuple[int, ...], n_weights: int, variance: np.ndarray, generator: torch.Generator
+) -> SparseNetwork:
+    """Random sparse network to start from.
+
+    Weights are spread over the layers in proportion to ``n_in + n_out`` (Erdos-Renyi, Mocanu
+    et al. 2018), over the inputs in proportion to their variance, values N(0, 2 / fan-in).
+    Biases start absent.
+
+    Parameters
+    ----------
+    widths : tuple of int
+    n_weights : int
+        Capped at the number of weights there are.
+    variance : array, shape [d]
+        Variance of the scaled inputs.
+    generator : torch.Generator
+
+    Returns
+    -------
+    SparseNetwork
+        O(n_weights) time and memory.
+    """
+    keys, values = [], []
+    for layer, count in enumerate(erdos_renyi(widths, n_weights)):
+        n_in, n_out = widths[layer], widths[layer + 1]
+        p = variance if layer == 0 and variance.sum() > 0 else np.ones(n_in)
+        flat = _sample_positions(n_out, p / p.sum(), count, generator)
+        row = flat // n_in
+        fan_in = np.bincount(row, minlength=1)[row]
+        normal = torch.randn(len(flat), generator=generator).numpy()
+        keys.append(row * (n_in + 1) + flat % n_in)
+        values.append((normal * np.sqrt(2.0 / fan_in)).astype(np.float32))
+    return SparseNetwork(widths, keys, values)
+
+
+def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
+    """Weights of each layer, in proportion to n_in + n_out and at most n_in * n_out."""
+    capacity = np.array([a * b for a, b in zip(widths, widths[1:], strict=False)], dtype=float)
+    share = np.array([a + b for a, b in zip(widths, widths[1:], strict=False)], dtype=float)
+    left, full = min(float(n_weights), capacity.sum()), np.zeros(len(share), dtype=bool)
+    while True:  # fill the layers that overflow, spread the rest again
+        room = left - capacity[full].sum()
+        density = room / share[~full].sum() if (~full).any() else 0.0
+        over = ~full & (density * share > capacity)
+        if not over.any():
+            break
+        full |= over
+    return [int(c if f else density * s) for c, f, s in zip(capacity, full, share, strict=True)]
+
+
+def _sample_positions(
+    n_out: int, p: np.ndarray, count: int, generator: torch.Generator
+) -> np.ndarray:
+    """`count` distinct positions row * n_in + col, rows uniform, columns weighted by `p`."""
+    n_in = len(p)
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    possible = n_out * int((p > 0).sum())
+    count = min(count, possible)
+    if 4 * count >= possible:
+        # dense enough to rank every position: exponential races won by the heavy columns
+        columns = np.flatnonzero(p > 0)
+        race = rng.exponential(size=(n_out, len(columns))) / p[columns]
+        won = np.argpartition(race.ravel(), count - 1)[:count] if count else np.empty(0, int)
+        row, col = np.divmod(np.sort(won), len(columns))
+        return (row * n_in + columns[col]).astype(np.int64)
+    cumulative = np.cumsum(p)
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < count:
+        more = int(1.2 * (count - len(found))) + 16
+        col = np.searchsorted(cumulative, rng.random(more) * cumulative[-1], side="right")
+        row = rng.integers(n_out, size=more)
+        draw = row * n_in + np.minimum(col, n_in - 1)
+        _, first = np.unique(draw, return_index=True)
+        draw = draw[np.sort(first)]
+        draw = draw[~np.isin(draw, found)]
+        found = np.concatenate([found, draw[: count - len(found)]])
+    return np.sort(found)
+
+
+def _column_variance(data: TrainingData) -> np.ndarray:
+    return data.input_variance()
+
+
+def _batches(n: int, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+    """Endless mini-batches of row numbers, a fresh permutation each epoch."""
+    batch_size = min(batch_size, n)
+    while True:
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+def _score_rows(n: int, size: int, generator: torch.Generator) -> Tensor:
+    if size >= n:
+        return torch.arange(n)
+    return torch.randint(n, (size,), generator=generator).sort().values
+
+
+def _record(history: dict[str, list[float]], step: int, loss: float, n_nonzero: int) -> None:
+    history["step"].append(step)
+    history["loss"].append(loss)
+    history["n_nonzero"].append(n_nonzero)
