@@ -18,6 +18,8 @@ from torch import Tensor
 
 # dense data are moved to an accelerator whole when they take at most this share of its memory
 _RESIDENT_SHARE = 0.5
+# when fewer than one in so many columns is used, they are picked one by one
+_FEW_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -111,31 +113,25 @@ class TrainingData:
         """
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
         H[-1] = 1.0
-        everything = len(units) == self.d
         if self._dense is not None:
             data = self._dense
-            local = rows.to(data.device)
-            if everything:
-                raw = data[local]
+            rows, columns = rows.to(data.device), units.to(data.device)
+            if len(units) * _FEW_COLUMNS < self.d:
+                H[:-1] = data[rows[:, None], columns].t()
             else:
-                raw = data[local[:, None], units.to(data.device)]
-            if raw.dtype != torch.float32:
-                raw = raw.to(torch.float32)
-            H[:-1] = raw.t()
+                # whole rows first: contiguous reads, then whole columns of the transpose
+                block = data.index_select(0, rows).to(self.device, torch.float32)
+                torch.index_select(block.t(), 0, units, out=H[:-1])
         else:
             assert self._sparse is not None
             part = self._sparse[rows.cpu().numpy()]
             H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy(), self.d))
         if self._common_scale is not None:
-            return self._scaled_together(H)
+            H[:-1] *= self._common_scale
+            return H
         if self.scaling.shift is not None:
             H[:-1] -= self._shift[units, None]
         H[:-1] *= self._scale[units, None]
-        return H
-
-    def _scaled_together(self, H: Tensor) -> Tensor:
-        if self._common_scale != 1.0:
-            H[:-1] *= self._common_scale
         return H
 
     def column_blocks(self, rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
@@ -206,3 +202,12 @@ def column_moments(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         square += np.einsum("ij,ij->j", block, block)
     shift = total / n
     return origin + shift, np.maximum(square / n - shift**2, 0.0)
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless mini-batches of row numbers, a fresh permutation each epoch."""
+    batch_size = min(batch_size, n)
+    while True:
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,13 @@ def output_gradient(Z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         return loss, D
     D = Z - target
     return 0.5 * D.square().sum() / B, D.div_(B)
+
+
+def check_finite(loss: float, step: int) -> float:
+    """The loss itself, or FloatingPointError when training has diverged."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"training diverged at step {step}: the loss is {loss}; "
+            "lower learning_rate or scale the inputs"
+        )
+    return loss

@@ -11,24 +11,23 @@ Nothing of the size of a dense layer is ever formed: memory is O(overshoot * s +
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from secateurs.solvers.adam import SupportAdam
-from secateurs.solvers.data import TrainingData, column_moments
-from secateurs.solvers.losses import output_gradient
-from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.solvers.data import TrainingData, batches
+from secateurs.solvers.losses import check_finite, output_gradient
+from secateurs.solvers.schedules import (
+    LAST_EXCHANGE,
+    exchange_share,
+    learning_rate_at,
+    support_size,
+)
+from secateurs.solvers.solution import History, Progress, ProgressCallback, Solution
 from secateurs.sparse.network import CompactNetwork, SparseNetwork, exchange
 from secateurs.sparse.topk import StreamingTopK, smallest_mask
 
-WARM_UP = 20  # steps over which the learning rate rises
-FINAL_RATE = 0.01  # learning rate at the end, as a share of the first
-LAST_EXCHANGE = 0.75  # share of the run after which the support stays
-AT_BUDGET = 0.6  # share of the run after which the support has s weights
-FIRST_EXCHANGE = 0.3  # share of the support exchanged at the start, falling by a cosine
 SCORE_BATCH = 4  # rows that score absent weights, in mini-batches
 SCORE_WIDTH = 1024  # columns of a block of scores
 SCORE_ROWS = 1024  # rows of a block of scores
@@ -92,7 +91,7 @@ def prune_regrow(
     widths = (data.d, *hidden, data.n_outputs)
     largest = max(n_nonzero, int(overshoot * n_nonzero))
     if initial is None:
-        initial = random_support(widths, largest, _column_variance(data), generator)
+        initial = random_support(widths, largest, data.input_variance(), generator)
     start = min(initial.n_nonzero, largest)
     net = CompactNetwork.from_network(initial, data.device)
     adam = SupportAdam(net, learning_rate)
@@ -101,14 +100,14 @@ def prune_regrow(
             f"the initial network has {initial.n_nonzero} weights, more than "
             f"overshoot * n_nonzero = {largest}"
         )
-    history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
+    history = History()
     peak = net.nnz
     losses = torch.zeros((), device=data.device)
     status, since, step = "budget", 0, 0
-    batches = _batches(data.n, batch_size, generator)
+    stream = batches(data.n, batch_size, generator)
     try:
         for step in range(n_steps):
-            rows = next(batches)
+            rows = next(stream)
             H = net.forward(data.inputs(rows, net.units[0]))
             loss, D = output_gradient(H[-1], data.targets(rows))
             gradient_on_support(net, H, D)
@@ -119,19 +118,14 @@ def prune_regrow(
             t = step + 1
             if t % exchange_every and t != n_steps:
                 continue
-            mean_loss = losses.item() / since
-            if not math.isfinite(mean_loss):
-                raise FloatingPointError(
-                    f"training diverged at step {t}: the loss is {mean_loss}; "
-                    "lower learning_rate or scale the inputs"
-                )
+            mean_loss = check_finite(losses.item() / since, t)
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
                 target = support_size(t, n_steps, start, n_nonzero)  # (4)
                 k = int(exchange_share(t, n_steps) * target)
                 rows = _score_rows(data.n, SCORE_BATCH * batch_size, generator)
                 net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
                 peak = max(peak, net.nnz)
-            _record(history, t, mean_loss, net.nnz)
+            history.record(t, mean_loss, net.nnz)
             losses.zero_()
             since = 0
             if progress is not None:
@@ -141,27 +135,8 @@ def prune_regrow(
         if net.nnz > n_nonzero:
             net = _drop_to(net, adam, n_nonzero)
     return Solution(
-        net.to_network(), status, history, {"peak_support": peak, "n_steps": step + 1}
+        net.to_network(), status, history.columns, {"peak_support": peak, "n_steps": step + 1}
     )
-
-
-def learning_rate_at(step: int, n_steps: int) -> float:
-    """Share of the top learning rate: linear warm-up, then a cosine to `FINAL_RATE`."""
-    warm_up = min(1.0, (step + 1) / WARM_UP)
-    cosine = 0.5 * (1 + math.cos(math.pi * step / n_steps))
-    return warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
-
-
-def support_size(t: int, n_steps: int, start: int, n_nonzero: int) -> int:
-    """Weights after the exchange at step t: cubic from `start` to `n_nonzero`."""
-    left = 1 - min(1.0, t / (AT_BUDGET * n_steps))
-    return n_nonzero + int((start - n_nonzero) * left**3)
-
-
-def exchange_share(t: int, n_steps: int) -> float:
-    """Share of the support exchanged at step t; 0 after `LAST_EXCHANGE`."""
-    done = t / (LAST_EXCHANGE * n_steps)
-    return 0.0 if done >= 1 else FIRST_EXCHANGE * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def gradient_on_support(net: CompactNetwork, H: list[Tensor], D: Tensor) -> None:
@@ -347,26 +322,7 @@ def _sample_positions(
     return np.sort(found)
 
 
-def _column_variance(data: TrainingData) -> np.ndarray:
-    return data.input_variance()
-
-
-def _batches(n: int, batch_size: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
-    """Endless mini-batches of row numbers, a fresh permutation each epoch."""
-    batch_size = min(batch_size, n)
-    while True:
-        order = torch.randperm(n, generator=generator)
-        for start in range(0, n - batch_size + 1, batch_size):
-            yield order[start : start + batch_size]
-
-
 def _score_rows(n: int, size: int, generator: torch.Generator) -> Tensor:
     if size >= n:
         return torch.arange(n)
     return torch.randint(n, (size,), generator=generator).sort().values
-
-
-def _record(history: dict[str, list[float]], step: int, loss: float, n_nonzero: int) -> None:
-    history["step"].append(step)
-    history["loss"].append(loss)
-    history["n_nonzero"].append(n_nonzero)

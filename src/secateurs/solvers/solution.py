@@ -19,9 +19,9 @@ class Solution(Generic[T]):
         What was asked for, for the trainers a `SparseNetwork`.
     status : str
         "exact", "converged", "stalled", "budget" (the steps asked for are spent) or
-        "interrupted" (the user stopped it; the value is valid and within budget).
+        "interrupted" (the user stopped it; the value is valid and within its budget).
     history : dict of lists
-        What a plot needs, one entry per record; keys "step", "loss", "n_nonzero" at least.
+        What a plot needs, one entry per record.
     measured : dict
         Numbers a certificate or a report needs, measured during the run.
     """
@@ -30,6 +30,21 @@ class Solution(Generic[T]):
     status: str
     history: dict[str, list[float]]
     measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class History:
+    """Records of a training run, by column."""
+
+    columns: dict[str, list[float]] = field(
+        default_factory=lambda: {"step": [], "loss": [], "n_nonzero": []}
+    )
+
+    def record(self, step: int, loss: float, n_nonzero: int) -> None:
+        """Append one record: steps done, mean loss since the last record, weights."""
+        self.columns["step"].append(step)
+        self.columns["loss"].append(loss)
+        self.columns["n_nonzero"].append(n_nonzero)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""Gradual pruning (Zhu & Gupta 2017) of a dense network, with a Fisher saliency."""
+
+from __future__ import annotations
+
+import torch
+
+from secateurs.solvers.data import TrainingData
+from secateurs.solvers.dense import random_dense, train_dense
+from secateurs.solvers.schedules import support_size
+from secateurs.solvers.solution import History, ProgressCallback, Solution
+from secateurs.sparse.network import SparseNetwork
+from secateurs.sparse.topk import smallest_mask
+
+
+def gradual(
+    data: TrainingData,
+    hidden: tuple[int, ...],
+    n_nonzero: int,
+    *,
+    n_steps: int,
+    batch_size: int,
+    learning_rate: float = 1e-2,
+    random_state: int = 0,
+    progress: ProgressCallback | None = None,
+) -> Solution[SparseNetwork]:
+    """Dense at the start, pruned along a cubic to `n_nonzero` weights at 60 % of the run.
+
+    The weights with the smallest w^2 E[g^2] go; global magnitude in their place loses tens
+    of points at small budgets, because it is not invariant to rescaling a ReLU unit.
+
+    Returns
+    -------
+    Solution of SparseNetwork
+        With at most `n_nonzero` weights; the cost and memory of dense training.
+    """
+    generator = torch.Generator().manual_seed(random_state)
+    state = random_dense(data, hidden, generator)
+    history = History()
+    start = state.n_nonzero
+
+    def cut(t: int) -> None:
+        if t >= n_steps:
+            target = n_nonzero
+        else:
+            target = support_size(t, n_steps, start, min(n_nonzero, start))
+        saliency = state.fisher_saliency()
+        saliency[~state.flat_masks()] = -1.0
+        state.set_masks(~smallest_mask(saliency, saliency.numel() - target))
+
+    train_dense(
+        state,
+        data,
+        generator,
+        n_steps=n_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        history=history,
+        progress=progress,
+        at_exchange=cut,
+    )
+    return Solution(state.to_network(), "budget", history.columns)
