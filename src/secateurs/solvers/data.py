@@ -6,6 +6,7 @@ gathered by rows, sparse ones are expanded for the asked rows and columns only.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 _RESIDENT_SHARE = 0.5
 # when fewer than one in so many columns is used, they are picked one by one
 _FEW_COLUMNS = 8
+_MOMENT_ELEMENTS = 1 << 20  # entries of a block of rows when columns are averaged
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,22 @@ class TrainingData:
 
     Parameters
     ----------
-    X : array [n, d] or scipy CSR
-    y : array of int64 [n] (class numbers) or float32 [n, k] (standardised targets)
+    X : array [N, d] or scipy CSR [N, d]
+    y : array of int64 [N] (class numbers) or float32 [N, k] (standardised targets)
     scaling : Scaling
     n_outputs : int
         Number of classes, or k.
+    rows : array of int64 [n], optional
+        Rows in use; all by default.  Every method counts rows within these.
+    noise : float
+        Standard deviation of the Gaussian noise that `noisy_inputs` adds to scaled inputs.
     device : torch.device
 
     Attributes
     ----------
-    is_classification : bool
     n, d : int
-        Rows and inputs.
+        Rows in use and inputs.
+    is_classification : bool
     """
 
     def __init__(
@@ -62,40 +68,53 @@ class TrainingData:
         y: NDArray[Any],
         scaling: Scaling,
         n_outputs: int,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        noise: float = 0.0,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.n, self.d = X.shape
+        self.d = int(X.shape[1])
+        self.n = int(X.shape[0]) if rows is None else len(rows)
         self.device = torch.device(device)
         self.n_outputs = n_outputs
         self.is_classification = y.ndim == 1
         self.scaling = scaling
-        self._raw = X
+        self.noise = noise
+        self._X, self._rows_used = X, rows
+        self._rows = None if rows is None else torch.from_numpy(rows)
         self._sparse = X if sparse.issparse(X) else None
         self._dense = None if sparse.issparse(X) else self._place(X)
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
-        shift = np.zeros(0, np.float32) if scaling.shift is None else scaling.shift
-        self._shift = torch.from_numpy(np.ascontiguousarray(shift)).to(self.device)
-        self._scale = torch.from_numpy(np.ascontiguousarray(scaling.scale)).to(self.device)
-        same = self.d > 0 and bool((scaling.scale == scaling.scale[0]).all())
-        self._common_scale = float(scaling.scale[0]) if same and scaling.shift is None else None
+        self._scale = torch.from_numpy(scaling.scale).to(self.device)
+        shift = scaling.shift
+        self._shift = None if shift is None else torch.from_numpy(shift).to(self.device)
+        # one number instead of d where all columns share their scale
+        same = shift is None and bool((scaling.scale == scaling.scale[0]).all())
+        self._common_scale = float(scaling.scale[0]) if same else None
 
     def _place(self, X: Any) -> Tensor:
-        writable = X if X.flags.writeable else X.view()
-        with _quiet_readonly():
-            tensor = torch.from_numpy(writable)
+        with warnings.catch_warnings():
+            # torch warns that a read-only array could be written to; it is only read here
+            warnings.simplefilter("ignore", UserWarning)
+            tensor = torch.from_numpy(X)
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if tensor.numel() * tensor.element_size() <= _RESIDENT_SHARE * free:
                 return tensor.to(self.device)
         return tensor
 
+    def _absolute(self, rows: Tensor) -> Tensor:
+        return rows if self._rows is None else self._rows[rows]
+
     def input_variance(self) -> NDArray[np.float64]:
         """Variance of each scaled input, shape [d]; one pass over the data."""
-        return column_moments(self._raw)[1] * self.scaling.scale.astype(np.float64) ** 2
+        return (
+            column_moments(self._X, self._rows_used)[1] * self.scaling.scale.astype(np.float64) ** 2
+        )
 
     def targets(self, rows: Tensor) -> Tensor:
         """Class numbers [B], or targets features first [k, B]."""
-        y = self._y[rows.to(self.device)]
+        y = self._y[self._absolute(rows).to(self.device)]
         return y if self.is_classification else y.t().contiguous()
 
     def inputs(self, rows: Tensor, units: Tensor) -> Tensor:
@@ -111,6 +130,7 @@ class TrainingData:
         -------
         Tensor float32, shape [u + 1, B]; O(u B) memory whatever d is.
         """
+        rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
         H[-1] = 1.0
         if self._dense is not None:
@@ -129,9 +149,21 @@ class TrainingData:
         if self._common_scale is not None:
             H[:-1] *= self._common_scale
             return H
-        if self.scaling.shift is not None:
+        if self._shift is not None:
             H[:-1] -= self._shift[units, None]
         H[:-1] *= self._scale[units, None]
+        return H
+
+    def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
+        """`inputs` with fresh Gaussian noise: what the trainers take gradients at.
+
+        To first order the noise is a ridge on the input weights that grows with their
+        curvature; on small tables it is worth more than any other regulariser tried.
+        """
+        H = self.inputs(rows, units)
+        if self.noise > 0:
+            fresh = torch.empty(H.shape[0] - 1, H.shape[1]).normal_(generator=generator)
+            H[:-1].add_(fresh.to(self.device), alpha=self.noise)
         return H
 
     def column_blocks(self, rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
@@ -161,43 +193,36 @@ def _expand(part: sparse.csr_array, units: NDArray[np.int64], d: int) -> NDArray
     return out
 
 
-class _quiet_readonly:
-    """torch warns that a read-only array could be written to; we only read."""
-
-    def __enter__(self) -> None:
-        import warnings
-
-        self._catch = warnings.catch_warnings()
-        self._catch.__enter__()
-        warnings.simplefilter("ignore", UserWarning)
-
-    def __exit__(self, *args: object) -> None:
-        self._catch.__exit__(None, None, None)
-
-
-def column_moments(X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def column_moments(
+    X: Any, rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance of each column in one pass over blocks of rows.
 
     Parameters
     ----------
-    X : array [n, d] or scipy CSR
+    X : array [N, d] or scipy CSR
+    rows : array of int64, optional
+        Rows to use; all by default.
 
     Returns
     -------
     mean, variance : arrays of float64, shape [d]
         O(n d) time, O(d + block) memory; deviations are taken from the first block's mean.
     """
-    n, d = X.shape
-    step = max(1, min(n, (1 << 20) // max(1, d)))
-    if sparse.issparse(X):
-        total = np.asarray(X.sum(axis=0), dtype=np.float64).ravel()
-        square = np.asarray(X.multiply(X).sum(axis=0), dtype=np.float64).ravel()
-        mean = total / n
-        return mean, np.maximum(square / n - mean**2, 0.0)
-    origin = np.asarray(X[:step], dtype=np.float64).mean(axis=0)
-    total, square = np.zeros(d), np.zeros(d)
+    n, d = (X.shape[0] if rows is None else len(rows)), X.shape[1]
+    step = max(1, min(n, _MOMENT_ELEMENTS // max(1, d)))
+    origin, total, square = np.zeros(d), np.zeros(d), np.zeros(d)
     for start in range(0, n, step):
-        block = np.asarray(X[start : start + step], dtype=np.float64) - origin
+        where = slice(start, start + step)
+        block = X[where] if rows is None else X[rows[where]]
+        if sparse.issparse(block):
+            total += np.asarray(block.sum(axis=0), dtype=np.float64).ravel()
+            square += np.asarray(block.multiply(block).sum(axis=0), dtype=np.float64).ravel()
+            continue
+        block = np.asarray(block, dtype=np.float64)
+        if start == 0:
+            origin = block.mean(axis=0)
+        block = block - origin
         total += block.sum(axis=0)
         square += np.einsum("ij,ij->j", block, block)
     shift = total / n

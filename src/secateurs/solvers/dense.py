@@ -73,7 +73,9 @@ class DenseState:
         return from_dense([W[:, :-1] for W in masked], [W[:, -1] for W in masked])
 
 
-def random_dense(data: TrainingData, hidden: tuple[int, ...], generator: torch.Generator) -> DenseState:
+def random_dense(
+    data: TrainingData, hidden: tuple[int, ...], generator: torch.Generator
+) -> DenseState:
     """He initialisation, biases 0.
 
     The first layer's fan-in counts inputs by their variance, so that hidden units start at
@@ -124,6 +126,7 @@ def train_dense(
     n_steps: int,
     batch_size: int,
     learning_rate: float,
+    weight_decay: float,
     history: History,
     progress: ProgressCallback | None = None,
     every: int = 50,
@@ -137,7 +140,7 @@ def train_dense(
     data : TrainingData
     generator : torch.Generator
     n_steps, batch_size : int
-    learning_rate : float
+    learning_rate, weight_decay : float
     history : History
         Appended to every `every` steps.
     progress : callable, optional
@@ -151,10 +154,14 @@ def train_dense(
     losses, since = torch.zeros((), device=data.device), 0
     for step in range(n_steps):
         rows = next(stream)
-        H = dense_forward(state.weights, data.inputs(rows, units))
+        H = dense_forward(state.weights, data.noisy_inputs(rows, units, generator))
         loss, D = output_gradient(H[-1], data.targets(rows))
         gradients = dense_gradients(state.weights, H, D)
-        _adam(state, gradients, masked, learning_rate * learning_rate_at(step, n_steps))
+        rate = learning_rate * learning_rate_at(step, n_steps)
+        if weight_decay > 0:
+            for W in state.weights:
+                W.mul_(1 - rate * weight_decay)
+        _adam(state, gradients, masked, rate)
         losses += loss
         since += 1
         t = step + 1
@@ -192,6 +199,7 @@ def dense(
     n_steps: int,
     batch_size: int,
     learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[SparseNetwork]:
@@ -212,6 +220,7 @@ def dense(
         n_steps=n_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         history=history,
         progress=progress,
     )

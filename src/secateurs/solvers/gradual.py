@@ -20,6 +20,7 @@ def gradual(
     n_steps: int,
     batch_size: int,
     learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[SparseNetwork]:
@@ -54,6 +55,7 @@ def gradual(
         n_steps=n_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         history=history,
         progress=progress,
         at_exchange=cut,

@@ -22,6 +22,7 @@ def imp(
     n_steps: int,
     batch_size: int,
     learning_rate: float = 5e-3,
+    weight_decay: float = 0.0,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[SparseNetwork]:
@@ -43,6 +44,7 @@ def imp(
         round_steps=max(1, n_steps // 3),
         batch_size=batch_size,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         random_state=random_state,
         progress=progress,
     )[0]
@@ -56,6 +58,7 @@ def imp_path(
     round_steps: int,
     batch_size: int,
     learning_rate: float = 5e-3,
+    weight_decay: float = 0.0,
     prune: float = 0.2,
     retrain: bool = True,
     random_state: int = 0,
@@ -69,7 +72,7 @@ def imp_path(
     hidden : tuple of int
     budgets : sequence of int
     round_steps, batch_size : int
-    learning_rate : float
+    learning_rate, weight_decay : float
     prune : float in (0, 1)
         Share of the weights removed a round; a round never jumps over a budget.
     retrain : bool
@@ -107,6 +110,7 @@ def imp_path(
             n_steps=round_steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            weight_decay=weight_decay,
             history=history,
             progress=progress,
         )

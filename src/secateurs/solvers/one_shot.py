@@ -19,6 +19,7 @@ def one_shot(
     n_steps: int,
     batch_size: int,
     learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[SparseNetwork]:
@@ -40,6 +41,7 @@ def one_shot(
             n_steps=phase_steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            weight_decay=weight_decay,
             history=history,
             progress=progress,
         )

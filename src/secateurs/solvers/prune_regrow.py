@@ -11,6 +11,9 @@ Nothing of the size of a dense layer is ever formed: memory is O(overshoot * s +
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain, pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,6 +44,7 @@ def prune_regrow(
     n_steps: int,
     batch_size: int,
     learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
     overshoot: float = 12.0,
     exchange_every: int = 50,
     initial: SparseNetwork | None = None,
@@ -59,6 +63,8 @@ def prune_regrow(
     n_steps, batch_size : int
     learning_rate : float
         At the top of the schedule (warm-up, then a cosine).
+    weight_decay : float
+        Decoupled: each step shrinks the weights by ``rate * weight_decay``.
     overshoot : float, >= 1
         The support never has more than ``overshoot * n_nonzero`` weights.
     exchange_every : int
@@ -94,7 +100,7 @@ def prune_regrow(
         initial = random_support(widths, largest, data.input_variance(), generator)
     start = min(initial.n_nonzero, largest)
     net = CompactNetwork.from_network(initial, data.device)
-    adam = SupportAdam(net, learning_rate)
+    adam = SupportAdam(net, learning_rate, weight_decay)
     if initial.n_nonzero > largest:
         raise ValueError(
             f"the initial network has {initial.n_nonzero} weights, more than "
@@ -108,7 +114,7 @@ def prune_regrow(
     try:
         for step in range(n_steps):
             rows = next(stream)
-            H = net.forward(data.inputs(rows, net.units[0]))
+            H = net.forward(data.noisy_inputs(rows, net.units[0], generator))
             loss, D = output_gradient(H[-1], data.targets(rows))
             gradient_on_support(net, H, D)
             adam.step(net, learning_rate_at(step, n_steps))  # (1)
@@ -157,7 +163,7 @@ def _exchange(
     n_drop = max(0, net.nnz + n_grown - target)
     drop = smallest_mask(adam.saliency(net), n_drop)
     net, state = exchange(net, adam.release(), drop, grown_keys)
-    adam.restore(state, net)
+    adam.restore(state)
     return net
 
 
@@ -221,15 +227,14 @@ def _score_layer(
     constant = torch.tensor([n_in], device=D.device)
     nominal = torch.cat([units, constant])  # compact column -> nominal column
     matrix = net.matrices[layer]
-    if layer:
-        blocks = [(nominal, H)]
-    else:
-        blocks = (
+    blocks: Iterable[tuple[Tensor, Tensor]] = [(nominal, H)]
+    if layer == 0:
+        every_input = (
             (torch.arange(start, start + len(block), device=D.device), block)
             for start, block in data.column_blocks(rows, SCORE_WIDTH)
         )
-    every_block = [(constant, H[-1:]), *blocks] if layer == 0 else blocks
-    for columns, block in every_block:
+        blocks = chain([(constant, H[-1:])], every_input)
+    for columns, block in blocks:
         first, last = int(columns[0]), int(columns[-1])
         for a in range(0, len(row_keys), SCORE_ROWS):
             b = min(a + SCORE_ROWS, len(row_keys))
@@ -280,8 +285,8 @@ def random_support(
 
 def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
     """Weights of each layer, in proportion to n_in + n_out and at most n_in * n_out."""
-    capacity = np.array([a * b for a, b in zip(widths, widths[1:], strict=False)], dtype=float)
-    share = np.array([a + b for a, b in zip(widths, widths[1:], strict=False)], dtype=float)
+    capacity = np.array([a * b for a, b in pairwise(widths)], dtype=float)
+    share = np.array([a + b for a, b in pairwise(widths)], dtype=float)
     left, full = min(float(n_weights), capacity.sum()), np.zeros(len(share), dtype=bool)
     while True:  # fill the layers that overflow, spread the rest again
         room = left - capacity[full].sum()

@@ -26,6 +26,8 @@ class Trainer(Protocol):
         *,
         n_steps: int,
         batch_size: int,
+        learning_rate: float = ...,
+        weight_decay: float = ...,
         random_state: int = 0,
         progress: ProgressCallback | None = None,
     ) -> Solution[SparseNetwork]:

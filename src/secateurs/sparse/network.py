@@ -399,4 +399,6 @@ def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
 def _pieces(where: slice) -> list[slice]:
     """Cut a slice so that index temporaries stay small."""
     starts = range(where.start, where.stop, _PIECE)
-    return [slice(a, min(a + _PIECE, where.stop)) for a in starts] or [slice(where.start, where.start)]
+    return [slice(a, min(a + _PIECE, where.stop)) for a in starts] or [
+        slice(where.start, where.start)
+    ]
