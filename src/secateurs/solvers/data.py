@@ -82,8 +82,7 @@ class TrainingData:
         self.noise = noise
         self._X, self._rows_used = X, rows
         self._rows = None if rows is None else torch.from_numpy(rows)
-        self._sparse = X if sparse.issparse(X) else None
-        self._dense = None if sparse.issparse(X) else self._place(X)
+        self._dense = None if is_sparse(X) else self._place(X)
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         self._scale = torch.from_numpy(scaling.scale).to(self.device)
         shift = scaling.shift
@@ -143,9 +142,8 @@ class TrainingData:
                 block = data.index_select(0, rows).to(self.device, torch.float32)
                 torch.index_select(block.t(), 0, units, out=H[:-1])
         else:
-            assert self._sparse is not None
-            part = self._sparse[rows.cpu().numpy()]
-            H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy(), self.d))
+            part = self._X[rows.cpu().numpy()]
+            H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()))
         if self._common_scale is not None:
             H[:-1] *= self._common_scale
             return H
@@ -181,7 +179,12 @@ class TrainingData:
             yield start, self.inputs(rows, units)[:-1]
 
 
-def _expand(part: sparse.csr_array, units: NDArray[np.int64], d: int) -> NDArray[np.float32]:
+def is_sparse(X: Any) -> bool:
+    """Tell scipy's sparse arrays and matrices from dense arrays."""
+    return bool(sparse.issparse(X))
+
+
+def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float32]:
     """Columns `units` of a CSR matrix, transposed and dense: [u, B]."""
     B = part.shape[0]
     out = np.zeros((len(units), B), dtype=np.float32)
@@ -215,7 +218,7 @@ def column_moments(
     for start in range(0, n, step):
         where = slice(start, start + step)
         block = X[where] if rows is None else X[rows[where]]
-        if sparse.issparse(block):
+        if is_sparse(block):
             total += np.asarray(block.sum(axis=0), dtype=np.float64).ravel()
             square += np.asarray(block.multiply(block).sum(axis=0), dtype=np.float64).ravel()
             continue

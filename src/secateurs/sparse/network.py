@@ -93,7 +93,7 @@ class SparseNetwork:
         masks = [v != 0 for v in self.values]
         for layer in range(n - 1):  # forwards: a unit nothing enters is always 0
             filled = np.unique(entries[layer][0][masks[layer]])
-            rows, cols = entries[layer + 1]
+            cols = entries[layer + 1][1]
             masks[layer + 1] &= np.isin(cols, filled) | (cols == self.widths[layer + 1])
         for layer in range(n - 1, 0, -1):  # backwards: a unit nothing leaves is never read
             read = np.unique(entries[layer][1][masks[layer]])
@@ -385,7 +385,7 @@ def _merge(
 
 def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
     """Per-weight state after an exchange: kept entries in order, 0 where new."""
-    kept = torch.cat([old[p][keep[p]] for p in _pieces(slice(0, old.numel()))])
+    kept = torch.cat([old[:0], *(old[p][keep[p]] for p in _pieces(slice(0, old.numel())))])
     new = torch.zeros(is_new.numel(), dtype=old.dtype, device=old.device)
     done = 0
     for piece in _pieces(slice(0, is_new.numel())):
