@@ -107,15 +107,20 @@ class TableSchema(BaseModel):
         duplicates = _duplicates(column.name for column in self.columns)
         if duplicates:
             raise ValueError(f"column {duplicates[0]!r} appears twice")
-        encoded = sum(
+        if self.n_encoded > MAX_ENCODED_COLUMNS:
+            raise ValueError(
+                f"the table would have {self.n_encoded} encoded columns, more than "
+                f"{MAX_ENCODED_COLUMNS}"
+            )
+        return self
+
+    @property
+    def n_encoded(self) -> int:
+        """Number of encoded columns."""
+        return sum(
             1 if column.kind == "numeric" else len(column.encoded_categories)
             for column in self.columns
         )
-        if encoded > MAX_ENCODED_COLUMNS:
-            raise ValueError(
-                f"the table would have {encoded} encoded columns, more than {MAX_ENCODED_COLUMNS}"
-            )
-        return self
 
     def of_kind(self, kind: Kind) -> list[ColumnSchema]:
         """Columns of one kind, in order."""

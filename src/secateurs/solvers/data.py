@@ -30,13 +30,13 @@ class Scaling:
 
     Attributes
     ----------
-    shift : array of float32, shape [d], or None
-        None leaves zeros at zero (always so for sparse data).
-    scale : array of float32, shape [d]
+    shift : array of float64, shape [d], or None
+        None leaves zeros at zero; then all entries of `scale` are the same.
+    scale : array of float64, shape [d]
     """
 
-    shift: NDArray[np.float32] | None
-    scale: NDArray[np.float32]
+    shift: NDArray[np.float64] | None
+    scale: NDArray[np.float64]
 
 
 class TrainingData:
@@ -84,12 +84,7 @@ class TrainingData:
         self._rows = None if rows is None else torch.from_numpy(rows)
         self._dense = None if is_sparse(X) else self._place(X)
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
-        self._scale = torch.from_numpy(scaling.scale).to(self.device)
-        shift = scaling.shift
-        self._shift = None if shift is None else torch.from_numpy(shift).to(self.device)
-        # one number instead of d where all columns share their scale
-        same = shift is None and bool((scaling.scale == scaling.scale[0]).all())
-        self._common_scale = float(scaling.scale[0]) if same else None
+        self._factor = float(scaling.scale[0]) if scaling.shift is None else None
 
     def _place(self, X: Any) -> Tensor:
         with warnings.catch_warnings():
@@ -107,9 +102,7 @@ class TrainingData:
 
     def input_variance(self) -> NDArray[np.float64]:
         """Variance of each scaled input, shape [d]; one pass over the data."""
-        return (
-            column_moments(self._X, self._rows_used)[1] * self.scaling.scale.astype(np.float64) ** 2
-        )
+        return column_moments(self._X, self._rows_used)[1] * self.scaling.scale**2
 
     def targets(self, rows: Tensor) -> Tensor:
         """Class numbers [B], or targets features first [k, B]."""
@@ -132,25 +125,31 @@ class TrainingData:
         rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
         H[-1] = 1.0
-        if self._dense is not None:
-            data = self._dense
-            rows, columns = rows.to(data.device), units.to(data.device)
-            if len(units) * _FEW_COLUMNS < self.d:
-                H[:-1] = data[rows[:, None], columns].t()
-            else:
-                # whole rows first: contiguous reads, then whole columns of the transpose
-                block = data.index_select(0, rows).to(self.device, torch.float32)
-                torch.index_select(block.t(), 0, units, out=H[:-1])
-        else:
+        if self._dense is None:
             part = self._X[rows.cpu().numpy()]
             H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()))
-        if self._common_scale is not None:
-            H[:-1] *= self._common_scale
-            return H
-        if self._shift is not None:
-            H[:-1] -= self._shift[units, None]
-        H[:-1] *= self._scale[units, None]
+        elif len(units) * _FEW_COLUMNS < self.d or self._factor is None:
+            H[:-1] = self._standardised(rows.to(self._dense.device), units.to(self._dense.device))
+        else:
+            # whole rows first: contiguous reads, then whole columns of the transpose
+            block = self._dense.index_select(0, rows.to(self._dense.device))
+            torch.index_select(block.to(self.device, torch.float32).t(), 0, units, out=H[:-1])
+        if self._factor is not None:
+            H[:-1] *= self._factor
         return H
+
+    def _standardised(self, rows: Tensor, units: Tensor) -> Tensor:
+        """Picked entries [u, B]; centred in float64, because a mean may dwarf the deviation."""
+        assert self._dense is not None
+        picked = self._dense[rows[:, None], units]
+        if self.scaling.shift is not None:
+            at = units.cpu().numpy()
+            shift, scale = (
+                torch.from_numpy(v[at]).to(picked.device)
+                for v in (self.scaling.shift, self.scaling.scale)
+            )
+            picked = (picked.double() - shift) * scale
+        return picked.t()
 
     def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
         """`inputs` with fresh Gaussian noise: what the trainers take gradients at.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from secateurs.solvers.adam import SupportAdam
 from secateurs.solvers.data import TrainingData, batches
+from secateurs.solvers.interrupt import uninterrupted
 from secateurs.solvers.losses import check_finite, output_gradient
 from secateurs.solvers.schedules import (
     LAST_EXCHANGE,
@@ -34,6 +35,9 @@ from secateurs.sparse.topk import StreamingTopK, smallest_mask
 SCORE_BATCH = 4  # rows that score absent weights, in mini-batches
 SCORE_WIDTH = 1024  # columns of a block of scores
 SCORE_ROWS = 1024  # rows of a block of scores
+# bytes a weight: values, gradient, columns, two moments, cohort; transpose; during an exchange
+STATE_BYTES, TRANSPOSE_BYTES, EXCHANGE_BYTES = 22, 12, 30
+SCORE_COPIES = 6  # arrays of the size of a block of scores while its top k is taken
 
 
 def prune_regrow(
@@ -98,16 +102,19 @@ def prune_regrow(
     largest = max(n_nonzero, int(overshoot * n_nonzero))
     if initial is None:
         initial = random_support(widths, largest, data.input_variance(), generator)
-    start = min(initial.n_nonzero, largest)
-    net = CompactNetwork.from_network(initial, data.device)
-    adam = SupportAdam(net, learning_rate, weight_decay)
-    if initial.n_nonzero > largest:
+    elif initial.widths != widths or initial.n_nonzero > largest:
         raise ValueError(
-            f"the initial network has {initial.n_nonzero} weights, more than "
-            f"overshoot * n_nonzero = {largest}"
+            f"the initial network has widths {initial.widths} and {initial.n_nonzero} weights; "
+            f"expected widths {widths} and at most overshoot * n_nonzero = {largest} weights"
         )
+    start = initial.n_nonzero
+    net = CompactNetwork.from_network(initial, data.device)
+    del initial
+    adam = SupportAdam(net, learning_rate, weight_decay)
     history = History()
     peak = net.nnz
+    n_score = min(data.n, SCORE_BATCH * batch_size)
+    peak_bytes = training_bytes(net, data.d, min(batch_size, data.n), n_score)
     losses = torch.zeros((), device=data.device)
     status, since, step = "budget", 0, 0
     stream = batches(data.n, batch_size, generator)
@@ -128,9 +135,11 @@ def prune_regrow(
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
                 target = support_size(t, n_steps, start, n_nonzero)  # (4)
                 k = int(exchange_share(t, n_steps) * target)
-                rows = _score_rows(data.n, SCORE_BATCH * batch_size, generator)
-                net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
+                rows = _score_rows(data.n, n_score, generator)
+                with uninterrupted():
+                    net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
                 peak = max(peak, net.nnz)
+                peak_bytes = max(peak_bytes, training_bytes(net, data.d, batch_size, n_score))
             history.record(t, mean_loss, net.nnz)
             losses.zero_()
             since = 0
@@ -140,9 +149,29 @@ def prune_regrow(
         status = "interrupted"
         if net.nnz > n_nonzero:
             net = _drop_to(net, adam, n_nonzero)
-    return Solution(
-        net.to_network(), status, history.columns, {"peak_support": peak, "n_steps": step + 1}
-    )
+    measured = {"peak_support": peak, "peak_bytes": peak_bytes, "n_steps": step + 1}
+    return Solution(net.to_network(), status, history.columns, measured)
+
+
+def training_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int) -> int:
+    """Memory training takes beyond the data, in bytes: the largest of its three moments.
+
+    The sum of the sizes of the arrays alive at once; tests hold it against the allocator.
+    """
+    crows = 4 * sum(crow.numel() for crow in net.crows)
+    units = 8 * sum(len(u) for u in net.units)
+    upper = net.nnz - net.matrices[0].nnz
+    kept = STATE_BYTES * net.nnz + TRANSPOSE_BYTES * upper + crows + units
+    live = 4 * sum(len(u) + 1 for u in net.units)  # one column of all activations
+    hidden = live - 4 * (len(net.units[0]) + 1)
+    wide = max(len(net.units[layer + 1]) for layer in range(net.n_layers))
+    gather = 4 * d if len(net.units[0]) * 8 >= d else 4 * len(net.units[0])
+    step = batch_size * (live + hidden + gather)
+    width = min(SCORE_WIDTH, d)
+    block = 3 * 4 * n_score * width + 4 * SCORE_COPIES * min(wide, SCORE_ROWS) * width
+    score = n_score * (live + hidden) + block
+    merge = (EXCHANGE_BYTES - STATE_BYTES) * net.nnz
+    return kept + max(step, score, merge)
 
 
 def gradient_on_support(net: CompactNetwork, H: list[Tensor], D: Tensor) -> None:

@@ -43,7 +43,7 @@ class History:
     def record(self, step: int, loss: float, n_nonzero: int) -> None:
         """Append one record: steps done, mean loss since the last record, weights."""
         self.columns["step"].append(step)
-        self.columns["loss"].append(loss)
+        self.columns["loss"].append(float(f"{loss:.6g}"))  # more digits mean nothing
         self.columns["n_nonzero"].append(n_nonzero)
 
 

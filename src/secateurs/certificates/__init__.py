@@ -1,0 +1,1 @@
+"""The papers' assumptions and bounds as measured checks."""

@@ -1,0 +1,1 @@
+"""Thin scikit-learn estimators, one file per family."""

@@ -1,0 +1,129 @@
+"""A fitted network with all it needs to answer: what is kept, saved, and exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from secateurs.estimators.settings import standardisation
+from secateurs.nn.export import check_agreement, dense_module
+from secateurs.solvers.data import Scaling, column_moments, is_sparse
+from secateurs.sparse.network import CompactNetwork, SparseNetwork
+
+_BATCH_ENTRIES = 1 << 22  # entries of a batch of inputs or activations during prediction
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """Sparse network, scaling of the inputs it uses, scaling of its outputs.
+
+    Attributes
+    ----------
+    network : SparseNetwork
+        Without dead weights.
+    columns : array of int64, shape [u]
+        Inputs the network uses, increasing.
+    shift : array of float64, shape [u], or None
+    scale : array of float64, shape [u] or [1]
+        An input enters as ``(x - shift) * scale``.
+    out_shift, out_scale : arrays of float64, shape [k]
+        Outputs are ``network * out_scale + out_shift``.
+    """
+
+    network: SparseNetwork
+    columns: NDArray[np.int64]
+    shift: NDArray[np.float64] | None
+    scale: NDArray[np.float64]
+    out_shift: NDArray[np.float64]
+    out_scale: NDArray[np.float64]
+
+    @classmethod
+    def build(
+        cls,
+        network: SparseNetwork,
+        scaling: Scaling,
+        out_shift: NDArray[np.float64],
+        out_scale: NDArray[np.float64],
+    ) -> FittedNetwork:
+        """Trim a network and keep the scaling of its inputs only."""
+        network = network.trimmed()
+        columns = used_columns(network)
+        if scaling.shift is None:
+            return cls(network, columns, None, scaling.scale[:1].copy(), out_shift, out_scale)
+        return cls(
+            network, columns, scaling.shift[columns], scaling.scale[columns], out_shift, out_scale
+        )
+
+    def full_scaling(self, X: Any) -> Scaling:
+        """Scaling of all d inputs, for training on.
+
+        Inputs the network does not use yet are scaled by what `X` [n, d] says about them.
+        """
+        if self.shift is None:
+            return Scaling(None, np.full(X.shape[1], self.scale[0]))
+        scaling = standardisation(*column_moments(X))
+        assert scaling.shift is not None
+        scaling.shift[self.columns], scaling.scale[self.columns] = self.shift, self.scale
+        return scaling
+
+    def outputs(self, X: Any, device: torch.device | str = "cpu") -> NDArray[np.float64]:
+        """Outputs for each row of `X` [n, d], dense or CSR; shape [n, k].
+
+        2 nnz n flops, in batches of bounded memory.
+        """
+        net = CompactNetwork.from_network(self.network, device)
+        widest = max(len(u) + 1 for u in net.units)
+        step = max(1, _BATCH_ENTRIES // widest)
+        n = X.shape[0]
+        result = np.empty((n, self.network.widths[-1]))
+        for start in range(0, n, step):
+            H = torch.from_numpy(self._inputs(X[start : start + step])).to(device)
+            result[start : start + step] = net.forward(H)[-1].t().double().cpu().numpy()
+        return result * self.out_scale + self.out_shift
+
+    def _inputs(self, X: Any) -> NDArray[np.float32]:
+        """Scaled inputs in use, features first, with a last row of ones."""
+        picked = X[:, self.columns]
+        if is_sparse(picked):
+            picked = picked.toarray()
+        if self.shift is not None:
+            picked = picked.astype(np.float64) - self.shift
+        H = np.ones((len(self.columns) + 1, X.shape[0]), dtype=np.float32)
+        np.multiply(picked.T, self.scale[:, None], out=H[:-1], casting="same_kind")
+        return H
+
+    def to_module(self) -> nn.Sequential:
+        """The smallest plain dense torch module that computes the same outputs.
+
+        Raises
+        ------
+        RuntimeError
+            The two forms disagree on random inputs by more than rounding.
+        """
+        d = self.network.widths[0]
+        shift = np.zeros(len(self.columns)) if self.shift is None else self.shift
+        scale = np.broadcast_to(self.scale, len(self.columns))
+        module = dense_module(
+            self.network, self.columns, shift, scale, self.out_shift, self.out_scale
+        )
+        rng = np.random.default_rng(0)
+        x = np.zeros((64, d), dtype=np.float32) if d < (1 << 20) else None
+        if x is None:
+            return module
+        typical = rng.standard_normal((64, len(self.columns)))
+        with np.errstate(divide="ignore"):
+            size = np.where(scale == 0, 0.0, 1 / scale)
+        x[:, self.columns] = typical * size + shift
+        check_agreement(module, torch.from_numpy(x), torch.from_numpy(self.outputs(x)))
+        return module
+
+
+def used_columns(network: SparseNetwork) -> NDArray[np.int64]:
+    """Inputs that a network reads, increasing."""
+    columns = np.unique(network.entries(0)[1])
+    return columns[columns < network.widths[0]]

@@ -1,0 +1,853 @@
+"""Multilayer perceptrons under a weight budget, with scikit-learn's interface."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+from torch import nn
+
+import secateurs
+from secateurs.certificates.check import Certificate, Check
+from secateurs.certificates.generalization import (
+    budget_check,
+    held_out_check,
+    held_out_regression_check,
+    occam_check,
+    support_check,
+)
+from secateurs.estimators import settings
+from secateurs.estimators.fitted import FittedNetwork
+from secateurs.estimators.parameters import require_integer, require_real
+from secateurs.estimators.record import (
+    CheckRecord,
+    ClassLabels,
+    ModelRecord,
+    model_bytes,
+    read_model,
+)
+from secateurs.files import write_atomically
+from secateurs.nn.export import write_onnx
+from secateurs.problems.tables import TableSchema, encode, fit_schema
+from secateurs.solvers.data import Scaling, TrainingData, is_sparse
+from secateurs.solvers.prune_regrow import prune_regrow
+from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
+from secateurs.sparse.storage import DamagedFileError
+
+_TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
+_SHORT_RUN = 3  # candidates of hidden_layer_sizes="auto" get a third of the steps
+
+
+class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
+    """What the classifier and the regressor share."""
+
+    fitted_: FittedNetwork
+    table_: TableSchema | None
+    history_: dict[str, list[float]]
+    certificate_: Certificate
+    validation_score_: float | None
+    status_: str
+    seed_: int
+    n_steps_: int
+    n_train_: int
+    peak_support_: int
+
+    def __init__(
+        self,
+        n_nonzero: int = 500,
+        hidden_layer_sizes: tuple[int, ...] | str = (50,),
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float = 1e-2,
+        overshoot: float = 12,
+        validation_fraction: float = 0.1,
+        input_noise: float | str = "auto",
+        weight_decay: float | str = "auto",
+        device: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_nonzero = n_nonzero
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.overshoot = overshoot
+        self.validation_fraction = validation_fraction
+        self.input_noise = input_noise
+        self.weight_decay = weight_decay
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- fitting ---------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
+        """Train a network with at most `n_nonzero` weights.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            Numeric arrays are read as they are, in any real dtype.  A DataFrame may hold
+            categories and missing values; how it was encoded is remembered in `table_`.
+        y : array, shape [n], or [n, k] for several regression targets
+        progress : callable, optional
+            Called with a `Progress` several times a second or so.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            A parameter or the data cannot be used; the message says which and why.
+        FloatingPointError
+            Training diverged.
+        """
+        return self._fit(X, y, progress=progress)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        progress: ProgressCallback | None = None,
+        initial: SparseNetwork | None = None,
+    ) -> Self:
+        began = time.perf_counter()
+        self._check_parameters()
+        self.table_ = None
+        encoded = self._read_inputs(X, reset=True)
+        targets = self._read_targets(y, encoded, reset=True)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        train, held_out = self._split(targets, seed)
+        scaling = settings.input_scaling(encoded, train)
+        data = self._training_data(encoded, targets, scaling, train)
+        hidden, n_tried = self._choose_widths(data, encoded, targets, scaling, held_out, seed)
+        solution = self._train(data, hidden, seed, self._report_to(progress), initial)
+        self._finish(solution, scaling, seed, len(train))
+        self._certify(encoded, targets, train, held_out, n_tried)
+        self.report_ = self._make_report(solution, time.perf_counter() - began)
+        return self
+
+    def _continue(self, X: Any, y: Any, progress: ProgressCallback | None) -> Self:
+        """One more epoch from the fitted network, on the rows given."""
+        began = time.perf_counter()
+        self._check_parameters()
+        encoded = self._read_inputs(X, reset=False)
+        targets = self._read_targets(y, encoded, reset=False)
+        rows = np.arange(encoded.shape[0])
+        scaling = self.fitted_.full_scaling(encoded)
+        data = self._training_data(encoded, targets, scaling, rows)
+        hidden = self.fitted_.network.widths[1:-1]
+        seed = (self.seed_ + self.n_steps_ + 1) % (2**31 - 1)
+        solution = self._train(
+            data, hidden, seed, self._report_to(progress), self.fitted_.network, one_epoch=True
+        )
+        earlier, n_steps = self.history_, self.n_steps_
+        self._finish(solution, scaling, self.seed_, len(rows))
+        now = self.history_
+        self.history_ = {name: earlier[name] + now[name] for name in now}
+        self.history_["step"] = earlier["step"] + [n_steps + s for s in now["step"]]
+        self.loss_curve_ = self.history_["loss"]
+        self.n_steps_ += n_steps
+        self._certify(encoded, targets, rows[:0], rows[:0], 1)
+        self.report_ = self._make_report(solution, time.perf_counter() - began)
+        return self
+
+    def _training_data(
+        self, X: Any, targets: NDArray[Any], scaling: Scaling, rows: NDArray[np.int64]
+    ) -> TrainingData:
+        n = len(rows)
+        noise = settings.auto_noise(n) if self.input_noise == "auto" else self.input_noise
+        return TrainingData(
+            X,
+            targets,
+            scaling,
+            self._n_outputs(targets),
+            rows=None if n == X.shape[0] else rows,
+            noise=float(noise),
+            device=settings.auto_device(self.device),
+        )
+
+    def _train(
+        self,
+        data: TrainingData,
+        hidden: tuple[int, ...],
+        seed: int,
+        progress: ProgressCallback | None = None,
+        initial: SparseNetwork | None = None,
+        *,
+        one_epoch: bool = False,
+        shorten: int = 1,
+    ) -> Solution[SparseNetwork]:
+        batch = settings.auto_batch_size(data.n, data.d)
+        if self.batch_size != "auto":
+            batch = min(int(self.batch_size), data.n)
+        epoch = -(-data.n // batch)
+        if self.max_epochs == "auto":
+            n_steps = settings.auto_steps(data.n, batch) // shorten
+        else:
+            n_steps = max(1, int(self.max_epochs) * epoch // shorten)
+        if one_epoch:
+            n_steps = epoch
+        decay = self.weight_decay
+        return prune_regrow(
+            data,
+            hidden,
+            self.n_nonzero,
+            n_steps=n_steps,
+            batch_size=batch,
+            learning_rate=self.learning_rate,
+            weight_decay=settings.auto_weight_decay(data.n) if decay == "auto" else float(decay),
+            overshoot=self.overshoot,
+            exchange_every=settings.exchange_interval(n_steps),
+            initial=initial,
+            random_state=seed,
+            progress=progress,
+        )
+
+    def _choose_widths(
+        self,
+        data: TrainingData,
+        X: Any,
+        targets: NDArray[Any],
+        scaling: Scaling,
+        held_out: NDArray[np.int64],
+        seed: int,
+    ) -> tuple[tuple[int, ...], int]:
+        """Hidden widths, and how many candidates were compared on the held-out rows."""
+        if self.hidden_layer_sizes != "auto":
+            return tuple(int(m) for m in self.hidden_layer_sizes), 1
+        if len(held_out) == 0:
+            raise ValueError(
+                "hidden_layer_sizes='auto' compares widths on held-out rows, but there are none: "
+                f"validation_fraction={self.validation_fraction} of {X.shape[0]} rows; "
+                "raise validation_fraction or give the widths"
+            )
+        losses = {}
+        for m in settings.auto_widths(self.n_nonzero, self._n_outputs(targets)):
+            network = self._train(data, (m,), seed, shorten=_SHORT_RUN).value
+            fitted = self._with_scaling(network, scaling)
+            losses[m] = self._mean_loss(fitted.outputs(X[held_out], data.device), targets[held_out])
+        best = min(losses, key=losses.__getitem__)
+        self.validation_losses_ = losses
+        return (best,), len(losses)
+
+    def _finish(
+        self, solution: Solution[SparseNetwork], scaling: Scaling, seed: int, n_train: int
+    ) -> None:
+        self.fitted_ = self._with_scaling(solution.value, scaling)
+        self.status_ = solution.status
+        self.history_ = solution.history
+        self.loss_curve_ = solution.history["loss"]
+        self.n_steps_ = int(solution.measured["n_steps"])
+        self.peak_support_ = int(solution.measured["peak_support"])
+        self.seed_ = seed
+        self.n_train_ = n_train
+
+    def _with_scaling(self, network: SparseNetwork, scaling: Scaling) -> FittedNetwork:
+        return FittedNetwork.build(network, scaling, *self._output_scaling(network.widths[-1]))
+
+    def _split(
+        self, targets: NDArray[Any], seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows to train on and rows held out, in increasing order; classes keep their shares."""
+        rows = np.arange(len(targets))
+        n_held_out = int(self.validation_fraction * len(rows))
+        if n_held_out == 0:
+            return rows, rows[:0]
+        strata = None
+        if targets.ndim == 1:
+            counts = np.bincount(targets)
+            if counts.min() >= 2 and len(counts) <= min(n_held_out, len(rows) - n_held_out):
+                strata = targets
+        train, held_out = train_test_split(
+            rows, test_size=n_held_out, random_state=seed, stratify=strata
+        )
+        return np.sort(train), np.sort(held_out)
+
+    def _report_to(self, progress: ProgressCallback | None) -> ProgressCallback | None:
+        if not self.verbose:
+            return progress
+
+        def tell(state: Progress) -> None:
+            print(
+                f"step {state.step}/{state.n_steps}  loss {state.loss:.4f}  "
+                f"weights {state.n_nonzero}"
+            )
+            if progress is not None:
+                progress(state)
+
+        return tell
+
+    def _make_report(self, solution: Solution[SparseNetwork], seconds: float) -> dict[str, Any]:
+        network = self.fitted_.network
+        n_dense = sum((n_in + 1) * n_out for n_in, n_out in pairwise(network.widths))
+        return {
+            "widths": list(network.widths),
+            "nonzeros": network.n_nonzero,
+            "nonzeros_per_layer": [len(keys) for keys in network.keys],
+            "inputs_used": len(self.fitted_.columns),
+            "peak_support": self.peak_support_,
+            "peak_bytes": int(solution.measured["peak_bytes"]),
+            "file_bytes": len(self._file_content()),
+            "seconds": seconds,
+            "dense_nonzeros": n_dense,
+            "dense_peak_bytes": 16 * n_dense,
+            "dense_file_bytes": 4 * n_dense,
+        }
+
+    # -- answers ---------------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        encoded = self._read_inputs(X, reset=False)
+        return self.fitted_.outputs(encoded, settings.auto_device(self.device))
+
+    @property
+    def n_nonzero_(self) -> int:
+        """Weights of the fitted network, biases included."""
+        check_is_fitted(self)
+        return self.fitted_.network.n_nonzero
+
+    @property
+    def coefs_(self) -> list[sparse.csr_array]:
+        """Weights of layer l as a CSR array [n_out, n_in], in units of the scaled inputs."""
+        check_is_fitted(self)
+        return self.fitted_.network.coefs()
+
+    @property
+    def intercepts_(self) -> list[NDArray[np.float32]]:
+        """Biases of layer l, shape [n_out]; the nonzero ones count as weights."""
+        check_is_fitted(self)
+        return self.fitted_.network.intercepts()
+
+    def to_torch(self) -> nn.Sequential:
+        """The smallest plain dense torch module that computes the same function.
+
+        Unused inputs and dead neurons are gone, the scaling is folded in.  It maps float32
+        [n, d] (encoded, for a table) to scores of the classes, or to predictions.
+
+        Raises
+        ------
+        RuntimeError
+            The module does not agree with the sparse network to rounding.
+        """
+        check_is_fitted(self)
+        return self.fitted_.to_module()
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Write `to_torch` as an ONNX file; needs ``pip install secateurs[onnx]``."""
+        write_onnx(self.to_torch(), self.fitted_.network.widths[0], path)
+
+    # -- the file --------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> int:
+        """Write the fitted model to a safetensors file, atomically.
+
+        The file holds no times and no paths: the same fit gives the same bytes.
+
+        Returns
+        -------
+        int
+            Size of the file in bytes.
+        """
+        check_is_fitted(self)
+        content = self._file_content()
+        write_atomically(path, content)
+        return len(content)
+
+    def _file_content(self) -> bytes:
+        names = getattr(self, "feature_names_in_", None)
+        parameters = self.get_params(deep=False)
+        parameters["hidden_layer_sizes"] = (
+            parameters["hidden_layer_sizes"]
+            if isinstance(parameters["hidden_layer_sizes"], str)
+            else [int(m) for m in parameters["hidden_layer_sizes"]]
+        )
+        del parameters["random_state"], parameters["verbose"]  # the seed used is kept beside
+        parameters["device"] = str(parameters["device"])
+        record = ModelRecord(
+            kind=type(self).__name__,  # type: ignore[arg-type]
+            version=secateurs.__version__,
+            parameters={
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in parameters.items()
+            },
+            seed=self.seed_,
+            status=self.status_,  # type: ignore[arg-type]
+            n_train=self.n_train_,
+            n_steps=self.n_steps_,
+            n_features_in=int(self.n_features_in_),
+            feature_names=None if names is None else [str(name) for name in names],
+            table=self.table_,
+            out_shift=self.fitted_.out_shift.tolist(),
+            out_scale=self.fitted_.out_scale.tolist(),
+            **self._target_record(),
+            history=self.history_,  # type: ignore[arg-type]
+            certificate=[CheckRecord(**check) for check in self.certificate_.to_list()],
+            validation_score=self.validation_score_,
+        )
+        return model_bytes(self.fitted_, record)
+
+    @classmethod
+    def _from_record(cls, fitted: FittedNetwork, record: ModelRecord, path: str | Path) -> Self:
+        known: dict[str, Any] = dict(record.parameters)
+        if isinstance(known.get("hidden_layer_sizes"), list):
+            known["hidden_layer_sizes"] = tuple(known["hidden_layer_sizes"])
+        try:
+            model = cls(**known)
+            model._check_parameters()
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path}: parameters of the estimator: {error}") from error
+        model.fitted_ = fitted
+        model.table_ = record.table
+        model.seed_, model.status_ = record.seed, record.status
+        model.n_train_, model.n_steps_ = record.n_train, record.n_steps
+        model.n_features_in_ = record.n_features_in
+        if record.feature_names is not None:
+            model.feature_names_in_ = np.array(record.feature_names, dtype=object)
+        model.history_ = {name: list(column) for name, column in record.history.items()}
+        model.loss_curve_ = model.history_.get("loss", [])
+        model.certificate_ = record.to_certificate()
+        model.validation_score_ = record.validation_score
+        model._restore_targets(record)
+        return model
+
+    # -- input checks ----------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        require_integer("n_nonzero", self.n_nonzero, 1)
+        hidden = self.hidden_layer_sizes
+        if isinstance(hidden, str):
+            if hidden != "auto":
+                raise ValueError(
+                    f"hidden_layer_sizes={hidden!r}; expected widths such as (50,), or 'auto'"
+                )
+        else:
+            if not isinstance(hidden, tuple | list) or len(hidden) == 0:
+                raise ValueError(
+                    f"hidden_layer_sizes={hidden!r}; expected a tuple of widths such as (50,)"
+                )
+            for m in hidden:
+                require_integer("hidden_layer_sizes", m, 1, MAX_UNITS)
+        for name in ("max_epochs", "batch_size"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value == "auto"):
+                require_integer(name, value, 1, hint=" or 'auto'")
+        require_real("learning_rate", self.learning_rate, above=0)
+        require_real("overshoot", self.overshoot, least=1)
+        require_real("validation_fraction", self.validation_fraction, least=0, below=1)
+        for name in ("input_noise", "weight_decay"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value == "auto"):
+                require_real(name, value, least=0, hint=" or 'auto'")
+
+    def _read_inputs(self, X: Any, *, reset: bool) -> Any:
+        """Numeric array [n, d] or CSR of the inputs; checks against the fit unless `reset`."""
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            if reset:
+                self.table_ = fit_schema(X)
+            if self.table_ is not None:
+                return encode(self.table_, X)
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            accept_large_sparse=False,
+            order="C",
+            dtype="numeric",
+        )
+        if self.table_ is not None and self.table_.of_kind("categorical"):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on a DataFrame with categories; "
+                "give a DataFrame with the same columns"
+            )
+        if X.shape[1] > MAX_INPUTS:
+            raise ValueError(f"X has {X.shape[1]} columns, at most {MAX_INPUTS} are supported")
+        if is_sparse(X):
+            X.sum_duplicates()
+        if X.dtype.name not in _TORCH_READS or not X.dtype.isnative:
+            X = X.astype(np.float64 if X.dtype.kind == "f" else np.float32)
+        return X
+
+    # -- what the two kinds do differently ---------------------------------------------------
+
+    @abstractmethod
+    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+        """Class numbers [n], or standardised targets [n, k] in float32."""
+
+    @abstractmethod
+    def _n_outputs(self, targets: NDArray[Any]) -> int:
+        """Outputs of the network."""
+
+    @abstractmethod
+    def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shift and scale from the network's outputs to predictions."""
+
+    @abstractmethod
+    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
+        """Loss by which widths are compared."""
+
+    @abstractmethod
+    def _certify(
+        self,
+        X: Any,
+        targets: NDArray[Any],
+        train: NDArray[np.int64],
+        held_out: NDArray[np.int64],
+        n_tried: int,
+    ) -> None:
+        """Set `validation_score_` and `certificate_`."""
+
+    @abstractmethod
+    def _target_record(self) -> dict[str, Any]:
+        """What a model file keeps of the targets."""
+
+    @abstractmethod
+    def _restore_targets(self, record: ModelRecord) -> None:
+        """Undo `_target_record`."""
+
+    def _size_checks(self) -> list[Check]:
+        return [
+            budget_check(self.n_nonzero_, self.n_nonzero),
+            support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
+        ]
+
+
+class SparseMLPClassifier(ClassifierMixin, _SparseMLP):  # type: ignore[misc]
+    """Softmax classifier with at most `n_nonzero` weights, sparse from the first step.
+
+    Trained by prune-and-regrow (`secateurs.solvers.prune_regrow`) in memory that grows with
+    ``overshoot * n_nonzero`` and the batch, not with the size of the dense network.
+
+    Parameters
+    ----------
+    n_nonzero : int
+        Budget s: weights of the network, biases included.
+    hidden_layer_sizes : tuple of int, or "auto"
+        Widths; "auto" compares four widths of one hidden layer on held-out rows.
+    max_epochs : int or "auto"
+        "auto" is 30 epochs, but at least 2000 and at most 8000 steps.
+    batch_size : int or "auto"
+        "auto" is a sixth of the rows, between 32 and 500.
+    learning_rate : float
+    overshoot : float
+        Training starts from ``overshoot * n_nonzero`` weights and never holds more.
+    validation_fraction : float
+        Share of the rows kept out of training, for the certificate and for the widths.
+    input_noise : float or "auto"
+        Standard deviation of noise added to the scaled inputs; "auto" is up to 0.4 on small
+        tables and none beyond 16,000 rows.
+    weight_decay : float or "auto"
+        Decoupled; "auto" is 0.3 beyond 16,000 rows, otherwise 0.
+    device : str
+        A torch device; "auto" takes CUDA where there is some.
+    random_state : int, RandomState or None
+    verbose : int
+        1 prints progress.
+
+    Attributes
+    ----------
+    coefs_ : list of scipy.sparse.csr_array, layer l of shape [n_out, n_in]
+        In units of the scaled inputs; `to_torch` has them in units of the data.
+    intercepts_ : list of arrays, layer l of shape [n_out]
+    n_nonzero_ : int
+    classes_ : array, shape [k]
+    n_features_in_ : int
+    feature_names_in_ : array of str, where `X` was a DataFrame
+    table_ : TableSchema or None
+        How a DataFrame is encoded.
+    loss_curve_ : list of float
+        Training loss at each record of `history_` ("step", "loss", "n_nonzero").
+    status_ : str
+        "budget": all steps were made; "interrupted": stopped by the user, still within budget.
+    validation_score_ : float or None
+        Accuracy on the held-out rows.
+    certificate_ : Certificate
+        What is known about the fit: holds, fails or unknown, with the numbers.
+    report_ : dict
+        Nonzeros per layer, file and peak training bytes, seconds, and their dense equivalents.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from secateurs import SparseMLPClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = SparseMLPClassifier(n_nonzero=300, random_state=0).fit(X, y)
+    >>> model.n_nonzero_ <= 300
+    True
+    """
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most likely class of each row, shape [n]; ties go to the first class."""
+        scores = self._outputs(X)
+        result: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
+        return result
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probability of each class, shape [n, k]."""
+        probabilities: NDArray[np.float64] = softmax(self._outputs(X), axis=1)
+        return probabilities
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Logarithm of `predict_proba`, computed without underflow, shape [n, k]."""
+        scores: NDArray[np.float64] = log_softmax(self._outputs(X), axis=1)
+        return scores
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        *,
+        progress: ProgressCallback | None = None,
+    ) -> Self:
+        """Train on: one more epoch over the rows given, within the budget.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+            All rows are trained on; the certificate says nothing about new rows.
+        classes : array, optional
+            All classes there can be; the first call uses those of `y` where it is not given.
+        progress : callable, optional
+
+        Returns
+        -------
+        self
+        """
+        if hasattr(self, "fitted_"):
+            return self._continue(X, y, progress)
+        self._all_classes = None if classes is None else np.unique(classes)
+        try:
+            return self._fit(X, y, progress=progress)
+        finally:
+            self._all_classes = None
+
+    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+        _require_targets(self, y)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        if y.dtype.kind == "f":
+            y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+        check_classification_targets(y)
+        known: Any = getattr(self, "_all_classes", None) if reset else self.classes_
+        if known is None:
+            known = np.unique(y)
+        unknown = np.setdiff1d(y, known)
+        if len(unknown):
+            raise ValueError(f"y holds the class {unknown[0]!r}, which is not among {known!r}")
+        if len(known) < 2:
+            raise ValueError(f"y holds one class, {known[0]!r}; a classifier needs at least two")
+        self.classes_ = known
+        numbers: NDArray[np.int64] = np.searchsorted(known, y).astype(np.int64)
+        return numbers
+
+    def _n_outputs(self, targets: NDArray[Any]) -> int:  # noqa: ARG002
+        return len(self.classes_)
+
+    def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.zeros(k), np.ones(k)
+
+    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
+        return float(-log_softmax(outputs, axis=1)[np.arange(len(targets)), targets].mean())
+
+    def _certify(
+        self,
+        X: Any,
+        targets: NDArray[Any],
+        train: NDArray[np.int64],
+        held_out: NDArray[np.int64],
+        n_tried: int,
+    ) -> None:
+        wrong = self.fitted_.outputs(X, settings.auto_device(self.device)).argmax(1) != targets
+        n_wrong = int(wrong[held_out].sum())
+        self.validation_score_ = 1 - n_wrong / len(held_out) if len(held_out) else None
+        checks = self._size_checks()
+        if len(train):
+            shares = np.bincount(targets[train]) / len(train)
+            baseline = 1 - float(shares.max())
+            network = self.fitted_.network
+            scales = len(self.fitted_.scale) * (1 if self.fitted_.shift is None else 2)
+            checks += [
+                held_out_check(n_wrong, len(held_out), baseline, n_tried),
+                occam_check(
+                    int(wrong[train].sum()),
+                    len(train),
+                    network.widths,
+                    network.n_nonzero,
+                    scales,
+                    baseline,
+                ),
+            ]
+        self.certificate_ = Certificate(tuple(checks))
+
+    def _target_record(self) -> dict[str, Any]:
+        return {"classes": ClassLabels.from_array(self.classes_), "one_column": False}
+
+    def _restore_targets(self, record: ModelRecord) -> None:
+        assert record.classes is not None
+        self.classes_ = record.classes.to_array()
+
+
+class SparseMLPRegressor(RegressorMixin, _SparseMLP):  # type: ignore[misc]
+    """Least-squares regressor with at most `n_nonzero` weights, for one or several targets.
+
+    Targets are standardised for training; predictions are in the units of `y`.
+
+    Parameters and attributes are those of `SparseMLPClassifier`, but for the classes;
+    `validation_score_` is the coefficient of determination on the held-out rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from secateurs import SparseMLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = SparseMLPRegressor(n_nonzero=40, random_state=0).fit(X, y)
+    >>> model.predict(X).shape
+    (442,)
+    """
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predictions, shape [n], or [n, k] if `y` had two dimensions."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._one_column else outputs
+
+    def partial_fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
+        """Train on: one more epoch over the rows given, within the budget.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+            All rows are trained on; the certificate says nothing about new rows.
+        progress : callable, optional
+
+        Returns
+        -------
+        self
+        """
+        if hasattr(self, "fitted_"):
+            return self._continue(X, y, progress)
+        return self._fit(X, y, progress=progress)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+        _require_targets(self, y)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        check_consistent_length(X, y)
+        if y.ndim > 2:
+            raise ValueError(f"y has shape {y.shape}; expected [n] or [n, k]")
+        one_column = y.ndim == 1
+        y = y[:, None] if one_column else y
+        if reset:
+            self._one_column = one_column
+            self._shift = y.mean(axis=0)
+            deviation = y.std(axis=0)
+            if not np.isfinite(deviation).all():
+                raise ValueError("y has values too large to square; rescale it below 1e150")
+            constant = deviation <= settings.CONSTANT * np.abs(self._shift)
+            self._scale = np.where(constant, 1.0, deviation)
+        elif one_column != self._one_column or y.shape[1] != len(self._shift):
+            raise ValueError(f"y has {y.shape[1]} targets, the fit had {len(self._shift)}")
+        standardised: NDArray[np.float32] = ((y - self._shift) / self._scale).astype(np.float32)
+        return standardised
+
+    def _n_outputs(self, targets: NDArray[Any]) -> int:
+        return int(targets.shape[1])
+
+    def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: ARG002
+        return self._shift, self._scale
+
+    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
+        return float(np.square((outputs - self._shift) / self._scale - targets).mean())
+
+    def _certify(
+        self,
+        X: Any,
+        targets: NDArray[Any],
+        train: NDArray[np.int64],
+        held_out: NDArray[np.int64],
+        n_tried: int,
+    ) -> None:
+        checks = self._size_checks()
+        self.validation_score_ = None
+        if len(held_out):
+            outputs = self.fitted_.outputs(X[held_out], settings.auto_device(self.device))
+            y = targets[held_out].astype(np.float64)
+            error = np.square((outputs - self._shift) / self._scale - y)
+            mean = targets[train].mean(axis=0, dtype=np.float64)
+            gain = (np.square(y - mean) - error).mean(axis=1)
+            total = np.square(y - y.mean(axis=0)).sum()
+            self.validation_score_ = float(1 - error.sum() / total) if total > 0 else None
+            checks.append(held_out_regression_check(gain, n_tried))
+        self.certificate_ = Certificate(tuple(checks))
+
+    def _target_record(self) -> dict[str, Any]:
+        return {"classes": None, "one_column": self._one_column}
+
+    def _restore_targets(self, record: ModelRecord) -> None:
+        self._one_column = record.one_column
+        self._shift = np.array(record.out_shift)
+        self._scale = np.array(record.out_scale)
+
+
+def _require_targets(estimator: _SparseMLP, y: Any) -> None:
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, "
+            "but the target y is None."
+        )
+
+
+def load(path: str | Path) -> SparseMLPClassifier | SparseMLPRegressor:
+    """Read a fitted model written by ``save``.
+
+    The file is untrusted: its header, sizes, indices and metadata are checked first.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    SparseMLPClassifier or SparseMLPRegressor
+        Ready to predict, to export, or to train on with ``partial_fit``; predictions equal
+        those of the model saved.
+
+    Raises
+    ------
+    FileNotFoundError
+    DamagedFileError
+        With the path and the first thing that is wrong.
+    """
+    fitted, record = read_model(path)
+    kinds = {kind.__name__: kind for kind in (SparseMLPClassifier, SparseMLPRegressor)}
+    return kinds[record.kind]._from_record(fitted, record, path)

@@ -1,0 +1,1 @@
+"""Torch modules: the smallest dense module of a sparse network."""
