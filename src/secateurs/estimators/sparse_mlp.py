@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -50,6 +52,7 @@ from secateurs.problems.tables import TableSchema, encode, fit_schema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
 from secateurs.solvers.prune_regrow import prune_regrow
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.solvers.trainers import Trainer
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
 from secateurs.sparse.storage import DamagedFileError
 
@@ -132,8 +135,11 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         y: Any,
         *,
         progress: ProgressCallback | None = None,
+        trainer: Trainer = prune_regrow,
         initial: SparseNetwork | None = None,
+        shorten: int = 1,
     ) -> Self:
+        """Fit with any trainer, so that methods are compared on equal terms."""
         began = time.perf_counter()
         self._check_parameters()
         self.table_ = None
@@ -144,10 +150,25 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         scaling = settings.input_scaling(encoded, train)
         data = self._training_data(encoded, targets, scaling, train)
         hidden, n_tried = self._choose_widths(data, encoded, targets, scaling, held_out, seed)
-        solution = self._train(data, hidden, seed, self._report_to(progress), initial)
+        solution = self._train(
+            data,
+            hidden,
+            seed,
+            self._report_to(progress),
+            trainer=trainer,
+            initial=initial,
+            shorten=shorten,
+        )
         self._finish(solution, scaling, seed, len(train))
         self._certify(encoded, targets, train, held_out, n_tried)
         self.report_ = self._make_report(solution, time.perf_counter() - began)
+        if self.status_ == "interrupted":
+            warnings.warn(
+                f"training was interrupted after {self.n_steps_} steps; the network is within "
+                "its budget but not fully trained",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
 
     def _continue(self, X: Any, y: Any, progress: ProgressCallback | None) -> Self:
@@ -162,7 +183,12 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         hidden = self.fitted_.network.widths[1:-1]
         seed = (self.seed_ + self.n_steps_ + 1) % (2**31 - 1)
         solution = self._train(
-            data, hidden, seed, self._report_to(progress), self.fitted_.network, one_epoch=True
+            data,
+            hidden,
+            seed,
+            self._report_to(progress),
+            initial=self.fitted_.network,
+            one_epoch=True,
         )
         earlier, n_steps = self.history_, self.n_steps_
         self._finish(solution, scaling, self.seed_, len(rows))
@@ -196,8 +222,9 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         hidden: tuple[int, ...],
         seed: int,
         progress: ProgressCallback | None = None,
-        initial: SparseNetwork | None = None,
         *,
+        trainer: Trainer = prune_regrow,
+        initial: SparseNetwork | None = None,
         one_epoch: bool = False,
         shorten: int = 1,
     ) -> Solution[SparseNetwork]:
@@ -205,26 +232,31 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         if self.batch_size != "auto":
             batch = min(int(self.batch_size), data.n)
         epoch = -(-data.n // batch)
-        if self.max_epochs == "auto":
+        if one_epoch:
+            n_steps = epoch
+        elif self.max_epochs == "auto":
             n_steps = settings.auto_steps(data.n, batch) // shorten
         else:
             n_steps = max(1, int(self.max_epochs) * epoch // shorten)
-        if one_epoch:
-            n_steps = epoch
+        own: dict[str, Any] = {}
+        if trainer is prune_regrow:  # the baselines keep their own, tuned, settings
+            own = {
+                "learning_rate": self.learning_rate,
+                "overshoot": self.overshoot,
+                "exchange_every": settings.exchange_interval(n_steps),
+                "initial": initial,
+            }
         decay = self.weight_decay
-        return prune_regrow(
+        return trainer(
             data,
             hidden,
             self.n_nonzero,
             n_steps=n_steps,
             batch_size=batch,
-            learning_rate=self.learning_rate,
             weight_decay=settings.auto_weight_decay(data.n) if decay == "auto" else float(decay),
-            overshoot=self.overshoot,
-            exchange_every=settings.exchange_interval(n_steps),
-            initial=initial,
             random_state=seed,
             progress=progress,
+            **own,
         )
 
     def _choose_widths(
@@ -601,6 +633,8 @@ class SparseMLPClassifier(ClassifierMixin, _SparseMLP):  # type: ignore[misc]
     >>> model.n_nonzero_ <= 300
     True
     """
+
+    classes_: NDArray[Any]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most likely class of each row, shape [n]; ties go to the first class."""

@@ -152,6 +152,7 @@ def train_dense(
     units = torch.arange(data.d, device=data.device)
     masked = any(bool((mask == 0).any()) for mask in state.masks)
     losses, since = torch.zeros((), device=data.device), 0
+    done = int(history.columns["step"][-1]) if history.columns["step"] else 0
     for step in range(n_steps):
         rows = next(stream)
         H = dense_forward(state.weights, data.noisy_inputs(rows, units, generator))
@@ -171,7 +172,7 @@ def train_dense(
         if at_exchange is not None:
             at_exchange(t)
             masked = True
-        history.record(t, mean_loss, state.n_nonzero)
+        history.record(done + t, mean_loss, state.n_nonzero)
         losses.zero_()
         since = 0
         if progress is not None:
@@ -189,6 +190,25 @@ def _adam(state: DenseState, gradients: list[Tensor], masked: bool, rate: float)
         m.lerp_(g, 1 - BETA1)
         v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
         W.addcdiv_(m, v.sqrt().add_(EPSILON), value=-rate * correction)
+
+
+def dense_solution(
+    state: DenseState, data: TrainingData, history: History, batch_size: int
+) -> Solution[SparseNetwork]:
+    """What a dense trainer returns, with the memory it took beyond the data."""
+    weights = sum(W.numel() for W in state.weights)
+    live = sum(W.shape[1] for W in state.weights) + data.n_outputs
+    masks = 4 * weights if state.n_nonzero < weights else 0
+    # weights, gradients, two moments, and a temporary of the largest layer in the update
+    arrays = 16 * weights + 4 * max(W.numel() for W in state.weights) + masks
+    activations = 4 * min(batch_size, data.n) * (2 * live + data.d)
+    columns = {name: list(column) for name, column in history.columns.items()}
+    measured = {
+        "n_steps": int(columns["step"][-1]),
+        "peak_support": weights,
+        "peak_bytes": arrays + activations,
+    }
+    return Solution(state.to_network(), "budget", columns, measured)
 
 
 def dense(
@@ -224,4 +244,4 @@ def dense(
         history=history,
         progress=progress,
     )
-    return Solution(state.to_network(), "budget", history.columns)
+    return dense_solution(state, data, history, batch_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from secateurs.solvers.data import TrainingData
-from secateurs.solvers.dense import random_dense, train_dense
+from secateurs.solvers.dense import dense_solution, random_dense, train_dense
 from secateurs.solvers.schedules import support_size
 from secateurs.solvers.solution import History, ProgressCallback, Solution
 from secateurs.sparse.network import SparseNetwork
@@ -60,4 +60,4 @@ def gradual(
         progress=progress,
         at_exchange=cut,
     )
-    return Solution(state.to_network(), "budget", history.columns)
+    return dense_solution(state, data, history, batch_size)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from secateurs.solvers.data import TrainingData
-from secateurs.solvers.dense import random_dense, train_dense
+from secateurs.solvers.dense import dense_solution, random_dense, train_dense
 from secateurs.solvers.solution import History, ProgressCallback, Solution
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.topk import smallest_mask
@@ -95,12 +95,9 @@ def imp_path(
     found: dict[int, Solution[SparseNetwork]] = {}
 
     def keep_result() -> None:
-        found[state.n_nonzero] = Solution(
-            state.to_network(),
-            "budget",
-            {name: list(column) for name, column in history.columns.items()},
-            {"cpu_seconds": time.process_time() - began},
-        )
+        solution = dense_solution(state, data, history, batch_size)
+        solution.measured["cpu_seconds"] = time.process_time() - began
+        found[state.n_nonzero] = solution
 
     while True:
         train_dense(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from secateurs.solvers.data import TrainingData
-from secateurs.solvers.dense import random_dense, train_dense
+from secateurs.solvers.dense import dense_solution, random_dense, train_dense
 from secateurs.solvers.solution import History, ProgressCallback, Solution
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.topk import smallest_mask
@@ -48,4 +48,4 @@ def one_shot(
         magnitude = state.magnitude()
         state.set_masks(~smallest_mask(magnitude, magnitude.numel() - n_nonzero))
         state.restart()
-    return Solution(state.to_network(), "budget", history.columns)
+    return dense_solution(state, data, history, batch_size)

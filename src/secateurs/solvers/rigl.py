@@ -8,6 +8,7 @@ from secateurs.solvers.data import TrainingData, batches
 from secateurs.solvers.dense import (
     dense_forward,
     dense_gradients,
+    dense_solution,
     random_dense,
     train_dense,
 )
@@ -92,4 +93,4 @@ def rigl(
         progress=progress,
         at_exchange=replace,
     )
-    return Solution(state.to_network(), "budget", history.columns)
+    return dense_solution(state, data, history, batch_size)

@@ -1,0 +1,1 @@
+"""Comparisons, paths over budgets, and their figures."""
