@@ -14,6 +14,8 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +39,7 @@ MAX_IDX_GZ_BYTES = 4 << 30
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")
 _FORMATS = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .pq, .npz, IDX files or a directory of them"
 _IDX_NAME = re.compile(r"(?P<stem>.*)(?P<what>images|labels)(?P<sep>[-.])idx\d-ubyte(\.gz)?")
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -124,7 +127,7 @@ def load_dataset(
             f"(there are {', '.join(BUILT_IN)}){nearest(str(name_or_path).lower(), BUILT_IN)}"
         )
     file_name = path.name.lower()
-    if file_name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")):
+    if file_name.endswith(_TABLES):
         return _from_table(path, target, task)
     _no_target(target, f"{path}: this kind of data")
     if file_name.endswith(".npz"):
@@ -134,6 +137,41 @@ def load_dataset(
     if _IDX_NAME.fullmatch(path.name):
         return _from_idx_images(path, task)
     raise DatasetError(f"{path}: unknown kind of file; expected {_FORMATS}")
+
+
+def load_inputs(name_or_path: str | Path) -> NDArray[Any] | pd.DataFrame:
+    """Load rows to predict: inputs alone, no targets needed.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        As for `load_dataset`; of an .npz archive the array ``X``, ``x`` or ``x_test``, of a data
+        set with test rows those.
+
+    Returns
+    -------
+    array [n, d] or DataFrame
+        A table comes with all its columns.
+
+    Raises
+    ------
+    DatasetError
+        For anything that cannot be read.
+    """
+    file_name = str(name_or_path).lower()
+    is_name = isinstance(name_or_path, str) and name_or_path in BUILT_IN
+    path = Path(name_or_path).expanduser()
+    if not is_name and path.is_file():
+        if file_name.endswith(_TABLES):
+            frame = _read_table(path)
+            frame.columns = pd.Index([str(column) for column in frame.columns])
+            return frame
+        if file_name.endswith(".npz"):
+            return _matrix(_npz_inputs(path), path, "X")
+        if _IDX_NAME.fullmatch(path.name):
+            return _matrix(_read_idx(path), path, "X")
+    dataset = load_dataset(name_or_path)
+    return dataset.X if dataset.X_test is None else dataset.X_test
 
 
 def split(dataset: Dataset, test_size: float | int = 0.2, random_state: int = 0) -> Dataset:
@@ -264,7 +302,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _from_npz(path: Path, task: str | None) -> Dataset:
+@contextmanager
+def _npz(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """An open archive and the names of its arrays by their lower case."""
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: not an .npz archive; write it with numpy.savez")
     try:
@@ -272,29 +312,40 @@ def _from_npz(path: Path, task: str | None) -> Dataset:
             keys = {key.lower(): key for key in archive.files}
             if len(keys) < len(archive.files):
                 raise DatasetError(f"{path}: array names differ only by case; rename them")
-            for names in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
-                if set(names[:2]) <= keys.keys():
-                    break
-            else:
-                raise DatasetError(
-                    f"{path}: holds {_listed(archive.files)}, expected the arrays x_train, y_train "
-                    "and optionally x_test, y_test, or X, y"
-                )
-            test_keys = [name for name in names[2:] if name in keys]
-            if len(test_keys) == 1:
-                raise DatasetError(f"{path}: has {test_keys[0]} alone; give both of x_test, y_test")
-            arrays = {
-                name: _npz_array(archive, keys[name], path) for name in (*names[:2], *test_keys)
-            }
+            yield archive, keys
     except DatasetError:
         raise
     except Exception as error:  # zipfile and numpy raise what they please on damaged files
         raise DatasetError(f"{path}: cannot be read ({_one_line(error)})") from error
+
+
+def _from_npz(path: Path, task: str | None) -> Dataset:
+    with _npz(path) as (archive, keys):
+        for names in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
+            if set(names[:2]) <= keys.keys():
+                break
+        else:
+            raise DatasetError(
+                f"{path}: holds {_listed(archive.files)}, expected the arrays x_train, y_train "
+                "and optionally x_test, y_test, or X, y"
+            )
+        test_keys = [name for name in names[2:] if name in keys]
+        if len(test_keys) == 1:
+            raise DatasetError(f"{path}: has {test_keys[0]} alone; give both of x_test, y_test")
+        arrays = {name: _npz_array(archive, keys[name], path) for name in (*names[:2], *test_keys)}
     return _from_arrays(
         *(path, arrays[names[0]], arrays[names[1]], task, "y"),
         X_test=arrays.get("x_test"),
         y_test=arrays.get("y_test"),
     )
+
+
+def _npz_inputs(path: Path) -> NDArray[Any]:
+    with _npz(path) as (archive, keys):
+        for name in ("x", "x_test"):
+            if name in keys:
+                return _npz_array(archive, keys[name], path)
+        raise DatasetError(f"{path}: holds {_listed(archive.files)}, expected an array X or x_test")
 
 
 def _npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:

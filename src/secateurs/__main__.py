@@ -1,0 +1,5 @@
+"""``python -m secateurs`` is the command line."""
+
+from secateurs.cli import main
+
+main()

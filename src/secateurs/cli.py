@@ -1,0 +1,520 @@
+"""The command line: fit, predict, inspect, path."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import cyclopts
+import numpy as np
+import pandas as pd
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sklearn.exceptions import ConvergenceWarning
+
+import secateurs
+from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor, load
+from secateurs.experiments.budget_path import BudgetPath, budget_path
+from secateurs.experiments.compare import LABELS, Estimator, compare, result_row
+from secateurs.experiments.figures import (
+    figure_format,
+    fit_figure,
+    input_names,
+    input_strength,
+    path_figure,
+    save_figure,
+)
+from secateurs.files import write_atomically
+from secateurs.problems.datasets import Dataset, load_dataset, load_inputs, split
+from secateurs.solvers.solution import Progress as TrainingProgress
+from secateurs.solvers.solution import ProgressCallback
+
+TEST_SHARE = 0.2  # rows set aside for the score where a data set has no test rows
+BAD_INPUT, INTERRUPTED = 2, 130
+_SHOWN_INPUTS = 20
+
+app = cyclopts.App(
+    name="secateurs",
+    help="Sparse neural networks with guarantees.",
+    version=secateurs.__version__,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+
+class UsageError(ValueError):
+    """Options that make no sense together."""
+
+
+@app.command
+def fit(
+    data: str,
+    /,
+    *,
+    nonzeros: int,
+    target: str | None = None,
+    task: str | None = None,
+    hidden: str = "50",
+    epochs: int | None = None,
+    seed: int = 0,
+    compare_methods: Annotated[bool, Parameter(name="--compare", negative="")] = False,
+    output: Path | None = None,
+    plot: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Fit a network with at most N weights to a data set and score it on test rows.
+
+    Parameters
+    ----------
+    data
+        A built-in name (digits, breast_cancer, wine, diabetes, mnist, fashion_mnist) or the
+        path of a table (.csv, .parquet), an .npz archive, or IDX files.
+    nonzeros
+        The budget: weights of the network, biases included.
+    target
+        Target column of a table.
+    task
+        classification or regression; told from the target when not given.
+    hidden
+        Widths of the hidden layers, such as 50 or 300,100; or auto.
+    epochs
+        Passes over the training rows; chosen from their number when not given.
+    seed
+        Of the random numbers: same seed, same file.
+    compare_methods
+        Also train dense, prune afterwards, and show what that gives on the same rows.
+    output
+        Write the model to this file (.safetensors).
+    plot
+        Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
+    json
+        Print one JSON object instead of a table.
+    """
+    _check_outputs(output, plot)
+    model_settings = _settings(hidden, epochs, seed, nonzeros)
+    dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
+    model = _new_model(dataset.task, model_settings)
+    X_test, y_test = dataset.X_test, dataset.y_test
+    with _progress(quiet=json) as show:
+        began = time.process_time()
+        model.fit(dataset.X, dataset.y, progress=show("prune_regrow"))
+        cpu = time.process_time() - began
+        rows = [result_row(model, X_test, y_test, "prune_regrow", cpu)]
+        if compare_methods and model.status_ != "interrupted":
+            rows += compare(model, dataset.X, dataset.y, X_test, y_test, progress=show)
+    if output is not None:
+        model.save(output)
+    if plot is not None:
+        save_figure(fit_figure(model, rows, dataset.image_shape), plot)
+    if json:
+        _print_json(_fit_record(dataset, model, rows))
+    else:
+        _print_fit(dataset, model, rows, output, plot)
+    return INTERRUPTED if model.status_ == "interrupted" else 0
+
+
+@app.command
+def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
+    """Predict the rows of a data set with a saved model.
+
+    Parameters
+    ----------
+    model
+        A file written by `secateurs fit --output`.
+    data
+        Rows as `secateurs fit` reads them; a table needs no target column.
+    output
+        Write a CSV file; otherwise CSV goes to standard output.
+    """
+    _check_outputs(output, None)
+    fitted = load(model)
+    X: Any = load_inputs(data)
+    if isinstance(X, pd.DataFrame) and hasattr(fitted, "feature_names_in_"):
+        names = list(fitted.feature_names_in_)
+        missing = [name for name in names if name not in X.columns]
+        if missing:
+            raise UsageError(f"{data}: the model needs the column {missing[0]!r}, it is not there")
+        X = X[names]
+    predictions = fitted.predict(X)
+    if isinstance(fitted, SparseMLPClassifier):
+        table = pd.DataFrame({"prediction": predictions})
+        for label, column in zip(fitted.classes_, fitted.predict_proba(X).T, strict=True):
+            table[f"probability_{label}"] = column
+    else:
+        columns = np.atleast_2d(predictions.T)
+        names = (
+            ["prediction"]
+            if len(columns) == 1
+            else [f"prediction_{j}" for j in range(len(columns))]
+        )
+        table = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    text = table.to_csv(index=False)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(output, text.encode())
+        _err.print(f"{len(table)} predictions written to {output}")
+    return 0
+
+
+@app.command
+def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Show what a saved model is: layers, weights, inputs used, how it was trained.
+
+    Parameters
+    ----------
+    model
+        A file written by `secateurs fit --output`.
+    json
+        Print one JSON object instead of tables.
+    """
+    fitted = load(model)
+    record = _inspect_record(fitted, model)
+    if json:
+        _print_json(record)
+    else:
+        _print_inspection(record)
+    return 0
+
+
+@app.command
+def path(
+    data: str,
+    /,
+    *,
+    nonzeros: str,
+    target: str | None = None,
+    task: str | None = None,
+    hidden: str = "50",
+    epochs: int | None = None,
+    seed: int = 0,
+    plot: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Score against budget: fit at several budgets, each network started from the last.
+
+    Parameters
+    ----------
+    data
+        As for `secateurs fit`.
+    nonzeros
+        Budgets, such as 100,200,500.
+    target
+        Target column of a table.
+    task
+        classification or regression; told from the target when not given.
+    hidden
+        Widths of the hidden layers, such as 50 or 300,100; or auto.
+    epochs
+        Passes over the training rows; chosen from their number when not given.
+    seed
+        Of the random numbers.
+    plot
+        Draw score against weights to this file (.png, .pdf, .svg).
+    json
+        Print one JSON object instead of a table.
+    """
+    _check_outputs(None, plot)
+    budgets = _integers("--nonzeros", nonzeros)
+    model_settings = _settings(hidden, epochs, seed, max(budgets))
+    dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
+    model = _new_model(dataset.task, model_settings)
+    with _progress(quiet=json) as show:
+        result = budget_path(
+            model,
+            dataset.X,
+            dataset.y,
+            budgets,
+            dataset.X_test,
+            dataset.y_test,
+            progress=show("prune_regrow"),
+        )
+    if plot is not None:
+        save_figure(path_figure(result), plot)
+    if json:
+        _print_json(_path_record(dataset, result))
+    else:
+        _print_path(dataset, result, plot)
+    return INTERRUPTED if result.estimators[-1].status_ == "interrupted" else 0
+
+
+# -- options -------------------------------------------------------------------------------
+
+
+def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int) -> dict[str, Any]:
+    if nonzeros < 1:
+        raise UsageError(f"--nonzeros {nonzeros}: expected an integer >= 1")
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"--epochs {epochs}: expected an integer >= 1")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected an integer from 0 to 2**32 - 1")
+    return {
+        "n_nonzero": nonzeros,
+        "hidden_layer_sizes": hidden if hidden == "auto" else _integers("--hidden", hidden),
+        "max_epochs": "auto" if epochs is None else epochs,
+        "random_state": seed,
+    }
+
+
+def _integers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{option} {text!r}: expected integers >= 1 such as 300,100")
+    return numbers
+
+
+def _new_model(task: str, model_settings: dict[str, Any]) -> Estimator:
+    kind = SparseMLPClassifier if task == "classification" else SparseMLPRegressor
+    return kind(**model_settings)
+
+
+def _check_outputs(output: Path | None, plot: Path | None) -> None:
+    """Refuse a file that could not be written before any work is done."""
+    for file in (output, plot):
+        if file is None:
+            continue
+        if file.is_dir():
+            raise UsageError(f"{file}: is a directory; give the name of a file")
+        if not file.parent.is_dir():
+            raise UsageError(f"{file}: there is no directory {file.parent}; make it first")
+        if not os.access(file.parent, os.W_OK):
+            raise UsageError(f"{file}: the directory {file.parent} is not writable")
+    if plot is not None:
+        figure_format(plot)
+
+
+# -- what is shown ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
+    """One bar per method on standard error: loss, weights and time left."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("loss {task.fields[loss]:.4f}  weights {task.fields[weights]}"),
+        TimeRemainingColumn(),
+        console=_err,
+        transient=True,
+        disable=quiet or not _err.is_terminal,
+    ) as bars:
+
+        def show(method: str) -> ProgressCallback:
+            bar = bars.add_task(LABELS[method], total=None, loss=float("nan"), weights=0)
+
+            def update(state: TrainingProgress) -> None:
+                bars.update(
+                    bar,
+                    total=state.n_steps,
+                    completed=state.step,
+                    loss=state.loss,
+                    weights=state.n_nonzero,
+                )
+
+            return update
+
+        yield show
+
+
+def _fit_record(dataset: Dataset, model: Estimator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    report = model.report_
+    assert dataset.y_test is not None
+    return {
+        "dataset": dataset.name,
+        "task": dataset.task,
+        "n_train": model.n_train_,
+        "n_validation": len(dataset.y) - model.n_train_,
+        "n_test": len(dataset.y_test),
+        "d": model.fitted_.network.widths[0],
+        "hidden": list(model.fitted_.network.widths[1:-1]),
+        "budget": model.n_nonzero,
+        **{name: value for name, value in rows[0].items() if name not in ("method", "label")},
+        "validation_score": model.validation_score_,
+        "nonzeros_per_layer": report["nonzeros_per_layer"],
+        "inputs_used": report["inputs_used"],
+        "dense_nonzeros": report["dense_nonzeros"],
+        "status": model.status_,
+        "seed": model.random_state,
+        "certificate": model.certificate_.to_list(),
+        "compare": rows[1:],
+    }
+
+
+def _print_fit(
+    dataset: Dataset,
+    model: Estimator,
+    rows: list[dict[str, Any]],
+    output: Path | None,
+    plot: Path | None,
+) -> None:
+    report = model.report_
+    widths = "-".join(str(m) for m in report["widths"])
+    assert dataset.y_test is not None
+    title = (
+        f"{dataset.name}: {model.n_train_} rows to train, {len(dataset.y) - model.n_train_} held "
+        f"out, {len(dataset.y_test)} to test; network {widths}"
+    )
+    metric = "accuracy" if rows[0]["metric"] == "accuracy" else "R²"
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    for name in ("weights", metric, "seconds", "training memory", "file"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row["label"],
+            f"{row['nonzeros']:,}",
+            f"{row['score']:.4f}",
+            f"{row['seconds']:.1f}",
+            _size(row["peak_bytes"]),
+            _size(row["file_bytes"]),
+            style="bold" if row["method"] == "prune_regrow" else None,
+        )
+    _out.print(table)
+    _out.print(
+        f"{report['inputs_used']} of {report['widths'][0]} inputs are read; "
+        f"{model.n_nonzero_:,} of {report['dense_nonzeros']:,} weights are kept."
+    )
+    _out.print("Certificate:")
+    for check in model.certificate_.checks:
+        _out.print(f"  {check.verdict:8}{check.name}: {check.statement}", highlight=False)
+    if model.status_ == "interrupted":
+        _out.print(f"Interrupted after {model.n_steps_} steps: within budget, not fully trained.")
+    for file in (output, plot):
+        if file is not None:
+            _out.print(f"written: {file}", highlight=False)
+
+
+def _inspect_record(model: Estimator, file: Path) -> dict[str, Any]:
+    network = model.fitted_.network
+    strength = input_strength(model)
+    names = input_names(model)
+    used = [int(j) for j in np.argsort(-strength, kind="stable") if strength[j] > 0]
+    return {
+        "kind": type(model).__name__,
+        "widths": list(network.widths),
+        "nonzeros": network.n_nonzero,
+        "budget": int(model.n_nonzero),
+        "nonzeros_per_layer": [len(keys) for keys in network.keys],
+        "file_bytes": file.stat().st_size,
+        "classes": model.classes_.tolist() if isinstance(model, SparseMLPClassifier) else None,
+        "inputs_used": [{"name": names[j], "strength": float(strength[j])} for j in used],
+        "n_train": model.n_train_,
+        "n_steps": model.n_steps_,
+        "seed": model.seed_,
+        "status": model.status_,
+        "validation_score": model.validation_score_,
+        "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
+        "certificate": model.certificate_.to_list(),
+    }
+
+
+def _print_inspection(record: dict[str, Any]) -> None:
+    widths = record["widths"]
+    _out.print(
+        f"{record['kind']}, {'-'.join(map(str, widths))}: {record['nonzeros']} weights of "
+        f"{record['budget']} allowed, {_size(record['file_bytes'])} on disk"
+    )
+    if record["classes"] is not None:
+        shown = ", ".join(str(label) for label in record["classes"][:_SHOWN_INPUTS])
+        _out.print(f"classes: {shown}", highlight=False, markup=False)
+    _out.print(
+        f"trained on {record['n_train']} rows in {record['n_steps']} steps, seed {record['seed']}, "
+        f"status {record['status']}, validation score {record['validation_score']}"
+    )
+    layers = Table("layer", "shape", "weights", "density")
+    for i, count in enumerate(record["nonzeros_per_layer"]):
+        places = (widths[i] + 1) * widths[i + 1]
+        layers.add_row(
+            str(i + 1), f"{widths[i + 1]} x {widths[i]} + bias", str(count), f"{count / places:.2%}"
+        )
+    _out.print(layers)
+    used = record["inputs_used"]
+    inputs = Table("input", "sum of |weight|", title=f"{len(used)} of {widths[0]} inputs are read")
+    for entry in used[:_SHOWN_INPUTS]:
+        inputs.add_row(entry["name"], f"{entry['strength']:.3g}")
+    if len(used) > _SHOWN_INPUTS:
+        inputs.add_row(f"... and {len(used) - _SHOWN_INPUTS} more (--json lists all)", "")
+    _out.print(inputs)
+    for check in record["certificate"]:
+        _out.print(f"{check['verdict']:8}{check['name']}: {check['statement']}", highlight=False)
+
+
+def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:
+    points = [
+        {
+            "budget": budget,
+            "nonzeros": model.n_nonzero_,
+            "score": score,
+            "seconds": model.report_["seconds"],
+            "file_bytes": model.report_["file_bytes"],
+        }
+        for budget, model, score in zip(
+            result.budgets, result.estimators, result.scores, strict=True
+        )
+    ]
+    return {"dataset": dataset.name, "task": dataset.task, "metric": result.metric, "path": points}
+
+
+def _print_path(dataset: Dataset, result: BudgetPath, plot: Path | None) -> None:
+    table = Table(title=dataset.name, title_justify="left")
+    for name in ("budget", "weights", f"test {result.metric}", "seconds", "file"):
+        table.add_column(name, justify="right")
+    for point in _path_record(dataset, result)["path"]:
+        table.add_row(
+            f"{point['budget']:,}",
+            f"{point['nonzeros']:,}",
+            f"{point['score']:.4f}",
+            f"{point['seconds']:.1f}",
+            _size(point["file_bytes"]),
+        )
+    _out.print(table)
+    if plot is not None:
+        _out.print(f"written: {plot}", highlight=False)
+
+
+def _size(n_bytes: int) -> str:
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    if n_bytes < 1_000_000:
+        return f"{n_bytes / 1000:.1f} kB"
+    return f"{n_bytes / 1_000_000:.1f} MB"
+
+
+def _print_json(record: dict[str, Any]) -> None:
+    sys.stdout.write(jsonlib.dumps(record, allow_nan=False) + "\n")
+
+
+# -- entry -----------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; bad input is one line on standard error and exit status 2."""
+    tokens = sys.argv[1:] if arguments is None else arguments
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # said in the table instead
+            status = app(
+                tokens, exit_on_error=False, print_error=False, result_action="return_value"
+            )
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", INTERRUPTED)
+    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
+        _fail(str(error), BAD_INPUT)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    print(f"secateurs: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,157 @@
+"""Figures of a fit, of a comparison and of a path over budgets, as PNG, PDF or SVG files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from secateurs.experiments.budget_path import BudgetPath
+from secateurs.experiments.compare import Estimator
+from secateurs.files import write_atomically
+from secateurs.problems.tables import encoded_names
+
+FORMATS = ("png", "pdf", "svg")
+OURS, OTHERS, SOFT = "#1b6e3c", "#8a8f98", "#d9dce1"
+_SHOWN_INPUTS = 15
+_DPI = 150
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure in the format its name ends in, atomically.
+
+    Raises
+    ------
+    ValueError
+        The name ends in none of `FORMATS`.
+    """
+    kind = figure_format(path)
+    stream = io.BytesIO()
+    # no date in the file: the same figure gives the same bytes
+    metadata: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[
+        kind
+    ]
+    figure.savefig(stream, format=kind, dpi=_DPI, metadata=metadata)
+    write_atomically(path, stream.getvalue())
+
+
+def figure_format(path: str | Path) -> str:
+    """Format a figure is written in, from the end of its name."""
+    kind = Path(path).suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise ValueError(f"{path}: a figure's name must end in .{', .'.join(FORMATS)}")
+    return kind
+
+
+def fit_figure(
+    model: Estimator,
+    rows: list[dict[str, Any]],
+    image_shape: tuple[int, ...] | None = None,
+) -> Figure:
+    """Training, inputs used, and how the methods compare.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    rows : list of dict
+        From `secateurs.experiments.compare`, the model's own row first.
+    image_shape : tuple of int, optional
+        Draw the inputs as an image of this shape.
+
+    Returns
+    -------
+    Figure
+    """
+    n_panels = 3 if len(rows) > 1 else 2
+    figure = Figure(figsize=(4.2 * n_panels, 3.4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, n_panels))
+    _draw_training(axes[0], model)
+    if image_shape is not None and len(image_shape) == 2:
+        _draw_pixels(axes[1], model, image_shape)
+    else:
+        _draw_inputs(axes[1], model)
+    if n_panels == 3:
+        _draw_comparison(axes[2], rows)
+    return figure
+
+
+def path_figure(path: BudgetPath) -> Figure:
+    """Score against the number of weights, on a logarithmic axis."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([m.n_nonzero_ for m in path.estimators], path.scores, "o-", color=OURS)
+    axis.set_xscale("log")
+    axis.set_xticks(path.budgets, [str(s) for s in path.budgets])
+    axis.minorticks_off()
+    axis.set_xlabel("weights")
+    axis.set_ylabel(f"test {path.metric}")
+    axis.grid(color=SOFT)
+    return figure
+
+
+def input_strength(model: Estimator) -> NDArray[np.float64]:
+    """Sum of |weight| out of each input, shape [d], in units of the scaled inputs."""
+    strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
+    return strength.ravel()
+
+
+def input_names(model: Estimator) -> list[str]:
+    """Names of the inputs of the network."""
+    if model.table_ is not None:
+        return encoded_names(model.table_)
+    return [f"x{j}" for j in range(model.n_features_in_)]
+
+
+def _draw_training(axis: Axes, model: Estimator) -> None:
+    history = model.history_
+    axis.plot(history["step"], history["loss"], color=OURS)
+    axis.set_yscale("log")
+    axis.set_xlabel("step")
+    axis.set_ylabel("training loss", color=OURS)
+    twin = axis.twinx()
+    twin.step(history["step"], history["n_nonzero"], color=OTHERS, where="post")
+    twin.axhline(model.n_nonzero, color=OTHERS, linestyle=":", linewidth=1)
+    twin.set_ylabel("weights", color=OTHERS)
+    twin.set_ylim(bottom=0)
+    axis.set_title("training")
+
+
+def _draw_pixels(axis: Axes, model: Estimator, shape: tuple[int, ...]) -> None:
+    strength = input_strength(model).reshape(shape)
+    shown = np.where(strength > 0, strength, np.nan)
+    axis.set_facecolor(SOFT)
+    image = axis.imshow(shown, cmap="viridis")
+    axis.figure.colorbar(image, ax=axis, label="sum of |weight|")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_title(f"{int((strength > 0).sum())} of {strength.size} pixels are read")
+
+
+def _draw_inputs(axis: Axes, model: Estimator) -> None:
+    strength = input_strength(model)
+    order = np.argsort(-strength, kind="stable")[:_SHOWN_INPUTS]
+    order = order[strength[order] > 0][::-1]
+    names = input_names(model)
+    axis.barh([names[j][:24] for j in order], strength[order], color=OURS)
+    axis.tick_params(axis="y", labelsize=7)
+    axis.set_xlabel("sum of |weight|")
+    used = int((strength > 0).sum())
+    axis.set_title(f"{used} of {len(strength)} inputs are read")
+
+
+def _draw_comparison(axis: Axes, rows: list[dict[str, Any]]) -> None:
+    ordered = sorted(rows, key=lambda row: row["score"])
+    colours = [OURS if row["method"] == "prune_regrow" else OTHERS for row in ordered]
+    labels = [f"{row['label']}\n{row['nonzeros']} weights" for row in ordered]
+    axis.barh(labels, [row["score"] for row in ordered], color=colours)
+    for place, row in enumerate(ordered):
+        axis.annotate(f"{row['score']:.3f}", (max(row["score"], 0), place), va="center", fontsize=8)
+    axis.tick_params(axis="y", labelsize=7)
+    axis.set_xlim(0, 1.15)
+    axis.set_xlabel(f"test {rows[0]['metric']}")
+    axis.set_title("same rows, same budget")
