@@ -12,7 +12,7 @@ Nothing of the size of a dense layer is ever formed: memory is O(overshoot * s +
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from secateurs.solvers.adam import SupportAdam
 from secateurs.solvers.data import TrainingData, batches
+from secateurs.solvers.initial import random_support
 from secateurs.solvers.interrupt import uninterrupted
 from secateurs.solvers.losses import check_finite, output_gradient
 from secateurs.solvers.schedules import (
@@ -29,7 +30,7 @@ from secateurs.solvers.schedules import (
     support_size,
 )
 from secateurs.solvers.solution import History, Progress, ProgressCallback, Solution
-from secateurs.sparse.network import CompactNetwork, SparseNetwork, exchange
+from secateurs.sparse.network import CompactNetwork, SparseNetwork, exchange, pieces
 from secateurs.sparse.topk import StreamingTopK, smallest_mask
 
 SCORE_BATCH = 4  # rows that score absent weights, in mini-batches
@@ -37,7 +38,7 @@ SCORE_WIDTH = 1024  # columns of a block of scores
 SCORE_ROWS = 1024  # rows of a block of scores
 # bytes a weight: values, gradient, columns, two moments, cohort; transpose; during an exchange
 STATE_BYTES, TRANSPOSE_BYTES, EXCHANGE_BYTES = 22, 12, 30
-SCORE_COPIES = 6  # arrays of the size of a block of scores while its top k is taken
+SCORE_COPIES = 3  # arrays of the size of a block of scores while its top k is taken
 
 
 def prune_regrow(
@@ -120,12 +121,8 @@ def prune_regrow(
     stream = batches(data.n, batch_size, generator)
     try:
         for step in range(n_steps):
-            rows = next(stream)
-            H = net.forward(data.noisy_inputs(rows, net.units[0], generator))
-            loss, D = output_gradient(H[-1], data.targets(rows))
-            gradient_on_support(net, H, D)
+            losses += gradient_on_support(net, data, next(stream), generator)
             adam.step(net, learning_rate_at(step, n_steps))  # (1)
-            losses += loss
             since += 1
 
             t = step + 1
@@ -168,19 +165,24 @@ def training_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int) -
     gather = 4 * d if len(net.units[0]) * 8 >= d else 4 * len(net.units[0])
     step = batch_size * (live + hidden + gather)
     width = min(SCORE_WIDTH, d)
-    block = 3 * 4 * n_score * width + 4 * SCORE_COPIES * min(wide, SCORE_ROWS) * width
-    score = n_score * (live + hidden) + block
+    block = 2 * 4 * n_score * width + 4 * SCORE_COPIES * min(wide, SCORE_ROWS) * width
+    score = n_score * (live + hidden + hidden // 4) + block
     merge = (EXCHANGE_BYTES - STATE_BYTES) * net.nnz
     return kept + max(step, score, merge)
 
 
-def gradient_on_support(net: CompactNetwork, H: list[Tensor], D: Tensor) -> None:
-    """Backward pass: fill ``net.grad`` from the derivative `D` at the outputs."""
+def gradient_on_support(
+    net: CompactNetwork, data: TrainingData, rows: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Mean loss over a mini-batch, 0-d; its gradient on the support goes to ``net.grad``."""
+    H = net.forward(data.noisy_inputs(rows, net.units[0], generator))
+    loss, D = output_gradient(H[-1], data.targets(rows))
     for layer in range(net.n_layers - 1, -1, -1):
         net.matrices[layer].sampled_product(D, H[layer])
         if layer:
             D = net.matrices[layer].transpose_product(D)
-            D = torch.ops.aten.threshold_backward(D, H[layer], 0.0)
+            torch.ops.aten.threshold_backward.grad_input(D, H[layer], 0.0, grad_input=D)
+    return loss
 
 
 def _exchange(
@@ -231,10 +233,12 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
         for layer in range(net.n_layers - 1, -1, -1):
             _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
             if layer:
-                no_inputs = net.crows[layer - 1].diff() == 0
                 D = net.matrices[layer].transpose_product(D)
-                D = D * ((H[layer] > 0) | no_inputs[:, None])
-    keys, _ = top.result()
+                shut = H[layer] <= 0
+                shut &= (net.crows[layer - 1].diff() > 0)[:, None]
+                D.masked_fill_(shut, 0.0)
+                del shut
+    keys = top.result()
     cuts = torch.searchsorted(keys, torch.tensor(offsets, device=keys.device)).tolist()
     return [keys[cuts[i] : cuts[i + 1]] - offsets[i] for i in range(net.n_layers)]
 
@@ -268,92 +272,12 @@ def _score_layer(
         for a in range(0, len(row_keys), SCORE_ROWS):
             b = min(a + SCORE_ROWS, len(row_keys))
             G = (D[a:b] @ block.t()).abs_()
-            here = slice(int(matrix.crow[a]), int(matrix.crow[b]))
-            present = nominal[matrix.col[here].long()]
-            inside = (present >= first) & (present <= last)
-            at = torch.searchsorted(columns, present[inside])
-            G[matrix.rows(a, b)[inside] - a, at] = 0.0
+            for piece in pieces(slice(int(matrix.crow[a]), int(matrix.crow[b]))):
+                present = nominal[matrix.col[piece].long()]
+                inside = (present >= first) & (present <= last)
+                at = torch.searchsorted(columns, present[inside])
+                G[matrix.rows_of(piece)[inside] - a, at] = 0.0
             top.update(G, row_keys[a:b], columns)
-
-
-def random_support(
-    widths: tuple[int, ...], n_weights: int, variance: np.ndarray, generator: torch.Generator
-) -> SparseNetwork:
-    """Random sparse network to start from.
-
-    Weights are spread over the layers in proportion to ``n_in + n_out`` (Erdos-Renyi, Mocanu
-    et al. 2018), over the inputs in proportion to their variance, values N(0, 2 / fan-in).
-    Biases start absent.
-
-    Parameters
-    ----------
-    widths : tuple of int
-    n_weights : int
-        Capped at the number of weights there are.
-    variance : array, shape [d]
-        Variance of the scaled inputs.
-    generator : torch.Generator
-
-    Returns
-    -------
-    SparseNetwork
-        O(n_weights) time and memory.
-    """
-    keys, values = [], []
-    for layer, count in enumerate(erdos_renyi(widths, n_weights)):
-        n_in, n_out = widths[layer], widths[layer + 1]
-        p = variance if layer == 0 and variance.sum() > 0 else np.ones(n_in)
-        flat = _sample_positions(n_out, p / p.sum(), count, generator)
-        row = flat // n_in
-        fan_in = np.bincount(row, minlength=1)[row]
-        normal = torch.randn(len(flat), generator=generator).numpy()
-        keys.append(row * (n_in + 1) + flat % n_in)
-        values.append((normal * np.sqrt(2.0 / fan_in)).astype(np.float32))
-    return SparseNetwork(widths, keys, values)
-
-
-def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
-    """Weights of each layer, in proportion to n_in + n_out and at most n_in * n_out."""
-    capacity = np.array([a * b for a, b in pairwise(widths)], dtype=float)
-    share = np.array([a + b for a, b in pairwise(widths)], dtype=float)
-    left, full = min(float(n_weights), capacity.sum()), np.zeros(len(share), dtype=bool)
-    while True:  # fill the layers that overflow, spread the rest again
-        room = left - capacity[full].sum()
-        density = room / share[~full].sum() if (~full).any() else 0.0
-        over = ~full & (density * share > capacity)
-        if not over.any():
-            break
-        full |= over
-    return [int(c if f else density * s) for c, f, s in zip(capacity, full, share, strict=True)]
-
-
-def _sample_positions(
-    n_out: int, p: np.ndarray, count: int, generator: torch.Generator
-) -> np.ndarray:
-    """`count` distinct positions row * n_in + col, rows uniform, columns weighted by `p`."""
-    n_in = len(p)
-    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-    possible = n_out * int((p > 0).sum())
-    count = min(count, possible)
-    if 4 * count >= possible:
-        # dense enough to rank every position: exponential races won by the heavy columns
-        columns = np.flatnonzero(p > 0)
-        race = rng.exponential(size=(n_out, len(columns))) / p[columns]
-        won = np.argpartition(race.ravel(), count - 1)[:count] if count else np.empty(0, int)
-        row, col = np.divmod(np.sort(won), len(columns))
-        return (row * n_in + columns[col]).astype(np.int64)
-    cumulative = np.cumsum(p)
-    found = np.empty(0, dtype=np.int64)
-    while len(found) < count:
-        more = int(1.2 * (count - len(found))) + 16
-        col = np.searchsorted(cumulative, rng.random(more) * cumulative[-1], side="right")
-        row = rng.integers(n_out, size=more)
-        draw = row * n_in + np.minimum(col, n_in - 1)
-        _, first = np.unique(draw, return_index=True)
-        draw = draw[np.sort(first)]
-        draw = draw[~np.isin(draw, found)]
-        found = np.concatenate([found, draw[: count - len(found)]])
-    return np.sort(found)
 
 
 def _score_rows(n: int, size: int, generator: torch.Generator) -> Tensor:

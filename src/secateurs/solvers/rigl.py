@@ -12,8 +12,8 @@ from secateurs.solvers.dense import (
     random_dense,
     train_dense,
 )
+from secateurs.solvers.initial import erdos_renyi
 from secateurs.solvers.losses import output_gradient
-from secateurs.solvers.prune_regrow import erdos_renyi
 from secateurs.solvers.schedules import exchange_share
 from secateurs.solvers.solution import History, ProgressCallback, Solution
 from secateurs.sparse.network import SparseNetwork

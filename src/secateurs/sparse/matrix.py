@@ -85,11 +85,10 @@ class SparseMatrix:
             self._grad = torch.zeros_like(self.values)
         return self._grad
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Row of each nonzero of rows ``start:stop``, int64."""
-        counts = self.crow[start : None if stop is None else stop + 1].diff()
-        index = torch.arange(start, start + counts.numel(), device=counts.device)
-        return torch.repeat_interleave(index, counts)
+    def rows_of(self, where: slice) -> Tensor:
+        """Row of each of the nonzeros ``where``, int64."""
+        index = torch.arange(where.start, where.stop, device=self.crow.device, dtype=torch.int32)
+        return torch.searchsorted(self.crow, index, right=True) - 1
 
     def product(self, H: Tensor, out: Tensor | None = None) -> Tensor:
         """``W @ H`` for contiguous `H` [n_in, B]; equation (1)."""
@@ -102,7 +101,7 @@ class SparseMatrix:
         out.zero_()
         for piece in self._pieces(H.shape[1]):
             terms = self.values[piece, None] * H[self.col[piece].long()]
-            out.index_add_(0, self._piece_rows(piece), terms)
+            out.index_add_(0, self.rows_of(piece), terms)
         return out
 
     def transpose_product(self, D: Tensor) -> Tensor:
@@ -115,7 +114,7 @@ class SparseMatrix:
             torch.cumsum(counts, 0, out=crow[1:])
             transposed = SparseMatrix(
                 crow,
-                self.rows()[order].int(),
+                self.rows_of(slice(0, self.nnz))[order].int(),
                 torch.empty_like(self.values),
                 (self.shape[1], self.shape[0]),
                 backend=self.backend,
@@ -133,7 +132,7 @@ class SparseMatrix:
             torch.sparse.sampled_addmm(self._grad_csr, D, H.t(), beta=0.0, out=self._grad_csr)
             return self.grad
         for piece in self._pieces(H.shape[1]):
-            pair = D[self._piece_rows(piece)] * H[self.col[piece].long()]
+            pair = D[self.rows_of(piece)] * H[self.col[piece].long()]
             self.grad[piece] = pair.sum(1)
         return self.grad
 
@@ -141,10 +140,6 @@ class SparseMatrix:
         step = max(1, _GATHER_ELEMENTS // max(1, batch))
         cuts = [*range(0, self.nnz, step), self.nnz]
         return [slice(a, b) for a, b in pairwise(cuts)]
-
-    def _piece_rows(self, piece: slice) -> Tensor:
-        index = torch.arange(piece.start, piece.stop, device=self.crow.device, dtype=torch.int32)
-        return torch.searchsorted(self.crow, index, right=True) - 1
 
 
 class _SparseLinearFunction(torch.autograd.Function):

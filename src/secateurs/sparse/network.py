@@ -204,30 +204,33 @@ class CompactNetwork:
     def from_network(
         cls, network: SparseNetwork, device: torch.device | str = "cpu"
     ) -> CompactNetwork:
-        """Compact form of a canonical network; O(nnz log nnz)."""
+        """Compact form of a canonical network; O(nnz log nnz), 8 bytes a weight."""
         n_layers = len(network.keys)
-        entries = [network.entries(layer) for layer in range(n_layers)]
-        units = []
-        for boundary, width in enumerate(network.widths[:-1]):
-            cols = entries[boundary][1]
-            used = cols[cols < width]
-            if boundary:
-                used = np.concatenate([used, entries[boundary - 1][0]])
-            units.append(np.unique(used))
-        units.append(np.arange(network.widths[-1]))
-        crows, columns = [], []
-        for layer, (rows, cols) in enumerate(entries):
-            n_rows = len(units[layer + 1]) + (layer < n_layers - 1)
-            counts = np.bincount(np.searchsorted(units[layer + 1], rows), minlength=n_rows)
+        live: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in network.widths]
+        for layer, keys in enumerate(network.keys):
+            for piece in pieces(slice(0, len(keys))):
+                rows, cols = np.divmod(keys[piece], network.widths[layer] + 1)
+                live[layer] = np.union1d(live[layer], cols[cols < network.widths[layer]])
+                live[layer + 1] = np.union1d(live[layer + 1], rows)
+        live[-1] = np.arange(network.widths[-1])
+        col = np.empty(network.n_nonzero, dtype=np.int32)
+        crows, done = [], 0
+        for layer, keys in enumerate(network.keys):
+            counts = np.zeros(len(live[layer + 1]) + (layer < n_layers - 1), dtype=np.int64)
+            for piece in pieces(slice(0, len(keys))):
+                rows, cols = np.divmod(keys[piece], network.widths[layer] + 1)
+                compact = np.searchsorted(live[layer], cols)  # the constant comes out last
+                col[done : done + len(compact)] = compact
+                at = np.searchsorted(live[layer + 1], rows)
+                counts += np.bincount(at, minlength=len(counts))
+                done += len(compact)
             crows.append(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
-            compact = np.searchsorted(units[layer], cols)  # the constant comes out last
-            columns.append(compact.astype(np.int32))
         return cls(
             network.widths,
-            [torch.from_numpy(u).to(device) for u in units],
+            [torch.from_numpy(u).to(device) for u in live],
             [torch.from_numpy(c).to(device) for c in crows],
-            torch.from_numpy(np.concatenate(columns)).to(device),
-            torch.from_numpy(np.concatenate(network.values)).to(device),
+            torch.tensor(col, device=device),
+            torch.cat([torch.tensor(value, device=device) for value in network.values]),
         )
 
     def to_network(self) -> SparseNetwork:
@@ -236,7 +239,7 @@ class CompactNetwork:
         for layer, matrix in enumerate(self.matrices):
             n_in = self.widths[layer]
             columns = torch.cat([self.units[layer], self.units[layer].new_tensor([n_in])])
-            rows = self.units[layer + 1][matrix.rows()]
+            rows = self.units[layer + 1][matrix.rows_of(slice(0, matrix.nnz))]
             keys.append((rows * (n_in + 1) + columns[matrix.col.long()]).cpu().numpy())
             values.append(matrix.values.detach().cpu().numpy().copy())
         return SparseNetwork(self.widths, keys, values)
@@ -254,57 +257,76 @@ def exchange(
     state : list of Tensor, shape [nnz]
         Per-weight state that follows the weights; 0 where a weight grows.
     drop : Tensor of bool, shape [nnz]
+        Consumed too.
     grown : list of Tensor int64, one per layer
         Sorted keys (as in `SparseNetwork`) of the weights to add; not on the support.
 
     Returns
     -------
     CompactNetwork, list of Tensor
-        Extra memory while it runs: about 10 bytes a weight, so that the peak of training
-        stays below 30 bytes a weight.
+        The peak is 29 bytes a weight, with 14 of state: see tests/test_memory.py.
     """
-    keep = ~drop
-    values, col, units, crows = net.values, net.col, net.units, net.crows
-    where = net.slices()
-    widths = net.widths
-    n_layers = net.n_layers
+    keep = drop.logical_not_()
+    widths, units, crows = net.widths, net.units, net.crows
+    values, col, where = net.values, net.col, net.slices()
     net.grad = net.values = net.col = torch.empty(0)
     net.matrices = []
 
-    ends = [torch.div(g, widths[i] + 1, rounding_mode="floor") for i, g in enumerate(grown)]
-    starts = [g - e * (widths[i] + 1) for i, (g, e) in enumerate(zip(grown, ends, strict=True))]
-    new_units = _used_units(widths, units, crows, col, where, keep, starts, ends)
-    new_crows, new_cols, fresh = [], [], []
-    for layer in range(n_layers):
-        n_rows = len(new_units[layer + 1]) + (layer < n_layers - 1)
+    new_units = _used_units(widths, units, crows, col, where, keep, grown)
+    row_counts, kept_keys, grown_keys = [], [], []
+    for layer, part in enumerate(where):
+        n_in = widths[layer]
+        n_rows = len(new_units[layer + 1]) + (layer < net.n_layers - 1)
         n_cols = len(new_units[layer]) + 1
+        dtype = torch.int32 if n_rows * n_cols < 2**31 else torch.int64
         # old compact index -> new compact index; monotone, so the order of kept weights stands
-        col_map = torch.searchsorted(
-            new_units[layer], torch.cat([units[layer], units[layer].new_tensor([widths[layer]])])
-        )
+        nominal = torch.cat([units[layer], units[layer].new_tensor([n_in])])
+        col_map = torch.searchsorted(new_units[layer], nominal)
         row_map = torch.searchsorted(new_units[layer + 1], units[layer + 1])
-        crow, new_col, is_new = _merge(
-            crows[layer],
-            col[where[layer]],
-            keep[where[layer]],
-            row_map,
-            col_map,
-            torch.searchsorted(new_units[layer + 1], ends[layer]),
-            torch.searchsorted(new_units[layer], starts[layer]),
-            (n_rows, n_cols),
-        )
+        counts = _row_counts(crows[layer], keep[part])[: row_map.numel()]
+        total = torch.zeros(n_rows, dtype=torch.int64, device=col.device)
+        total.index_add_(0, row_map, counts.long())
+        kept = torch.empty(int(counts.sum()), dtype=dtype, device=col.device)
+        done = 0
+        for piece in pieces(part):
+            index = torch.arange(piece.start, piece.stop, dtype=torch.int32, device=col.device)
+            rows = torch.searchsorted(crows[layer], index[keep[piece]] - part.start, right=True) - 1
+            keys = row_map[rows] * n_cols + col_map[col[piece][keep[piece]].long()]
+            kept[done : done + len(keys)] = keys
+            done += len(keys)
+        new = torch.empty(len(grown[layer]), dtype=dtype, device=col.device)
+        for piece in pieces(slice(0, len(new))):
+            ends, starts = _ends_and_starts(grown[layer][piece], n_in)
+            rows = torch.searchsorted(new_units[layer + 1], ends)
+            new[piece] = rows * n_cols + torch.searchsorted(new_units[layer], starts)
+            total += torch.bincount(rows, minlength=n_rows)
+        row_counts.append(total)
+        kept_keys.append(kept)
+        grown_keys.append(new)
+    del col, grown
+    new_crows, new_cols, fresh = [], [], []
+    for layer, total in enumerate(row_counts):
+        n_cols = len(new_units[layer]) + 1
+        new_col, is_new = _merge(kept_keys[layer], grown_keys[layer], n_cols)
+        kept_keys[layer] = grown_keys[layer] = new_col[:0]
+        crow = torch.zeros(len(total) + 1, dtype=torch.int32, device=total.device)
+        torch.cumsum(total, 0, out=crow[1:])
         new_crows.append(crow)
         new_cols.append(new_col)
         fresh.append(is_new)
-    del col
-    new_col = torch.cat(new_cols)
-    is_new = torch.cat(fresh)
+    col, is_new = torch.cat(new_cols), torch.cat(fresh)
     del new_cols, fresh
-    moved = []
     values = _follow(values, keep, is_new)
+    moved = []
     while state:
         moved.append(_follow(state.pop(0), keep, is_new))
-    return CompactNetwork(widths, new_units, new_crows, new_col, values), moved
+    return CompactNetwork(widths, new_units, new_crows, col, values), moved
+
+
+def _ends_and_starts(keys: Tensor, n_in: int) -> tuple[Tensor, Tensor]:
+    """Nominal rows and columns of keys; the column of a bias is `n_in`."""
+    ends = torch.div(keys, n_in + 1, rounding_mode="floor")
+    return ends, keys - ends * (n_in + 1)
 
 
 def _used_units(
@@ -314,81 +336,63 @@ def _used_units(
     col: Tensor,
     where: list[slice],
     keep: Tensor,
-    starts: list[Tensor],
-    ends: list[Tensor],
+    grown: list[Tensor],
 ) -> list[Tensor]:
     """Nominal indices of the units that carry a kept or a grown weight."""
     result = []
-    for boundary, width in enumerate(widths[:-1]):
+    for boundary in range(len(widths) - 1):
         used = torch.zeros(len(units[boundary]) + 1, dtype=torch.bool, device=col.device)
-        for piece in _pieces(where[boundary]):
+        for piece in pieces(where[boundary]):
             used[col[piece][keep[piece]].long()] = True
-        extra = [starts[boundary][starts[boundary] < width]]
         if boundary:
             used |= _row_counts(crows[boundary - 1], keep[where[boundary - 1]]) > 0
-            extra.append(ends[boundary - 1])
-        result.append(torch.unique(torch.cat([units[boundary][used[:-1]], *extra])))
+        result.append(units[boundary][used[:-1]])
     result.append(units[-1])
+    for layer, keys in enumerate(grown):
+        for piece in pieces(slice(0, len(keys))):
+            ends, starts = _ends_and_starts(keys[piece], widths[layer])
+            starts = starts[starts < widths[layer]]
+            result[layer] = torch.unique(torch.cat([result[layer], starts]))
+            result[layer + 1] = torch.unique(torch.cat([result[layer + 1], ends]))
     return result
 
 
 def _row_counts(crow: Tensor, keep: Tensor) -> Tensor:
     """Kept weights of each row."""
-    total = torch.zeros(keep.numel() + 1, dtype=torch.int32, device=keep.device)
-    torch.cumsum(keep, 0, dtype=torch.int32, out=total[1:])
-    return total[crow.long()].diff()
-
-
-def _merge(
-    crow: Tensor,
-    col: Tensor,
-    keep: Tensor,
-    row_map: Tensor,
-    col_map: Tensor,
-    grown_rows: Tensor,
-    grown_cols: Tensor,
-    shape: tuple[int, int],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Merge the kept and the grown weights of one layer: row starts, columns, which are new."""
-    n_rows, n_cols = shape
-    dtype = torch.int32 if n_rows * n_cols < 2**31 else torch.int64
-    counts = _row_counts(crow, keep)[: row_map.numel()]
-    new_counts = torch.bincount(grown_rows, minlength=n_rows)
-    kept_keys = torch.empty(int(counts.sum()), dtype=dtype, device=col.device)
-    new_counts.index_add_(0, row_map, counts.long())
-    done = 0
-    for piece in _pieces(slice(0, col.numel())):
-        index = torch.arange(piece.start, piece.stop, dtype=torch.int32, device=col.device)
+    counts = torch.zeros(crow.numel() - 1, dtype=torch.int64, device=crow.device)
+    for piece in pieces(slice(0, keep.numel())):
+        index = torch.arange(piece.start, piece.stop, dtype=torch.int32, device=crow.device)
         rows = torch.searchsorted(crow, index[keep[piece]], right=True) - 1
-        keys = row_map[rows] * n_cols + col_map[col[piece][keep[piece]].long()]
-        kept_keys[done : done + len(keys)] = keys
-        done += len(keys)
-    grown_keys = (grown_rows * n_cols + grown_cols).to(dtype)
+        counts += torch.bincount(rows, minlength=len(counts))
+    return counts
+
+
+def _merge(kept_keys: Tensor, grown_keys: Tensor, n_cols: int) -> tuple[Tensor, Tensor]:
+    """Merge two increasing runs of compact keys: columns of the result, and which are new."""
     total = len(kept_keys) + len(grown_keys)
-    is_new = torch.zeros(total, dtype=torch.bool, device=col.device)
-    at = torch.searchsorted(kept_keys, grown_keys)
-    is_new[at + torch.arange(len(at), device=at.device)] = True
-    new_col = torch.empty(total, dtype=torch.int32, device=col.device)
+    is_new = torch.zeros(total, dtype=torch.bool, device=kept_keys.device)
+    for piece in pieces(slice(0, len(grown_keys))):
+        at = torch.searchsorted(kept_keys, grown_keys[piece])
+        is_new[at + torch.arange(piece.start, piece.stop, device=at.device)] = True
+    col = torch.empty(total, dtype=torch.int32, device=kept_keys.device)
     kept = grown = 0
-    for piece in _pieces(slice(0, total)):
+    for piece in pieces(slice(0, total)):
         flags = is_new[piece]
         n_new = int(flags.sum())
         n_old = flags.numel() - n_new
-        target = new_col[piece]
+        target = col[piece]
         target[flags] = (grown_keys[grown : grown + n_new] % n_cols).int()
         target[~flags] = (kept_keys[kept : kept + n_old] % n_cols).int()
         grown, kept = grown + n_new, kept + n_old
-    new_crow = torch.zeros(n_rows + 1, dtype=torch.int32, device=col.device)
-    torch.cumsum(new_counts, 0, out=new_crow[1:])
-    return new_crow, new_col, is_new
+    return col, is_new
 
 
 def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
     """Per-weight state after an exchange: kept entries in order, 0 where new."""
-    kept = torch.cat([old[:0], *(old[p][keep[p]] for p in _pieces(slice(0, old.numel())))])
+    kept = torch.cat([old[:0], *(old[p][keep[p]] for p in pieces(slice(0, old.numel())))])
     new = torch.zeros(is_new.numel(), dtype=old.dtype, device=old.device)
     done = 0
-    for piece in _pieces(slice(0, is_new.numel())):
+    for piece in pieces(slice(0, is_new.numel())):
         old_here = ~is_new[piece]
         n = int(old_here.sum())
         new[piece][old_here] = kept[done : done + n]
@@ -396,7 +400,7 @@ def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
     return new
 
 
-def _pieces(where: slice) -> list[slice]:
+def pieces(where: slice) -> list[slice]:
     """Cut a slice so that index temporaries stay small."""
     starts = range(where.start, where.stop, _PIECE)
     return [slice(a, min(a + _PIECE, where.stop)) for a in starts] or [

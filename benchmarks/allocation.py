@@ -1,0 +1,46 @@
+"""What a function allocates, from the allocators themselves (numpy's and torch's on the CPU)."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.profiler import ProfilerActivity, profile
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Bytes allocated beyond what was there before the call.
+
+    Attributes
+    ----------
+    peak : int
+        Most alive at once: torch's peak plus numpy's (an upper bound of their joint peak).
+    largest : int
+        Largest single torch allocation.
+    """
+
+    peak: int
+    largest: int
+
+
+def measure(function: Callable[[], object]) -> Allocation:
+    """Run a function and add up its allocations and releases in order."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        function()
+    numpy_peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    changes = [
+        (event.start_ns(), event.nbytes())
+        for event in run.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    ]
+    alive = torch_peak = largest = 0
+    for _, change in sorted(changes):
+        alive += change
+        torch_peak = max(torch_peak, alive)
+        largest = max(largest, change)
+    return Allocation(torch_peak + numpy_peak, largest)

@@ -1,0 +1,117 @@
+"""The random sparse network that training starts from."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from secateurs.sparse.network import SparseNetwork, pieces
+
+_BLOCK_WEIGHTS = 1 << 16  # weights drawn at a time: temporaries stay small
+
+
+def random_support(
+    widths: tuple[int, ...],
+    n_weights: int,
+    variance: NDArray[np.float64],
+    generator: torch.Generator,
+) -> SparseNetwork:
+    """Draw a sparse network: support and values.
+
+    Weights are spread over the layers in proportion to ``n_in + n_out`` (Erdos-Renyi, Mocanu
+    et al. 2018), over the inputs in proportion to their variance, values N(0, 2 / fan-in).
+    Biases start absent.
+
+    Parameters
+    ----------
+    widths : tuple of int
+    n_weights : int
+        Capped at the number of weights there are.
+    variance : array, shape [d]
+        Variance of the scaled inputs.
+    generator : torch.Generator
+
+    Returns
+    -------
+    SparseNetwork
+        O(n_weights log n_weights) time, 20 bytes a weight.
+    """
+    keys, values = [], []
+    for layer, count in enumerate(erdos_renyi(widths, n_weights)):
+        n_in, n_out = widths[layer], widths[layer + 1]
+        p = variance if layer == 0 and variance.sum() > 0 else np.ones(n_in)
+        key = _draw_positions(n_out, p / p.sum(), count, generator)
+        value = torch.empty(len(key)).normal_(generator=generator).numpy()
+        fan_in = np.zeros(n_out, dtype=np.int64)
+        for piece in pieces(slice(0, len(key))):
+            fan_in += np.bincount(key[piece] // n_in, minlength=n_out)
+        for piece in pieces(slice(0, len(key))):
+            row = key[piece] // n_in
+            value[piece] *= np.sqrt(2.0 / fan_in[row])
+            key[piece] += row  # position -> key: a row of keys has one more place, the bias
+        keys.append(key)
+        values.append(value)
+    return SparseNetwork(widths, keys, values)
+
+
+def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
+    """Weights of each layer, in proportion to n_in + n_out and at most n_in * n_out."""
+    capacity = np.array([a * b for a, b in pairwise(widths)], dtype=float)
+    share = np.array([a + b for a, b in pairwise(widths)], dtype=float)
+    left, full = min(float(n_weights), capacity.sum()), np.zeros(len(share), dtype=bool)
+    while True:  # fill the layers that overflow, spread the rest again
+        room = left - capacity[full].sum()
+        density = room / share[~full].sum() if (~full).any() else 0.0
+        over = ~full & (density * share > capacity)
+        if not over.any():
+            break
+        full |= over
+    return [int(c if f else density * s) for c, f, s in zip(capacity, full, share, strict=True)]
+
+
+def _draw_positions(
+    n_out: int, p: NDArray[np.float64], count: int, generator: torch.Generator
+) -> NDArray[np.int64]:
+    """`count` distinct positions row * n_in + col, increasing, in blocks of rows."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    n_in, columns = len(p), np.flatnonzero(p > 0)
+    count = min(count, n_out * len(columns))
+    n_blocks = max(1, min(n_out, count // _BLOCK_WEIGHTS))
+    result = np.empty(count, dtype=np.int64)
+    for i in range(n_blocks):
+        first, last = n_out * i // n_blocks, n_out * (i + 1) // n_blocks
+        start, stop = count * first // n_out, count * last // n_out
+        block = _draw_block(last - first, p, columns, stop - start, rng)
+        result[start:stop] = block + first * n_in
+    return result
+
+
+def _draw_block(
+    n_rows: int,
+    p: NDArray[np.float64],
+    columns: NDArray[np.int64],
+    count: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Distinct positions in a block of rows: rows uniform, columns weighted by `p`."""
+    n_in = len(p)
+    if 4 * count >= n_rows * len(columns):
+        # dense enough to rank every position: exponential races, won by the heavy columns
+        race = rng.exponential(size=(n_rows, len(columns))) / p[columns]
+        won = np.argpartition(race.ravel(), max(count - 1, 0))[:count]
+        row, col = np.divmod(np.sort(won), len(columns))
+        return (row * n_in + columns[col]).astype(np.int64)
+    cumulative = np.cumsum(p)
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < count:
+        more = int(1.2 * (count - len(found))) + 16
+        col = np.searchsorted(cumulative, rng.random(more) * cumulative[-1], side="right")
+        draw = rng.integers(n_rows, size=more) * n_in + np.minimum(col, n_in - 1)
+        _, first = np.unique(draw, return_index=True)
+        draw = draw[np.sort(first)]
+        draw = draw[~np.isin(draw, found)]
+        found = np.concatenate([found, draw[: count - len(found)]])
+    return np.sort(found)
