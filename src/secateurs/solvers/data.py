@@ -21,7 +21,7 @@ from torch import Tensor
 _RESIDENT_SHARE = 0.5
 # when fewer than one in so many columns is used, they are picked one by one
 _FEW_COLUMNS = 8
-_MOMENT_ELEMENTS = 1 << 20  # entries of a block of rows when columns are averaged
+_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows when columns are averaged
 
 
 @dataclass(frozen=True)

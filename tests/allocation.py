@@ -15,13 +15,14 @@ class Allocation:
 
     Attributes
     ----------
-    peak : int
-        Most alive at once: torch's peak plus numpy's (an upper bound of their joint peak).
+    torch_peak, numpy_peak : int
+        Most alive at once; the trainers use numpy before and after training, torch during it.
     largest : int
         Largest single torch allocation.
     """
 
-    peak: int
+    torch_peak: int
+    numpy_peak: int
     largest: int
 
 
@@ -38,9 +39,9 @@ def measure(function: Callable[[], object]) -> Allocation:
         for event in run.profiler.kineto_results.events()
         if event.name() == "[memory]"
     ]
-    alive = torch_peak = largest = 0
+    assert changes, "the profiler recorded no allocation"
+    alive = torch_peak = 0
     for _, change in sorted(changes):
         alive += change
         torch_peak = max(torch_peak, alive)
-        largest = max(largest, change)
-    return Allocation(torch_peak + numpy_peak, largest)
+    return Allocation(torch_peak, numpy_peak, max(change for _, change in changes))

@@ -1,0 +1,19 @@
+import os
+
+# one thread: the tests run on any machine in the same order of operations
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("repo", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("repo")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from secateurs.problems.datasets import load_dataset, split
+
+    return split(load_dataset("digits"), 0.2, random_state=0)
