@@ -1,5 +1,7 @@
 """Random networks and matrices for property tests."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ from secateurs.sparse.network import SparseNetwork
 
 def random_network(rng, widths, density=0.4):
     keys, values = [], []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in itertools.pairwise(widths):
         total = (n_in + 1) * n_out
         key = np.flatnonzero(rng.random(total) < density).astype(np.int64)
         keys.append(key)

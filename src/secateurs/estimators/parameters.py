@@ -12,14 +12,17 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-def require_integer(
-    name: str, value: Any, least: int, most: int | None = None, hint: str = ""
-) -> None:
-    """Raise ValueError unless `value` is an integer from `least` to `most`."""
-    valid = isinstance(value, Integral) and not _is_bool(value) and int(value) >= least
-    if not valid or (most is not None and int(value) > most):
-        limit = f" and at most {most}" if most is not None else ""
-        raise ValueError(f"{name}={value!r}; expected an integer >= {least}{limit}{hint}")
+def is_integer(value: Any, least: int, most: int | None = None) -> bool:
+    """Whether `value` is an integer, no boolean, from `least` to `most`."""
+    if not isinstance(value, Integral) or _is_bool(value):
+        return False
+    return int(value) >= least and (most is None or int(value) <= most)
+
+
+def require_integer(name: str, value: Any, least: int, hint: str = "") -> None:
+    """Raise ValueError unless `value` is an integer >= `least`."""
+    if not is_integer(value, least):
+        raise ValueError(f"{name}={value!r}; expected an integer >= {least}{hint}")
 
 
 def require_real(

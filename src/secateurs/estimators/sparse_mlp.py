@@ -38,7 +38,7 @@ from secateurs.certificates.generalization import (
 )
 from secateurs.estimators import settings
 from secateurs.estimators.fitted import FittedNetwork
-from secateurs.estimators.parameters import require_integer, require_real
+from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.record import (
     CheckRecord,
     ClassLabels,
@@ -101,6 +101,11 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     # -- fitting ---------------------------------------------------------------------------
 
@@ -478,12 +483,12 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                     f"hidden_layer_sizes={hidden!r}; expected widths such as (50,), or 'auto'"
                 )
         else:
-            if not isinstance(hidden, tuple | list) or len(hidden) == 0:
+            widths = hidden if isinstance(hidden, tuple | list) else ()
+            if not widths or not all(is_integer(m, 1, MAX_UNITS) for m in widths):
                 raise ValueError(
-                    f"hidden_layer_sizes={hidden!r}; expected a tuple of widths such as (50,)"
+                    f"hidden_layer_sizes={hidden!r}; expected a tuple of widths from 1 to "
+                    f"{MAX_UNITS} such as (50,), or 'auto'"
                 )
-            for m in hidden:
-                require_integer("hidden_layer_sizes", m, 1, MAX_UNITS)
         for name in ("max_epochs", "batch_size"):
             value = getattr(self, name)
             if not (isinstance(value, str) and value == "auto"):
@@ -504,6 +509,11 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                 self.table_ = fit_schema(X)
             if self.table_ is not None:
                 return encode(self.table_, X)
+        if self.table_ is not None and self.table_.of_kind("categorical"):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on a DataFrame with categories; "
+                "give a DataFrame with the same columns"
+            )
         X = validate_data(
             self,
             X,
@@ -513,11 +523,6 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             order="C",
             dtype="numeric",
         )
-        if self.table_ is not None and self.table_.of_kind("categorical"):
-            raise ValueError(
-                f"{type(self).__name__} was fitted on a DataFrame with categories; "
-                "give a DataFrame with the same columns"
-            )
         if X.shape[1] > MAX_INPUTS:
             raise ValueError(f"X has {X.shape[1]} columns, at most {MAX_INPUTS} are supported")
         if is_sparse(X):
@@ -808,11 +813,16 @@ class SparseMLPRegressor(RegressorMixin, _SparseMLP):  # type: ignore[misc]
             if not np.isfinite(deviation).all():
                 raise ValueError("y has values too large to square; rescale it below 1e150")
             constant = deviation <= settings.CONSTANT * np.abs(self._shift)
-            self._scale = np.where(constant, 1.0, deviation)
+            self._scale = np.where(constant, 0.0, deviation)  # a constant target is its mean
         elif one_column != self._one_column or y.shape[1] != len(self._shift):
             raise ValueError(f"y has {y.shape[1]} targets, the fit had {len(self._shift)}")
-        standardised: NDArray[np.float32] = ((y - self._shift) / self._scale).astype(np.float32)
-        return standardised
+        return self._standardised(y).astype(np.float32)
+
+    def _standardised(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = (y - self._shift) / np.where(
+            self._scale > 0, self._scale, 1.0
+        )
+        return result
 
     def _n_outputs(self, targets: NDArray[Any]) -> int:
         return int(targets.shape[1])
@@ -821,7 +831,7 @@ class SparseMLPRegressor(RegressorMixin, _SparseMLP):  # type: ignore[misc]
         return self._shift, self._scale
 
     def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
-        return float(np.square((outputs - self._shift) / self._scale - targets).mean())
+        return float(np.square(self._standardised(outputs) - targets).mean())
 
     def _certify(
         self,
@@ -836,7 +846,7 @@ class SparseMLPRegressor(RegressorMixin, _SparseMLP):  # type: ignore[misc]
         if len(held_out):
             outputs = self.fitted_.outputs(X[held_out], settings.auto_device(self.device))
             y = targets[held_out].astype(np.float64)
-            error = np.square((outputs - self._shift) / self._scale - y)
+            error = np.square(self._standardised(outputs) - y)
             mean = targets[train].mean(axis=0, dtype=np.float64)
             gain = (np.square(y - mean) - error).mean(axis=1)
             total = np.square(y - y.mean(axis=0)).sum()

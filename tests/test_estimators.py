@@ -1,0 +1,329 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import secateurs
+from secateurs import SparseMLPClassifier, SparseMLPRegressor, load
+
+# The contract in full, at the default settings but for fewer epochs; no check is excused.
+CHECKED = [
+    SparseMLPClassifier(max_epochs=60, random_state=0),
+    SparseMLPRegressor(max_epochs=60, random_state=0),
+]
+
+
+@parametrize_with_checks(CHECKED)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def quick(**parameters):
+    return SparseMLPClassifier(n_nonzero=100, max_epochs=20, random_state=0, **parameters)
+
+
+def table(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    colour = rng.choice(["red", "green", "blue"], n)
+    age = rng.normal(40, 12, n)
+    age[::17] = np.nan
+    frame = pd.DataFrame({"age": age, "colour": colour, "member": rng.random(n) < 0.5})
+    y = np.where((colour == "red") ^ frame["member"].to_numpy(), "yes", "no")
+    return frame, y
+
+
+def test_digits_at_300_weights_is_near_the_dense_network(digits):
+    scores = []
+    for seed in range(3):
+        model = SparseMLPClassifier(n_nonzero=300, random_state=seed).fit(digits.X, digits.y)
+        assert model.n_nonzero_ <= 300
+        assert (
+            sum(W.nnz for W in model.coefs_) + sum(np.count_nonzero(b) for b in model.intercepts_)
+            == model.n_nonzero_
+        )
+        scores.append(model.score(digits.X_test, digits.y_test))
+    assert np.mean(scores) > 0.96
+
+
+def test_probabilities_are_those_of_the_decision(digits):
+    model = quick().fit(digits.X, digits.y)
+    p = model.predict_proba(digits.X_test)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classes_[p.argmax(axis=1)], model.predict(digits.X_test))
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(digits.X_test)), p)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "float16"])
+def test_the_storage_type_of_the_inputs_does_not_matter(digits, dtype):
+    reference = quick().fit(digits.X, digits.y)
+    model = quick().fit(digits.X.astype(dtype), digits.y)
+    np.testing.assert_array_equal(model.fitted_.network.keys[0], reference.fitted_.network.keys[0])
+    np.testing.assert_allclose(
+        model.predict_proba(digits.X_test.astype(dtype)),
+        reference.predict_proba(digits.X_test),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_sparse_inputs_give_the_dense_answers(digits):
+    model = SparseMLPClassifier(300, random_state=0).fit(sparse.csr_array(digits.X), digits.y)
+    assert model.score(sparse.csr_array(digits.X_test), digits.y_test) > 0.94
+    np.testing.assert_allclose(
+        model.predict_proba(sparse.csc_array(digits.X_test)), model.predict_proba(digits.X_test)
+    )
+
+
+def test_memory_mapped_inputs(digits, tmp_path):
+    np.save(tmp_path / "x.npy", digits.X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    a = quick().fit(mapped, digits.y).predict_proba(digits.X_test)
+    np.testing.assert_array_equal(a, quick().fit(digits.X, digits.y).predict_proba(digits.X_test))
+
+
+def test_mixed_tables_are_encoded_and_missing_values_filled():
+    frame, y = table(400)
+    model = SparseMLPClassifier(n_nonzero=60, random_state=0).fit(frame, y)
+    new, y_new = table(200, seed=1)
+    assert model.score(new, y_new) > 0.9
+    with pytest.raises(ValueError, match="DataFrame"):
+        model.predict(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(new[["colour", "age", "member"]])
+
+
+def test_the_file_round_trips_bit_for_bit(digits, tmp_path):
+    model = quick().fit(digits.X, digits.y)
+    size = model.save(tmp_path / "a.safetensors")
+    assert size == (tmp_path / "a.safetensors").stat().st_size == model.report_["file_bytes"]
+    back = load(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(
+        back.predict_proba(digits.X_test), model.predict_proba(digits.X_test)
+    )
+    assert str(back.certificate_) == str(model.certificate_)
+    back.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_same_seed_same_file(digits, tmp_path):
+    contents = []
+    for name in ("a", "b"):
+        quick().fit(digits.X, digits.y).save(tmp_path / name)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0, 1]),
+        np.array([-5, 7]),
+        np.array(["no", "yes"]),
+        np.array(["no", "yes"], dtype=object),
+        np.array([False, True]),
+        np.array([0.0, 1.0]),
+        np.array([3, 9], dtype=np.uint8),
+    ],
+    ids=str,
+)
+def test_labels_of_every_kind_come_back_from_the_file(labels, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3))
+    y = labels[(X[:, 0] > 0).astype(int)]
+    model = SparseMLPClassifier(10, (4,), max_epochs=20, random_state=0).fit(X, y)
+    model.save(tmp_path / "m")
+    back = load(tmp_path / "m")
+    assert back.classes_.dtype.kind == model.classes_.dtype.kind
+    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+
+
+def test_tables_and_regression_round_trip(tmp_path):
+    frame, _ = table()
+    y = np.stack([frame["age"].fillna(40) * 2, frame["member"] * 1.0], 1)
+    model = SparseMLPRegressor(60, max_epochs=30, random_state=0).fit(frame, y)
+    assert model.predict(frame).shape == (200, 2)
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(load(tmp_path / "m").predict(frame), model.predict(frame))
+
+
+def test_training_goes_on_from_a_loaded_file(digits, tmp_path):
+    model = quick().fit(digits.X, digits.y)
+    model.save(tmp_path / "m")
+    back = load(tmp_path / "m")
+    before = back.history_["step"][-1]
+    for _ in range(3):
+        back.partial_fit(digits.X, digits.y)
+    assert back.n_nonzero_ <= 100
+    assert back.history_["step"][-1] > before
+    assert (
+        back.score(digits.X_test, digits.y_test) > model.score(digits.X_test, digits.y_test) - 0.1
+    )
+    assert {c.name for c in back.certificate_.checks} == {"budget", "support"}
+    back.save(tmp_path / "m2")
+    load(tmp_path / "m2")
+
+
+def test_partial_fit_knows_classes_it_has_not_seen_yet():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    model = SparseMLPClassifier(20, (8,), max_epochs=5, random_state=0)
+    model.partial_fit(X[:30], np.zeros(30, int), classes=[0, 1, 2])
+    model.partial_fit(X[30:], rng.integers(0, 3, 30))
+    assert model.predict_proba(X).shape == (60, 3)
+    with pytest.raises(ValueError, match="not among"):
+        model.partial_fit(X, np.full(60, 7))
+
+
+def test_widths_are_chosen_on_held_out_rows(digits):
+    model = SparseMLPClassifier(
+        100, hidden_layer_sizes="auto", max_epochs=15, validation_fraction=0.2, random_state=0
+    ).fit(digits.X, digits.y)
+    (chosen,) = model.fitted_.network.widths[1:-1]
+    assert chosen == min(model.validation_losses_, key=model.validation_losses_.get)
+    assert len(model.validation_losses_) > 1
+    with pytest.raises(ValueError, match="held-out rows"):
+        model.set_params(validation_fraction=0.0).fit(digits.X, digits.y)
+
+
+def test_grid_search_and_pipelines(digits):
+    pipeline = make_pipeline(StandardScaler(), SparseMLPClassifier(max_epochs=3, random_state=0))
+    search = GridSearchCV(pipeline, {"sparsemlpclassifier__n_nonzero": [50, 200]}, cv=2)
+    search.fit(digits.X, digits.y)
+    assert search.best_params_ == {"sparsemlpclassifier__n_nonzero": 200}
+    assert clone(search.best_estimator_).get_params()["sparsemlpclassifier__n_nonzero"] == 200
+
+
+def test_interrupted_fits_are_usable_and_say_so(digits):
+    def stop(progress):
+        if progress.step >= 40:
+            raise KeyboardInterrupt
+
+    with pytest.warns(ConvergenceWarning, match="interrupted after 4"):
+        model = quick().fit(digits.X, digits.y, progress=stop)
+    assert model.status_ == "interrupted"
+    assert model.n_nonzero_ <= 100
+    model.predict(digits.X_test)
+
+
+def test_verbose_prints_progress(digits, capsys):
+    quick(verbose=1).fit(digits.X, digits.y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    assert all("loss" in line and "weights" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_nonzero", 0),
+        ("n_nonzero", 2.5),
+        ("n_nonzero", True),
+        ("hidden_layer_sizes", ()),
+        ("hidden_layer_sizes", (0,)),
+        ("hidden_layer_sizes", 50),
+        ("hidden_layer_sizes", "wide"),
+        ("hidden_layer_sizes", (10**8,)),
+        ("max_epochs", 0),
+        ("max_epochs", "many"),
+        ("batch_size", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("overshoot", 0.5),
+        ("validation_fraction", 1.0),
+        ("validation_fraction", -0.1),
+        ("input_noise", -1.0),
+        ("weight_decay", "some"),
+        ("device", "toaster"),
+    ],
+)
+def test_bad_parameters_are_named_with_what_was_got(name, value):
+    X, y = np.eye(4), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=name) as error:
+        SparseMLPClassifier(**{name: value}).fit(X, y)
+    assert str(value) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.full((4, 2), np.nan), [0, 1, 0, 1], "NaN"),
+        (np.eye(4), [0, 1, 0], "inconsistent"),
+        (np.eye(4), [0, 0, 0, 0], "one class"),
+        (np.eye(4), [0.5, 1.2, 3.3, 4.1], "Unknown label type"),
+        (np.eye(4), None, "requires y"),
+        (np.full((4, 2), 1e200) * [[1], [-1], [1], [-1]], [0, 1, 0, 1], "too large"),
+    ],
+)
+def test_bad_data_are_refused(X, y, message):
+    with pytest.raises(ValueError, match=message):
+        SparseMLPClassifier().fit(X, y)
+
+
+def test_constant_inputs_and_targets():
+    rng = np.random.default_rng(0)
+    X = np.ones((40, 3))
+    model = SparseMLPClassifier(10, max_epochs=30, random_state=0).fit(X, rng.integers(0, 2, 40))
+    assert len(np.unique(model.predict(X))) == 1  # only a bias can be learnt
+    X[:, 1] = rng.standard_normal(40)
+    model = SparseMLPRegressor(10, max_epochs=30, random_state=0).fit(X, np.full(40, 3.5))
+    np.testing.assert_allclose(model.predict(X), 3.5, atol=1e-3)
+
+
+def test_tiny_and_wide_data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 5000))
+    y = np.arange(12) % 3
+    model = SparseMLPClassifier(20, max_epochs=30, random_state=0).fit(X, y)
+    assert model.n_nonzero_ <= 20
+    SparseMLPRegressor(5, max_epochs=5, random_state=0).fit(X[:3], X[:3, 0])
+
+
+def test_columns_in_different_units_are_learnt_alike():
+    """The same data in other units: the fit does not change."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    units = np.array([1e-6, 1e6, 30.0, 1.0])
+    model = SparseMLPClassifier(20, (8,), max_epochs=60, random_state=0).fit(
+        X * units + 7 * units, y
+    )
+    assert model.score(X * units + 7 * units, y) > 0.95
+
+
+def test_regression_recovers_a_sparse_teacher():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 12))
+    y = 3 + 2 * np.maximum(X[:, 2], 0) - np.maximum(X[:, 5] + X[:, 7], 0)
+    model = SparseMLPRegressor(30, (10,), random_state=0).fit(X[:500], y[:500])
+    assert model.score(X[500:], y[500:]) > 0.95
+    assert model.certificate_["held-out gain"].verdict == "holds"
+    assert {2, 5, 7} <= set(model.fitted_.columns.tolist())
+
+
+def test_report_says_what_it_cost(digits):
+    report = quick().fit(digits.X, digits.y).report_
+    assert sum(report["nonzeros_per_layer"]) == report["nonzeros"] <= 100
+    assert report["dense_nonzeros"] == 65 * 50 + 51 * 10
+    assert report["peak_support"] <= 1200
+    assert report["seconds"] > 0
+
+
+def test_the_default_needs_no_warning(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(device="cpu").fit(digits.X, digits.y).predict(digits.X_test)
+
+
+def test_public_names():
+    for name in secateurs.__all__:
+        assert getattr(secateurs, name) is not None
+    assert torch.get_default_dtype() == torch.float32
