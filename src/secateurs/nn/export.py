@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +67,21 @@ def dense_module(
     biases[-1] = biases[-1] * out_scale + out_shift
     layers: list[nn.Module] = [SelectColumns(columns)]
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        linear = nn.Linear(W.shape[1], W.shape[0])
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(W))
-            linear.bias.copy_(torch.from_numpy(b))
+        linear = _linear(W, b)
         layers.append(linear)
         if i < len(weights) - 1:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers).eval()
+
+
+def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear:
+    """A layer with given weights, made without drawing global random numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # initialisation of an empty layer
+        layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float32))
+    layer.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float32))
+    return layer
 
 
 def _fold_constants(
@@ -140,15 +148,17 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
         raise ModuleNotFoundError(
             "ONNX export needs an extra: pip install secateurs[onnx]"
         ) from error
-    program = torch.onnx.export(
-        module,
-        (torch.zeros(2, n_features),),
-        input_names=["X"],
-        output_names=["output"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(2, n_features),),
+            input_names=["X"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     write_atomically(path, program.model_proto.SerializeToString())

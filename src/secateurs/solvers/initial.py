@@ -69,7 +69,8 @@ def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
         if not over.any():
             break
         full |= over
-    return [int(c if f else density * s) for c, f, s in zip(capacity, full, share, strict=True)]
+    exact = np.where(full, capacity, density * share)
+    return [int(count + 1e-6) for count in exact]  # 14.999999 is 15
 
 
 def _draw_positions(
