@@ -124,7 +124,7 @@ class TrainingData:
         """
         rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
-        H[-1] = 1.0
+        H[-1].fill_(1.0)
         if self._dense is None:
             part = self._X[rows.cpu().numpy()]
             H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()))

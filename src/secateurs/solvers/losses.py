@@ -27,11 +27,11 @@ def output_gradient(Z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """
     B = Z.shape[1]
     if target.ndim == 1:
-        logp = torch.log_softmax(Z, 0)
-        loss = -logp.gather(0, target[None]).mean()
-        D = logp.exp_().div_(B)
-        D.scatter_add_(0, target[None], D.new_full((1, 1), -1.0 / B).expand(1, B))
-        return loss, D
+        D = torch.log_softmax(Z, 0)
+        index = target[None]
+        loss = D.gather(0, index).sum().mul_(-1 / B)
+        D.exp_().scatter_(0, index, -1.0, reduce="add")  # p - one-hot
+        return loss, D.mul_(1 / B)
     D = Z - target
     return 0.5 * D.square().sum() / B, D.div_(B)
 

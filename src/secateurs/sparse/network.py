@@ -195,7 +195,7 @@ class CompactNetwork:
         activations = [H]
         for matrix in self.matrices[:-1]:
             H = matrix.product(H).relu_()
-            H[-1] = 1.0
+            H[-1].fill_(1.0)
             activations.append(H)
         activations.append(self.matrices[-1].product(H))
         return activations
