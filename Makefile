@@ -29,9 +29,9 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/kernels.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.tables
 
 docs: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

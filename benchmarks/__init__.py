@@ -1,0 +1,1 @@
+"""Benchmarks: us, the floor and the peers in one run."""
