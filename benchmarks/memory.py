@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from tests.allocation import Allocation, measure
 
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.dense import dense
 from secateurs.solvers.prune_regrow import prune_regrow
-from tests.allocation import Allocation, measure
 
 
 def data_set(d: int) -> TrainingData:
