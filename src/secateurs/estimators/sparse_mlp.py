@@ -52,6 +52,7 @@ from secateurs.problems.tables import TableSchema, encode, fit_schema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
 from secateurs.solvers.prune_regrow import prune_regrow
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.solvers.threads import threads_for
 from secateurs.solvers.trainers import Trainer
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
 from secateurs.sparse.storage import DamagedFileError
@@ -252,17 +253,23 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
                 "initial": initial,
             }
         decay = self.weight_decay
-        return trainer(
-            data,
-            hidden,
-            self.n_nonzero,
-            n_steps=n_steps,
-            batch_size=batch,
-            weight_decay=settings.auto_weight_decay(data.n) if decay == "auto" else float(decay),
-            random_state=seed,
-            progress=progress,
-            **own,
-        )
+        n_weights = sum(a * b for a, b in pairwise((data.d, *hidden, data.n_outputs)))
+        if trainer is prune_regrow:
+            n_weights = min(n_weights, int(self.overshoot * self.n_nonzero))
+        with threads_for(n_weights * batch):
+            return trainer(
+                data,
+                hidden,
+                self.n_nonzero,
+                n_steps=n_steps,
+                batch_size=batch,
+                weight_decay=(
+                    settings.auto_weight_decay(data.n) if decay == "auto" else float(decay)
+                ),
+                random_state=seed,
+                progress=progress,
+                **own,
+            )
 
     def _choose_widths(
         self,
