@@ -12,6 +12,7 @@ html_theme = "furo"
 html_title = "secateurs"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 autodoc_typehints = "none"
 exclude_patterns = ["_build"]
 nitpicky = False
