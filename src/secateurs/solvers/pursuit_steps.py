@@ -1,0 +1,267 @@
+"""The moves of the sign-free pursuit: find neurons and entries, merge, prune, split, shrink.
+
+Each takes a `Network` and returns a `Network`.  The gain of a unit direction v is <r, |X v|>;
+its stationary points satisfy v ~ X^T (sign(X v) o r), which `candidates` iterates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateurs.solvers.sparse_lm import (
+    Fit,
+    FloatArray,
+    HeldRows,
+    Network,
+    Rows,
+    entry_gradient,
+    levenberg_marquardt,
+    network,
+    saliency,
+)
+
+ASCENT_STEPS = 8
+NOISE_CUT, SHARE_CUT = 3.5, 0.15  # an entry of a direction: standard errors, share of the largest
+SCORE_CUT, COSINE_CUT = 0.3, 0.7  # a candidate: share of the best gain, distance to better ones
+SAME_DIRECTION = 0.999  # starts that have met
+N_SPLIT, N_HALVED = 8, 3
+EXACT_ENOUGH = 1e-8
+NEAR_BOUNDARY = 0.1  # share of the rows closest to x.u = 0
+
+
+def candidates(rows: HeldRows, residual: FloatArray, q_max: int, n_most: int) -> FloatArray:
+    """Sparse directions that explain the residual, best first.
+
+    Parameters
+    ----------
+    rows : HeldRows
+    residual : array [n]
+    q_max : int
+        Most nonzeros of a direction.
+    n_most : int
+        Most directions returned.
+
+    Returns
+    -------
+    array [c, d]
+        Scaled by half their least-squares coefficient.  O(n d) flops a start and step, in
+        single precision: what comes out is a starting point.
+    """
+    XT = rows.single
+    r = residual.astype(np.float32)
+    n = rows.n
+    V = _starts(XT, r)
+    cut = np.float32(NOISE_CUT * np.sqrt(np.mean(residual**2) / n))
+    for step in range(ASCENT_STEPS):
+        Z = V @ XT
+        np.sign(Z, out=Z)
+        Z *= r
+        V = _threshold(Z @ XT.T / np.float32(n), cut, q_max)
+        V = V[V.any(axis=1)]
+        if step in (1, 3, 5):
+            V = _distinct(V)
+        if not len(V):
+            return np.empty((0, rows.d))
+    gain, coefficient = _gains(V, XT, r)
+    order = np.argsort(-gain, kind="stable")
+    order = order[gain[order] > SCORE_CUT * max(gain[order[0]], 0.0)]
+    cosine = np.abs(V @ V.T)
+    kept: list[int] = []
+    for i in order:
+        if len(kept) == n_most:
+            break
+        if not kept or cosine[i, kept].max() < COSINE_CUT:
+            kept.append(int(i))
+    return V[kept].astype(np.float64) * (0.5 * coefficient[kept])[:, None]
+
+
+def best_gain(rows: HeldRows, residual: FloatArray) -> float:
+    """Largest gain of a direction that `candidates` finds, all coordinates allowed."""
+    r = residual.astype(np.float32)
+    V = candidates(rows, residual, rows.d, 1)
+    V /= np.sqrt((V**2).sum(axis=1, keepdims=True))
+    return float(_gains(V.astype(np.float32), rows.single, r)[0].max(initial=0.0))
+
+
+def _gains(
+    V: NDArray[np.float32], XT: NDArray[np.float32], r: NDArray[np.float32]
+) -> tuple[FloatArray, FloatArray]:
+    """<r, |X v|> of unit directions, and their least-squares coefficients."""
+    A = np.abs(V @ XT)
+    gain = (A @ r).astype(np.float64)
+    return gain, gain / np.einsum("ij,ij->i", A, A)
+
+
+def _starts(XT: NDArray[np.float32], r: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic."""
+    d, n = XT.shape
+    P = (np.sign(XT) * r) @ XT.T / np.float32(n)
+    P += P.T
+    k, l = np.triu_indices(d, 1)
+    best = np.argsort(-np.abs(P[k, l]), kind="stable")[: 2 * d]
+    k, l = k[best], l[best]
+    V = np.zeros((d + len(best), d), dtype=np.float32)
+    V[np.arange(d), np.arange(d)] = 1.0
+    pairs = d + np.arange(len(best))
+    V[pairs, k] = np.sqrt(0.5)
+    V[pairs, l] = np.where(P[k, l] < 0, -np.sqrt(0.5), np.sqrt(0.5))
+    return V
+
+
+def _threshold(G: NDArray[np.float32], cut: np.float32, q_max: int) -> NDArray[np.float32]:
+    """Hard threshold of every row, then unit norm; a row with nothing left is zero."""
+    A = np.abs(G)
+    least = np.maximum(cut, np.float32(SHARE_CUT) * A.max(axis=1))
+    if q_max < G.shape[1]:
+        least = np.maximum(least, np.partition(A, -q_max, axis=1)[:, -q_max])
+    G[A < least[:, None]] = 0.0
+    norm = np.sqrt(np.einsum("ij,ij->i", G, G))
+    return G / np.where(norm > 0, norm, np.float32(1.0))[:, None]
+
+
+def _distinct(V: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first of each group of rows that point the same way."""
+    same = np.abs(V @ V.T) > SAME_DIRECTION
+    return V[~np.triu(same, 1).any(axis=0)]
+
+
+def add_neurons(net: Network, U: FloatArray) -> Network:
+    """The network with the rows of `U` [c, d] as new neurons."""
+    neuron, coordinate = np.nonzero(U)
+    return net.plus(neuron + net.n_neurons, coordinate, U[neuron, coordinate])
+
+
+def add_entries(rows: Rows, net: Network, fit: Fit, z: float, n_most: int) -> Network:
+    """Add absent entries on the neurons there are whose gradient exceeds z standard errors."""
+    G = entry_gradient(rows, net, fit)
+    G[net.neuron, net.coordinate] = 0.0
+    magnitude = np.abs(G).ravel()
+    best = np.argsort(-magnitude, kind="stable")[:n_most]
+    best = best[magnitude[best] > z * fit.norm]
+    if not len(best):
+        return net
+    neuron, coordinate = np.divmod(best, rows.d)
+    return net.plus(neuron, coordinate, np.zeros(len(best)))
+
+
+def merge_neurons(net: Network, d: int, tolerance: float) -> Network:
+    """Join neurons with |cos| > 1 - tolerance: |a x| + |b x| = |(a + sgn(ab) b) x|."""
+    p = net.n_neurons
+    if p < 2:
+        return net
+    U = net.directions(d)
+    norm = net.norms()
+    inverse = 1.0 / np.where(norm > 0, norm, 1.0)
+    cosine = np.asarray((U @ U.T).todense()) * inverse[:, None] * inverse
+    target, sign = np.arange(p), np.ones(p)
+    for j in range(1, p):
+        roots = np.flatnonzero(
+            (np.abs(cosine[j, :j]) > 1.0 - tolerance) & (target[:j] == np.arange(j))
+        )
+        if len(roots):
+            target[j] = roots[0]
+            sign[j] = 1.0 if cosine[j, roots[0]] > 0 else -1.0
+    if (target == np.arange(p)).all():
+        return net
+    key = target[net.neuron] * d + net.coordinate
+    unique, inverse_key = np.unique(key, return_inverse=True)
+    value = np.bincount(inverse_key, net.value * sign[net.neuron])
+    return network(net.linear, net.beta, unique // d, unique % d, value)
+
+
+def prune_to(rows: Rows, net: Network, n_most: int) -> Network:
+    """Keep the `n_most` most salient entries."""
+    if net.nnz <= n_most:
+        return net
+    order = np.argsort(saliency(rows, net), kind="stable")
+    drop = np.zeros(net.nnz, dtype=bool)
+    drop[order[: net.nnz - n_most]] = True
+    return net.without(drop)
+
+
+def t_test_prune(
+    rows: Rows, net: Network, fit: Fit, z: float, n_passes: int = 4
+) -> tuple[Network, Fit]:
+    """Drop entries that are z standard errors from zero or less.
+
+    At most one per coordinate and pass: of two collinear duplicates both look superfluous, and
+    dropping both would destroy an exact fit.
+    """
+    for _ in range(n_passes):
+        dof = max(1, rows.n - net.nnz - len(net.linear))
+        s = saliency(rows, net)
+        order = np.argsort(s, kind="stable")
+        order = order[s[order] < z**2 * fit.norm**2 / dof]
+        _, first = np.unique(net.coordinate[order], return_index=True)
+        if not len(first):
+            break
+        drop = np.zeros(net.nnz, dtype=bool)
+        drop[order[first]] = True
+        net, fit = levenberg_marquardt(rows, net.without(drop), 1)
+    return net, fit
+
+
+def split_neurons(
+    rows: HeldRows, net: Network, fit: Fit, rng: np.random.Generator
+) -> tuple[Network, Fit]:
+    """Split the neurons whose boundary carries the most error; kept only where it helps.
+
+    A residual concentrated near x.u_j = 0 says that u_j stands for several neurons.
+    """
+    p = net.n_neurons
+    if p == 0:
+        return net, fit
+    Z = np.abs(net.directions(rows.d) @ rows.XT[: rows.d])
+    n_near = max(1, int(NEAR_BOUNDARY * rows.n))
+    near = np.argpartition(Z, n_near - 1, axis=1)[:, :n_near]
+    error = (fit.residual**2)[near].mean(axis=1)
+    worst = np.argsort(-error, kind="stable")
+    scale = fit.norm / np.sqrt(rows.n)
+
+    # each coordinate of the worst neurons as a neuron of its own
+    supports = np.unique(net.coordinate[np.isin(net.neuron, worst[:N_SPLIT])])
+    trial = net.plus(p + np.arange(len(supports)), supports, np.full(len(supports), 0.1 * scale))
+
+    # the worst few as two halves, pulled apart at random
+    halved = np.isin(net.neuron, worst[:N_HALVED])
+    value = net.value[halved]
+    pull = rng.standard_normal(len(value)) * 0.25 * net.norms()[net.neuron[halved]]
+    pull /= np.sqrt(net.counts[net.neuron[halved]])
+    trial_value = trial.value.copy()
+    at = np.flatnonzero(np.isin(trial.neuron, worst[:N_HALVED]))
+    trial_value[at] = 0.5 * value + pull
+    trial = network(trial.linear, trial.beta, trial.neuron, trial.coordinate, trial_value)
+    trial = trial.plus(
+        trial.n_neurons + net.neuron[halved], net.coordinate[halved], 0.5 * value - pull
+    )
+    trial, trial_fit = levenberg_marquardt(rows, trial, 16)
+    return (trial, trial_fit) if trial_fit.norm < fit.norm else (net, fit)
+
+
+def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fit]:
+    """Drop the least salient entries, one at a time, while an exact fit stays exact.
+
+    A fit that is not exact loses what a t-test at z = 4 cannot tell from noise.  Then the least
+    salient entries beyond `n_most` go, a few at a time.
+    """
+    if fit.norm < EXACT_ENOUGH * rows.scale:
+        limit = max(10.0 * fit.norm, 1e-11 * rows.scale)
+        negligible = np.abs(net.value) < 1e-7 * np.abs(net.value).max(initial=0.0)
+        if negligible.any():
+            trial, trial_fit = levenberg_marquardt(rows, net.without(negligible), 4)
+            if trial_fit.norm <= limit:
+                net, fit = trial, trial_fit
+        while net.nnz:
+            drop = np.zeros(net.nnz, dtype=bool)
+            drop[np.argmin(saliency(rows, net))] = True
+            trial, trial_fit = levenberg_marquardt(rows, net.without(drop), 4)
+            if trial_fit.norm > limit:
+                break
+            net, fit = trial, trial_fit
+    else:
+        net, fit = t_test_prune(rows, net, fit, 4.0)
+    while net.nnz > n_most:
+        fewer = max(n_most, net.nnz - max(1, net.nnz // 10))
+        net, fit = levenberg_marquardt(rows, prune_to(rows, net, fewer), 4)
+    return net, fit
