@@ -100,7 +100,7 @@ def planted_relu(
         _check_count(name, number)
     _check_count("n_outputs", n_outputs)
     _check_count("n_hidden_layers", n_hidden_layers)
-    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= noise < np.inf:
+    if not _is_number(noise) or noise < 0:
         raise ValueError(
             f"noise={noise!r}: expected a finite number >= 0, in units of the std of y"
         )
@@ -185,11 +185,11 @@ def image_function(
     _check_count("n_features", n_features)
     if n_features % 2:
         raise ValueError(f"n_features={n_features}: expected an even number (sines and cosines)")
-    if not isinstance(sigma, Real) or not 0 < sigma < np.inf:
+    if not _is_number(sigma) or sigma <= 0:
         raise ValueError(f"sigma={sigma!r}: expected a finite number > 0, in cycles a pixel")
     pixels = _grey_image(image)
     h, w = pixels.shape
-    if isinstance(n_test, bool) or not isinstance(n_test, Integral) or not 0 <= n_test < h * w:
+    if not _is_count(n_test, 0) or n_test >= h * w:
         raise ValueError(f"n_test={n_test!r}: expected 0 <= n_test < {h * w}, the number of pixels")
     rng = np.random.default_rng(random_state)
     B = rng.standard_normal((n_features // 2, 2)) * sigma
@@ -266,7 +266,7 @@ def _separate(
 
 def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
     """Pixels in [0, 1], shape [h, w]."""
-    if isinstance(image, Integral) and not isinstance(image, bool):
+    if isinstance(image, int | np.integer):
         from sklearn.datasets import load_digits
 
         digits = load_digits().images
@@ -303,5 +303,17 @@ def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
 
 
 def _check_count(name: str, number: Any) -> None:
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+    if not _is_count(number, 1):
         raise ValueError(f"{name}={number!r}: expected an integer >= 1")
+
+
+def _is_count(number: Any, least: int) -> bool:
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        return False
+    return int(number) >= least
+
+
+def _is_number(number: Any) -> bool:
+    if isinstance(number, bool) or not isinstance(number, Real):
+        return False
+    return bool(np.isfinite(float(number)))

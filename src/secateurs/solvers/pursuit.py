@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,13 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from secateurs.solvers.interrupt import uninterrupted
-from secateurs.solvers.pursuit_data import Columns, check_count, check_data, useful_columns
+from secateurs.solvers.pursuit_data import (
+    Columns,
+    check_count,
+    check_data,
+    is_count,
+    useful_columns,
+)
 from secateurs.solvers.pursuit_steps import (
     add_entries,
     add_neurons,
@@ -38,6 +43,7 @@ from secateurs.solvers.sparse_lm import (
     HeldRows,
     Network,
     Rows,
+    directions_times,
     entry_gradient,
     evaluate,
     levenberg_marquardt,
@@ -75,7 +81,7 @@ class ReLUFit:
         rows = max(1, (1 << 21) // max(1, live.shape[0]))
         for start in range(0, len(X), rows):
             block = slice(start, start + rows)
-            output[block] += np.maximum(live @ X[block].T, 0.0).sum(axis=0)
+            output[block] += np.maximum(directions_times(live, X[block].T), 0.0).sum(axis=0)
         return output
 
 
@@ -146,7 +152,7 @@ def relu_pursuit(
     s = check_count("n_nonzero", n_nonzero)
     m = s if n_neurons is None else check_count("n_neurons", n_neurons)
     max_rounds = check_count("max_rounds", max_rounds)
-    if isinstance(random_state, bool) or not isinstance(random_state, Integral) or random_state < 0:
+    if not is_count(random_state, 0):
         raise ValueError(f"random_state={random_state!r}: expected an integer >= 0")
 
     started = time.process_time()
@@ -154,6 +160,7 @@ def relu_pursuit(
     columns = useful_columns(X, bool(fit_intercept))
     y_scale = root_mean_square(y)
     target = y / y_scale
+    norm = float(np.linalg.norm(target)) or 1.0
     n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
     best = Search(columns.sample(X, target, n_search, rng), max_rounds, progress)
     ended = ""
@@ -161,18 +168,20 @@ def relu_pursuit(
         while True:
             ended = pursue(best, s, min(s, m), rng)
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
-            enough = best.relative < TRUSTED or ended == "budget" or n_search == len(y)
-            if enough or looks_like_noise(best.rows, best.net, best.fit, rng):
+            net, residual = polish(columns, X, target, best, s, m)
+            relative = float(np.linalg.norm(residual)) / norm
+            if relative < EXACT or ended == "budget" or n_search == len(y):
+                break
+            if best.relative > TRUSTED and looks_like_noise(best.rows, best.net, best.fit, rng):
                 break
             n_search = min(len(y), 4 * n_search)
             best.restart(columns.sample(X, target, n_search, rng))
-        net, residual = polish(columns, X, target, best, s, m)
     except KeyboardInterrupt:
         ended = "interrupted"
         with uninterrupted():
             net, residual = polish(columns, X, target, best, s, m, quick=True)
+        relative = float(np.linalg.norm(residual)) / norm
 
-    relative = float(np.linalg.norm(residual)) / (np.sqrt(len(y)) if target.any() else 1.0)
     if ended == "interrupted":
         status = ended
     elif relative < EXACT:
@@ -359,9 +368,9 @@ def enforce(
 def to_fit(columns: Columns, net: Network, y_scale: float, m: int, d: int) -> ReLUFit:
     """Weights in the units of the data."""
     value = net.value * y_scale / columns.scale[net.coordinate]
-    W = sparse.csr_array(
-        (value, (net.neuron, columns.index[net.coordinate])), shape=(m, d), dtype=np.float64
-    )
+    indptr = np.full(m + 1, net.nnz)
+    indptr[: net.n_neurons + 1] = np.concatenate([[0], np.cumsum(net.counts)])
+    W = sparse.csr_array((value, columns.index[net.coordinate], indptr), shape=(m, d))
     return ReLUFit(W, float(net.beta.sum()) * y_scale)
 
 

@@ -81,8 +81,9 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
     largest = np.maximum(np.abs(low), np.abs(high))
     divisor = np.where(largest > 0, largest, 1.0)
     # weighted sums tell the columns apart: equal up to sign only for multiples (almost surely)
-    weights = np.random.default_rng(0).standard_normal(n)
-    square, mark, smallest = np.zeros(d), np.zeros(d), np.full(d, np.inf)
+    weights = np.asarray(np.random.default_rng(0).standard_normal(n))
+    square, mark = np.zeros(d), np.zeros(d)
+    smallest = np.full(d, np.inf)
     for start in range(0, n, CHUNK):
         block = X[start : start + CHUNK] / divisor
         square += np.einsum("ij,ij->j", block, block)
@@ -139,6 +140,13 @@ def _as_float(name: str, values: ArrayLike) -> FloatArray:
 
 def check_count(name: str, number: Any) -> int:
     """A whole number of at least 1."""
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+    if not is_count(number, 1):
         raise ValueError(f"{name}={number!r}: expected an integer >= 1")
     return int(number)
+
+
+def is_count(number: Any, least: int) -> bool:
+    """Whether this is a whole number (not a bool) of at least `least`."""
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        return False
+    return int(number) >= least

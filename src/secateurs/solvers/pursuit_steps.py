@@ -15,6 +15,7 @@ from secateurs.solvers.sparse_lm import (
     HeldRows,
     Network,
     Rows,
+    directions_times,
     entry_gradient,
     levenberg_marquardt,
     network,
@@ -25,6 +26,7 @@ ASCENT_STEPS = 8
 NOISE_CUT, SHARE_CUT = 3.5, 0.15  # an entry of a direction: standard errors, share of the largest
 SCORE_CUT, COSINE_CUT = 0.3, 0.7  # a candidate: share of the best gain, distance to better ones
 SAME_DIRECTION = 0.999  # starts that have met
+TWINS, MAX_TWINS = 1e-3, 50  # 1 - |cos| of neurons that may be one, attempts to join them
 N_SPLIT, N_HALVED = 8, 3
 EXACT_ENOUGH = 1e-8
 NEAR_BOUNDARY = 0.1  # share of the rows closest to x.u = 0
@@ -52,12 +54,12 @@ def candidates(rows: HeldRows, residual: FloatArray, q_max: int, n_most: int) ->
     r = residual.astype(np.float32)
     n = rows.n
     V = _starts(XT, r)
-    cut = np.float32(NOISE_CUT * np.sqrt(np.mean(residual**2) / n))
+    cut = float(NOISE_CUT * np.sqrt(np.mean(residual**2) / n))
     for step in range(ASCENT_STEPS):
         Z = V @ XT
         np.sign(Z, out=Z)
         Z *= r
-        V = _threshold(Z @ XT.T / np.float32(n), cut, q_max)
+        V = _threshold(np.divide(Z @ XT.T, n, dtype=np.float32), cut, q_max)
         V = V[V.any(axis=1)]
         if step in (1, 3, 5):
             V = _distinct(V)
@@ -98,32 +100,33 @@ def _starts(XT: NDArray[np.float32], r: NDArray[np.float32]) -> NDArray[np.float
     d, n = XT.shape
     P = (np.sign(XT) * r) @ XT.T / np.float32(n)
     P += P.T
-    k, l = np.triu_indices(d, 1)
-    best = np.argsort(-np.abs(P[k, l]), kind="stable")[: 2 * d]
-    k, l = k[best], l[best]
+    first, second = np.triu_indices(d, 1)
+    best = np.argsort(-np.abs(P[first, second]), kind="stable")[: 2 * d]
+    first, second = first[best], second[best]
     V = np.zeros((d + len(best), d), dtype=np.float32)
     V[np.arange(d), np.arange(d)] = 1.0
     pairs = d + np.arange(len(best))
-    V[pairs, k] = np.sqrt(0.5)
-    V[pairs, l] = np.where(P[k, l] < 0, -np.sqrt(0.5), np.sqrt(0.5))
+    V[pairs, first] = np.sqrt(0.5)
+    V[pairs, second] = np.where(P[first, second] < 0, -np.sqrt(0.5), np.sqrt(0.5))
     return V
 
 
-def _threshold(G: NDArray[np.float32], cut: np.float32, q_max: int) -> NDArray[np.float32]:
+def _threshold(G: NDArray[np.float32], cut: float, q_max: int) -> NDArray[np.float32]:
     """Hard threshold of every row, then unit norm; a row with nothing left is zero."""
     A = np.abs(G)
-    least = np.maximum(cut, np.float32(SHARE_CUT) * A.max(axis=1))
+    least = np.maximum(np.float32(cut), np.float32(SHARE_CUT) * A.max(axis=1))
     if q_max < G.shape[1]:
         least = np.maximum(least, np.partition(A, -q_max, axis=1)[:, -q_max])
-    G[A < least[:, None]] = 0.0
+    G *= least[:, None] <= A
     norm = np.sqrt(np.einsum("ij,ij->i", G, G))
-    return G / np.where(norm > 0, norm, np.float32(1.0))[:, None]
+    norm[norm == 0] = 1.0
+    return np.asarray(G / norm[:, None], dtype=np.float32)
 
 
 def _distinct(V: NDArray[np.float32]) -> NDArray[np.float32]:
     """The first of each group of rows that point the same way."""
     same = np.abs(V @ V.T) > SAME_DIRECTION
-    return V[~np.triu(same, 1).any(axis=0)]
+    return np.asarray(V[~np.triu(same, 1).any(axis=0)])
 
 
 def add_neurons(net: Network, U: FloatArray) -> Network:
@@ -146,28 +149,34 @@ def add_entries(rows: Rows, net: Network, fit: Fit, z: float, n_most: int) -> Ne
 
 
 def merge_neurons(net: Network, d: int, tolerance: float) -> Network:
-    """Join neurons with |cos| > 1 - tolerance: |a x| + |b x| = |(a + sgn(ab) b) x|."""
-    p = net.n_neurons
-    if p < 2:
-        return net
+    """Join neurons with |cos| > 1 - tolerance: |a x| + |b x| ~ |(a + sgn(ab) b) x|."""
+    return _joined(net, d, _parallel(net, d, tolerance))
+
+
+def _parallel(net: Network, d: int, tolerance: float) -> list[tuple[int, int, float]]:
+    """Pairs i < j with |cos| > 1 - tolerance and the sign of the cosine, most parallel first."""
     U = net.directions(d)
     norm = net.norms()
     inverse = 1.0 / np.where(norm > 0, norm, 1.0)
-    cosine = np.asarray((U @ U.T).todense()) * inverse[:, None] * inverse
-    target, sign = np.arange(p), np.ones(p)
-    for j in range(1, p):
-        roots = np.flatnonzero(
-            (np.abs(cosine[j, :j]) > 1.0 - tolerance) & (target[:j] == np.arange(j))
-        )
-        if len(roots):
-            target[j] = roots[0]
-            sign[j] = 1.0 if cosine[j, roots[0]] > 0 else -1.0
-    if (target == np.arange(p)).all():
+    cosine = (U @ U.T).toarray() * inverse[:, None] * inverse
+    i, j = np.nonzero(np.triu(np.abs(cosine) > 1.0 - tolerance, 1))
+    order = np.argsort(-np.abs(cosine[i, j]), kind="stable")
+    return [(int(i[e]), int(j[e]), float(np.sign(cosine[i[e], j[e]]))) for e in order]
+
+
+def _joined(net: Network, d: int, pairs: list[tuple[int, int, float]]) -> Network:
+    """Add neuron j of each pair to neuron i; a neuron that has been joined stays out."""
+    target, sign = np.arange(net.n_neurons), np.ones(net.n_neurons)
+    taken = np.zeros(net.n_neurons, dtype=bool)  # roots that others were added to
+    for i, j, s in pairs:
+        if target[i] == i and target[j] == j and not taken[j]:
+            target[j], sign[j], taken[i] = i, s, True
+    if not taken.any():
         return net
-    key = target[net.neuron] * d + net.coordinate
-    unique, inverse_key = np.unique(key, return_inverse=True)
-    value = np.bincount(inverse_key, net.value * sign[net.neuron])
-    return network(net.linear, net.beta, unique // d, unique % d, value)
+    key, at = np.unique(target[net.neuron] * d + net.coordinate, return_inverse=True)
+    value = np.bincount(at, net.value * sign[net.neuron]).astype(np.float64)
+    neuron, coordinate = np.divmod(key, d)
+    return network(net.linear, net.beta, neuron, coordinate, value)
 
 
 def prune_to(rows: Rows, net: Network, n_most: int) -> Network:
@@ -212,7 +221,7 @@ def split_neurons(
     p = net.n_neurons
     if p == 0:
         return net, fit
-    Z = np.abs(net.directions(rows.d) @ rows.XT[: rows.d])
+    Z = np.abs(directions_times(net.directions(rows.d), rows.XT[: rows.d]))
     n_near = max(1, int(NEAR_BOUNDARY * rows.n))
     near = np.argpartition(Z, n_near - 1, axis=1)[:, :n_near]
     error = (fit.residual**2)[near].mean(axis=1)
@@ -240,25 +249,40 @@ def split_neurons(
 
 
 def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fit]:
-    """Drop the least salient entries, one at a time, while an exact fit stays exact.
+    """Merge twins and drop the least salient entries while an exact fit stays exact.
 
     A fit that is not exact loses what a t-test at z = 4 cannot tell from noise.  Then the least
-    salient entries beyond `n_most` go, a few at a time.
+    salient entries beyond `n_most` go, a tenth at a time.
     """
     if fit.norm < EXACT_ENOUGH * rows.scale:
         limit = max(10.0 * fit.norm, 1e-11 * rows.scale)
-        negligible = np.abs(net.value) < 1e-7 * np.abs(net.value).max(initial=0.0)
-        if negligible.any():
-            trial, trial_fit = levenberg_marquardt(rows, net.without(negligible), 4)
+
+        def attempt(trial: Network) -> bool:
+            nonlocal net, fit
+            trial, trial_fit = levenberg_marquardt(rows, trial, 4)
             if trial_fit.norm <= limit:
                 net, fit = trial, trial_fit
+            return trial_fit.norm <= limit
+
+        # one neuron may have been fitted by two that no row, or only a row on the edge of
+        # both, tells apart
+        refused: set[tuple[int, int]] = set()
+        for _ in range(MAX_TWINS):
+            pairs = [e for e in _parallel(net, rows.d, TWINS) if e[:2] not in refused]
+            if not pairs:
+                break
+            if attempt(_joined(net, rows.d, pairs[:1])):
+                refused.clear()
+            else:
+                refused.add(pairs[0][:2])
+        negligible = np.abs(net.value) < 1e-7 * np.abs(net.value).max(initial=0.0)
+        if negligible.any():
+            attempt(net.without(negligible))
         while net.nnz:
             drop = np.zeros(net.nnz, dtype=bool)
             drop[np.argmin(saliency(rows, net))] = True
-            trial, trial_fit = levenberg_marquardt(rows, net.without(drop), 4)
-            if trial_fit.norm > limit:
+            if not attempt(net.without(drop)):
                 break
-            net, fit = trial, trial_fit
     else:
         net, fit = t_test_prune(rows, net, fit, 4.0)
     while net.nnz > n_most:

@@ -62,7 +62,7 @@ def resolve_signs(
         if found is not None:
             sigma = found
             off = np.abs(np.abs(sigma) - 1.0) > tolerance
-    return np.where(off, np.clip(sigma, -1.0, 1.0), np.sign(sigma))
+    return np.asarray(np.where(off, np.clip(sigma, -1.0, 1.0), np.sign(sigma)))
 
 
 def _milp_signs(

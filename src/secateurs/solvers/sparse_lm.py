@@ -209,6 +209,11 @@ class Fit:
     norm: float
 
 
+def directions_times(U: sparse.csr_array[np.float64], XT: FloatArray) -> FloatArray:
+    """Pre-activations U X^T, shape [p, b]."""
+    return np.asarray(U @ XT)
+
+
 def gates_of(Z: FloatArray, activation: Activation) -> FloatArray:
     """Derivative of the activation at pre-activations [p, b]: +-1 or 0/1."""
     return np.where(Z >= 0.0, 1.0, -1.0) if activation == "abs" else (Z > 0.0).astype(np.float64)
@@ -221,7 +226,7 @@ def evaluate(rows: Rows, net: Network) -> Fit:
     whole = len(net.linear) == rows.width
     for block in rows.blocks():
         XT = rows.inputs(block)
-        Z = U @ XT[: rows.d]
+        Z = directions_times(U, XT[: rows.d])
         if rows.activation == "abs":
             np.abs(Z, out=Z)
         else:
@@ -238,7 +243,7 @@ def entry_gradient(rows: Rows, net: Network, fit: Fit) -> FloatArray:
     G = np.zeros((net.n_neurons, rows.d))
     for block in rows.blocks():
         XT = rows.inputs(block)[: rows.d]
-        gates = gates_of(U @ XT, rows.activation)
+        gates = gates_of(directions_times(U, XT), rows.activation)
         gates *= fit.residual[block]
         G += gates @ XT.T
     return G
@@ -259,7 +264,7 @@ def normal_equations(
     U = net.directions(rows.d)
     for block in rows.blocks():
         XT = rows.inputs(block)
-        gates = gates_of(U @ XT[: rows.d], rows.activation)
+        gates = gates_of(directions_times(U, XT[: rows.d]), rows.activation)
         JT = XT[net.coordinate]
         JT *= gates[net.neuron]
         LT = XT if whole else XT[net.linear]
@@ -341,4 +346,4 @@ def saliency(rows: Rows, net: Network) -> FloatArray:
     except linalg.LinAlgError:
         variance = np.diagonal(linalg.pinvh(Q, check_finite=False))[q:].copy()
     small = np.finfo(float).tiny
-    return net.value**2 / np.maximum(variance, small)
+    return np.asarray(net.value**2 / np.maximum(variance, small))
