@@ -57,7 +57,8 @@ TRUSTED = 1e-6  # of a search whose rows were enough
 MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
-SIGNIFICANT = 4.5  # standard errors: what noise does not do among thousands of entries
+MAX_EXCHANGES = 10
+SIGNIFICANT = 5.0  # standard errors: what noise does not do among thousands of entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ def relu_pursuit(
         - "exact": ||y - f(X)|| < 1e-10 ||y|| over all rows.  That is a fact about these
           rows; that the weights are the only ones is not implied.
         - "converged": not exact, and no entry of a neuron in use, nor any of the directions
-          tried, correlates with the residual by more than 4.5 standard errors: what is left
+          tried, correlates with the residual by more than 5 standard errors: what is left
           looks like noise.
         - "stalled": structure is left that the search, or the budget, could not use.
         - "budget": max_rounds are spent while the residual still fell.
@@ -172,7 +173,7 @@ def relu_pursuit(
             relative = float(np.linalg.norm(residual)) / norm
             if relative < EXACT or ended == "budget" or n_search == len(y):
                 break
-            if best.relative > TRUSTED and looks_like_noise(best.rows, best.net, best.fit, rng):
+            if best.relative > TRUSTED and looks_like_noise(best.rows, best.net, best.fit):
                 break
             n_search = min(len(y), 4 * n_search)
             best.restart(columns.sample(X, target, n_search, rng))
@@ -190,7 +191,7 @@ def relu_pursuit(
         status = "budget"
     else:
         sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
-        noise = looks_like_noise(sample, net, evaluate(sample, net), rng)
+        noise = looks_like_noise(sample, net, evaluate(sample, net))
         status = "converged" if noise else "stalled"
     measured: dict[str, Any] = {
         "residual": relative,
@@ -294,30 +295,27 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
     return "solved"
 
 
-def looks_like_noise(rows: HeldRows, net: Network, fit: Fit, rng: np.random.Generator) -> bool:
+def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
     """Whether the search sees nothing in a residual that noise would not show.
 
-    No absent entry of a neuron in use correlates with it by `SIGNIFICANT` standard errors, and
-    no direction gains half as much again as the best one for the same residual with random
-    signs.
+    No absent entry of a neuron in use and no direction that `candidates` finds correlates with
+    it by `SIGNIFICANT` standard errors.
     """
-    if fit.norm == 0.0:
-        return True
     G = entry_gradient(rows, net, fit)
-    if np.abs(G).max(initial=0.0) > SIGNIFICANT * fit.norm:
-        return False
-    flipped = max(best_gain(rows, fit.residual * rng.choice([-1.0, 1.0], rows.n)) for _ in range(2))
-    return best_gain(rows, fit.residual) < 1.5 * flipped
+    found = max(float(np.abs(G).max(initial=0.0)), best_gain(rows, fit.residual))
+    return found <= SIGNIFICANT * fit.norm
 
 
-def to_relu(columns: Columns, net: Network, *, quick: bool = False) -> Network:
+def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool) -> Network:
     """The ReLU form of a sign-free network."""
     d = columns.d
-    sigma = resolve_signs(net.directions(d), net.beta[:d], exhaustive=not quick)
-    W = relu_neurons(net.directions(d), sigma).tocoo()
-    linear, beta = net.linear[d:], net.beta[d:]
-    neuron, coordinate = W.coords
-    return network(linear, beta, neuron.astype(np.intp), coordinate.astype(np.intp), W.data)
+    U = net.directions(d)
+    dof = max(1, rows.n - net.nnz - len(net.linear))
+    error = fit.norm / np.sqrt(dof * rows.n)  # of an entry of beta, columns at unit scale
+    sigma = resolve_signs(U, net.beta[:d], error=error, exhaustive=not quick)
+    W = relu_neurons(U, sigma).tocoo()
+    neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
+    return network(net.linear[d:], net.beta[d:], neuron, coordinate, W.data)
 
 
 def polish(
@@ -337,12 +335,31 @@ def polish(
     Network, array [n]
         In the coordinates of `columns`, and its residual.
     """
-    net = to_relu(columns, best.net, quick=quick)
+    net = to_relu(columns, best.rows, best.net, best.fit, quick=quick)
     steps = 1 if quick else POLISH_STEPS
     rows, local, live = columns.stream(X, y, net)
     local, fit = levenberg_marquardt(rows, local, steps)
     local, fit = enforce(rows, local, fit, n_nonzero, n_neurons, steps)
-    return replace(local, linear=net.linear, coordinate=live[local.coordinate]), fit.residual
+    net = replace(local, linear=net.linear, coordinate=live[local.coordinate])
+    if quick or fit.norm < EXACT * rows.scale:
+        return net, fit.residual
+    rows = columns.stream_all(X, y)
+    net, fit = exchange(rows, net, fit, n_nonzero)
+    return net, fit.residual
+
+
+def exchange(rows: Rows, net: Network, fit: Fit, n_nonzero: int) -> tuple[Network, Fit]:
+    """Swap weak entries for better absent ones on the neurons there are, while that helps."""
+    for _ in range(MAX_EXCHANGES):
+        trial = add_entries(rows, net, fit, 2.0, max(2, n_nonzero // 10))
+        if trial is net:
+            break
+        trial, trial_fit = levenberg_marquardt(rows, trial, 3)
+        trial, trial_fit = levenberg_marquardt(rows, prune_to(rows, trial, n_nonzero), 10)
+        if trial_fit.norm > (1.0 - 1e-3) * fit.norm:
+            break
+        net, fit = trial, trial_fit
+    return net, fit
 
 
 def enforce(

@@ -73,6 +73,10 @@ class Columns:
         linear = np.full(len(net.linear), d, dtype=np.intp)
         return rows, network(linear, net.beta, net.neuron, coordinate, net.value), live
 
+    def stream_all(self, X: FloatArray, y: FloatArray) -> StreamedRows:
+        """All rows and columns, for a ReLU network."""
+        return StreamedRows(y, self.d, self.intercept, "relu", X, self.index, self.scale)
+
 
 def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
     """Scales, signs and duplicates of the columns; O(n d) time, O(d) memory."""
