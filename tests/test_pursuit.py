@@ -331,9 +331,10 @@ def test_signs_are_resolved_exactly(seed, d, p):
     counts = np.diff(U.indptr)
     sigma = np.where(counts == 1, rng.uniform(-1, 1, len(rows)), rng.choice([-1.0, 1.0], len(rows)))
     beta = U.T @ sigma
-    found = resolve_signs(U, beta)
+    found, w = resolve_signs(U, beta)
+    assert not w.any()
     np.testing.assert_allclose(U.T @ found, beta, atol=1e-4)
-    W, planted = relu_neurons(U, found), relu_neurons(U, sigma)
+    W, planted = relu_neurons(U, found, w), relu_neurons(U, sigma, w)
     assert W.nnz <= planted.nnz
     X = rng.standard_normal((20, d))
     outputs = [np.maximum(V @ X.T, 0).sum(axis=0) for V in (W, planted)]

@@ -274,7 +274,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
             z = 0.0
 
         n_most = max(1, int((0.25 if stall == 0 else 0.1) * m))
-        net = add_neurons(net, candidates(rows, fit.residual, q_max, n_most))
+        net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
         net, fit = levenberg_marquardt(rows, net, 6)
         net = merge_neurons(net, rows.d, float(np.clip(fit.norm / rows.scale, 1e-9, 5e-3)))
@@ -302,8 +302,9 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
     it by `SIGNIFICANT` standard errors.
     """
     G = entry_gradient(rows, net, fit)
-    found = max(float(np.abs(G).max(initial=0.0)), best_gain(rows, fit.residual))
-    return found <= SIGNIFICANT * fit.norm
+    linear = np.arange(rows.width, dtype=np.intp)
+    entries = float(np.abs(G).max(initial=0.0)) / (fit.norm or 1.0)
+    return max(entries, best_gain(rows, linear, fit.residual)) <= SIGNIFICANT
 
 
 def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool) -> Network:
@@ -312,8 +313,10 @@ def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool
     U = net.directions(d)
     dof = max(1, rows.n - net.nnz - len(net.linear))
     error = fit.norm / np.sqrt(dof * rows.n)  # of an entry of beta, columns at unit scale
-    sigma = resolve_signs(U, net.beta[:d], error=error, exhaustive=not quick)
-    W = relu_neurons(U, sigma).tocoo()
+    sigma, w = resolve_signs(
+        U, net.beta[:d], nonnegative=columns.nonnegative, error=error, exhaustive=not quick
+    )
+    W = relu_neurons(U, sigma, w).tocoo()
     neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
     return network(net.linear[d:], net.beta[d:], neuron, coordinate, W.data)
 

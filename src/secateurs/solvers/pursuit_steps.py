@@ -13,6 +13,7 @@ from secateurs.solvers.sparse_lm import (
     Fit,
     FloatArray,
     HeldRows,
+    IntArray,
     Network,
     Rows,
     directions_times,
@@ -29,15 +30,20 @@ SAME_DIRECTION = 0.999  # starts that have met
 TWINS, MAX_TWINS = 1e-3, 50  # 1 - |cos| of neurons that may be one, attempts to join them
 N_SPLIT, N_HALVED = 8, 3
 EXACT_ENOUGH = 1e-8
+FAR = 0.3  # |mean| / root mean square of a column that is not centred
 NEAR_BOUNDARY = 0.1  # share of the rows closest to x.u = 0
 
 
-def candidates(rows: HeldRows, residual: FloatArray, q_max: int, n_most: int) -> FloatArray:
+def candidates(
+    rows: HeldRows, linear: IntArray, residual: FloatArray, q_max: int, n_most: int
+) -> FloatArray:
     """Sparse directions that explain the residual, best first.
 
     Parameters
     ----------
     rows : HeldRows
+    linear : int array
+        Coordinates of the linear part, to which the residual is orthogonal.
     residual : array [n]
     q_max : int
         Most nonzeros of a direction.
@@ -50,22 +56,10 @@ def candidates(rows: HeldRows, residual: FloatArray, q_max: int, n_most: int) ->
         Scaled by half their least-squares coefficient.  O(n d) flops a start and step, in
         single precision: what comes out is a starting point.
     """
-    XT = rows.single
-    r = residual.astype(np.float32)
-    n = rows.n
-    V = _starts(XT, r)
-    cut = float(NOISE_CUT * np.sqrt(np.mean(residual**2) / n))
-    for step in range(ASCENT_STEPS):
-        Z = V @ XT
-        np.sign(Z, out=Z)
-        Z *= r
-        V = _threshold(np.divide(Z @ XT.T, n, dtype=np.float32), cut, q_max)
-        V = V[V.any(axis=1)]
-        if step in (1, 3, 5):
-            V = _distinct(V)
-        if not len(V):
-            return np.empty((0, rows.d))
-    gain, coefficient = _gains(V, XT, r)
+    V = _ascend(rows, residual, q_max)
+    if not len(V):
+        return np.empty((0, rows.d))
+    gain, coefficient = _gains(V, rows, linear, residual)
     order = np.argsort(-gain, kind="stable")
     order = order[gain[order] > SCORE_CUT * max(gain[order[0]], 0.0)]
     cosine = np.abs(V @ V.T)
@@ -78,49 +72,100 @@ def candidates(rows: HeldRows, residual: FloatArray, q_max: int, n_most: int) ->
     return V[kept].astype(np.float64) * (0.5 * coefficient[kept])[:, None]
 
 
-def best_gain(rows: HeldRows, residual: FloatArray) -> float:
-    """Largest gain of a direction that `candidates` finds, all coordinates allowed."""
+def best_gain(rows: HeldRows, linear: IntArray, residual: FloatArray) -> float:
+    """Largest gain among the directions tried, in standard errors."""
+    V = _ascend(rows, residual, rows.d)
+    if not len(V) or not residual.any():
+        return 0.0
+    gain, _ = _gains(V, rows, linear, residual)
+    return float(gain.max(initial=0.0) / np.sqrt(np.mean(residual**2)))
+
+
+def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.float32]:
+    """Unit directions [c, d] after a few steps v <- threshold(cov(x, sign(x.v) r) / var(x)).
+
+    The covariance, not the moment: with inputs far from zero every coordinate correlates with
+    sign(x.v) r through its mean.
+    """
+    XT, mean, std = rows.single, rows.mean, rows.std
     r = residual.astype(np.float32)
-    V = candidates(rows, residual, rows.d, 1)
-    V /= np.sqrt((V**2).sum(axis=1, keepdims=True))
-    return float(_gains(V.astype(np.float32), rows.single, r)[0].max(initial=0.0))
-
-
-def _gains(
-    V: NDArray[np.float32], XT: NDArray[np.float32], r: NDArray[np.float32]
-) -> tuple[FloatArray, FloatArray]:
-    """<r, |X v|> of unit directions, and their least-squares coefficients."""
-    A = np.abs(V @ XT)
-    gain = (A @ r).astype(np.float64)
-    return gain, gain / np.einsum("ij,ij->i", A, A)
-
-
-def _starts(XT: NDArray[np.float32], r: NDArray[np.float32]) -> NDArray[np.float32]:
-    """e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic."""
-    d, n = XT.shape
-    P = (np.sign(XT) * r) @ XT.T / np.float32(n)
-    P += P.T
-    first, second = np.triu_indices(d, 1)
-    best = np.argsort(-np.abs(P[first, second]), kind="stable")[: 2 * d]
-    first, second = first[best], second[best]
-    V = np.zeros((d + len(best), d), dtype=np.float32)
-    V[np.arange(d), np.arange(d)] = 1.0
-    pairs = d + np.arange(len(best))
-    V[pairs, first] = np.sqrt(0.5)
-    V[pairs, second] = np.where(P[first, second] < 0, -np.sqrt(0.5), np.sqrt(0.5))
+    cut = float(NOISE_CUT * np.sqrt(np.mean(residual**2) / rows.n))
+    V = _starts(rows, r)
+    for step in range(ASCENT_STEPS):
+        Z = V @ XT
+        np.sign(Z, out=Z)
+        Z *= r
+        covariance = (Z @ XT.T) / np.float32(rows.n) - np.outer(Z.mean(axis=1), mean)
+        V = _threshold(np.divide(covariance, std, dtype=np.float32), cut, q_max) / std
+        V = V[V.any(axis=1)]
+        V /= np.sqrt(np.einsum("ij,ij->i", V, V))[:, None]
+        if step in (1, 3, 5):
+            V = _distinct(V)
+        if not len(V):
+            break
     return V
 
 
-def _threshold(G: NDArray[np.float32], cut: float, q_max: int) -> NDArray[np.float32]:
-    """Hard threshold of every row, then unit norm; a row with nothing left is zero."""
-    A = np.abs(G)
+def _gains(
+    V: NDArray[np.float32], rows: HeldRows, linear: IntArray, residual: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """<r, a> / ||P a|| of a = |X v|, P projecting out the linear part; <r, a> / ||P a||^2."""
+    A = np.abs(V @ rows.single)
+    gain = (A @ residual.astype(np.float32)).astype(np.float64)
+    square = np.einsum("ij,ij->i", A, A).astype(np.float64)
+    inputs = linear[linear < rows.d]
+    B = (A @ rows.single[inputs].T).astype(np.float64)
+    if len(inputs) < len(linear):  # the constant
+        B = np.hstack([B, A.sum(axis=1, dtype=np.float64)[:, None]])
+    G = rows.gram[np.ix_(linear, linear)]
+    G.flat[:: len(G) + 1] *= 1.0 + 1e-6
+    left = square - np.einsum("ij,ij->i", B, np.linalg.solve(G, B.T).T)
+    new = left > 1e-3 * square  # the rest is linear on these rows, up to rounding
+    gain = np.where(new, gain, 0.0)
+    left = np.where(new, left, square)
+    return gain / np.sqrt(left), gain / left
+
+
+def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
+    """e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic.
+
+    For inputs far from zero also the pairs x_k / mean_k - x_l / mean_l, whose boundary passes
+    through the middle of the data.
+    """
+    XT, mean, d = rows.single, rows.mean, rows.d
+    P = ((np.sign(XT) * r) @ XT.T) / np.float32(rows.n)
+    P += P.T
+    first, second = np.triu_indices(d, 1)
+    sets = [(np.arange(d), np.arange(d), np.zeros(d, dtype=np.float32))]
+    best = np.argsort(-np.abs(P[first, second]), kind="stable")[: 2 * d]
+    k, other = first[best], second[best]
+    sets.append((k, other, np.where(P[k, other] < 0, np.float32(-1), np.float32(1))))
+    far = np.abs(mean) > FAR
+    if far.any():
+        M = ((XT * r) @ XT.T) / np.float32(rows.n)  # r is orthogonal to the x_k: no centring
+        both = far[first] & far[second]
+        first, second = first[both], second[both]
+        ratio = -mean[first] / mean[second]
+        curvature = M[first, first] + ratio * (2 * M[first, second] + ratio * M[second, second])
+        order = np.argsort(-curvature / (1 + ratio**2), kind="stable")[: 2 * d]
+        sets.append((first[order], second[order], ratio[order]))
+    V = np.zeros((sum(len(k) for k, _, _ in sets), d), dtype=np.float32)
+    start = 0
+    for k, other, value in sets:
+        at = start + np.arange(len(k))
+        V[at, other] = value
+        V[at, k] = 1.0
+        start += len(k)
+    return V
+
+
+def _threshold(T: NDArray[np.float32], cut: float, q_max: int) -> NDArray[np.float32]:
+    """Hard threshold of every row."""
+    A = np.abs(T)
     least = np.maximum(np.float32(cut), np.float32(SHARE_CUT) * A.max(axis=1))
-    if q_max < G.shape[1]:
+    if q_max < T.shape[1]:
         least = np.maximum(least, np.partition(A, -q_max, axis=1)[:, -q_max])
-    G *= least[:, None] <= A
-    norm = np.sqrt(np.einsum("ij,ij->i", G, G))
-    norm[norm == 0] = 1.0
-    return np.asarray(G / norm[:, None], dtype=np.float32)
+    return np.asarray(T * (least[:, None] <= A))
 
 
 def _distinct(V: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,8 @@
 relu(w.x) = x.u + |x.u| with u = w/2, so sum_j relu(w_j.x) = x.beta + sum_j |x.u_j| with
 beta = sum_j sigma_j u_j and sigma_j = +-1 the sign in which u_j was found.  A neuron with
 |sigma_j| < 1 stands for two: (1 + sigma_j) u_j and -(1 - sigma_j) u_j.                        (1)
+
+Where inputs are never negative, relu(w.x) with w >= 0 is linear: beta = U^T sigma + w.
 """
 
 from __future__ import annotations
@@ -26,15 +28,18 @@ def resolve_signs(
     U: sparse.csr_array[np.float64],
     beta: FloatArray,
     *,
+    nonnegative: NDArray[np.bool_] | None = None,
     error: float = 0.0,
     exhaustive: bool = True,
-) -> FloatArray:
-    """Signs sigma in [-1, 1] with U^T sigma = beta and the fewest split weights.
+) -> tuple[FloatArray, FloatArray]:
+    """Signs sigma in [-1, 1] and w >= 0 with U^T sigma + w = beta and the fewest weights.
 
     Parameters
     ----------
     U : CSR array [p, d]
     beta : array [d]
+    nonnegative : bool array [d], optional
+        Where w may differ from zero, default nowhere.
     error : float
         Standard error of an entry of beta.
     exhaustive : bool
@@ -44,17 +49,19 @@ def resolve_signs(
     -------
     sigma : array [p]
         Clipped least squares where no exact solution was found.
+    w : array [d]
 
     Notes
     -----
     Least squares decides where it gives signs, O(p^2 d).  Otherwise a mixed-integer programme,
-    min sum_j nnz_j [neuron j split] (+ the misfit in standard errors), exact but exponential
-    at worst: 20 s at most.
+    min sum_j nnz_j [neuron j split] + nnz(w) (+ the misfit in standard errors), exact but
+    exponential at worst: 20 s at most.
     Source: derived.
     """
     p = U.shape[0]
+    free = np.zeros(U.shape[1], dtype=bool) if nonnegative is None else nonnegative
     if p == 0:
-        return np.zeros(0)
+        return np.zeros(0), np.where(free, np.maximum(beta, 0.0), 0.0)
     counts = np.diff(U.indptr)
     A = U.T.toarray()  # [d, p]
     norm = np.linalg.norm(A, axis=0)
@@ -64,48 +71,70 @@ def resolve_signs(
     tolerance = np.minimum(np.maximum(SNAP, STANDARD_ERRORS * error / norm), 0.5)
     unclear = (np.abs(sigma) < 1.0 - tolerance) & (counts > 1)
     unclear |= np.abs(sigma) > 1.0 + tolerance
-    if exhaustive and (rank < p or unclear.any()):
-        found = _milp_signs(U, beta, counts, error)
+    if exhaustive and (rank < p or unclear.any() or free.any()):
+        found = _milp_signs(U, beta, counts, free, error)
         sigma = sigma if found is None else found
     off = np.abs(sigma) < 1.0 - tolerance
-    return np.asarray(np.where(off, sigma, np.sign(sigma)))
+    sigma = np.where(off, sigma, np.sign(sigma))
+    w = np.where(free, beta - U.T @ sigma, 0.0)
+    least = max(HARD * float(np.abs(beta).max(initial=0.0)), STANDARD_ERRORS * error)
+    return sigma, np.where(w > least, w, 0.0)
 
 
 def _milp_signs(
-    U: sparse.csr_array[np.float64], beta: FloatArray, counts: NDArray[np.int_], error: float
+    U: sparse.csr_array[np.float64],
+    beta: FloatArray,
+    counts: NDArray[np.int_],
+    free: NDArray[np.bool_],
+    error: float,
 ) -> FloatArray | None:
     """Signs by mixed-integer programming; None if there are none or time is up.
 
-    sigma_j = 2 b_j - 1 unless split_j, both binary; |U^T sigma - beta| <= misfit, which is 0
-    for exact data.
+    sigma_j = 2 b_j - 1 unless split_j, both binary; |U^T sigma + w - beta| <= misfit, which is
+    0 for exact data; w_k = 0 unless used_k, binary.
     """
     p, d = U.shape
     scale = float(np.abs(beta).max(initial=0.0) + np.abs(U.data).max(initial=0.0))
     exact = error <= HARD * scale
     slack = HARD if exact else np.inf
     price = 0.0 if exact else scale / (STANDARD_ERRORS * error)
-    # variables: sigma [p], b [p], split [p], misfit [d]
-    one, eye_d = sparse.eye_array(p), sparse.eye_array(d)
-    none, wide = sparse.csr_array((d, p)), sparse.csr_array((p, d))
-    above: SparseMatrix = sparse.hstack(
-        [U.T / scale, none, none, eye_d]
-    )  # U^T sigma + misfit >= beta
-    below: SparseMatrix = sparse.hstack([U.T / scale, none, none, -eye_d])
-    upper = sparse.hstack([one, -2 * one, -2 * one, wide])  # sigma <= 2b - 1 + 2 split
-    lower = sparse.hstack([one, -2 * one, 2 * one, wide])  # sigma >= 2b - 1 - 2 split
+    at = np.flatnonzero(free)
+    f = len(at)
+    # variables: sigma [p], b [p], split [p], w [f], used [f], misfit [d]
+    P, F, D = sparse.eye_array(p), sparse.eye_array(f), sparse.eye_array(d)
+    W = sparse.csr_array((np.ones(f), (at, np.arange(f))), shape=(d, f))
+    reach = (np.abs(beta) + abs(U).sum(axis=0))[at] / scale  # the largest w may be
+
+    def block(*parts: SparseMatrix | None) -> SparseMatrix:
+        widths = (p, p, p, f, f, d)
+        height = next(part.shape[0] for part in parts if part is not None)
+        return sparse.hstack(
+            [
+                sparse.csr_array((height, n)) if part is None else part
+                for part, n in zip(parts, widths, strict=True)
+            ]
+        )
+
+    constraints = [
+        optimize.LinearConstraint(block(*row), low, high)
+        for row, low, high in [
+            ((U.T / scale, None, None, W, None, D), beta / scale, np.inf),
+            ((U.T / scale, None, None, W, None, -D), -np.inf, beta / scale),
+            ((P, -2 * P, -2 * P, None, None, None), -np.inf, -np.ones(p)),
+            ((P, -2 * P, 2 * P, None, None, None), -np.ones(p), np.inf),
+            ((None, None, None, F, -sparse.diags_array(reach), None), -np.inf, np.zeros(f)),
+        ][: 5 if f else 4]
+    ]
     result = optimize.milp(
-        c=np.concatenate([np.zeros(2 * p), counts, np.full(d, price)]),
-        constraints=[
-            optimize.LinearConstraint(above, beta / scale, np.inf),
-            optimize.LinearConstraint(below, -np.inf, beta / scale),
-            optimize.LinearConstraint(upper, -np.inf, -np.ones(p)),
-            optimize.LinearConstraint(lower, -np.ones(p), np.inf),
-        ],
+        c=np.concatenate([np.zeros(2 * p), counts, np.zeros(f), np.ones(f), np.full(d, price)]),
+        constraints=constraints,
         bounds=optimize.Bounds(
-            np.concatenate([-np.ones(p), np.zeros(2 * p + d)]),
-            np.concatenate([np.ones(3 * p), np.full(d, slack)]),
+            np.concatenate([-np.ones(p), np.zeros(2 * p + 2 * f + d)]),
+            np.concatenate([np.ones(3 * p), reach, np.ones(f), np.full(d, slack)]),
         ),
-        integrality=np.concatenate([np.zeros(p), np.ones(2 * p), np.zeros(d)]),
+        integrality=np.concatenate(
+            [np.zeros(p), np.ones(2 * p), np.zeros(f), np.ones(f), np.zeros(d)]
+        ),
         options={"time_limit": MILP_SECONDS},
     )
     if result.x is None:
@@ -117,11 +146,11 @@ def _milp_signs(
 
 
 def relu_neurons(
-    U: sparse.csr_array[np.float64], sigma: FloatArray
+    U: sparse.csr_array[np.float64], sigma: FloatArray, w: FloatArray
 ) -> sparse.csr_array[np.float64]:
-    """The ReLU weights (1): each neuron as one or two rows, rows of zeros left out."""
+    """The ReLU weights (1): each neuron as one or two rows, w as one, rows of zeros left out."""
     plus = sparse.diags_array(1.0 + sigma) @ U
     minus = sparse.diags_array(sigma - 1.0) @ U
-    W = sparse.csr_array(sparse.vstack([plus, minus]))
+    W = sparse.csr_array(sparse.vstack([plus, minus, sparse.csr_array(w[None, :])]))
     W.eliminate_zeros()
     return sparse.csr_array(W[np.diff(W.indptr) > 0])

@@ -184,6 +184,17 @@ class HeldRows(Rows):
         """Inputs of the neurons in single precision, for what is only a starting point."""
         return self.XT[: self.d].astype(np.float32)
 
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """Mean of each input."""
+        return np.asarray(self.XT[: self.d].mean(axis=1), dtype=np.float32)
+
+    @cached_property
+    def std(self) -> NDArray[np.float32]:
+        """Standard deviation of each input; 1 for a constant, which no neuron needs."""
+        std = self.XT[: self.d].std(axis=1)
+        return np.where(std > 1e-9, std, 1.0).astype(np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class StreamedRows(Rows):
