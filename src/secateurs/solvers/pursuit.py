@@ -125,8 +125,8 @@ def relu_pursuit(
         - "exact": ||y - f(X)|| < 1e-10 ||y|| over all rows.  That is a fact about these
           rows; that the weights are the only ones is not implied.
         - "converged": not exact, and no entry of a neuron in use, nor any of the directions
-          tried, correlates with the residual by more than 5 standard errors: what is left
-          looks like noise.
+          tried, correlates with the residual by more than 5 standard errors, and no few rows
+          carry it: what is left looks like noise.
         - "stalled": structure is left that the search, or the budget, could not use.
         - "budget": max_rounds are spent while the residual still fell.
         - "interrupted": stopped by the user; the best network so far.
@@ -299,8 +299,11 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
     """Whether the search sees nothing in a residual that noise would not show.
 
     No absent entry of a neuron in use and no direction that `candidates` finds correlates with
-    it by `SIGNIFICANT` standard errors.
+    it by `SIGNIFICANT` standard errors, and no hundredth of the rows carries a third of it.
     """
+    square = np.sort(fit.residual**2)
+    if square[-max(1, rows.n // 100) :].sum() > square.sum() / 3 and rows.n >= 100:
+        return False
     G = entry_gradient(rows, net, fit)
     linear = np.arange(rows.width, dtype=np.intp)
     entries = float(np.abs(G).max(initial=0.0)) / (fit.norm or 1.0)

@@ -30,6 +30,7 @@ SAME_DIRECTION = 0.999  # starts that have met
 TWINS, MAX_TWINS = 1e-3, 50  # 1 - |cos| of neurons that may be one, attempts to join them
 N_SPLIT, N_HALVED = 8, 3
 EXACT_ENOUGH = 1e-8
+TAILS = (0.003, 0.01, 0.03, 0.1)  # shares of the rows with the largest residuals
 FAR = 0.3  # |mean| / root mean square of a column that is not centred
 NEAR_BOUNDARY = 0.1  # share of the rows closest to x.u = 0
 
@@ -130,7 +131,8 @@ def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
     """e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic.
 
     For inputs far from zero also the pairs x_k / mean_k - x_l / mean_l, whose boundary passes
-    through the middle of the data.
+    through the middle of the data.  Last, what the rows with the largest residuals have in
+    common: a boundary that few rows cross shows on these alone.
     """
     XT, mean, d = rows.single, rows.mean, rows.d
     P = ((np.sign(XT) * r) @ XT.T) / np.float32(rows.n)
@@ -149,13 +151,21 @@ def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
         curvature = M[first, first] + ratio * (2 * M[first, second] + ratio * M[second, second])
         order = np.argsort(-curvature / (1 + ratio**2), kind="stable")[: 2 * d]
         sets.append((first[order], second[order], ratio[order]))
-    V = np.zeros((sum(len(k) for k, _, _ in sets), d), dtype=np.float32)
+    V = np.zeros((sum(len(k) for k, _, _ in sets) + 2 * len(TAILS), d), dtype=np.float32)
     start = 0
     for k, other, value in sets:
         at = start + np.arange(len(k))
         V[at, other] = value
         V[at, k] = 1.0
         start += len(k)
+    order = np.argsort(r, kind="stable")
+    for share in TAILS:
+        size = max(2, int(share * rows.n))
+        for tail in (order[:size], order[-size:]):
+            shift = (XT[:, tail].mean(axis=1) - mean) / rows.std
+            shift[np.abs(shift) < max(SHARE_CUT * np.abs(shift).max(), 3.5 / np.sqrt(size))] = 0.0
+            V[start] = shift / rows.std
+            start += 1
     return V
 
 

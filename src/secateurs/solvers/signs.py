@@ -115,19 +115,19 @@ def _milp_signs(
             ]
         )
 
-    constraints = [
-        optimize.LinearConstraint(block(*row), low, high)
-        for row, low, high in [
-            ((U.T / scale, None, None, W, None, D), beta / scale, np.inf),
-            ((U.T / scale, None, None, W, None, -D), -np.inf, beta / scale),
-            ((P, -2 * P, -2 * P, None, None, None), -np.inf, -np.ones(p)),
-            ((P, -2 * P, 2 * P, None, None, None), -np.ones(p), np.inf),
-            ((None, None, None, F, -sparse.diags_array(reach), None), -np.inf, np.zeros(f)),
-        ][: 5 if f else 4]
+    rows: list[tuple[tuple[SparseMatrix | None, ...], Any, Any]] = [
+        ((U.T / scale, None, None, W, None, D), beta / scale, np.inf),
+        ((U.T / scale, None, None, W, None, -D), -np.inf, beta / scale),
+        ((P, -2 * P, -2 * P, None, None, None), -np.inf, -np.ones(p)),
+        ((P, -2 * P, 2 * P, None, None, None), -np.ones(p), np.inf),
+        ((None, None, None, F, -sparse.diags_array(reach), None), -np.inf, np.zeros(f)),
     ]
     result = optimize.milp(
         c=np.concatenate([np.zeros(2 * p), counts, np.zeros(f), np.ones(f), np.full(d, price)]),
-        constraints=constraints,
+        constraints=[
+            optimize.LinearConstraint(block(*row), low, high)
+            for row, low, high in (rows if f else rows[:-1])
+        ],
         bounds=optimize.Bounds(
             np.concatenate([-np.ones(p), np.zeros(2 * p + 2 * f + d)]),
             np.concatenate([np.ones(3 * p), reach, np.ones(f), np.full(d, slack)]),
