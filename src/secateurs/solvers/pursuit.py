@@ -26,10 +26,12 @@ from secateurs.solvers.pursuit_data import (
 )
 from secateurs.solvers.pursuit_steps import (
     add_entries,
+    add_linear,
     add_neurons,
     best_gain,
     candidates,
     merge_neurons,
+    prune_linear,
     prune_to,
     shrink,
     split_neurons,
@@ -58,6 +60,7 @@ MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
 MAX_EXCHANGES = 10
+DENSE_ROWS = 2.5  # rows for each of the s + d unknowns from which the linear part is dense
 SIGNIFICANT = 5.0  # standard errors: what noise does not do among thousands of entries
 
 
@@ -163,7 +166,7 @@ def relu_pursuit(
     target = y / y_scale
     norm = float(np.linalg.norm(target)) or 1.0
     n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
-    best = Search(columns.sample(X, target, n_search, rng), max_rounds, progress)
+    best = Search(columns.sample(X, target, n_search, rng), max_rounds, progress, s)
     ended = ""
     try:
         while True:
@@ -206,7 +209,10 @@ def relu_pursuit(
 class Search:
     """The best network so far on the rows of the search, and the record of the rounds."""
 
-    def __init__(self, rows: HeldRows, max_rounds: int, progress: ProgressCallback | None):
+    def __init__(
+        self, rows: HeldRows, max_rounds: int, progress: ProgressCallback | None, n_nonzero: int
+    ):
+        self.n_nonzero = n_nonzero
         self.max_rounds, self.progress = max_rounds, progress
         self.rounds = 0
         self.restarts = -1
@@ -216,8 +222,10 @@ class Search:
     def restart(self, rows: HeldRows) -> None:
         """Forget the network, search on other rows."""
         nothing = np.empty(0, dtype=np.intp)
-        linear = np.arange(rows.width, dtype=np.intp)
-        empty = network(linear, np.zeros(rows.width), nothing, nothing, np.empty(0))
+        # with few rows beta is sparse: what neurons use and what correlates with the residual
+        self.sparse_linear = rows.n < DENSE_ROWS * (self.n_nonzero + rows.d)
+        linear = np.arange(rows.d if self.sparse_linear else 0, rows.width, dtype=np.intp)
+        empty = network(linear, np.zeros(len(linear)), nothing, nothing, np.empty(0))
         self.rows = rows
         self.net, self.fit = empty, evaluate(rows, empty)
         self.restarts += 1
@@ -276,11 +284,15 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
         n_most = max(1, int((0.25 if stall == 0 else 0.1) * m))
         net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
+        if best.sparse_linear:
+            net = add_linear(rows, net, fit, max(2, s // 3))
         net, fit = levenberg_marquardt(rows, net, 6)
         net = merge_neurons(net, rows.d, float(np.clip(fit.norm / rows.scale, 1e-9, 5e-3)))
         fit = evaluate(rows, net)
         if z > 0.0:
             net, fit = t_test_prune(rows, net, fit, z)
+        if best.sparse_linear:
+            net = prune_linear(rows, net, fit, z, rows.n // 4)
         net, fit = levenberg_marquardt(rows, prune_to(rows, net, cap), 3)
         stall = 0 if fit.norm < 0.8 * record else stall + 1
         best.offer(net, fit)
@@ -305,7 +317,7 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
     if square[-max(1, rows.n // 100) :].sum() > square.sum() / 3 and rows.n >= 100:
         return False
     G = entry_gradient(rows, net, fit)
-    linear = np.arange(rows.width, dtype=np.intp)
+    linear = np.arange(rows.width if rows.n > 2 * rows.width else 0, dtype=np.intp)
     entries = float(np.abs(G).max(initial=0.0)) / (fit.norm or 1.0)
     return max(entries, best_gain(rows, linear, fit.residual)) <= SIGNIFICANT
 
@@ -316,12 +328,15 @@ def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool
     U = net.directions(d)
     dof = max(1, rows.n - net.nnz - len(net.linear))
     error = fit.norm / np.sqrt(dof * rows.n)  # of an entry of beta, columns at unit scale
+    inputs = net.linear < d
+    beta = np.zeros(d)
+    beta[net.linear[inputs]] = net.beta[inputs]
     sigma, w = resolve_signs(
-        U, net.beta[:d], nonnegative=columns.nonnegative, error=error, exhaustive=not quick
+        U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
     )
     W = relu_neurons(U, sigma, w).tocoo()
     neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
-    return network(net.linear[d:], net.beta[d:], neuron, coordinate, W.data)
+    return network(net.linear[~inputs], net.beta[~inputs], neuron, coordinate, W.data)
 
 
 def polish(

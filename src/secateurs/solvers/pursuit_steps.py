@@ -19,6 +19,7 @@ from secateurs.solvers.sparse_lm import (
     directions_times,
     entry_gradient,
     levenberg_marquardt,
+    linear_saliency,
     network,
     saliency,
 )
@@ -31,6 +32,7 @@ TWINS, MAX_TWINS = 1e-3, 50  # 1 - |cos| of neurons that may be one, attempts to
 N_SPLIT, N_HALVED = 8, 3
 EXACT_ENOUGH = 1e-8
 TAILS = (0.003, 0.01, 0.03, 0.1)  # shares of the rows with the largest residuals
+MAX_STARTS = 300  # coordinates that starts are made of, where there are more
 FAR = 0.3  # |mean| / root mean square of a column that is not centred
 NEAR_BOUNDARY = 0.1  # share of the rows closest to x.u = 0
 
@@ -135,21 +137,26 @@ def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
     common: a boundary that few rows cross shows on these alone.
     """
     XT, mean, d = rows.single, rows.mean, rows.d
-    P = ((np.sign(XT) * r) @ XT.T) / np.float32(rows.n)
+    absolute = np.abs((np.sign(XT) * XT) @ r) if d > MAX_STARTS else np.empty(0)
+    some = np.sort(np.argsort(-absolute, kind="stable")[:MAX_STARTS]) if d > MAX_STARTS else None
+    short = np.arange(d) if some is None else some
+    X_short = XT[short]
+    P = ((np.sign(X_short) * r) @ X_short.T) / np.float32(rows.n)
     P += P.T
-    first, second = np.triu_indices(d, 1)
-    sets = [(np.arange(d), np.arange(d), np.zeros(d, dtype=np.float32))]
-    best = np.argsort(-np.abs(P[first, second]), kind="stable")[: 2 * d]
-    k, other = first[best], second[best]
-    sets.append((k, other, np.where(P[k, other] < 0, np.float32(-1), np.float32(1))))
+    i, j = np.triu_indices(len(short), 1)
+    first, second = short[i], short[j]
+    sets = [(short, short, np.zeros(len(short), dtype=np.float32))]
+    best = np.argsort(-np.abs(P[i, j]), kind="stable")[: 2 * len(short)]
+    negative = P[i[best], j[best]] < 0
+    sets.append((first[best], second[best], np.where(negative, np.float32(-1), np.float32(1))))
     far = np.abs(mean) > FAR
     if far.any():
-        M = ((XT * r) @ XT.T) / np.float32(rows.n)  # r is orthogonal to the x_k: no centring
+        M = ((X_short * r) @ X_short.T) / np.float32(rows.n)  # r orthogonal to X: no centring
         both = far[first] & far[second]
-        first, second = first[both], second[both]
+        i, j, first, second = i[both], j[both], first[both], second[both]
         ratio = -mean[first] / mean[second]
-        curvature = M[first, first] + ratio * (2 * M[first, second] + ratio * M[second, second])
-        order = np.argsort(-curvature / (1 + ratio**2), kind="stable")[: 2 * d]
+        curvature = M[i, i] + ratio * (2 * M[i, j] + ratio * M[j, j])
+        order = np.argsort(-curvature / (1 + ratio**2), kind="stable")[: 2 * len(short)]
         sets.append((first[order], second[order], ratio[order]))
     V = np.zeros((sum(len(k) for k, _, _ in sets) + 2 * len(TAILS), d), dtype=np.float32)
     start = 0
@@ -201,6 +208,31 @@ def add_entries(rows: Rows, net: Network, fit: Fit, z: float, n_most: int) -> Ne
         return net
     neuron, coordinate = np.divmod(best, rows.d)
     return net.plus(neuron, coordinate, np.zeros(len(best)))
+
+
+def add_linear(rows: HeldRows, net: Network, fit: Fit, n_most: int) -> Network:
+    """Grow a sparse linear part: by what correlates with the residual, and what neurons use.
+
+    beta = sum_j sigma_j u_j lives on the coordinates of the neurons, so that fewer rows than
+    coordinates can be enough.
+    """
+    z = np.abs(rows.XT @ fit.residual) / (fit.norm or 1.0)
+    z[net.linear] = 0.0
+    best = np.argsort(-z, kind="stable")[:n_most]
+    best = best[z[best] > np.sqrt(2.0 * np.log(rows.width) + 1.0)]
+    return net.with_linear(np.unique(np.concatenate([net.linear, net.coordinate, best])))
+
+
+def prune_linear(rows: HeldRows, net: Network, fit: Fit, z: float, n_most: int) -> Network:
+    """Drop linear coefficients that no neuron needs: insignificant ones, or beyond `n_most`."""
+    weight = linear_saliency(rows, net)
+    needed = np.isin(net.linear, net.coordinate) | (net.linear >= rows.d)
+    weight[needed] = np.inf
+    dof = max(1, rows.n - net.nnz - len(net.linear))
+    keep = weight >= z**2 * fit.norm**2 / dof
+    keep[np.argsort(-weight, kind="stable")[n_most:]] = False
+    keep |= needed
+    return net.with_linear(net.linear[keep])
 
 
 def merge_neurons(net: Network, d: int, tolerance: float) -> Network:

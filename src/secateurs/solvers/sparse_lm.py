@@ -84,6 +84,13 @@ class Network:
         q = len(self.beta)
         return replace(self, beta=self.beta + delta[:q], value=self.value + delta[q:])
 
+    def with_linear(self, linear: IntArray) -> Network:
+        """The network with another linear part, coefficients kept where there were any."""
+        beta = np.zeros(len(linear))
+        _, new, old = np.intersect1d(linear, self.linear, return_indices=True)
+        beta[new] = self.beta[old]
+        return replace(self, linear=linear, beta=beta)
+
     def without(self, drop: NDArray[np.bool_]) -> Network:
         """The network without the entries where `drop` is true."""
         keep = ~drop
@@ -156,7 +163,7 @@ class Rows(ABC):
 
     @cached_property
     def gram(self) -> FloatArray:
-        """X^T X, computed once: the linear part of every Q."""
+        """X^T X, computed once: the linear part of Q where that has every coordinate."""
         G = np.zeros((self.width, self.width))
         for block in self.blocks():
             XT = self.inputs(block)
@@ -270,8 +277,8 @@ def normal_equations(
     q, size = len(net.linear), len(net.linear) + net.nnz
     Q, g = np.zeros((size, size)), np.zeros(size)
     whole = q == rows.width
-    if q:
-        Q[:q, :q] = rows.gram[np.ix_(net.linear, net.linear)]
+    if whole:
+        Q[:q, :q] = rows.gram
     U = net.directions(rows.d)
     for block in rows.blocks():
         XT = rows.inputs(block)
@@ -282,6 +289,8 @@ def normal_equations(
         Q[q:, q:] += JT @ JT.T
         if q:
             Q[:q, q:] += LT @ JT.T
+            if not whole:
+                Q[:q, :q] += LT @ LT.T
         if fit is not None:
             g[:q] += LT @ fit.residual[block]
             g[q:] += JT @ fit.residual[block]
@@ -345,16 +354,24 @@ def solve_damped(Q: FloatArray, g: FloatArray, damping: FloatArray) -> FloatArra
 def saliency(rows: Rows, net: Network) -> FloatArray:
     """Growth of ||r||^2 when an entry is dropped and the rest refitted, shape [nnz].
 
-    u_e^2 / (Q^-1)_ee, exact while the gates do not change.
+    u_e^2 / (Q^-1)_ee, exact at a minimum while the gates do not change.
     """
+    return np.asarray(net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :])
+
+
+def linear_saliency(rows: Rows, net: Network) -> FloatArray:
+    """The same for the coefficients of the linear part, shape [q]."""
+    return np.asarray(net.beta**2 / inverse_diagonal(rows, net)[: len(net.linear)])
+
+
+def inverse_diagonal(rows: Rows, net: Network) -> FloatArray:
+    """Diagonal of Q^-1, what the variances of (beta, u) are proportional to."""
     Q, _ = normal_equations(rows, net)
     Q.flat[:: len(Q) + 1] *= 1.0 + RIDGE
-    q = len(net.linear)
     try:
         R = linalg.cholesky(Q, check_finite=False)  # Q = R^T R
-        inverse = linalg.lapack.dtrtri(R)[0][q:, q:]
+        inverse = linalg.lapack.dtrtri(R)[0]
         variance = np.einsum("ij,ij->i", inverse, inverse)
     except linalg.LinAlgError:
-        variance = np.diagonal(linalg.pinvh(Q, check_finite=False))[q:].copy()
-    small = np.finfo(float).tiny
-    return np.asarray(net.value**2 / np.maximum(variance, small))
+        variance = np.diagonal(linalg.pinvh(Q, check_finite=False))
+    return np.maximum(variance, np.finfo(float).tiny)
