@@ -129,8 +129,9 @@ def relu_pursuit(
           rows; that the weights are the only ones is not implied.
         - "converged": not exact, and no entry of a neuron in use, nor any of the directions
           tried, correlates with the residual by more than 5 standard errors, and no few rows
-          carry it: what is left looks like noise.
-        - "stalled": structure is left that the search, or the budget, could not use.
+          carry it: what is left looks like noise.  Said from 2.5 (s + d) rows on.
+        - "stalled": structure is left that the search, or the budget, could not use, or the
+          rows are too few to tell.
         - "budget": max_rounds are spent while the residual still fell.
         - "interrupted": stopped by the user; the best network so far.
 
@@ -281,6 +282,8 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
         if stall >= 2 and relative > 5e-3:
             z = 0.0
 
+        if best.sparse_linear:  # few rows for many coordinates: chance would add too much
+            z = max(z, float(np.sqrt(2.0 * np.log(rows.width))))
         n_most = max(1, int((0.25 if stall == 0 else 0.1) * m))
         net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
@@ -312,12 +315,14 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
 
     No absent entry of a neuron in use and no direction that `candidates` finds correlates with
     it by `SIGNIFICANT` standard errors, and no hundredth of the rows carries a third of it.
+    Fewer rows than the dense search wants cannot tell.
     """
     square = np.sort(fit.residual**2)
-    if square[-max(1, rows.n // 100) :].sum() > square.sum() / 3 and rows.n >= 100:
+    concentrated = square[-max(1, rows.n // 100) :].sum() > square.sum() / 3
+    if concentrated or rows.n < DENSE_ROWS * (net.nnz + rows.d):
         return False
     G = entry_gradient(rows, net, fit)
-    linear = np.arange(rows.width if rows.n > 2 * rows.width else 0, dtype=np.intp)
+    linear = np.arange(rows.width, dtype=np.intp)
     entries = float(np.abs(G).max(initial=0.0)) / (fit.norm or 1.0)
     return max(entries, best_gain(rows, linear, fit.residual)) <= SIGNIFICANT
 

@@ -374,4 +374,4 @@ def inverse_diagonal(rows: Rows, net: Network) -> FloatArray:
         variance = np.einsum("ij,ij->i", inverse, inverse)
     except linalg.LinAlgError:
         variance = np.diagonal(linalg.pinvh(Q, check_finite=False))
-    return np.maximum(variance, np.finfo(float).tiny)
+    return np.asarray(np.maximum(variance, np.finfo(float).tiny))
