@@ -60,6 +60,7 @@ MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
 MAX_EXCHANGES = 10
+STRICTNESS = (1.0, 0.75, 0.5)  # of the threshold of a sparse linear part, in turns
 DENSE_ROWS = 2.5  # rows for each of the s + d unknowns from which the linear part is dense
 SIGNIFICANT = 5.0  # standard errors: what noise does not do among thousands of entries
 
@@ -273,7 +274,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
     best.offer(net, fit)
     stall = 0
     while best.relative >= SOLVED:
-        if stall >= MAX_STALLS:
+        if stall >= (MAX_STALLS if not best.sparse_linear else 2*MAX_STALLS):
             return "stalled"
         if best.rounds >= best.max_rounds:
             return "budget"
@@ -283,7 +284,8 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
             z = 0.0
 
         if best.sparse_linear:  # few rows for many coordinates: chance would add too much
-            z = max(z, float(np.sqrt(2.0 * np.log(rows.width))))
+            chance = float(np.sqrt(2.0 * np.log(rows.width)))
+            z = max(z, STRICTNESS[stall % len(STRICTNESS)] * chance)
         n_most = max(1, int((0.25 if stall == 0 else 0.1) * m))
         net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
