@@ -30,6 +30,7 @@ from secateurs.solvers.pursuit_steps import (
     add_neurons,
     best_gain,
     candidates,
+    join_neurons,
     merge_neurons,
     prune_linear,
     prune_to,
@@ -274,7 +275,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
     best.offer(net, fit)
     stall = 0
     while best.relative >= SOLVED:
-        if stall >= (MAX_STALLS if not best.sparse_linear else 2*MAX_STALLS):
+        if stall >= (MAX_STALLS if not best.sparse_linear else 2 * MAX_STALLS):
             return "stalled"
         if best.rounds >= best.max_rounds:
             return "budget"
@@ -302,6 +303,9 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
         stall = 0 if fit.norm < 0.8 * record else stall + 1
         best.offer(net, fit)
 
+        if stall >= 1:
+            net, fit = join_neurons(rows, net, fit)
+            best.offer(net, fit)
         if stall >= 2 and SOLVED < fit.norm / rows.scale < 0.05:
             split, split_fit = split_neurons(rows, net, fit, rng)
             if split_fit.norm < fit.norm:
