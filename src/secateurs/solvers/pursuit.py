@@ -175,12 +175,12 @@ def relu_pursuit(
         while True:
             ended = pursue(best, s, min(s, m), rng)
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
-            net, residual = polish(columns, X, target, best, s, m)
-            relative = float(np.linalg.norm(residual)) / norm
-            if relative < EXACT or ended == "budget" or n_search == len(y):
-                break
-            if best.relative > TRUSTED and looks_like_noise(best.rows, best.net, best.fit):
-                break
+            last = ended == "budget" or n_search == len(y)
+            if last or best.relative < TRUSTED or looks_like_noise(best.rows, best.net, best.fit):
+                net, residual = polish(columns, X, target, best, s, m)
+                relative = float(np.linalg.norm(residual)) / norm
+                if last or relative < EXACT or best.relative > TRUSTED:
+                    break
             n_search = min(len(y), 4 * n_search)
             best.restart(columns.sample(X, target, n_search, rng))
     except KeyboardInterrupt:

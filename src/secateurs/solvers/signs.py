@@ -96,8 +96,8 @@ def _milp_signs(
     p, d = U.shape
     scale = float(np.abs(beta).max(initial=0.0) + np.abs(U.data).max(initial=0.0))
     exact = error <= HARD * scale
-    slack = HARD if exact else np.inf
-    price = 0.0 if exact else scale / (STANDARD_ERRORS * error)
+    unit = scale if exact else STANDARD_ERRORS * error  # of a misfit
+    slack, price = (HARD, 0.0) if exact else (np.inf, 1.0)
     at = np.flatnonzero(free)
     f = len(at)
     # variables: sigma [p], b [p], split [p], w [f], used [f], misfit [d]
@@ -116,8 +116,8 @@ def _milp_signs(
         )
 
     rows: list[tuple[tuple[SparseMatrix | None, ...], Any, Any]] = [
-        ((U.T / scale, None, None, W, None, D), beta / scale, np.inf),
-        ((U.T / scale, None, None, W, None, -D), -np.inf, beta / scale),
+        ((U.T / unit, None, None, W * (scale / unit), None, D), beta / unit, np.inf),
+        ((U.T / unit, None, None, W * (scale / unit), None, -D), -np.inf, beta / unit),
         ((P, -2 * P, -2 * P, None, None, None), -np.inf, -np.ones(p)),
         ((P, -2 * P, 2 * P, None, None, None), -np.ones(p), np.inf),
         ((None, None, None, F, -sparse.diags_array(reach), None), -np.inf, np.zeros(f)),
