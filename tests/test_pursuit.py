@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from secateurs.problems.planted import planted_relu
+from secateurs.problems.planted import planted_output, planted_relu
 from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.pursuit_steps import merge_neurons
 from secateurs.solvers.signs import relu_neurons, resolve_signs
@@ -127,6 +129,87 @@ def test_noise_is_called_noise_and_structure_structure():
 def test_no_rounds_left_is_said():
     p = planted_relu(900, 40, 20, 50, random_state=27)
     assert relu_pursuit(p.X, p.y, 50, 20, max_rounds=1).status == "budget"
+
+
+INPUTS = {
+    "shifted": lambda _, Z: Z + 1.0,
+    "non-negative": lambda _, Z: np.abs(Z),
+    "sparse": lambda rng, Z: Z * (rng.random(Z.shape) < 0.3),
+    "correlated": lambda rng, Z: Z + 0.8 * rng.standard_normal((len(Z), 1)),
+    "heavy-tailed": lambda rng, Z: Z / np.sqrt(rng.random(Z.shape) + 0.05),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_other_inputs_than_normal_ones(kind, seed):
+    p = planted_relu(1500, 30, 5, 15, random_state=40 + seed)
+    rng = np.random.default_rng(seed)
+    X, X_test = INPUTS[kind](rng, p.X), INPUTS[kind](rng, p.X_test)
+    y, y_test = (planted_output(p.truth, Z, fused=True) for Z in (X, X_test))
+    solution = relu_pursuit(X, y, 15, 5)
+    assert solution.status == "exact"
+    assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
+
+
+@pytest.mark.parametrize("kind", ["binary", "signs"])
+def test_inputs_of_two_values_are_never_called_exact_wrongly(kind):
+    p = planted_relu(800, 20, 4, 12, random_state=50)
+    X = np.sign(p.X) if kind == "signs" else (p.X > 0) * 1.0
+    y = planted_output(p.truth, X, fused=True)
+    solution = relu_pursuit(X, y, 12, 4)
+    error = np.linalg.norm(solution.value.predict(X) - y) / np.linalg.norm(y)
+    assert (solution.status == "exact") == (error < 1e-10)
+    assert solution.value.weights.nnz <= 12
+
+
+def test_linear_targets_of_non_negative_inputs_are_one_neuron():
+    X = np.random.default_rng(0).random((100, 6))
+    solution = relu_pursuit(X, X @ [1.0, 0, 2, 0, 0, 0.5], 3)
+    assert solution.status == "exact"
+    np.testing.assert_allclose(solution.value.weights.toarray()[0], [1, 0, 2, 0, 0, 0.5])
+
+
+@pytest.mark.parametrize(("seed", "m", "s", "n", "d"), [(1, 5, 20, 400, 500), (2, 4, 12, 300, 800)])
+def test_fewer_rows_than_inputs_can_be_enough(seed, m, s, n, d):
+    p = planted_relu(n, d, m, s, random_state=seed)
+    solution = relu_pursuit(p.X, p.y, s, m)
+    assert solution.status == "exact"
+    assert weight_error(solution.value.weights, p.truth[0]) < 1e-6
+
+
+def test_memory_does_not_grow_with_the_dense_network():
+    n, d, m, s = 400, 1000, 100_000, 20
+    p = planted_relu(n, d, 5, s, random_state=3)
+    tracemalloc.start()
+    try:
+        solution = relu_pursuit(p.X, p.y, s, m)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert solution.status == "exact"
+    assert solution.value.weights.shape == (m, d)
+    assert peak < 10 * p.X.nbytes + 16 * m  # a dense first layer has 800 MB
+
+
+def test_memory_beyond_the_data_is_that_of_the_search():
+    p = planted_relu(60_000, 100, 5, 20, random_state=4)
+    tracemalloc.start()
+    try:
+        solution = relu_pursuit(p.X, p.y, 20, 5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert solution.status == "exact"
+    assert peak < p.X.nbytes / 2
+
+
+def test_noise_without_structure_is_not_fitted():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((800, 20)), rng.standard_normal(800)
+    solution = relu_pursuit(X, y, 10, 3, fit_intercept=True)
+    assert solution.status in ("converged", "stalled")
+    assert np.std(solution.value.predict(rng.standard_normal((800, 20)))) < 0.4
 
 
 @pytest.mark.parametrize("rounds", [0, 2])

@@ -170,25 +170,29 @@ def relu_pursuit(
     norm = float(np.linalg.norm(target)) or 1.0
     n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
     best = Search(columns.sample(X, target, n_search, rng), max_rounds, progress, s)
-    ended = ""
+    net, residual = columns.nothing(), target
+    ended, noise = "", False
     try:
         while True:
             ended = pursue(best, s, min(s, m), rng)
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
             last = ended == "budget" or n_search == len(y)
-            if last or best.relative < TRUSTED or looks_like_noise(best.rows, best.net, best.fit):
-                net, residual = polish(columns, X, target, best, s, m)
-                relative = float(np.linalg.norm(residual)) / norm
-                if last or relative < EXACT or best.relative > TRUSTED:
-                    break
             n_search = min(len(y), 4 * n_search)
+            if last or best.relative < TRUSTED or looks_like_noise(best.rows, best.net, best.fit):
+                net, residual = better((net, residual), polish(columns, X, target, best, s, m))
+                # a wrong network may fit the rows of its search; more rows tell
+                sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
+                noise = looks_like_noise(sample, net, evaluate(sample, net))
+                if last or noise or np.linalg.norm(residual) < EXACT * norm:
+                    break
             best.restart(columns.sample(X, target, n_search, rng))
     except KeyboardInterrupt:
         ended = "interrupted"
         with uninterrupted():
-            net, residual = polish(columns, X, target, best, s, m, quick=True)
-        relative = float(np.linalg.norm(residual)) / norm
+            so_far = polish(columns, X, target, best, s, m, quick=True)
+            net, residual = better((net, residual), so_far)
 
+    relative = float(np.linalg.norm(residual)) / norm
     if ended == "interrupted":
         status = ended
     elif relative < EXACT:
@@ -196,8 +200,6 @@ def relu_pursuit(
     elif ended == "budget":
         status = "budget"
     else:
-        sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
-        noise = looks_like_noise(sample, net, evaluate(sample, net))
         status = "converged" if noise else "stalled"
     measured: dict[str, Any] = {
         "residual": relative,
@@ -275,7 +277,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
     best.offer(net, fit)
     stall = 0
     while best.relative >= SOLVED:
-        if stall >= (MAX_STALLS if not best.sparse_linear else 2 * MAX_STALLS):
+        if rows.d == 0 or stall >= (2 if best.sparse_linear else 1) * MAX_STALLS:
             return "stalled"
         if best.rounds >= best.max_rounds:
             return "budget"
@@ -285,7 +287,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
             z = 0.0
 
         if best.sparse_linear:  # few rows for many coordinates: chance would add too much
-            chance = float(np.sqrt(2.0 * np.log(rows.width)))
+            chance = float(np.sqrt(2.0 * np.log(1.0 + rows.width)))
             z = max(z, STRICTNESS[stall % len(STRICTNESS)] * chance)
         n_most = max(1, int((0.25 if stall == 0 else 0.1) * m))
         net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
@@ -412,6 +414,13 @@ def enforce(
         if net.n_neurons <= n_neurons and net.nnz <= n_nonzero:
             net, fit = levenberg_marquardt(rows, net, n_steps)
     return net, fit
+
+
+def better(
+    a: tuple[Network, FloatArray], b: tuple[Network, FloatArray]
+) -> tuple[Network, FloatArray]:
+    """The network with the smaller residual, `b` if both are the same."""
+    return a if np.linalg.norm(a[1]) < np.linalg.norm(b[1]) else b
 
 
 def to_fit(columns: Columns, net: Network, y_scale: float, m: int, d: int) -> ReLUFit:

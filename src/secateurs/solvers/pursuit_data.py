@@ -52,6 +52,12 @@ class Columns:
         """Columns kept."""
         return len(self.index)
 
+    def nothing(self) -> Network:
+        """The ReLU network without neurons."""
+        none = np.empty(0, dtype=np.intp)
+        linear = np.full(int(self.intercept), self.d, dtype=np.intp)
+        return network(linear, np.zeros(len(linear)), none, none, np.empty(0))
+
     def sample(
         self, X: FloatArray, y: FloatArray, n_rows: int, rng: np.random.Generator
     ) -> HeldRows:

@@ -95,8 +95,8 @@ def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.floa
     XT, mean, std = rows.single, rows.mean, rows.std
     r = residual.astype(np.float32)
     cut = float(NOISE_CUT * np.sqrt(np.mean(residual**2) / rows.n))
-    V = _starts(rows, r)
-    for step in range(ASCENT_STEPS):
+    V = _starts(rows, r) if rows.d else np.empty((0, 0), dtype=np.float32)
+    for step in range(ASCENT_STEPS if len(V) else 0):
         Z = V @ XT
         np.sign(Z, out=Z)
         Z *= r
@@ -221,7 +221,7 @@ def add_linear(rows: HeldRows, net: Network, fit: Fit, n_most: int) -> Network:
     z = np.abs(rows.XT @ fit.residual) / (fit.norm or 1.0)
     z[net.linear] = 0.0
     best = np.argsort(-z, kind="stable")[:n_most]
-    best = best[z[best] > np.sqrt(2.0 * np.log(rows.width) + 1.0)]
+    best = best[z[best] > np.sqrt(2.0 * np.log(1.0 + rows.width))]
     return net.with_linear(np.unique(np.concatenate([net.linear, net.coordinate, best])))
 
 

@@ -366,6 +366,8 @@ def linear_saliency(rows: Rows, net: Network) -> FloatArray:
 
 def inverse_diagonal(rows: Rows, net: Network) -> FloatArray:
     """Diagonal of Q^-1, what the variances of (beta, u) are proportional to."""
+    if len(net.linear) + net.nnz == 0:
+        return np.empty(0)
     Q, _ = normal_equations(rows, net)
     Q.flat[:: len(Q) + 1] *= 1.0 + RIDGE
     try:
