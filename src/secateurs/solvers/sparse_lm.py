@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ EASE, STIFFEN = 5.0, 6.0  # the damping after a step that succeeds, that fails
 MAX_FAILURES = 5  # in a row, before the point is taken for a minimum
 NO_PROGRESS = 1e-4  # relative fall of ||r|| below which more steps are not worth their cost
 BLOCK_ROWS = 2048
+ROUGH = 1e-3  # relative residual down to which steps are found in single precision
+ROUGH_DAMPING = 1e-6  # keeps its rounding errors small beside the damping
 RIDGE = 1e-13  # relative to diag Q: keeps the Cholesky factor of a singular Q defined
 
 
@@ -268,11 +270,12 @@ def entry_gradient(rows: Rows, net: Network, fit: Fit) -> FloatArray:
 
 
 def normal_equations(
-    rows: Rows, net: Network, fit: Fit | None = None
+    rows: Rows, net: Network, fit: Fit | None = None, *, rough: bool = False
 ) -> tuple[FloatArray, FloatArray]:
     """Q = J^T J and J^T r (zeros without a fit) for (beta, u), streamed over the rows.
 
-    O(n (q + nnz) nnz) time, O((q + nnz)^2) memory.
+    O(n (q + nnz) nnz) time, half of it if `rough` (blocks in single precision);
+    O((q + nnz)^2) memory.
     """
     q, size = len(net.linear), len(net.linear) + net.nnz
     Q, g = np.zeros((size, size)), np.zeros(size)
@@ -280,9 +283,11 @@ def normal_equations(
     if whole:
         Q[:q, :q] = rows.gram
     U = net.directions(rows.d)
+    dtype = np.float32 if rough else np.float64
     for block in rows.blocks():
         XT = rows.inputs(block)
         gates = gates_of(directions_times(U, XT[: rows.d]), rows.activation)
+        XT, gates = XT.astype(dtype, copy=False), gates.astype(dtype, copy=False)
         JT = XT[net.coordinate]
         JT *= gates[net.neuron]
         LT = XT if whole else XT[net.linear]
@@ -292,8 +297,9 @@ def normal_equations(
             if not whole:
                 Q[:q, :q] += LT @ LT.T
         if fit is not None:
-            g[:q] += LT @ fit.residual[block]
-            g[q:] += JT @ fit.residual[block]
+            r: NDArray[Any] = fit.residual[block].astype(dtype, copy=False)
+            g[:q] += LT @ r
+            g[q:] += JT @ r
     Q[q:, :q] = Q[:q, q:].T
     return Q, g
 
@@ -320,7 +326,9 @@ def levenberg_marquardt(
     fit = evaluate(rows, net) if fit is None else fit
     damping = FIRST_DAMPING
     for _ in range(n_steps):
-        Q, g = normal_equations(rows, net, fit)
+        rough = fit.norm > ROUGH * rows.scale
+        damping = max(damping, ROUGH_DAMPING if rough else 0.0)
+        Q, g = normal_equations(rows, net, fit, rough=rough)
         diagonal = np.diagonal(Q).copy()
         diagonal[diagonal == 0.0] = diagonal.max(initial=1.0)  # a dead neuron stays where it is
         for _ in range(MAX_FAILURES):
