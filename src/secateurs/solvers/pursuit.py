@@ -283,8 +283,8 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
             return "budget"
         relative, record = fit.norm / rows.scale, best.fit.norm
         z = 4.0 if relative < 5e-3 else 1.5
-        if stall >= 2 and relative > 5e-3:
-            z = 0.0
+        if stall >= 2:  # weak weights may be what is missing: keep them all, or more of them
+            z = 0.0 if relative > 5e-3 else (4.0, 1.5)[stall % 2]
 
         if best.sparse_linear:  # few rows for many coordinates: chance would add too much
             chance = float(np.sqrt(2.0 * np.log(1.0 + rows.width)))

@@ -389,7 +389,7 @@ def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fi
     salient entries beyond `n_most` go, a tenth at a time.
     """
     if fit.norm < EXACT_ENOUGH * rows.scale:
-        limit = max(10.0 * fit.norm, 1e-11 * rows.scale)
+        limit = max(10.0 * fit.norm, 1e-13 * rows.scale)
 
         def attempt(trial: Network) -> bool:
             nonlocal net, fit

@@ -19,6 +19,7 @@ FloatArray = NDArray[np.float64]
 SparseMatrix = Any
 
 MILP_SECONDS = 20.0
+SLACKS = (1e-8, 1e-6, 1e-4)  # relative misfits of beta, for nearly parallel neurons
 SNAP = 1e-5  # |sigma| closer to 1 than this is 1 (an exact fit has about 1e-9)
 STANDARD_ERRORS = 4.0  # by which |sigma| may miss 1 under noise
 HARD = 1e-8  # relative error of beta up to which U^T sigma = beta is a constraint
@@ -72,7 +73,10 @@ def resolve_signs(
     unclear = (np.abs(sigma) < 1.0 - tolerance) & (counts > 1)
     unclear |= np.abs(sigma) > 1.0 + tolerance
     if exhaustive and (rank < p or unclear.any() or free.any()):
-        found = _milp_signs(U, beta, counts, free, error)
+        for slack in SLACKS:
+            found = _milp_signs(U, beta, counts, free, error, slack)
+            if found is not None:
+                break
         sigma = sigma if found is None else found
     off = np.abs(sigma) < 1.0 - tolerance
     sigma = np.where(off, sigma, np.sign(sigma))
@@ -87,6 +91,7 @@ def _milp_signs(
     counts: NDArray[np.int_],
     free: NDArray[np.bool_],
     error: float,
+    slack: float,
 ) -> FloatArray | None:
     """Signs by mixed-integer programming; None if there are none or time is up.
 
@@ -97,7 +102,7 @@ def _milp_signs(
     scale = float(np.abs(beta).max(initial=0.0) + np.abs(U.data).max(initial=0.0))
     exact = error <= HARD * scale
     unit = scale if exact else STANDARD_ERRORS * error  # of a misfit
-    slack, price = (HARD, 0.0) if exact else (np.inf, 1.0)
+    slack, price = (slack, 0.0) if exact else (np.inf, 1.0)
     at = np.flatnonzero(free)
     f = len(at)
     # variables: sigma [p], b [p], split [p], w [f], used [f], misfit [d]
