@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from secateurs.solvers.interrupt import uninterrupted
+from secateurs.solvers.pursuit_candidates import best_gain, candidates
 from secateurs.solvers.pursuit_data import (
     Columns,
     check_count,
@@ -28,8 +29,6 @@ from secateurs.solvers.pursuit_steps import (
     add_entries,
     add_linear,
     add_neurons,
-    best_gain,
-    candidates,
     join_neurons,
     merge_neurons,
     prune_linear,

@@ -35,8 +35,6 @@ class Columns:
         Root mean square; negative where the column is, so that no kept column is <= 0.
     nonnegative : bool array [d]
         The scaled column is never negative: relu(w x) is then linear or zero.
-    two_valued : bool array [d]
-        The scaled column takes only the values +-1: |u x| is then constant.
     intercept : bool
         Whether the linear part has a constant.
     """
@@ -44,7 +42,6 @@ class Columns:
     index: IntArray
     scale: FloatArray
     nonnegative: NDArray[np.bool_]
-    two_valued: NDArray[np.bool_]
     intercept: bool
 
     @property
@@ -93,12 +90,10 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
     # weighted sums tell the columns apart: equal up to sign only for multiples (almost surely)
     weights = np.asarray(np.random.default_rng(0).standard_normal(n))
     square, mark = np.zeros(d), np.zeros(d)
-    smallest = np.full(d, np.inf)
     for start in range(0, n, CHUNK):
         block = X[start : start + CHUNK] / divisor
         square += np.einsum("ij,ij->j", block, block)
         mark += weights[start : start + CHUNK] @ block
-        np.minimum(smallest, np.abs(block).min(axis=0), out=smallest)
     rms = np.sqrt(square / n)
     sign = np.where(high <= 0, -1.0, 1.0)
     scale = sign * rms * divisor
@@ -116,8 +111,7 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
             order[i] = min(j, k)
     index = np.flatnonzero(keep).astype(np.intp)
     nonnegative = (low >= 0) | (high <= 0)
-    two_valued = (smallest > 1 - 1e-12) & ~nonnegative
-    return Columns(index, scale[index], nonnegative[index], two_valued[index], fit_intercept)
+    return Columns(index, scale[index], nonnegative[index], fit_intercept)
 
 
 def check_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
