@@ -29,6 +29,7 @@ from secateurs.solvers.pursuit_steps import (
     add_entries,
     add_linear,
     add_neurons,
+    add_relu_neuron,
     join_neurons,
     merge_neurons,
     prune_linear,
@@ -60,6 +61,7 @@ MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
 MAX_EXCHANGES = 10
+MAX_GROWTH, GROWTH_NEURONS = 50, 10  # steps, neurons that share what is left of the budget
 STRICTNESS = (1.0, 0.75, 0.5)  # of the threshold of a sparse linear part, in turns
 DENSE_ROWS = 2.5  # rows for each of the s + d unknowns from which the linear part is dense
 SIGNIFICANT = 5.0  # standard errors: what noise does not do among thousands of entries
@@ -378,6 +380,7 @@ def polish(
         return net, fit.residual
     rows = columns.stream_all(X, y)
     net, fit = exchange(rows, net, fit, n_nonzero)
+    net, fit = grow(rows, net, fit, n_nonzero, n_neurons)
     return net, fit.residual
 
 
@@ -389,6 +392,29 @@ def exchange(rows: Rows, net: Network, fit: Fit, n_nonzero: int) -> tuple[Networ
             break
         trial, trial_fit = levenberg_marquardt(rows, trial, 3)
         trial, trial_fit = levenberg_marquardt(rows, prune_to(rows, trial, n_nonzero), 10)
+        if trial_fit.norm > (1.0 - 1e-3) * fit.norm:
+            break
+        net, fit = trial, trial_fit
+    return net, fit
+
+
+def grow(rows: Rows, net: Network, fit: Fit, n_nonzero: int, n_neurons: int) -> tuple[Network, Fit]:
+    """Spend what is left of the budgets on new ReLU neurons and entries, while that helps.
+
+    For data without a sparse sign-free form: the linear part then has no ReLU form either.
+    """
+    for _ in range(MAX_GROWTH):
+        room = n_nonzero - net.nnz
+        trial = net
+        if net.n_neurons < n_neurons and room > 0:
+            share = -(-room // min(n_neurons - net.n_neurons, GROWTH_NEURONS))
+            trial = add_relu_neuron(rows, net, fit, max(1, share))
+        room = n_nonzero - trial.nnz
+        if room > 0 and trial.nnz:
+            trial = add_entries(rows, trial, fit, 2.0, -(-room // GROWTH_NEURONS))
+        if trial.nnz == net.nnz:
+            break
+        trial, trial_fit = levenberg_marquardt(rows, trial, 10)
         if trial_fit.norm > (1.0 - 1e-3) * fit.norm:
             break
         net, fit = trial, trial_fit

@@ -15,9 +15,11 @@ from secateurs.solvers.sparse_lm import (
     Rows,
     directions_times,
     entry_gradient,
+    input_gradient,
     levenberg_marquardt,
     linear_saliency,
     network,
+    normal_equations,
     saliency,
 )
 
@@ -46,6 +48,32 @@ def add_entries(rows: Rows, net: Network, fit: Fit, z: float, n_most: int) -> Ne
         return net
     neuron, coordinate = np.divmod(best, rows.d)
     return net.plus(neuron, coordinate, np.zeros(len(best)))
+
+
+def add_relu_neuron(rows: Rows, net: Network, fit: Fit, q: int) -> Network:
+    """Add the ReLU neuron with at most q entries that correlates best with the residual."""
+    none = np.empty(0, dtype=np.intp)
+    zero = network(none, np.empty(0), none, none, np.empty(0))
+    G = input_gradient(rows, fit)  # the way a linear function would go
+    V = np.array([G, -G])
+    for step in range(6):
+        order = np.argsort(-np.abs(V), axis=1, kind="stable")[:, q:]
+        np.put_along_axis(V, order, 0.0, axis=1)
+        V = V[V.any(axis=1)]
+        if not len(V):
+            return net
+        V /= np.linalg.norm(V, axis=1, keepdims=True)
+        trial = add_neurons(zero, V)
+        if step < 5:
+            V = entry_gradient(rows, trial, fit)
+    gain = np.einsum("ij,ij->i", V, entry_gradient(rows, trial, fit))
+    best = int(np.argmax(gain))
+    if gain[best] <= 0.0:
+        return net
+    one = add_neurons(zero, V[best : best + 1])
+    Q, _ = normal_equations(rows, one)
+    v = V[best][one.coordinate]
+    return net.plus(np.full(one.nnz, net.n_neurons), one.coordinate, v * gain[best] / (v @ Q @ v))
 
 
 def add_linear(rows: HeldRows, net: Network, fit: Fit, n_most: int) -> Network:

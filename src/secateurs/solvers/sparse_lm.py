@@ -269,6 +269,14 @@ def entry_gradient(rows: Rows, net: Network, fit: Fit) -> FloatArray:
     return G
 
 
+def input_gradient(rows: Rows, fit: Fit) -> FloatArray:
+    """<r, x_k> for every coordinate, shape [d]."""
+    G = np.zeros(rows.d)
+    for block in rows.blocks():
+        G += rows.inputs(block)[: rows.d] @ fit.residual[block]
+    return G
+
+
 def normal_equations(
     rows: Rows, net: Network, fit: Fit | None = None, *, rough: bool = False
 ) -> tuple[FloatArray, FloatArray]:
