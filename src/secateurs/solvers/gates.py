@@ -1,0 +1,295 @@
+"""Activation patterns and support columns of y = sum_j D_j X w_j, one chunk of rows at a time.
+
+The inputs are kept features first, in chunks ``X_c`` [d, c], so that every product streams
+over contiguous runs and a chunk stays in cache.  Gates are never stored for all neurons:
+a block of neurons yields ``Z`` [b, c], open where Z > 0, recomputed chunk by chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from secateurs.sparse.matrix import SparseMatrix
+from secateurs.sparse.stack import Generators
+
+CHUNK = 512  # rows of a chunk
+BLOCK = 1024  # neurons of a block, and columns kept; memory is O(n * BLOCK + d * BLOCK)
+GRAM = 64  # supports up to this size use their Gram matrix
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The data, features first: ``X[i]`` [d, c] and ``y[i]`` [c] of chunk i."""
+
+    X: list[Tensor]
+    y: list[Tensor]
+    n: int
+    d: int
+
+    @classmethod
+    def of(cls, X: Tensor, y: Tensor) -> Chunks:
+        """Split X [n, d] and y [n]; a copy of the data in the layout every product wants."""
+        n, d = X.shape
+        cuts = range(0, n, CHUNK)
+        return cls(
+            [X[a : a + CHUNK].t().contiguous() for a in cuts],
+            [y[a : a + CHUNK].contiguous() for a in cuts],
+            n,
+            d,
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the inputs, the targets and all that is computed."""
+        return self.y[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where they live."""
+        return self.y[0].device
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Sparse W: sorted keys ``j * d + k`` and their values (which may be zero)."""
+
+    keys: Tensor
+    values: Tensor
+    d: int
+
+    @property
+    def neurons(self) -> Tensor:
+        """Neurons with an entry, increasing."""
+        return torch.unique_consecutive(self.rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """Neuron of each entry."""
+        return torch.div(self.keys, self.d, rounding_mode="floor")
+
+    def slice_of(self, neurons: Tensor) -> slice:
+        """Entries of a run of neurons, ``neurons[0]`` to ``neurons[-1]``."""
+        ends = torch.stack([neurons[0], neurons[-1] + 1]) * self.d
+        first, last = torch.searchsorted(self.keys, ends).tolist()
+        return slice(first, last)
+
+    def matrix(self, neurons: Tensor, values: Tensor | None = None) -> SparseMatrix:
+        """Rows `neurons` as a [len(neurons), d] matrix; entries of other neurons left out."""
+        here = self.slice_of(neurons)
+        rows = self.rows[here]
+        at = torch.searchsorted(neurons, rows)
+        kept = neurons[at] == rows
+        counts = torch.bincount(at[kept], minlength=len(neurons))
+        crow = torch.zeros(len(neurons) + 1, dtype=torch.int32, device=self.keys.device)
+        torch.cumsum(counts, 0, out=crow[1:])
+        col = (self.keys[here] - rows * self.d)[kept].int()
+        v = (self.values if values is None else values)[here][kept]
+        return SparseMatrix(crow, col, v, (len(neurons), self.d))
+
+    def nonzero(self) -> Weights:
+        """Without the entries that are zero."""
+        kept = self.values != 0
+        return Weights(self.keys[kept], self.values[kept], self.d)
+
+
+class Block(Protocol):
+    """Gates of some neurons."""
+
+    neurons: Tensor
+
+    def gate(self, i: int) -> Tensor:
+        """Z [b, c] of chunk i: the gates are open where it is positive."""
+        ...
+
+
+class Gates(Protocol):
+    """Gates of all neurons that can receive a weight."""
+
+    def neurons(self) -> Tensor:
+        """Those neurons, increasing."""
+        ...
+
+    def block(self, neurons: Tensor) -> Block:
+        """Gates of at most `BLOCK` of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class _SparseBlock:
+    data: Chunks
+    neurons: Tensor
+    H: SparseMatrix
+
+    def gate(self, i: int) -> Tensor:
+        return self.H.product(self.data.X[i])
+
+
+@dataclass(frozen=True)
+class _DenseBlock:
+    data: Chunks
+    neurons: Tensor
+    H: Tensor
+
+    def gate(self, i: int) -> Tensor:
+        return self.H @ self.data.X[i]
+
+
+@dataclass(frozen=True)
+class _StoredBlock:
+    data: Chunks
+    neurons: Tensor
+    masks: list[Tensor]
+    at: Tensor | None
+
+    def gate(self, i: int) -> Tensor:
+        mask = self.masks[i] if self.at is None else self.masks[i][self.at]
+        return mask.to(self.data.dtype)
+
+
+class OwnGates:
+    """h_j = w_j: a neuron without weights is closed everywhere and never comes back."""
+
+    def __init__(self, data: Chunks, weights: Weights) -> None:
+        self.data, self.weights = data, weights
+
+    def neurons(self) -> Tensor:
+        """Neurons with weights."""
+        return self.weights.neurons
+
+    def block(self, neurons: Tensor) -> Block:
+        """One sparse product a chunk: 2 * nnz * c flops."""
+        return _SparseBlock(self.data, neurons, self.weights.matrix(neurons))
+
+
+class FixedGates:
+    """Gates of given or seeded generators.
+
+    Up to `BLOCK` generators, the patterns are kept as bytes (n * BLOCK of them at most);
+    beyond, they are recomputed, 2 * d * c flops a neuron and chunk.
+    """
+
+    def __init__(self, data: Chunks, generators: Generators) -> None:
+        self.data, self.generators = data, generators
+        self._masks: list[Tensor] | None = None
+        if generators.count <= BLOCK:
+            H = self._rows(self.neurons())
+            self._masks = [H @ X > 0 for X in data.X]
+
+    def neurons(self) -> Tensor:
+        """All of them."""
+        return torch.arange(self.generators.count, device=self.data.device)
+
+    def block(self, neurons: Tensor) -> Block:
+        """Stored patterns where there are few generators, dense rows otherwise."""
+        if self._masks is not None:
+            whole = len(neurons) == self.generators.count
+            return _StoredBlock(self.data, neurons, self._masks, None if whole else neurons)
+        return _DenseBlock(self.data, neurons, self._rows(neurons))
+
+    def _rows(self, neurons: Tensor) -> Tensor:
+        return self.generators.rows(neurons, self.data.dtype, self.data.device)
+
+
+def blocks(gates: Gates, neurons: Tensor | None = None) -> Iterator[Block]:
+    """Gates of `neurons` (all that can receive a weight), `BLOCK` at a time."""
+    neurons = gates.neurons() if neurons is None else neurons
+    for part in torch.split(neurons, BLOCK):
+        if len(part):
+            yield gates.block(part)
+
+
+def open_where(values: Tensor, Z: Tensor) -> Tensor:
+    """``values`` where Z > 0, else 0: one fused pass; `values` broadcasts against Z."""
+    result: Tensor = torch.ops.aten.threshold_backward(values, Z, 0.0)
+    return result
+
+
+class SupportColumns:
+    """The columns a_e = D_j x_k of a support, e = (j, k): A_S, by chunks of rows.
+
+    Up to `BLOCK` columns are kept (n * s numbers); more are recomputed from the gates in
+    every product.  Both ways cost 4 * n * s flops a product with A_S^T A_S.
+
+    Parameters
+    ----------
+    data : Chunks
+    gates : Gates
+    weights : Weights
+        Its keys are the support.
+    """
+
+    def __init__(self, data: Chunks, gates: Gates, weights: Weights) -> None:
+        self.data, self.weights = data, weights
+        self._blocks = list(blocks(gates, weights.neurons))
+        self._kept: list[Tensor] | None = None
+        self._gram: Tensor | None = None
+        if len(weights.keys) <= BLOCK:
+            self._kept = [self._columns(i) for i in range(len(data.X))]
+        if len(weights.keys) <= GRAM and self._kept is not None:
+            s = len(weights.keys)
+            self._gram = torch.zeros(s, s, dtype=data.dtype, device=data.device)
+            for B in self._kept:
+                self._gram.addmm_(B, B.t())
+
+    def _columns(self, i: int) -> Tensor:
+        """A_S^T of chunk i, [s, c]."""
+        X = self.data.X[i]
+        rows, d = self.weights.rows, self.data.d
+        neurons = torch.cat([b.neurons for b in self._blocks])
+        Z = torch.cat([b.gate(i) for b in self._blocks])
+        at = torch.searchsorted(neurons, rows)
+        return open_where(X[self.weights.keys - rows * d], Z[at])
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """A^T (A x - y), shape [s]."""
+        return self._normal(x, subtract=True)[1]
+
+    def curvature(self, p: Tensor) -> tuple[float, Tensor]:
+        """||A p||^2 and A^T A p."""
+        if self._gram is not None:
+            Qp = self._gram @ p
+            return float(p @ Qp), Qp
+        return self._normal(p, subtract=False)
+
+    def _normal(self, p: Tensor, *, subtract: bool) -> tuple[float, Tensor]:
+        total = torch.zeros(len(p), dtype=p.dtype, device=p.device)
+        square = torch.zeros((), dtype=torch.float64, device=p.device)
+        matrices = []
+        if self._kept is None:
+            matrices = [(b, self.weights.matrix(b.neurons, p)) for b in self._blocks]
+        for i, y in enumerate(self.data.y):
+            if self._kept is not None:
+                B = self._kept[i]
+                u = p @ B
+            else:
+                u = sum_over(matrices, self.data, i)
+            if subtract:
+                u -= y
+            square += u @ u
+            if self._kept is not None:
+                total.addmv_(B, u)
+            else:
+                total += adjoint(matrices, self.data, i, u)
+        return float(square), total
+
+
+def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -> Tensor:
+    """sum_j D_j X w_j on chunk i, shape [c]."""
+    u = torch.zeros_like(data.y[i])
+    for block, P in matrices:
+        u += open_where(P.product(data.X[i]), block.gate(i)).sum(0)
+    return u
+
+
+def adjoint(
+    matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int, u: Tensor
+) -> Tensor:
+    """a_e^T u of every support entry on chunk i, shape [s]."""
+    return torch.cat(
+        [P.sampled_product(open_where(u, block.gate(i)), data.X[i]) for block, P in matrices]
+    )
