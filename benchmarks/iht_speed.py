@@ -39,7 +39,7 @@ def best_of(f: Callable[[], object], repeats: int = 3) -> float:
 def speed(n: int, d: int, m: int, s: int, seed: int = 0) -> None:
     X, _, y = planted(n, d, m, s, seed=seed)
     X32, y32 = torch.from_numpy(X).float(), torch.from_numpy(y).float()
-    data = Chunks.of(X32, y32)
+    data = Chunks.of(X32, y32, max(m, s))
     fixed = FixedGates(data, Generators(m, d, seed))
     empty = Weights(torch.empty(0, dtype=torch.int64), torch.empty(0), d)
     state = module._State(empty, fixed)

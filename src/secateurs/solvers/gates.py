@@ -8,7 +8,7 @@ a block of neurons yields ``Z`` [b, c], open where Z > 0, recomputed chunk by ch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -17,31 +17,48 @@ from torch import Tensor
 from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.stack import Generators
 
-CHUNK = 512  # rows of a chunk
+CHUNK_ELEMENTS = 1 << 19  # rows of a chunk times its widest array: what a cache holds
+CHUNK_ROWS = (256, 4096)  # at least, at most
 BLOCK = 1024  # neurons of a block, and columns kept; memory is O(n * BLOCK + d * BLOCK)
 GRAM = 64  # supports up to this size use their Gram matrix
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """The data, features first: ``X[i]`` [d, c] and ``y[i]`` [c] of chunk i."""
+    """The data, features first: ``X[i]`` [d, c] and ``y[i]`` [c] of chunk i.
+
+    `store` holds one array a chunk for the support columns, made once and written again every
+    step: fresh pages cost more than the columns themselves.
+    """
 
     X: list[Tensor]
     y: list[Tensor]
     n: int
     d: int
+    store: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def of(cls, X: Tensor, y: Tensor) -> Chunks:
-        """Split X [n, d] and y [n]; a copy of the data in the layout every product wants."""
+    def of(cls, X: Tensor, y: Tensor, width: int) -> Chunks:
+        """Split X [n, d] and y [n]; a copy of the data in the layout every product wants.
+
+        `width` is the number of rows (neurons, support entries) of the arrays it will meet.
+        """
         n, d = X.shape
-        cuts = range(0, n, CHUNK)
+        c = min(max(CHUNK_ELEMENTS // max(d, width), CHUNK_ROWS[0]), CHUNK_ROWS[1])
         return cls(
-            [X[a : a + CHUNK].t().contiguous() for a in cuts],
-            [y[a : a + CHUNK].contiguous() for a in cuts],
+            [X[a : a + c].t().contiguous() for a in range(0, n, c)],
+            [y[a : a + c].contiguous() for a in range(0, n, c)],
             n,
             d,
         )
+
+    def stored(self, i: int, rows: int) -> Tensor:
+        """The array of chunk i, [rows, c], with whatever was in it."""
+        if len(self.store) <= i:
+            self.store.append(self.X[i].new_empty(rows, len(self.y[i])))
+        elif len(self.store[i]) < rows:
+            self.store[i] = self.X[i].new_empty(rows, len(self.y[i]))
+        return self.store[i][:rows]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -203,9 +220,10 @@ def blocks(gates: Gates, neurons: Tensor | None = None) -> Iterator[Block]:
             yield gates.block(part)
 
 
-def open_where(values: Tensor, Z: Tensor) -> Tensor:
+def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
     """``values`` where Z > 0, else 0: one fused pass; `values` broadcasts against Z."""
-    result: Tensor = torch.ops.aten.threshold_backward(values, Z, 0.0)
+    mask = torch.ops.aten.threshold_backward
+    result: Tensor = mask(values, Z, 0.0) if out is None else mask(values, Z, 0.0, grad_input=out)
     return result
 
 
@@ -221,6 +239,11 @@ class SupportColumns:
     gates : Gates
     weights : Weights
         Its keys are the support.
+
+    Attributes
+    ----------
+    gradient : Tensor, shape [s]
+        A^T (A x - y) at the values x of `weights`.
     """
 
     def __init__(self, data: Chunks, gates: Gates, weights: Weights) -> None:
@@ -229,25 +252,31 @@ class SupportColumns:
         self._kept: list[Tensor] | None = None
         self._gram: Tensor | None = None
         if len(weights.keys) <= BLOCK:
-            self._kept = [self._columns(i) for i in range(len(data.X))]
-        if len(weights.keys) <= GRAM and self._kept is not None:
-            s = len(weights.keys)
-            self._gram = torch.zeros(s, s, dtype=data.dtype, device=data.device)
-            for B in self._kept:
+            self._kept = []
+            self.gradient = self._keep(self._kept)
+        else:
+            self.gradient = self._normal(weights.values, subtract=True)[1]
+
+    def _keep(self, kept: list[Tensor]) -> Tensor:
+        """Fill `kept` with A_S^T by chunks, [s, c]; the gradient while they are in cache."""
+        x, rows = self.weights.values, self.weights.rows
+        cols = self.weights.keys - rows * self.data.d
+        at = torch.searchsorted(torch.cat([b.neurons for b in self._blocks]), rows)
+        gradient = torch.zeros_like(x)
+        if len(x) <= GRAM:
+            self._gram = x.new_zeros(len(x), len(x))
+        for i, (X, y) in enumerate(zip(self.data.X, self.data.y, strict=True)):
+            B = self.data.stored(i, len(x))
+            torch.index_select(X, 0, cols, out=B)
+            Z = self._blocks[0].gate(i)
+            if len(self._blocks) > 1:
+                Z = torch.cat([Z, *(b.gate(i) for b in self._blocks[1:])])
+            open_where(B, Z[at], out=B)
+            gradient.addmv_(B, x @ B - y)
+            if self._gram is not None:
                 self._gram.addmm_(B, B.t())
-
-    def _columns(self, i: int) -> Tensor:
-        """A_S^T of chunk i, [s, c]."""
-        X = self.data.X[i]
-        rows, d = self.weights.rows, self.data.d
-        neurons = torch.cat([b.neurons for b in self._blocks])
-        Z = torch.cat([b.gate(i) for b in self._blocks])
-        at = torch.searchsorted(neurons, rows)
-        return open_where(X[self.weights.keys - rows * d], Z[at])
-
-    def gradient(self, x: Tensor) -> Tensor:
-        """A^T (A x - y), shape [s]."""
-        return self._normal(x, subtract=True)[1]
+            kept.append(B)
+        return gradient
 
     def curvature(self, p: Tensor) -> tuple[float, Tensor]:
         """||A p||^2 and A^T A p."""

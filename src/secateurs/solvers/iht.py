@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.solvers.gates import (
+    BLOCK,
     Chunks,
     FixedGates,
     Gates,
@@ -113,7 +114,7 @@ def iht(
     Pilanci, "A recovery guarantee for sparse neural networks" (2025).
     """
     inputs, targets = _checked(X, y, n_nonzero, n_neurons, mode, n_steps, dtype)
-    data = Chunks.of(inputs, targets)
+    data = Chunks.of(inputs, targets, min(max(n_nonzero, n_neurons), BLOCK))
     start = _generators(generators, n_neurons, data.d, random_state)
     none = torch.empty(0, dtype=torch.int64, device=data.device)
     empty = Weights(none, torch.empty(0, dtype=data.dtype, device=data.device), data.d)
@@ -235,7 +236,7 @@ def _descend(columns: SupportColumns, weights: Weights, eta: float) -> Weights:
     f is quadratic, so f(x - eta g) <= f(x) - .9 eta ||g||^2 is eta ||A g||^2 <= 1.1 ||g||^2,
     and the next gradient is g - eta Q g: one product with Q = A^T A a step.
     """
-    x, g = weights.values, columns.gradient(weights.values)
+    x, g = weights.values, columns.gradient
     g_start = g
     for _ in range(INNER_STEPS):
         power = float(g.double() @ g.double())
