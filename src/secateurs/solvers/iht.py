@@ -8,13 +8,14 @@
       w <- the s largest of w - eta g             streamed: only S and s others         (3)
       10 x: descend on the support, eta <- eta / 2 until eta g^T Q g <= 1.1 g^T g       (4)
       h_j <- w_j                                  mode "sequential"                     (5)
+    a stall in mode "convex": exchange entries, least squares on the support            (6)
 
 Nothing of size m * d is formed: memory is O(s + n * block + d * block).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,6 +39,7 @@ from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.sparse.stack import Generators, ReLUStack
 from secateurs.sparse.topk import StreamingTopK
 
+LEAST_SQUARES_STEPS = 200  # conjugate gradients, in (6)
 INNER_STEPS = 10  # descent steps on the support (4)
 SUFFICIENT = 1.1  # (4): f drops by .9 eta ||g||^2, written for a quadratic f
 HALVINGS = 11  # after so many the line search goes back to where (3) was
@@ -120,47 +122,65 @@ def iht(
     empty = Weights(none, torch.empty(0, dtype=data.dtype, device=data.device), data.d)
     fixed: Gates = FixedGates(data, start)
     state = _State(empty, fixed)
-    scale = float(targets.double().norm())
-    history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
-    best, best_loss, status = empty, 1.0, "budget"
-    reference, reference_step, last_move = 1.0, 0, 0
-    step = 0
-    if scale == 0.0:
-        status, n_steps = "exact", 0
+    run = _Run(empty, float(targets.double().norm()), n_steps, EXACT[data.dtype], progress)
+    if run.scale == 0.0:
+        run.status = "exact"
     try:
-        residual, square = _residual(data, state)
-        for step in range(1, n_steps + 1):
-            before = state.weights.keys
+        residual, _ = _residual(data, state)
+        while run.status == "budget" and run.step < n_steps:
             weights = _step(data, state, residual, n_nonzero)
-            if not torch.equal(before, weights.keys):
-                last_move = step
-            gates = state.gates
-            if mode == "sequential" and step > 1:
-                gates = OwnGates(data, weights)  # (5)
-            state = _State(weights, gates)
+            own = mode == "sequential" and run.step > 0
+            state = _State(weights, OwnGates(data, weights) if own else state.gates)  # (5)
             residual, square = _residual(data, state)
-
-            loss = square**0.5 / scale
-            history["step"].append(step)
-            history["loss"].append(loss)
-            history["n_nonzero"].append(int((weights.values != 0).sum()))
-            if loss < best_loss:
-                best, best_loss = weights, loss
-            if progress is not None:
-                progress(Progress(step, n_steps, loss, int(history["n_nonzero"][-1])))
-            if loss <= EXACT[data.dtype]:
-                status = "exact"
-                break
-            if step == 1 or best_loss < (1 - PROGRESS) * reference:
-                reference, reference_step = best_loss, step
-            elif step - reference_step >= WINDOW:
-                status = "stalled" if step - last_move < WINDOW else "converged"
-                break
+            run.record(weights, square)
+        if mode == "convex" and run.status in ("converged", "stalled"):
+            _exchange(data, fixed, run, n_nonzero)  # (6)
     except KeyboardInterrupt:
-        status = "interrupted"
-    measured = {"relative_residual": best_loss, "n_steps": step, "mode": mode}
-    value = _stack(best.nonzero(), n_neurons, start if mode == "convex" else None)
-    return Solution(value, status, history, measured)
+        run.status = "interrupted"
+    measured = {"relative_residual": run.loss, "n_steps": run.step, "mode": mode}
+    value = _stack(run.best.nonzero(), n_neurons, start if mode == "convex" else None)
+    return Solution(value, run.status, run.history, measured)
+
+
+@dataclass
+class _Run:
+    """The best iterate so far, the history, and when to stop."""
+
+    best: Weights
+    scale: float
+    n_steps: int
+    exact: float
+    progress: ProgressCallback | None
+    loss: float = 1.0
+    step: int = 0
+    status: str = "budget"
+    history: dict[str, list[float]] = field(
+        default_factory=lambda: {"step": [], "loss": [], "n_nonzero": []}
+    )
+    _keys: Tensor | None = None
+    _moved: int = 0
+    _reference: tuple[int, float] = (1, 1.0)
+
+    def record(self, weights: Weights, square: float) -> None:
+        """Take note of an iterate whose squared residual is `square`."""
+        self.step += 1
+        loss, count = square**0.5 / self.scale, int((weights.values != 0).sum())
+        self.history["step"].append(self.step)
+        self.history["loss"].append(loss)
+        self.history["n_nonzero"].append(count)
+        if self.progress is not None:
+            self.progress(Progress(self.step, self.n_steps, loss, count))
+        if self._keys is None or not torch.equal(self._keys, weights.keys):
+            self._moved = self.step
+        self._keys = weights.keys
+        if loss < self.loss:
+            self.best, self.loss = weights, loss
+        if self.step == 1 or self.loss < (1 - PROGRESS) * self._reference[1]:
+            self._reference = self.step, self.loss
+        if loss <= self.exact:
+            self.status = "exact"
+        elif self.step - self._reference[0] >= WINDOW:
+            self.status = "stalled" if self.step - self._moved < WINDOW else "converged"
 
 
 def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -> Weights:
@@ -250,6 +270,57 @@ def _descend(columns: SupportColumns, weights: Weights, eta: float) -> Weights:
             eta /= 2
         else:
             x, g = weights.values, g_start
+    return replace(weights, values=x)
+
+
+def _exchange(data: Chunks, gates: Gates, run: _Run, n_nonzero: int) -> None:
+    """Leave a fixed point or a cycle of the convex problem by exchanges (6).
+
+    Least squares on S and the q largest |g|, keep the s largest, least squares again; accepted
+    when the residual drops, else q <- q / 2: subspace pursuit (Dai & Milenkovic 2009) down to
+    single replacements (Jain, Tewari & Dhillon 2011).
+    """
+    ended, q = run.status, n_nonzero
+    run.status = "budget"
+    weights = _least_squares(data, gates, run.best)
+    residual, square = _residual(data, _State(weights, gates))
+    run.record(weights, square)
+    while q and run.status != "exact":
+        if run.step >= run.n_steps:
+            run.status = "budget"
+            return
+        _, keys, _ = _gradient(data, _State(weights, gates), residual, q)
+        pool = torch.cat([weights.keys, keys]).sort().values
+        wide = _least_squares(data, gates, Weights(pool, torch.zeros_like(pool).to(data.dtype), data.d))
+        kept = _largest(wide.keys, wide.values, n_nonzero)
+        trial = _least_squares(data, gates, Weights(wide.keys[kept], wide.values[kept], data.d))
+        trial_residual, trial_square = _residual(data, _State(trial, gates))
+        if trial_square < (1 - PROGRESS) * square:
+            weights, residual, square = trial, trial_residual, trial_square
+            q = min(n_nonzero, 2 * q)
+        else:
+            q //= 2
+        run.record(weights, square)
+    if run.status != "exact":
+        run.status = ended
+
+
+def _least_squares(data: Chunks, gates: Gates, weights: Weights) -> Weights:
+    """Minimise ||A_S x - y|| by conjugate gradients, from the given values."""
+    columns = SupportColumns(data, gates, weights)
+    x, g = weights.values, columns.gradient
+    p, power = -g, float(g.double() @ g.double())
+    target = (EXACT[data.dtype] ** 2) * power
+    for _ in range(LEAST_SQUARES_STEPS):
+        if power <= target:
+            break
+        curved, Qp = columns.curvature(p)
+        if curved <= 0.0:
+            break
+        alpha = power / curved
+        x, g = x + alpha * p, g + alpha * Qp
+        last, power = power, float(g.double() @ g.double())
+        p = (power / last) * p - g
     return replace(weights, values=x)
 
 
