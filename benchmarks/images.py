@@ -25,7 +25,7 @@ Array = NDArray[np.floating]
 
 def fourier_features(side: int, d: int, sigma: float, seed: int) -> Array:
     rng = np.random.default_rng(seed)
-    axis = (np.arange(side) + 0.5) / side
+    axis = np.arange(side)  # whole pixels, as in the paper: nearly random features
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     phase = 2 * np.pi * points @ (sigma * rng.standard_normal((d // 2, 2))).T
     return np.concatenate([np.cos(phase), np.sin(phase)], axis=1)

@@ -13,7 +13,7 @@ J is never formed: J p and J^T u are sparse products, chunk by chunk of the rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,7 +86,7 @@ def gauss_newton(
         raise ValueError("got a network in convex form; expected one whose gates are its own")
     inputs = torch.as_tensor(X).detach()
     device = inputs.device if device is None else torch.device(device)
-    problem, live = _problem(inputs, torch.as_tensor(y), start, device)
+    problem, live, _ = problem_of(inputs, torch.as_tensor(y), start, device)
     values = torch.from_numpy(np.concatenate([W.data for W in live])).to(device, torch.float64)
     history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
     status, damping, waited, step = "budget", FIRST_DAMPING, 0, 0
@@ -141,7 +141,7 @@ def gauss_newton(
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
     """Data by chunks, features first, and the supports of the layers, compacted."""
 
     X: list[Tensor]
@@ -155,8 +155,8 @@ class _Problem:
     def scale(self) -> float:
         return float(sum(float(y.square().sum()) for y in self.y)) ** 0.5
 
-    def at(self, values: Tensor) -> _Model:
-        return _Model(self, values)
+    def at(self, values: Tensor) -> Model:
+        return Model(self, values)
 
     def matrices(self, values: Tensor) -> list[SparseMatrix]:
         """The layers with the given values."""
@@ -167,10 +167,10 @@ class _Problem:
         ]
 
 
-class _Model:
+class Model:
     """The network at some values: residuals, J p and J^T u."""
 
-    def __init__(self, problem: _Problem, values: Tensor) -> None:
+    def __init__(self, problem: Problem, values: Tensor) -> None:
         self.problem, self.values = problem, values
         self.layers = problem.matrices(values)
         units = sum(W.shape[0] for W in self.layers)
@@ -230,30 +230,55 @@ class _Model:
     def column_squares(self) -> Tensor:
         """Squared norms of the columns of J: one backward pass an output."""
         total = torch.zeros_like(self.values)
-        for i, y in enumerate(self.problem.y):
-            if self.problem.fused:
-                total += self._backward(i, torch.ones_like(y), squared=True)
-                continue
-            for k in range(len(y)):
-                unit = torch.zeros_like(y)
-                unit[k] = 1.0
+        for i in range(len(self.problem.y)):
+            for unit in self._unit_outputs(i):
                 total += self._backward(i, unit, squared=True)
         return total
 
-    def _backward(self, i: int, u: Tensor, *, squared: bool) -> Tensor:
+    def deltas(self, i: int, u: Tensor) -> list[Tensor]:
+        """Derivatives of <u, f> with respect to Z of every layer, chunk i."""
         Zs = self._forward(i)
         D = open_where(u, Zs[-1]) if self.problem.fused else u
-        grads: list[Tensor] = []
-        for layer in range(len(self.layers) - 1, -1, -1):
-            H, W = self._input(i, layer, Zs), self.layers[layer]
+        found = [D]
+        for layer in range(len(self.layers) - 1, 0, -1):
+            D = open_where(self.layers[layer].transpose_product(D), Zs[layer - 1])
+            found.append(D)
+        return found[::-1]
+
+    def squared_deltas(self, i: int) -> list[Tensor]:
+        """Squared derivatives of f with respect to Z of every layer, summed over outputs."""
+        totals: list[Tensor] | None = None
+        for unit in self._unit_outputs(i):
+            squares = [D.square() for D in self.deltas(i, unit)]
+            totals = squares if totals is None else [a + b for a, b in zip(totals, squares, strict=True)]
+        assert totals is not None
+        return totals
+
+    def activations(self, i: int) -> list[Tensor]:
+        """Outputs of the hidden layers on chunk i."""
+        Zs = self._forward(i)
+        return [Z.clamp_min(0) for Z in (Zs if self.problem.fused else Zs[:-1])]
+
+    def _unit_outputs(self, i: int) -> Iterator[Tensor]:
+        y = self.problem.y[i]
+        if self.problem.fused:
+            yield torch.ones_like(y)
+            return
+        for k in range(len(y)):
+            unit = torch.zeros_like(y)
+            unit[k] = 1.0
+            yield unit
+
+    def _backward(self, i: int, u: Tensor, *, squared: bool) -> Tensor:
+        Zs, grads = self._forward(i), []
+        for layer, (W, D) in enumerate(zip(self.layers, self.deltas(i, u), strict=True)):
+            H = self._input(i, layer, Zs)
             factors = (D.square(), H.square()) if squared else (D, H)
             grads.append(W.sampled_product(*factors).clone())
-            if layer:
-                D = open_where(W.transpose_product(D), Zs[layer - 1])
-        return torch.cat(grads[::-1])
+        return torch.cat(grads)
 
 
-def _cgls(model: _Model, n_steps: int, damping: float) -> Tensor:
+def _cgls(model: Model, n_steps: int, damping: float) -> Tensor:
     """Direction C q of (2)."""
     squares = model.column_squares()
     C = squares.clamp_min(1e-14 * float(squares.max()) + 1e-300).rsqrt()
@@ -278,10 +303,10 @@ def _cgls(model: _Model, n_steps: int, damping: float) -> Tensor:
     return C * q
 
 
-def _problem(
+def problem_of(
     X: Tensor, y: Tensor, start: ReLUStack, device: torch.device
-) -> tuple[_Problem, list[sp.csr_array]]:
-    """Compact the network to units that matter; chunk the data."""
+) -> tuple[Problem, list[sp.csr_array], list[NDArray[np.intp]]]:
+    """Compact the network to its live units (returned, inputs first); chunk the data."""
     k = start.layers[-1].shape[0]
     expected = (len(X),) if start.fused else (len(X), k)
     if X.ndim != 2 or X.shape[1] != start.layers[0].shape[1] or tuple(y.shape) != expected:
@@ -309,7 +334,7 @@ def _problem(
              for W in compact]  # fmt: skip
     shapes = [(int(W.shape[0]), int(W.shape[1])) for W in compact]
     crows, cols = [c for c, _ in int32], [c for _, c in int32]
-    return _Problem(chunks, targets, crows, cols, shapes, start.fused), live
+    return Problem(chunks, targets, crows, cols, shapes, start.fused), live, units
 
 
 def _live(stack: ReLUStack) -> list[sp.csr_array]:

@@ -1,0 +1,286 @@
+"""Exchange weights of a sparse ReLU network under its budget, with Gauss-Newton between.
+
+    until q = 0:
+      score every absent weight by the drop it promises, g_e^2 / ||J_e||^2, and every new
+      neuron relu(+-h_k) -> output o likewise                                       (1)
+      add the q best, Gauss-Newton                                                  (2)
+      drop the smallest w_e^2 ||J_e||^2 down to s weights, Gauss-Newton             (3)
+      accept when the residual dropped and q <- 2 q, else go back and q <- q / 2    (4)
+
+Both scores are what a quadratic model of the loss says, so they do not change when a neuron
+is rescaled.  Scores come in blocks: memory O(n * (live units) + d * block).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateurs.solvers.gauss_newton import EXACT, Model, gauss_newton, problem_of
+from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.sparse.stack import ReLUStack
+from secateurs.sparse.topk import StreamingTopK
+
+BLOCK = 256  # units whose absent weights are scored at once
+INNER_STEPS, INNER_CG = 6, 40  # Gauss-Newton in (2) and (3)
+GAIN = 1e-3  # relative drop of the residual that accepts an exchange
+NEW_SHARE = 4  # at most every fourth of the weights added is a new neuron
+DROPS = 2  # (3) goes down to s in so many parts, with a Gauss-Newton step between
+
+Array = NDArray[np.floating]
+
+
+def exchange(
+    X: Array | Tensor,
+    y: Array | Tensor,
+    start: ReLUStack,
+    n_nonzero: int,
+    *,
+    n_rounds: int = 60,
+    first: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> Solution[ReLUStack]:
+    """Move the support of `start` to a better one with at most `n_nonzero` weights.
+
+    Parameters
+    ----------
+    X : array or Tensor, shape [n, d]
+    y : array or Tensor, shape [n], or [n, k] for a network that is not fused
+    start : ReLUStack
+        May be empty when it has one hidden layer: it then grows.
+    n_nonzero : int
+        The budget s.
+    n_rounds : int
+        Exchanges tried at most.
+    first : int, optional
+        Weights exchanged in the first round (q); s / 8 by default.
+    progress : callable, optional
+        Called with a `Progress` after every round.
+
+    Returns
+    -------
+    Solution of ReLUStack
+        Status "exact", "stalled" (no exchange helps), "budget" (rounds spent) or "interrupted".
+
+    Notes
+    -----
+    A round costs 4 * n * d flops for every live neuron and output, and 12 Gauss-Newton steps.
+    Source: secateurs (unverified by theory); in the spirit of subspace pursuit (Dai &
+    Milenkovic 2009) and of Fisher pruning.
+    """
+    inputs, targets = torch.as_tensor(X).detach(), torch.as_tensor(y).detach()
+    scale = max(float(targets.double().norm()), np.finfo(float).tiny)
+    history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
+    best = start
+    status, done = "budget", 0
+    q = max(1, n_nonzero // 8 if first is None else first)
+    try:
+        loss = _model(inputs, targets, best).square() ** 0.5 / scale
+        for done in range(1, n_rounds + 1):
+            if loss <= EXACT:
+                status = "exact"
+                break
+            grown = _grow(inputs, targets, best, q)  # (1)
+            trial = _polish(inputs, targets, grown)  # (2)
+            for part in range(DROPS, 0, -1):  # (3)
+                excess = max(0, trial.n_nonzero - n_nonzero)
+                if excess:
+                    trial = _drop(inputs, targets, trial, -(-excess // part))
+                    trial = _polish(inputs, targets, trial, 2 if part > 1 else INNER_STEPS)
+            trial_loss = _model(inputs, targets, trial).square() ** 0.5 / scale
+            if trial_loss < (1 - GAIN) * loss and trial.n_nonzero <= n_nonzero:  # (4)
+                best, loss = trial, trial_loss
+                q = min(2 * q, max(1, n_nonzero // 2))
+            else:
+                q //= 2
+            history["step"].append(done)
+            history["loss"].append(loss)
+            history["n_nonzero"].append(best.n_nonzero)
+            if progress is not None:
+                progress(Progress(done, n_rounds, loss, best.n_nonzero))
+            if not q:
+                status = "stalled"
+                break
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return Solution(best, status, history, {"relative_residual": loss, "n_steps": done})
+
+
+def _model(X: Tensor, y: Tensor, net: ReLUStack) -> Model:
+    problem, live, _ = problem_of(X, y, net, X.device)
+    return problem.at(torch.from_numpy(np.concatenate([W.data for W in live])).to(X.device))
+
+
+def _polish(X: Tensor, y: Tensor, net: ReLUStack, n_steps: int = INNER_STEPS) -> ReLUStack:
+    return gauss_newton(X, y, net, n_steps=n_steps, cg_steps=INNER_CG).value
+
+
+def _drop(X: Tensor, y: Tensor, net: ReLUStack, count: int) -> ReLUStack:
+    """Without the `count` weights of smallest w^2 ||J_e||^2 (ties: the first ones)."""
+    problem, live, _ = problem_of(X, y, net, X.device)
+    values = torch.from_numpy(np.concatenate([W.data for W in live])).to(X.device)
+    saliency = values.square() * problem.at(values).column_squares()
+    order = np.argsort(saliency.cpu().numpy(), kind="stable")
+    kept = np.ones(len(order), dtype=bool)
+    kept[order[:count]] = False
+    layers, at = [], 0
+    for W in live:
+        coo = W.tocoo()
+        here = kept[at : at + W.nnz]
+        row, col = coo.coords
+        layers.append(sp.csr_array((coo.data[here], (row[here], col[here])), shape=W.shape))
+        at += W.nnz
+    return ReLUStack(tuple(layers), net.fused)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer on all rows: inputs H [n_in, n], D [n_out, n] and squared D, of live units."""
+
+    H: Tensor
+    H_units: NDArray[np.intp]
+    D: Tensor
+    D_squared: Tensor
+    D_units: NDArray[np.intp]
+
+
+def _grow(X: Tensor, y: Tensor, net: ReLUStack, q: int) -> ReLUStack:
+    """`net` with the q most promising absent weights and new neurons (1)."""
+    problem, live, units = problem_of(X, y, net, X.device)
+    values = torch.from_numpy(np.concatenate([W.data for W in live])).to(X.device)
+    layers = _layers(X, problem.at(values), live, units)
+    top = StreamingTopK(q, X.device)
+    offset, offsets = 0, [0]
+    for W, layer in zip(live, layers, strict=False):  # absent weights of live units
+        _score(layer, W, offset, top)
+        offset += W.shape[0] * W.shape[1]
+        offsets.append(offset)
+    pairs = []
+    for hidden in range(len(live) - (0 if net.fused else 1)):  # new neurons
+        pairs.append(_score_new(net, live, layers, hidden, offset, top))
+        offset += 2 * pairs[-1].shape[0] * pairs[-1].shape[1]
+        offsets.append(offset)
+    keys = top.result()[0].cpu().numpy()
+    rows: list[list[NDArray[np.intp]]] = [[W.tocoo().coords[0]] for W in live]
+    cols: list[list[NDArray[np.intp]]] = [[W.tocoo().coords[1]] for W in live]
+    data: list[list[Array]] = [[W.tocoo().data] for W in live]
+
+    def put(layer: int, row: NDArray[np.intp], col: NDArray[np.intp], value: Array) -> None:
+        rows[layer].append(row)
+        cols[layer].append(col)
+        data[layer].append(value)
+
+    for part in range(len(offsets) - 1):
+        here = keys[(keys >= offsets[part]) & (keys < offsets[part + 1])] - offsets[part]
+        if part < len(live):
+            row, col = np.divmod(here, live[part].shape[1])
+            put(part, row, col, np.zeros(len(row)))
+            continue
+        hidden = part - len(live)
+        t = pairs[hidden].cpu().numpy()
+        source, out = np.divmod(here, t.shape[1])
+        free = np.flatnonzero(np.diff(live[hidden].indptr) == 0)[: len(here)]
+        source, out = source[: len(free)], out[: len(free)]
+        unit, sign = source // 2, 1.0 - 2.0 * (source % 2)
+        value = t[source, out] / (1 + len(free))  # less than the best step: they overlap
+        layer = layers[hidden]
+        if net.fused and hidden == len(live) - 1:
+            put(hidden, free, layer.H_units[unit], sign * value)
+        else:
+            size = np.sqrt(np.abs(value))
+            put(hidden, free, layer.H_units[unit], sign * size)
+            put(hidden + 1, layers[hidden + 1].D_units[out], free, np.sign(value) * size)
+    grown = [
+        sp.coo_array(
+            (np.concatenate(v), (np.concatenate(r), np.concatenate(c))), shape=W.shape
+        ).tocsr()
+        for v, r, c, W in zip(data, rows, cols, live, strict=True)
+    ]
+    return ReLUStack(tuple(grown), net.fused)
+
+
+def _layers(
+    X: Tensor, model: Model, live: list[sp.csr_array], units: list[NDArray[np.intp]]
+) -> list[_Layer]:
+    """H, D and squared D of every layer; of a fused network also what sums its last layer."""
+    problem = model.problem
+    residual = model.residual()
+    chunks = range(len(problem.y))
+    hidden = [model.activations(i) for i in chunks]
+    deltas = [model.deltas(i, residual[i]) for i in chunks]
+    squares = [model.squared_deltas(i) for i in chunks]
+    inputs = X.double().t().contiguous()
+    found = []
+    for layer in range(len(live)):
+        H = inputs if layer == 0 else torch.cat([h[layer - 1] for h in hidden], 1)
+        H_units = np.arange(len(H)) if layer == 0 else units[layer]
+        D = torch.cat([d[layer] for d in deltas], 1)
+        D2 = torch.cat([d[layer] for d in squares], 1)
+        found.append(_Layer(H, H_units, D, D2, units[layer + 1]))
+    if problem.fused:
+        r = torch.cat(residual)[None]
+        H = torch.cat([h[-1] for h in hidden], 1)
+        found.append(_Layer(H, units[-1], r, torch.ones_like(r), np.zeros(1, dtype=np.intp)))
+    return found
+
+
+def _score(layer: _Layer, W: sp.csr_array, offset: int, top: StreamingTopK) -> None:
+    """Offer g^2 / ||J_e||^2 of the absent weights between live units."""
+    columns = torch.from_numpy(layer.H_units).to(layer.H.device)
+    H2 = layer.H.square()
+    for a in range(0, len(layer.D), BLOCK):
+        units = layer.D_units[a : a + BLOCK]
+        score = _promise(layer.D[a : a + BLOCK] @ layer.H.t(), layer.D_squared[a : a + BLOCK] @ H2.t())
+        present = W[units].tocoo().coords
+        at = np.searchsorted(layer.H_units, present[1])
+        at = np.minimum(at, max(0, len(layer.H_units) - 1))
+        inside = layer.H_units[at] == present[1] if len(at) else np.zeros(0, dtype=bool)
+        score[present[0][inside], at[inside]] = 0.0
+        row_keys = offset + torch.from_numpy(units).to(columns.device) * W.shape[1]
+        top.update(score, row_keys, columns)
+
+
+def _score_new(
+    net: ReLUStack,
+    live: list[sp.csr_array],
+    layers: list[_Layer],
+    hidden: int,
+    offset: int,
+    top: StreamingTopK,
+) -> Tensor:
+    """Offer new neurons relu(+-h_k) of a hidden layer; returns their best steps [2 n_in, n_out]."""
+    source, sink = layers[hidden], layers[hidden + 1]
+    closed = net.fused and hidden == len(live) - 1  # fused: the outgoing weight is 1
+    n_in = len(source.H)
+    steps = torch.zeros(2 * n_in, len(sink.D), dtype=source.H.dtype, device=source.H.device)
+    n_free = int((np.diff(live[hidden].indptr) == 0).sum())
+    best = StreamingTopK(min(n_free, max(1, top.k // NEW_SHARE)), steps.device)
+    for a in range(0, n_in, BLOCK):
+        H = source.H[a : a + BLOCK]
+        A = torch.stack([H.clamp_min(0), (-H).clamp_min(0)], 1).reshape(2 * len(H), -1)
+        g, square = A @ sink.D.t(), A.square() @ sink.D_squared.t()
+        score = _promise(g, square)
+        if closed:
+            score[g > 0] = 0.0  # relu(t a) = t relu(a) only for t > 0
+        keep = score > 0
+        rows = slice(2 * a, 2 * a + len(A))
+        steps[rows] = torch.where(keep, -g / square.clamp_min(1e-300), 0.0)
+        keys = offset + len(sink.D) * torch.arange(2 * a, 2 * a + len(A), device=A.device)
+        if not closed:
+            score = score / 2  # such a neuron costs two weights
+        best.update(score, keys, torch.arange(len(sink.D), device=A.device))
+    keys, scores = best.result()
+    if len(keys):
+        top.update(scores[:, None], keys, torch.zeros(1, dtype=torch.int64, device=keys.device))
+    return steps
+
+
+def _promise(g: Tensor, square: Tensor) -> Tensor:
+    """The drop a weight promises; 0 where its column is (nearly) zero."""
+    largest = float(square.max()) if square.numel() else 0.0
+    return torch.where(square > 1e-12 * largest, g.square() / square.clamp_min(1e-300), 0.0)
