@@ -1,4 +1,4 @@
-"""Where does the convex form recover a planted network exactly?
+"""Where the convex form recovers a planted network exactly.
 
     python benchmarks/convex_transition.py
 
@@ -19,7 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from reference.planted import planted
-
 from secateurs.solvers.iht import iht
 
 SETTINGS = ((5, 20), (10, 50), (20, 100))

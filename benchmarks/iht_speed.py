@@ -1,4 +1,4 @@
-"""How fast is a step of hard thresholding, against the bare matrix product it cannot avoid?
+"""A step of hard thresholding against the bare matrix product it cannot avoid.
 
     python benchmarks/iht_speed.py            # the two settings, n = 50,000, float32
 
@@ -21,7 +21,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from reference.planted import planted, psnr
 from reference.textbook_iht import textbook_iht, textbook_predict
-
 from secateurs.solvers import iht as module
 from secateurs.solvers.gates import Chunks, FixedGates, OwnGates, Weights
 from secateurs.sparse.stack import Generators

@@ -1,4 +1,4 @@
-"""How well do few weights draw an image: hard thresholding, then Gauss-Newton?
+"""How well few weights draw an image: hard thresholding, then Gauss-Newton.
 
     python benchmarks/images.py [--images 3]
 
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     digits = load_digits().images / 16.0
     X = fourier_features(arguments.side, 1500, 2.0, seed=0)
-    print("| image | s | IHT dB | IHT s | + Gauss-Newton dB | s | status |\n|---|---|---|---|---|---|---|")
+    print("| image | s | IHT dB | IHT s | + Gauss-Newton dB | s | status |\n" + 7 * "|---" + "|")
     for image in range(arguments.images):
         grown = zoom(digits[image], arguments.side / 8, order=1)
         y = np.clip(grown, 0, 1).ravel()

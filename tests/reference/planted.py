@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def planted_network(
     X = H = rng.standard_normal((n, widths[0]))
     layers = []
     share = s // (len(widths) - 1)
-    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for layer, (n_in, n_out) in enumerate(pairwise(widths)):
         W = np.zeros(n_in * n_out)
         at = rng.choice(W.size, min(share, W.size), replace=False)
         W[at] = rng.standard_normal(len(at))

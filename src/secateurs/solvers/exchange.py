@@ -21,12 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.solvers.gauss_newton import EXACT, Model, gauss_newton, problem_of
+from secateurs.solvers.gauss_newton import Model, gauss_newton, problem_of
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.sparse.stack import ReLUStack
 from secateurs.sparse.topk import StreamingTopK
 
-BLOCK = 256  # units whose absent weights are scored at once
+EXACT = 1e-10  # relative residual at which the support is right, 200 dB
+BLOCK = 1024  # units, and inputs, whose absent weights are scored at once
 INNER_STEPS, INNER_CG = 6, 40  # Gauss-Newton in (2) and (3)
 GAIN = 1e-3  # relative drop of the residual that accepts an exchange
 NEW_SHARE = 4  # at most every fourth of the weights added is a new neuron
@@ -73,7 +74,8 @@ def exchange(
     Source: secateurs (unverified by theory); in the spirit of subspace pursuit (Dai &
     Milenkovic 2009) and of Fisher pruning.
     """
-    inputs, targets = torch.as_tensor(X).detach(), torch.as_tensor(y).detach()
+    inputs = torch.as_tensor(X).detach().double()
+    targets = torch.as_tensor(y).detach().to(inputs)
     scale = max(float(targets.double().norm()), np.finfo(float).tiny)
     history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
     best = start
@@ -160,17 +162,16 @@ def _grow(X: Tensor, y: Tensor, net: ReLUStack, q: int) -> ReLUStack:
         _score(layer, W, offset, top)
         offset += W.shape[0] * W.shape[1]
         offsets.append(offset)
-    pairs = []
     for hidden in range(len(live) - (0 if net.fused else 1)):  # new neurons
-        pairs.append(_score_new(net, live, layers, hidden, offset, top))
-        offset += 2 * pairs[-1].shape[0] * pairs[-1].shape[1]
+        _score_new(net, live, layers, hidden, offset, top)
+        offset += 2 * len(layers[hidden].H) * len(layers[hidden + 1].D)
         offsets.append(offset)
     keys = top.result()[0].cpu().numpy()
-    rows: list[list[NDArray[np.intp]]] = [[W.tocoo().coords[0]] for W in live]
-    cols: list[list[NDArray[np.intp]]] = [[W.tocoo().coords[1]] for W in live]
+    rows: list[list[NDArray[np.integer]]] = [[W.tocoo().coords[0]] for W in live]
+    cols: list[list[NDArray[np.integer]]] = [[W.tocoo().coords[1]] for W in live]
     data: list[list[Array]] = [[W.tocoo().data] for W in live]
 
-    def put(layer: int, row: NDArray[np.intp], col: NDArray[np.intp], value: Array) -> None:
+    def put(layer: int, row: NDArray[np.integer], col: NDArray[np.integer], value: Array) -> None:
         rows[layer].append(row)
         cols[layer].append(col)
         data[layer].append(value)
@@ -182,13 +183,13 @@ def _grow(X: Tensor, y: Tensor, net: ReLUStack, q: int) -> ReLUStack:
             put(part, row, col, np.zeros(len(row)))
             continue
         hidden = part - len(live)
-        t = pairs[hidden].cpu().numpy()
-        source, out = np.divmod(here, t.shape[1])
+        source, out = np.divmod(here, len(layers[hidden + 1].D))
         free = np.flatnonzero(np.diff(live[hidden].indptr) == 0)[: len(here)]
         source, out = source[: len(free)], out[: len(free)]
         unit, sign = source // 2, 1.0 - 2.0 * (source % 2)
-        value = t[source, out] / (1 + len(free))  # less than the best step: they overlap
         layer = layers[hidden]
+        best = _best_steps(layer, layers[hidden + 1], source, out)
+        value = best / (1 + len(free))  # less than the best steps: they overlap
         if net.fused and hidden == len(live) - 1:
             put(hidden, free, layer.H_units[unit], sign * value)
         else:
@@ -214,7 +215,7 @@ def _layers(
     hidden = [model.activations(i) for i in chunks]
     deltas = [model.deltas(i, residual[i]) for i in chunks]
     squares = [model.squared_deltas(i) for i in chunks]
-    inputs = X.double().t().contiguous()
+    inputs = X.t()
     found = []
     for layer in range(len(live)):
         H = inputs if layer == 0 else torch.cat([h[layer - 1] for h in hidden], 1)
@@ -231,18 +232,19 @@ def _layers(
 
 def _score(layer: _Layer, W: sp.csr_array, offset: int, top: StreamingTopK) -> None:
     """Offer g^2 / ||J_e||^2 of the absent weights between live units."""
-    columns = torch.from_numpy(layer.H_units).to(layer.H.device)
-    H2 = layer.H.square()
-    for a in range(0, len(layer.D), BLOCK):
-        units = layer.D_units[a : a + BLOCK]
-        score = _promise(layer.D[a : a + BLOCK] @ layer.H.t(), layer.D_squared[a : a + BLOCK] @ H2.t())
-        present = W[units].tocoo().coords
-        at = np.searchsorted(layer.H_units, present[1])
-        at = np.minimum(at, max(0, len(layer.H_units) - 1))
-        inside = layer.H_units[at] == present[1] if len(at) else np.zeros(0, dtype=bool)
-        score[present[0][inside], at[inside]] = 0.0
-        row_keys = offset + torch.from_numpy(units).to(columns.device) * W.shape[1]
-        top.update(score, row_keys, columns)
+    for c in range(0, len(layer.H), BLOCK):
+        H, H_units = layer.H[c : c + BLOCK], layer.H_units[c : c + BLOCK]
+        H_squared, columns = H.square(), torch.from_numpy(H_units).to(H.device)
+        for a in range(0, len(layer.D), BLOCK):
+            D_units = layer.D_units[a : a + BLOCK]
+            square = layer.D_squared[a : a + BLOCK] @ H_squared.t()
+            score = _promise(layer.D[a : a + BLOCK] @ H.t(), square)
+            row, col = W[D_units].tocoo().coords
+            at = np.minimum(np.searchsorted(H_units, col), len(H_units) - 1)
+            inside = H_units[at] == col
+            score[row[inside], at[inside]] = 0.0  # present
+            row_keys = offset + torch.from_numpy(D_units).to(H.device) * W.shape[1]
+            top.update(score, row_keys, columns)
 
 
 def _score_new(
@@ -252,14 +254,13 @@ def _score_new(
     hidden: int,
     offset: int,
     top: StreamingTopK,
-) -> Tensor:
-    """Offer new neurons relu(+-h_k) of a hidden layer; returns their best steps [2 n_in, n_out]."""
+) -> None:
+    """Offer new neurons relu(+-h_k) of a hidden layer, each with one outgoing weight."""
     source, sink = layers[hidden], layers[hidden + 1]
     closed = net.fused and hidden == len(live) - 1  # fused: the outgoing weight is 1
     n_in = len(source.H)
-    steps = torch.zeros(2 * n_in, len(sink.D), dtype=source.H.dtype, device=source.H.device)
     n_free = int((np.diff(live[hidden].indptr) == 0).sum())
-    best = StreamingTopK(min(n_free, max(1, top.k // NEW_SHARE)), steps.device)
+    best = StreamingTopK(min(n_free, max(1, top.k // NEW_SHARE)), source.H.device)
     for a in range(0, n_in, BLOCK):
         H = source.H[a : a + BLOCK]
         A = torch.stack([H.clamp_min(0), (-H).clamp_min(0)], 1).reshape(2 * len(H), -1)
@@ -267,9 +268,6 @@ def _score_new(
         score = _promise(g, square)
         if closed:
             score[g > 0] = 0.0  # relu(t a) = t relu(a) only for t > 0
-        keep = score > 0
-        rows = slice(2 * a, 2 * a + len(A))
-        steps[rows] = torch.where(keep, -g / square.clamp_min(1e-300), 0.0)
         keys = offset + len(sink.D) * torch.arange(2 * a, 2 * a + len(A), device=A.device)
         if not closed:
             score = score / 2  # such a neuron costs two weights
@@ -277,6 +275,18 @@ def _score_new(
     keys, scores = best.result()
     if len(keys):
         top.update(scores[:, None], keys, torch.zeros(1, dtype=torch.int64, device=keys.device))
+
+
+def _best_steps(
+    source: _Layer, sink: _Layer, index: NDArray[np.intp], out: NDArray[np.intp]
+) -> Array:
+    """Outgoing weights of new neurons that minimise the quadratic model, one at a time."""
+    H = source.H[torch.from_numpy(index // 2).to(source.H.device)]
+    sign = torch.from_numpy(1.0 - 2.0 * (index % 2)).to(H)
+    A = (sign[:, None] * H).clamp_min(0)
+    at = torch.from_numpy(out).to(H.device)
+    square = (A.square() * sink.D_squared[at]).sum(1)
+    steps: Array = (-(A * sink.D[at]).sum(1) / square.clamp_min(1e-300)).cpu().numpy()
     return steps
 
 

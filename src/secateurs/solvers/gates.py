@@ -58,7 +58,8 @@ class Chunks:
             self.store.append(self.X[i].new_empty(rows, len(self.y[i])))
         elif len(self.store[i]) < rows:
             self.store[i] = self.X[i].new_empty(rows, len(self.y[i]))
-        return self.store[i][:rows]
+        array = self.store[i]
+        return array[:rows]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -117,7 +118,10 @@ class Weights:
 class Block(Protocol):
     """Gates of some neurons."""
 
-    neurons: Tensor
+    @property
+    def neurons(self) -> Tensor:
+        """Which, increasing."""
+        ...
 
     def gate(self, i: int) -> Tensor:
         """Z [b, c] of chunk i: the gates are open where it is positive."""
@@ -315,9 +319,7 @@ def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -
     return u
 
 
-def adjoint(
-    matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int, u: Tensor
-) -> Tensor:
+def adjoint(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int, u: Tensor) -> Tensor:
     """a_e^T u of every support entry on chunk i, shape [s]."""
     return torch.cat(
         [P.sampled_product(open_where(u, block.gate(i)), data.X[i]) for block, P in matrices]

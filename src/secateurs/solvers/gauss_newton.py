@@ -13,6 +13,7 @@ J is never formed: J p and J^T u are sparse products, chunk by chunk of the rows
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -153,9 +154,11 @@ class Problem:
 
     @property
     def scale(self) -> float:
-        return float(sum(float(y.square().sum()) for y in self.y)) ** 0.5
+        """Norm of the targets."""
+        return math.sqrt(sum(float(y.square().sum()) for y in self.y))
 
     def at(self, values: Tensor) -> Model:
+        """The network with these values."""
         return Model(self, values)
 
     def matrices(self, values: Tensor) -> list[SparseMatrix]:
@@ -250,7 +253,9 @@ class Model:
         totals: list[Tensor] | None = None
         for unit in self._unit_outputs(i):
             squares = [D.square() for D in self.deltas(i, unit)]
-            totals = squares if totals is None else [a + b for a, b in zip(totals, squares, strict=True)]
+            totals = (
+                squares if totals is None else [a + b for a, b in zip(totals, squares, strict=True)]
+            )
         assert totals is not None
         return totals
 
@@ -315,8 +320,8 @@ def problem_of(
             f"[n, {start.layers[0].shape[1]}] and {'[n]' if start.fused else f'[n, {k}]'}"
         )
     live = _live(start)
-    inputs = np.unique(live[0].indices)
-    units = [inputs, *(np.flatnonzero(np.diff(W.indptr)) for W in live)]
+    inputs = np.unique(live[0].indices).astype(np.intp)
+    units: list[NDArray[np.intp]] = [inputs, *(np.flatnonzero(np.diff(W.indptr)) for W in live)]
     if not start.fused:
         units[-1] = np.arange(k)
     compact = [W[rows][:, cols] for W, (cols, rows) in zip(live, pairwise(units), strict=True)]
@@ -339,7 +344,7 @@ def problem_of(
 
 def _live(stack: ReLUStack) -> list[sp.csr_array]:
     """Layers without the weights that cannot change an output, columns sorted."""
-    layers = [sp.csr_array(W, dtype=np.float64) for W in stack.layers]
+    layers = [sp.csr_array(W).astype(np.float64) for W in stack.layers]
     while True:
         before = sum(W.nnz for W in layers)
         for layer in range(len(layers) - 1):

@@ -205,7 +205,7 @@ def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -
 def _gradient(
     data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """g on the support; keys and values of its `n_nonzero` largest entries elsewhere (1)."""
+    """Gradient on the support; keys and values of its `n_nonzero` largest entries elsewhere (1)."""
     w = state.weights
     candidates = StreamingTopK(n_nonzero, data.device)
     g_support = torch.zeros_like(w.values)
@@ -240,8 +240,7 @@ def _offer(
 def _image_square(data: Chunks, state: _State, g: Tensor) -> float:
     """||A g_S||^2 (2)."""
     matrices = [
-        (b, state.weights.matrix(b.neurons, g))
-        for b in blocks(state.gates, state.weights.neurons)
+        (b, state.weights.matrix(b.neurons, g)) for b in blocks(state.gates, state.weights.neurons)
     ]
     total = torch.zeros((), dtype=torch.float64, device=data.device)
     for i in range(len(data.X)):
@@ -291,7 +290,9 @@ def _exchange(data: Chunks, gates: Gates, run: _Run, n_nonzero: int) -> None:
             return
         _, keys, _ = _gradient(data, _State(weights, gates), residual, q)
         pool = torch.cat([weights.keys, keys]).sort().values
-        wide = _least_squares(data, gates, Weights(pool, torch.zeros_like(pool).to(data.dtype), data.d))
+        wide = _least_squares(
+            data, gates, Weights(pool, torch.zeros_like(pool).to(data.dtype), data.d)
+        )
         kept = _largest(wide.keys, wide.values, n_nonzero)
         trial = _least_squares(data, gates, Weights(wide.keys[kept], wide.values[kept], data.d))
         trial_residual, trial_square = _residual(data, _State(trial, gates))

@@ -104,7 +104,7 @@ class ReLUStack:
         for layer, W in enumerate(self.layers):
             last = layer == len(self.layers) - 1
             if last and not self.fused:
-                return (W @ H).T
+                return np.asarray((W @ H).T)
             live = np.flatnonzero(np.diff(W.indptr))
             Z = W[live] @ H
             if self.generators is not None:
@@ -114,7 +114,7 @@ class ReLUStack:
             else:
                 Z = np.maximum(Z, 0)
             if last:
-                return Z.sum(0)
+                return np.asarray(Z.sum(0))
             H = np.zeros((W.shape[0], len(X)), dtype=Z.dtype)
             H[live] = Z
         raise AssertionError("a stack has at least one layer")
