@@ -13,6 +13,15 @@ from secateurs.solvers.gauss_newton import gauss_newton, problem_of
 from secateurs.sparse.stack import Generators, ReLUStack
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small products: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def stack_of(layers: list[np.ndarray], fused: bool) -> ReLUStack:
     return ReLUStack(tuple(sp.csr_array(W) for W in layers), fused)
 
@@ -96,7 +105,7 @@ def test_weights_that_reach_no_output_are_dropped():
 
 def test_bad_input_is_refused():
     X, W, y = planted(50, 9, 5, 12, seed=5)
-    with pytest.raises(ValueError, match="expected .n, 9. and .n."):
+    with pytest.raises(ValueError, match=r"expected .n, 9. and .n."):
         gauss_newton(X, y[:10], stack_of([W], True))
     convex = ReLUStack((sp.csr_array(W),), True, Generators(5, 9))
     with pytest.raises(ValueError, match="convex form"):

@@ -58,8 +58,8 @@ class Chunks:
             self.store.append(self.X[i].new_empty(rows, len(self.y[i])))
         elif len(self.store[i]) < rows:
             self.store[i] = self.X[i].new_empty(rows, len(self.y[i]))
-        array = self.store[i]
-        return array[:rows]
+        array: Tensor = self.store[i][:rows]
+        return array
 
     @property
     def dtype(self) -> torch.dtype:
