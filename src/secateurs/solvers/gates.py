@@ -83,7 +83,8 @@ class Weights:
     @property
     def neurons(self) -> Tensor:
         """Neurons with an entry, increasing."""
-        return torch.unique_consecutive(self.rows)
+        found: Tensor = torch.unique_consecutive(self.rows)
+        return found
 
     @property
     def rows(self) -> Tensor:
@@ -139,6 +140,10 @@ class Gates(Protocol):
         """Gates of at most `BLOCK` of them."""
         ...
 
+    def representatives(self, neurons: Tensor) -> Tensor:
+        """For each, a neuron known to have the same pattern: itself, or an earlier one."""
+        ...
+
 
 @dataclass(frozen=True)
 class _SparseBlock:
@@ -186,6 +191,21 @@ class OwnGates:
         """One sparse product a chunk: 2 * nnz * c flops."""
         return _SparseBlock(self.data, neurons, self.weights.matrix(neurons))
 
+    def representatives(self, neurons: Tensor) -> Tensor:
+        """Neurons with one weight on the same input and of the same sign open together."""
+        w = self.weights
+        everyone: Tensor
+        everyone, row, counts = torch.unique_consecutive(
+            w.rows, return_inverse=True, return_counts=True
+        )
+        single = counts[row] == 1
+        pattern = 2 * (w.keys - w.rows * w.d) + (w.values < 0)
+        first = torch.full((2 * w.d,), int(everyone[-1]) + 1, device=w.keys.device)
+        first.scatter_reduce_(0, pattern[single], w.rows[single], "amin")
+        same = everyone.clone()
+        same[row[single]] = first[pattern[single]]
+        return same[torch.searchsorted(everyone, neurons)]
+
 
 class FixedGates:
     """Gates of given or seeded generators.
@@ -212,6 +232,10 @@ class FixedGates:
             return _StoredBlock(self.data, neurons, self._masks, None if whole else neurons)
         return _DenseBlock(self.data, neurons, self._rows(neurons))
 
+    def representatives(self, neurons: Tensor) -> Tensor:
+        """Themselves: random patterns differ."""
+        return neurons
+
     def _rows(self, neurons: Tensor) -> Tensor:
         return self.generators.rows(neurons, self.data.dtype, self.data.device)
 
@@ -234,8 +258,8 @@ def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
 class SupportColumns:
     """The columns a_e = D_j x_k of a support, e = (j, k): A_S, by chunks of rows.
 
-    Up to `BLOCK` columns are kept (n * s numbers); more are recomputed from the gates in
-    every product.  Both ways cost 4 * n * s flops a product with A_S^T A_S.
+    Up to `BLOCK` columns are kept (n * s numbers), equal ones once; more are recomputed from the
+    gates in every product.  Both ways cost 4 * n * s flops a product with A_S^T A_S.
 
     Parameters
     ----------
@@ -252,63 +276,76 @@ class SupportColumns:
 
     def __init__(self, data: Chunks, gates: Gates, weights: Weights) -> None:
         self.data, self.weights = data, weights
-        self._blocks = list(blocks(gates, weights.neurons))
         self._kept: list[Tensor] | None = None
         self._gram: Tensor | None = None
-        if len(weights.keys) <= BLOCK:
-            self._kept = []
-            self.gradient = self._keep(self._kept)
-        else:
+        rows, s = weights.rows, len(weights.keys)
+        if s > BLOCK:
+            self._blocks = list(blocks(gates, weights.neurons))
+            self._same = torch.arange(s, device=data.device)
             self.gradient = self._normal(weights.values, subtract=True)[1]
+            return
+        # columns with the same pattern and input are equal: keep one of each
+        cols = weights.keys - rows * data.d
+        keys, self._same = torch.unique(
+            gates.representatives(rows) * data.d + cols, return_inverse=True
+        )
+        self.gradient = self._keep(gates, keys)
 
-    def _keep(self, kept: list[Tensor]) -> Tensor:
-        """Fill `kept` with A_S^T by chunks, [s, c]; the gradient while they are in cache."""
-        x, rows = self.weights.values, self.weights.rows
-        cols = self.weights.keys - rows * self.data.d
-        at = torch.searchsorted(torch.cat([b.neurons for b in self._blocks]), rows)
+    def _keep(self, gates: Gates, keys: Tensor) -> Tensor:
+        """Store the columns `keys` by chunks, [u, c]; the gradient while they are in cache."""
+        rows = torch.div(keys, self.data.d, rounding_mode="floor")
+        neurons, at = torch.unique_consecutive(rows, return_inverse=True)
+        cols = keys - rows * self.data.d
+        x = self._merged(self.weights.values, len(keys))
         gradient = torch.zeros_like(x)
         if len(x) <= GRAM:
             self._gram = x.new_zeros(len(x), len(x))
+        parts = list(blocks(gates, neurons))
+        self._kept = []
         for i, (X, y) in enumerate(zip(self.data.X, self.data.y, strict=True)):
             B = self.data.stored(i, len(x))
             torch.index_select(X, 0, cols, out=B)
-            Z = self._blocks[0].gate(i)
-            if len(self._blocks) > 1:
-                Z = torch.cat([Z, *(b.gate(i) for b in self._blocks[1:])])
+            Z = parts[0].gate(i) if len(parts) == 1 else torch.cat([b.gate(i) for b in parts])
             open_where(B, Z[at], out=B)
             gradient.addmv_(B, x @ B - y)
             if self._gram is not None:
                 self._gram.addmm_(B, B.t())
-            kept.append(B)
-        return gradient
+            self._kept.append(B)
+        return gradient[self._same]
 
-    def curvature(self, p: Tensor) -> tuple[float, Tensor]:
-        """||A p||^2 and A^T A p."""
+    def _merged(self, p: Tensor, count: int) -> Tensor:
+        """Coefficients of the columns kept: equal columns add up."""
+        return p.new_zeros(count).index_add_(0, self._same, p)
+
+    def curvature(self, p: Tensor, *, image: bool = True) -> tuple[float, Tensor]:
+        """||A p||^2, and A^T A p unless `image` is False (then zeros)."""
         if self._gram is not None:
-            Qp = self._gram @ p
-            return float(p @ Qp), Qp
-        return self._normal(p, subtract=False)
+            merged = self._merged(p, len(self._gram))
+            Qp = self._gram @ merged
+            return float(merged @ Qp), Qp[self._same]
+        return self._normal(p, subtract=False, image=image)
 
-    def _normal(self, p: Tensor, *, subtract: bool) -> tuple[float, Tensor]:
-        total = torch.zeros(len(p), dtype=p.dtype, device=p.device)
+    def _normal(self, p: Tensor, *, subtract: bool, image: bool = True) -> tuple[float, Tensor]:
         square = torch.zeros((), dtype=torch.float64, device=p.device)
-        matrices = []
         if self._kept is None:
+            total = torch.zeros_like(p)
             matrices = [(b, self.weights.matrix(b.neurons, p)) for b in self._blocks]
-        for i, y in enumerate(self.data.y):
-            if self._kept is not None:
-                B = self._kept[i]
-                u = p @ B
-            else:
+            for i, y in enumerate(self.data.y):
                 u = sum_over(matrices, self.data, i)
-            if subtract:
-                u -= y
+                if subtract:
+                    u -= y
+                square += u @ u
+                if image:
+                    total += adjoint(matrices, self.data, i, u)
+            return float(square), total
+        merged = self._merged(p, len(self._kept[0]))
+        total = torch.zeros_like(merged)
+        for B in self._kept:
+            u = merged @ B
             square += u @ u
-            if self._kept is not None:
+            if image:
                 total.addmv_(B, u)
-            else:
-                total += adjoint(matrices, self.data, i, u)
-        return float(square), total
+        return float(square), total[self._same]
 
 
 def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -> Tensor:

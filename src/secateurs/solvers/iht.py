@@ -209,11 +209,18 @@ def _gradient(
     w = state.weights
     candidates = StreamingTopK(n_nonzero, data.device)
     g_support = torch.zeros_like(w.values)
-    for block in blocks(state.gates):
+    neurons = state.gates.neurons()
+    # neurons with equal patterns have equal gradients: one product for all of them
+    distinct, which = torch.unique(state.gates.representatives(neurons), return_inverse=True)
+    start = 0
+    for block in blocks(state.gates, distinct):
         G = torch.zeros(len(block.neurons), data.d, dtype=data.dtype, device=data.device)
         for i, r in enumerate(residual):
             G.addmm_(open_where(r, block.gate(i)), data.X[i].t())
-        _offer(G, block.neurons, w, g_support, candidates)
+        here = torch.nonzero((which >= start) & (which < start + len(G))).squeeze(1)
+        for part in torch.split(here, BLOCK):
+            _offer(G[which[part] - start], neurons[part], w, g_support, candidates)
+        start += len(G)
     signed, size = candidates.result()
     return g_support, signed // 2, torch.where(signed % 2 == 1, -size, size).to(data.dtype)
 
@@ -226,11 +233,12 @@ def _offer(
     Off the support w - eta g ranks as |g| whatever eta is, so eta can wait.  The key of an
     entry is ``2 (j d + k)``, plus 1 when it is negative.
     """
-    here = w.slice_of(neurons)
-    rows = w.rows[here]
+    run = w.slice_of(neurons)  # with neurons between them that are not in the block
+    rows, cols = w.rows[run], w.keys[run] - w.rows[run] * w.d
     at = torch.searchsorted(neurons, rows)
-    cols = w.keys[here] - rows * w.d
-    g_support[here] = G[at, cols]
+    inside = neurons[at] == rows
+    at, cols = at[inside], cols[inside]
+    g_support[run][inside] = G[at, cols]
     G[at, cols] = 0.0
     columns = 2 * torch.arange(w.d, device=G.device)
     scores = torch.cat([G.clamp_min(0), G.neg_().clamp_min_(0)], dim=1)
@@ -257,11 +265,11 @@ def _descend(columns: SupportColumns, weights: Weights, eta: float) -> Weights:
     """
     x, g = weights.values, columns.gradient
     g_start = g
-    for _ in range(INNER_STEPS):
+    for inner in range(INNER_STEPS):
         power = float(g.double() @ g.double())
         if power == 0.0:
             break
-        curved, Qg = columns.curvature(g)
+        curved, Qg = columns.curvature(g, image=inner < INNER_STEPS - 1)
         for _ in range(HALVINGS):
             if eta * curved <= SUFFICIENT * power:
                 x, g = x - eta * g, g - eta * Qg
