@@ -81,3 +81,41 @@ def _columns(X: Array, H: Array, support: NDArray[np.intp]) -> Array:
         here = support // X.shape[1] == j
         A[:, here] = gate[:, None] * X[:, support[here] % X.shape[1]]
     return A
+
+
+def textbook_vector_iht(
+    X: Array, Y: Array, s: int, m: int, n_steps: int, *, seed: int = 0
+) -> tuple[Array, Array]:
+    """Two layers W1 [m, d], W2 [k, m] under one budget, by plain gradient steps.
+
+    The authors' version for several outputs: fixed steps, gates h_j <- w_j after the second
+    step, the s entries with the largest accumulated updates are kept.  They accumulate in a
+    count sketch; here the accumulators are exact.
+    """
+    rng = np.random.default_rng(seed)
+    (n, d), k = X.shape, Y.shape[1]
+    W1, W2 = np.zeros((m, d)), np.zeros((m, k))
+    H = rng.standard_normal((m, d))
+    importance = np.zeros(m * (d + k))
+    alpha = 2.0 if s < 6 * m**0.536 else 0.005
+    for step in range(n_steps):
+        gates = (X @ H.T > 0).astype(float)
+        residual = ((gates * (X @ W1.T)) @ W2 - Y) / n
+        V1, V2 = W1.copy(), W2.copy()
+        if step == 0:  # at zero both gradients vanish
+            V1 = rng.uniform(-1, 1, (m, d)) / np.sqrt(d * m)
+            V2 = rng.uniform(-1, 1, (m, k)) / np.sqrt(m * k)
+        for j in range(m):
+            shared = (gates[:, j, None] * X).T @ residual  # [d, k]
+            g1, g2 = shared @ V2[j], shared.T @ V1[j]
+            V1[j], V2[j] = V1[j] - alpha * g1, V2[j] - alpha * g2
+            importance[j * d : (j + 1) * d] -= alpha * g1
+            importance[m * d + j * k : m * d + (j + 1) * k] -= alpha * g2
+        x = np.concatenate([V1.ravel(), V2.ravel()])
+        kept = np.argsort(-np.abs(importance), kind="stable")[:s]
+        w = np.zeros_like(x)
+        w[kept] = x[kept]
+        W1, W2 = w[: m * d].reshape(m, d), w[m * d :].reshape(m, k)
+        if step > 0:
+            H = W1
+    return W1, W2.T

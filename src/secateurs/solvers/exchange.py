@@ -6,6 +6,7 @@
       add the q best, Gauss-Newton                                                  (2)
       drop the smallest w_e^2 ||J_e||^2 down to s weights, Gauss-Newton             (3)
       accept when the residual dropped and q <- 2 q, else go back and q <- q / 2    (4)
+    at a stall: go on from the best one without a random third of its neurons         (5)
 
 Both scores are what a quadratic model of the loss says, so they do not change when a neuron
 is rescaled.  Scores come in blocks: memory O(n * (live units) + d * block).
@@ -21,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.solvers.gauss_newton import Model, gauss_newton, problem_of
+from secateurs.solvers.gauss_newton import Model, gauss_newton, keep_entries, problem_of
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.sparse.stack import ReLUStack
 from secateurs.sparse.topk import StreamingTopK
@@ -30,6 +31,7 @@ EXACT = 1e-10  # relative residual at which the support is right, 200 dB
 BLOCK = 1024  # units, and inputs, whose absent weights are scored at once
 INNER_STEPS, INNER_CG = 6, 40  # Gauss-Newton in (2) and (3)
 GAIN = 1e-3  # relative drop of the residual that accepts an exchange
+KICKED = 0.3  # share of the neurons that a kick removes
 NEW_SHARE = 4  # at most every fourth of the weights added is a new neuron
 DROPS = 2  # (3) goes down to s in so many parts, with a Gauss-Newton step between
 
@@ -44,6 +46,8 @@ def exchange(
     *,
     n_rounds: int = 60,
     first: int | None = None,
+    n_kicks: int = 5,
+    random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[ReLUStack]:
     """Move the support of `start` to a better one with at most `n_nonzero` weights.
@@ -60,6 +64,10 @@ def exchange(
         Exchanges tried at most.
     first : int, optional
         Weights exchanged in the first round (q); s / 8 by default.
+    n_kicks : int
+        How often to go on from a stall without a random third of the neurons (5).
+    random_state : int
+        Chooses those neurons.
     progress : callable, optional
         Called with a `Progress` after every round.
 
@@ -78,39 +86,77 @@ def exchange(
     targets = torch.as_tensor(y).detach().to(inputs)
     scale = max(float(targets.double().norm()), np.finfo(float).tiny)
     history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
-    best = start
-    status, done = "budget", 0
-    q = max(1, n_nonzero // 8 if first is None else first)
+    if start.n_nonzero > n_nonzero:
+        raise ValueError(
+            f"got a network of {start.n_nonzero} weights; expected at most n_nonzero = "
+            f"{n_nonzero}: raise the budget or drop weights first"
+        )
+    rng = np.random.default_rng(random_state)
+    status, done, kicks = "budget", 0, 0
+    first = max(1, n_nonzero // 8 if first is None else first)
     try:
-        loss = _model(inputs, targets, best).square() ** 0.5 / scale
+        net = best = start
+        loss = least = _loss(inputs, targets, net, scale)
+        q = first
         for done in range(1, n_rounds + 1):
-            if loss <= EXACT:
-                status = "exact"
+            if least <= EXACT:
                 break
-            grown = _grow(inputs, targets, best, q)  # (1)
-            trial = _polish(inputs, targets, grown)  # (2)
-            for part in range(DROPS, 0, -1):  # (3)
-                excess = max(0, trial.n_nonzero - n_nonzero)
-                if excess:
-                    trial = _drop(inputs, targets, trial, -(-excess // part))
-                    trial = _polish(inputs, targets, trial, 2 if part > 1 else INNER_STEPS)
-            trial_loss = _model(inputs, targets, trial).square() ** 0.5 / scale
+            trial = _round(inputs, targets, net, q, n_nonzero)  # (1) to (3)
+            trial_loss = _loss(inputs, targets, trial, scale)
             if trial_loss < (1 - GAIN) * loss and trial.n_nonzero <= n_nonzero:  # (4)
-                best, loss = trial, trial_loss
+                net, loss = trial, trial_loss
                 q = min(2 * q, max(1, n_nonzero // 2))
             else:
                 q //= 2
+            if loss < least:
+                best, least = net, loss
             history["step"].append(done)
-            history["loss"].append(loss)
+            history["loss"].append(least)
             history["n_nonzero"].append(best.n_nonzero)
             if progress is not None:
-                progress(Progress(done, n_rounds, loss, best.n_nonzero))
+                progress(Progress(done, n_rounds, least, best.n_nonzero))
             if not q:
-                status = "stalled"
-                break
+                if kicks == n_kicks:
+                    status = "stalled"
+                    break
+                kicks += 1
+                net = _without_neurons(inputs, targets, best, rng)  # (5)
+                loss, q = _loss(inputs, targets, net, scale), first
     except KeyboardInterrupt:
         status = "interrupted"
-    return Solution(best, status, history, {"relative_residual": loss, "n_steps": done})
+    if least <= EXACT and status != "interrupted":
+        status = "exact"
+    measured = {"relative_residual": least, "n_steps": done, "n_kicks": kicks}
+    return Solution(best, status, history, measured)
+
+
+def _loss(X: Tensor, y: Tensor, net: ReLUStack, scale: float) -> float:
+    """Relative residual."""
+    return float(_model(X, y, net).square() ** 0.5 / scale)
+
+
+def _round(X: Tensor, y: Tensor, net: ReLUStack, q: int, n_nonzero: int) -> ReLUStack:
+    """Add q weights, polish, drop down to the budget, polish: (1) to (3)."""
+    trial = _polish(X, y, _grow(X, y, net, q))
+    for part in range(DROPS, 0, -1):
+        excess = max(0, trial.n_nonzero - n_nonzero)
+        if excess:
+            trial = _drop(X, y, trial, -(-excess // part))
+            trial = _polish(X, y, trial, 2 if part > 1 else INNER_STEPS)
+    return trial
+
+
+def _without_neurons(X: Tensor, y: Tensor, net: ReLUStack, rng: np.random.Generator) -> ReLUStack:
+    """Without a random third of the neurons of each hidden layer (5)."""
+    layers = list(net.layers)
+    for hidden in range(len(layers) - (0 if net.fused else 1)):
+        live = np.flatnonzero(np.diff(layers[hidden].indptr))
+        if len(live) > 1:
+            gone = rng.choice(live, max(1, int(KICKED * len(live))), replace=False)
+            kept = np.ones(layers[hidden].shape[0], dtype=bool)
+            kept[gone] = False
+            layers[hidden] = keep_entries(layers[hidden], rows=kept)
+    return _polish(X, y, ReLUStack(tuple(layers), net.fused))
 
 
 def _model(X: Tensor, y: Tensor, net: ReLUStack) -> Model:

@@ -349,10 +349,10 @@ def _live(stack: ReLUStack) -> list[sp.csr_array]:
         before = sum(W.nnz for W in layers)
         for layer in range(len(layers) - 1):
             fed = np.diff(layers[layer].indptr) > 0  # units with inputs
-            layers[layer + 1] = _keep(layers[layer + 1], columns=fed)
+            layers[layer + 1] = keep_entries(layers[layer + 1], columns=fed)
             read = np.zeros(len(fed), dtype=bool)  # units with outputs
             read[layers[layer + 1].indices] = True
-            layers[layer] = _keep(layers[layer], rows=read)
+            layers[layer] = keep_entries(layers[layer], rows=read)
         if sum(W.nnz for W in layers) == before:
             break
     for W in layers:
@@ -360,7 +360,7 @@ def _live(stack: ReLUStack) -> list[sp.csr_array]:
     return layers
 
 
-def _keep(
+def keep_entries(
     W: sp.csr_array,
     rows: NDArray[np.bool_] | None = None,
     columns: NDArray[np.bool_] | None = None,
