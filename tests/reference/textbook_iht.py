@@ -106,7 +106,7 @@ def textbook_vector_iht(
             V1 = rng.uniform(-1, 1, (m, d)) / np.sqrt(d * m)
             V2 = rng.uniform(-1, 1, (m, k)) / np.sqrt(m * k)
         for j in range(m):
-            shared = (gates[:, j, None] * X).T @ residual  # [d, k]
+            shared = X.T @ (gates[:, j, None] * residual)  # [d, k]
             g1, g2 = shared @ V2[j], shared.T @ V1[j]
             V1[j], V2[j] = V1[j] - alpha * g1, V2[j] - alpha * g2
             importance[j * d : (j + 1) * d] -= alpha * g1

@@ -21,6 +21,7 @@ from secateurs.solvers.solution import ProgressCallback, Solution
 from secateurs.sparse.stack import ReLUStack
 
 Array = NDArray[np.floating]
+N_KICKS = 5  # how often the exchanges leave a stall
 
 
 def iht_network(
@@ -75,18 +76,33 @@ def iht_network(
     H = inputs
     columns = np.arange(inputs.shape[1])  # of H, among the units of the layer below
     below = inputs.shape[1]
+    n_layers = len(widths) + (not fused)
+    share = n_nonzero if len(widths) == 1 else max(2 - fused, n_nonzero // n_layers)
     for layer, m in enumerate(widths):
-        share = n_nonzero if len(widths) == 1 else max(2, n_nonzero // (len(widths) + (not fused)))
-        top = _one_layer(H, targets, share, m, n_steps, n_rounds, random_state, parts, progress)
-        first = _spread(top.layers[0], columns, below)
-        net = ReLUStack((*net.layers, first), fused)
-        if layer == len(widths) - 1:
-            net = ReLUStack((*net.layers, *top.layers[1:]), fused)
-        else:  # only units with weights carry anything on
-            columns, below = np.flatnonzero(np.diff(first.indptr)), m
-            H = _hidden(H, top.layers[0], columns)
-    moved = exchange(inputs, targets, net, n_nonzero, n_rounds=n_rounds, progress=progress)
-    parts.append(("exchange, all layers", moved.measured["relative_residual"]))
+        kicks = N_KICKS if len(widths) == 1 else 0  # the last exchanges will have them
+        top = _one_layer(
+            H, targets, share, m, n_steps, n_rounds, kicks, random_state, parts, progress
+        )
+        net = ReLUStack((*net.layers, _spread(top.value.layers[0], columns, below)), fused)
+        # only units with weights carry anything on
+        columns, below = np.flatnonzero(np.diff(net.layers[-1].indptr)), m
+        if layer < len(widths) - 1 and len(columns):
+            H = _hidden(H, top.value.layers[0], columns)
+    if not fused:
+        net = ReLUStack((*net.layers, top.value.layers[1]), fused)
+    moved = top
+    if fused or len(widths) > 1:
+        moved = exchange(
+            inputs,
+            targets,
+            net,
+            n_nonzero,
+            n_rounds=n_rounds,
+            n_kicks=N_KICKS,
+            random_state=random_state,
+            progress=progress,
+        )
+        parts.append(("exchange, all layers", moved.measured["relative_residual"]))
     # exchanges stop where rounding hides what they gain; the polish has the last word
     last = gauss_newton(inputs, targets, moved.value, progress=progress)
     parts.append(("gauss_newton", last.measured["relative_residual"]))
@@ -106,10 +122,11 @@ def _one_layer(
     m: int,
     n_steps: int,
     n_rounds: int,
+    n_kicks: int,
     random_state: int,
     parts: list[tuple[str, float]],
     progress: ProgressCallback | None,
-) -> ReLUStack:
+) -> Solution[ReLUStack]:
     """A network of one hidden layer on the given inputs."""
     d = X.shape[1]
     if y.ndim == 1:
@@ -119,12 +136,21 @@ def _one_layer(
         parts.append(("iht", found.measured["relative_residual"]))
         polished = gauss_newton(X, y, found.value, progress=progress)
         parts.append(("gauss_newton", polished.measured["relative_residual"]))
-        return polished.value
+        return polished
     # at zero both layers' gradients vanish: thresholding cannot start, new neurons can
     empty = ReLUStack((sp.csr_array((m, d)), sp.csr_array((y.shape[1], m))), fused=False)
-    grown = exchange(X, y, empty, n_nonzero, n_rounds=n_rounds, progress=progress)
+    grown = exchange(
+        X,
+        y,
+        empty,
+        n_nonzero,
+        n_rounds=n_rounds,
+        n_kicks=n_kicks,
+        random_state=random_state,
+        progress=progress,
+    )
     parts.append(("exchange", grown.measured["relative_residual"]))
-    return grown.value
+    return grown
 
 
 def _spread(W: sp.csr_array, columns: NDArray[np.intp], width: int) -> sp.csr_array:
@@ -146,11 +172,13 @@ def _check(X: Tensor, y: Tensor, n_nonzero: int, widths: tuple[int, ...]) -> Non
         )
     if not widths or min(widths) < 1:
         raise ValueError(f"got hidden = {widths}; expected at least one width, each >= 1")
-    least = len(widths) + (y.ndim == 2)
+    least = len(widths) * y.ndim
     if n_nonzero < least:
         raise ValueError(
-            f"got n_nonzero = {n_nonzero}; expected at least {least}, one weight a layer"
+            f"got n_nonzero = {n_nonzero}; expected at least {least}, to feed and read every layer"
         )
     for name, tensor in (("X", X), ("y", y)):
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} has infinite or NaN values; remove or impute those rows")
+    if not (X.any() and y.any()):
+        raise ValueError("got inputs or targets that are all zero: there is nothing to fit")
