@@ -173,6 +173,21 @@ def test_statuses():
     assert iht(X, y, 2, 5, n_steps=500).status in ("converged", "stalled")
 
 
+def test_inputs_that_explain_nothing_give_an_empty_network():
+    for mode in ("sequential", "convex"):
+        fit = iht(np.zeros((30, 4)), np.ones(30), 5, 3, mode=mode, n_steps=40)
+        assert fit.value.n_nonzero == 0
+        assert fit.status == "converged"
+
+
+def test_neurons_that_open_together_share_one_representative():
+    keys = torch.tensor([2, 12, 22, 30, 33, 45])  # d = 10: neurons 0, 1, 2, 3, 3, 4
+    values = torch.tensor([1.0, 3.0, -2.0, 1.0, 1.0, 0.0])
+    data = Chunks.of(torch.ones(3, 10), torch.ones(3), 10)
+    own = OwnGates(data, Weights(keys, values, 10))
+    assert own.representatives(torch.arange(5)).tolist() == [0, 0, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -194,11 +194,13 @@ class OwnGates:
     def representatives(self, neurons: Tensor) -> Tensor:
         """Neurons with one weight on the same input and of the same sign open together."""
         w = self.weights
+        if not len(w.keys):
+            return neurons
         everyone: Tensor
         everyone, row, counts = torch.unique_consecutive(
             w.rows, return_inverse=True, return_counts=True
         )
-        single = counts[row] == 1
+        single = (counts[row] == 1) & (w.values != 0)  # at zero the gate is closed
         pattern = 2 * (w.keys - w.rows * w.d) + (w.values < 0)
         first = torch.full((2 * w.d,), int(everyone[-1]) + 1, device=w.keys.device)
         first.scatter_reduce_(0, pattern[single], w.rows[single], "amin")

@@ -67,6 +67,7 @@ def iht(
     mode: str = "sequential",
     n_steps: int = 200,
     generators: Array | Tensor | None = None,
+    exchanges: bool = True,
     random_state: int = 0,
     dtype: torch.dtype | None = None,
     progress: ProgressCallback | None = None,
@@ -88,6 +89,8 @@ def iht(
     generators : array or Tensor, shape [n_neurons, d], optional
         Vectors h_j of the first gates.  Without: standard normal, regenerated from
         `random_state` block by block, never stored.
+    exchanges : bool
+        In convex mode, leave a fixed point or cycle of the iteration by (6).
     random_state : int
     dtype : torch.float32 or torch.float64, optional
         That of X by default.
@@ -133,7 +136,7 @@ def iht(
             state = _State(weights, OwnGates(data, weights) if own else state.gates)  # (5)
             residual, square = _residual(data, state)
             run.record(weights, square)
-        if mode == "convex" and run.status in ("converged", "stalled"):
+        if exchanges and mode == "convex" and run.status in ("converged", "stalled"):
             _exchange(data, fixed, run, n_nonzero)  # (6)
     except KeyboardInterrupt:
         run.status = "interrupted"
@@ -197,7 +200,7 @@ def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -
         eta, pool, proposal = 0.0, keys, -g_off  # the first step only selects the support
     chosen = _largest(pool, proposal, n_nonzero)  # (3)
     weights = Weights(pool[chosen], proposal[chosen], data.d)
-    if eta == 0.0:
+    if eta == 0.0 or not len(chosen):
         return replace(weights, values=torch.zeros_like(weights.values))
     return _descend(SupportColumns(data, state.gates, weights), weights, eta)  # (4)
 
@@ -316,6 +319,8 @@ def _exchange(data: Chunks, gates: Gates, run: _Run, n_nonzero: int) -> None:
 
 def _least_squares(data: Chunks, gates: Gates, weights: Weights) -> Weights:
     """Minimise ||A_S x - y|| by conjugate gradients, from the given values."""
+    if not len(weights.keys):
+        return weights
     columns = SupportColumns(data, gates, weights)
     x, g = weights.values, columns.gradient
     p, power = -g, float(g.double() @ g.double())
