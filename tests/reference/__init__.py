@@ -1,0 +1,1 @@
+"""Slow, obviously correct versions that the fast ones are tested against."""

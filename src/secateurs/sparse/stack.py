@@ -1,0 +1,120 @@
+"""A ReLU network without biases, as sparse weights: what the recovery solvers return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ROWS = 4096  # rows predicted at once
+SEED_BLOCK = 256  # generators drawn at once from one seed
+
+
+@dataclass(frozen=True, eq=False)
+class Generators:
+    """Vectors h_j whose patterns 1{X h_j > 0} are the gates of the convex form.
+
+    Either given, or standard normal and regenerated from a seed, 256 at a time, whenever
+    they are needed, so that nothing of size p * d is stored.
+
+    Attributes
+    ----------
+    count, d : int
+        How many generators, of what length.
+    seed : int
+    given : Tensor, shape [count, d], or None
+        The vectors themselves; `seed` is then not used.
+    """
+
+    count: int
+    d: int
+    seed: int = 0
+    given: Tensor | None = field(default=None, repr=False)
+
+    def rows(self, index: Tensor, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+        """Generators of the given (sorted) indices, shape [len(index), d].
+
+        Costs ``256 * d`` random numbers for every block of 256 that is touched.
+        """
+        if self.given is not None:
+            return self.given[index.to(self.given.device)].to(device=device, dtype=dtype)
+        out = torch.empty(len(index), self.d, dtype=dtype, device=device)
+        block = torch.div(index, SEED_BLOCK, rounding_mode="floor").cpu()
+        index = index.cpu()
+        for b in torch.unique(block).tolist():
+            stream = np.random.SeedSequence([self.seed, b]).generate_state(2, np.uint64)[0]
+            source = torch.Generator().manual_seed(int(stream) >> 1)
+            drawn = torch.randn(SEED_BLOCK, self.d, generator=source)  # one set for all dtypes
+            here = torch.nonzero(block == b).squeeze(1)
+            out[here.to(device)] = drawn[index[here] - b * SEED_BLOCK].to(out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class ReLUStack:
+    """Sparse layers W_1 .. W_L applied as relu(.. relu(X W_1^T) .. W_L^T).
+
+    Attributes
+    ----------
+    layers : tuple of csr_array, shapes [m_l, m_(l-1)]
+    fused : bool
+        True: the last layer is hidden too and its neurons are summed, y = sum_j relu(.)_j;
+        False: the last layer is linear and gives the outputs.
+    generators : Generators or None
+        Convex form (one fused layer): the gate of neuron j is 1{X h_j > 0} instead of its own.
+    """
+
+    layers: tuple[sp.csr_array, ...]
+    fused: bool
+    generators: Generators | None = None
+
+    @property
+    def n_nonzero(self) -> int:
+        """Number of stored weights."""
+        return int(sum(W.nnz for W in self.layers))
+
+    @property
+    def weights(self) -> sp.csr_array:
+        """The weights of the first layer, shape [m, d]."""
+        return self.layers[0]
+
+    def predict(self, X: NDArray[np.floating] | Tensor) -> NDArray[np.floating]:
+        """Outputs of the network: shape [n], or [n, k] when it is not fused.
+
+        Costs 2 * n * nnz flops; with generators 2 * n * d more for every neuron with weights.
+        """
+        X = np.asarray(X.detach().cpu() if isinstance(X, Tensor) else X)
+        if X.ndim != 2 or X.shape[1] != self.layers[0].shape[1]:
+            raise ValueError(
+                f"got inputs of shape {X.shape}; expected [n, {self.layers[0].shape[1]}], "
+                "the inputs the weights were fitted on"
+            )
+        if not len(X):
+            return np.zeros(0 if self.fused else (0, self.layers[-1].shape[0]))
+        # only neurons with weights (rows) are formed, so a wide layer costs nothing
+        pieces = [self._predict(X[a : a + ROWS]) for a in range(0, len(X), ROWS)]
+        return np.concatenate(pieces)
+
+    def _predict(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
+        H: NDArray[np.floating] = X.T
+        for layer, W in enumerate(self.layers):
+            last = layer == len(self.layers) - 1
+            if last and not self.fused:
+                return np.asarray((W @ H).T)
+            live = np.flatnonzero(np.diff(W.indptr))
+            Z = W[live] @ H
+            if self.generators is not None:
+                index = torch.from_numpy(live)
+                kind = torch.from_numpy(np.empty(0, dtype=X.dtype)).dtype
+                Z = Z * (self.generators.rows(index, kind, "cpu").numpy() @ H > 0)
+            else:
+                Z = np.maximum(Z, 0)
+            if last:
+                return np.asarray(Z.sum(0))
+            H = np.zeros((W.shape[0], len(X)), dtype=Z.dtype)
+            H[live] = Z
+        raise AssertionError("a stack has at least one layer")
