@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,12 +38,12 @@ class SparseNetwork:
         ``(d, m_1, ..., m_L, k)``.
     keys : list of int64 arrays, one per layer, strictly increasing
         ``row * (n_in + 1) + column``; ``column == n_in`` is the bias of that row.
-    values : list of float32 arrays, one per layer
+    values : list of float32 (or float64) arrays, one per layer
     """
 
     widths: tuple[int, ...]
     keys: list[NDArray[np.int64]]
-    values: list[NDArray[np.float32]]
+    values: list[NDArray[Any]]
 
     @property
     def n_nonzero(self) -> int:
@@ -64,12 +65,12 @@ class SparseNetwork:
             result.append(sparse.csr_array(triple, shape=(n_out, n_in)))
         return result
 
-    def intercepts(self) -> list[NDArray[np.float32]]:
+    def intercepts(self) -> list[NDArray[Any]]:
         """Biases, layer l as an array of shape [n_out]."""
         result = []
         for layer, (n_in, n_out) in enumerate(pairwise(self.widths)):
             rows, cols = self.entries(layer)
-            bias = np.zeros(n_out, dtype=np.float32)
+            bias = np.zeros(n_out, dtype=self.values[layer].dtype)
             bias[rows[cols == n_in]] = self.values[layer][cols == n_in]
             result.append(bias)
         return result

@@ -1,7 +1,7 @@
 """The file of a sparse network: safetensors with 1-D arrays, and one JSON text.
 
     layer.0.keys     uint16, uint32 or int64    row * (n_in + 1) + column, increasing
-    layer.0.values   float32
+    layer.0.values   float32, or float64 where exactness is the point
     ...              whatever 1-D arrays the caller adds
     __metadata__     {"secateurs": JSON with "format", "widths" and the caller's "record"}
 
@@ -175,7 +175,7 @@ def _check_layout(shapes: dict[str, Any], widths: tuple[int, ...], path: Path) -
             if name not in shapes:
                 raise DamagedFileError(f"{path}: array {name!r} is missing")
         keys, values = (shapes[name] for name in names)
-        if keys.get_dtype() not in _KEY_TYPES or values.get_dtype() != "F32":
+        if keys.get_dtype() not in _KEY_TYPES or values.get_dtype() not in ("F32", "F64"):
             raise DamagedFileError(f"{path}: layer {layer} has arrays of the wrong type")
         if keys.get_shape() != values.get_shape():
             raise DamagedFileError(
@@ -186,9 +186,7 @@ def _check_layout(shapes: dict[str, Any], widths: tuple[int, ...], path: Path) -
             raise DamagedFileError(f"{path}: layer {layer} has more weights than places")
 
 
-def _check_weights(
-    keys: NDArray[np.int64], values: NDArray[np.float32], n_keys: int, where: str
-) -> None:
+def _check_weights(keys: NDArray[np.int64], values: NDArray[Any], n_keys: int, where: str) -> None:
     if len(keys) and (keys[0] < 0 or keys[-1] >= n_keys or (np.diff(keys) <= 0).any()):
         raise DamagedFileError(f"{where}: keys are not increasing or point outside the layer")
     if not np.isfinite(values).all():
