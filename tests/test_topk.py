@@ -36,7 +36,10 @@ def test_equals_brute_force_whatever_the_blocks_and_their_order(seed, shape, k, 
     for i in rng.permutation(len(blocks)):
         rows, cols = blocks[i]
         top.update(t[rows][:, cols], row_keys[rows], col_keys[cols])
-    assert top.result().tolist() == expected
+    found, values = top.result()
+    assert found.tolist() == expected
+    assert values.tolist() == t.ravel()[found].tolist()
+    assert top.keys().tolist() == expected
 
 
 def test_long_streams_overflow_the_buffer(monkeypatch):
@@ -48,7 +51,7 @@ def test_long_streams_overflow_the_buffer(monkeypatch):
     for i in range(50):
         block = torch.tensor(scores[i : i + 1], dtype=torch.float32)
         top.update(block, torch.tensor([60 * i]), torch.arange(60))
-    assert top.result().tolist() == brute_force(scores.ravel(), 100)
+    assert top.keys().tolist() == brute_force(scores.ravel(), 100)
 
 
 @given(values=st.lists(st.integers(-3, 3), min_size=1, max_size=40), share=st.floats(0, 1))

@@ -314,7 +314,7 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 for name, value in parameters.items()
             },
             seed=self.seed_,
-            status=self.status_,  # type: ignore[arg-type]
+            status=self.status_,
             solver=self.solver_,
             budget=self.budget_,
             n_train=self.n_train_,

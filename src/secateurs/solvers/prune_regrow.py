@@ -238,7 +238,7 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
                 shut &= (net.crows[layer - 1].diff() > 0)[:, None]
                 D.masked_fill_(shut, 0.0)
                 del shut
-    keys = top.result()
+    keys = top.keys()
     cuts = torch.searchsorted(keys, torch.tensor(offsets, device=keys.device)).tolist()
     return [keys[cuts[i] : cuts[i + 1]] - offsets[i] for i in range(net.n_layers)]
 

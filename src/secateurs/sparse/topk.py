@@ -68,8 +68,14 @@ class StreamingTopK:
             self._n += n
             scores, keys = scores[n:], keys[n:]
 
-    def result(self) -> Tensor:
-        """Keys of the (at most) k largest, increasing."""
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Keys and scores of the (at most) k largest, by increasing key."""
+        self._shrink()
+        order = torch.argsort(self._keys[: self._n])
+        return self._keys[: self._n][order], self._scores[: self._n][order]
+
+    def keys(self) -> Tensor:
+        """Keys of the (at most) k largest, increasing; sorted in place, call it last."""
         self._shrink()
         keys = self._keys[: self._n]
         if keys.device.type == "cpu":
