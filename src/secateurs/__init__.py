@@ -2,18 +2,24 @@
 
 __version__ = "0.1.0"
 
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor, load
+from secateurs.estimators.files import load
+from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.estimators.sparse_relu import SparseReLURegressor
 from secateurs.experiments.budget_path import BudgetPath, budget_path
 from secateurs.experiments.compare import compare
 from secateurs.problems.datasets import load_dataset
+from secateurs.problems.planted import image_function, planted_relu
 
 __all__ = [
     "BudgetPath",
     "SparseMLPClassifier",
     "SparseMLPRegressor",
+    "SparseReLURegressor",
     "__version__",
     "budget_path",
     "compare",
+    "image_function",
     "load",
     "load_dataset",
+    "planted_relu",
 ]

@@ -22,7 +22,8 @@ from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 
 import secateurs
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor, load
+from secateurs.estimators.files import load
+from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.experiments.budget_path import BudgetPath, budget_path
 from secateurs.experiments.compare import LABELS, Estimator, compare, result_row
 from secateurs.experiments.figures import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from secateurs.certificates.check import Certificate, Check
 from secateurs.estimators.fitted import FittedNetwork, used_columns
 from secateurs.problems.tables import TableSchema
-from secateurs.sparse.storage import DamagedFileError, network_bytes, read_network
+from secateurs.sparse.network import SparseNetwork
+from secateurs.sparse.storage import DamagedFileError, network_bytes
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_NAMES = 10_000_000
+RecordType = TypeVar("RecordType", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -84,22 +86,29 @@ def model_bytes(fitted: FittedNetwork, record: ModelRecord) -> bytes:
     return network_bytes(fitted.network, record.model_dump(mode="json"), arrays)
 
 
-def read_model(path: str | Path) -> tuple[FittedNetwork, ModelRecord]:
-    """Read a model file, trusting nothing in it.
-
-    Raises
-    ------
-    FileNotFoundError
-    DamagedFileError
-        With the path and the first thing that is wrong.
-    """
-    network, raw, arrays = read_network(path)
+def checked_record(kind: type[RecordType], raw: dict[str, Any], path: str | Path) -> RecordType:
+    """Validate the metadata of a file; DamagedFileError with the first thing that is wrong."""
     try:
-        record = ModelRecord.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DamagedFileError(f"{path}: metadata {where}: {first['msg']}") from error
+
+
+def check_model(
+    network: SparseNetwork, raw: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str | Path
+) -> tuple[FittedNetwork, ModelRecord]:
+    """Check what `read_network` returned for a multilayer perceptron, trusting nothing.
+
+    Raises
+    ------
+    DamagedFileError
+        With the path and the first thing that is wrong.
+    """
+    record = checked_record(ModelRecord, raw, path)
+    if any(values.dtype != np.float32 for values in network.values):
+        raise DamagedFileError(f"{path}: weights of the wrong type")
     columns = used_columns(network)
     k = network.widths[-1]
     _require(set(arrays) <= {"input.scale", "input.shift"}, path, "unknown arrays")

@@ -43,8 +43,8 @@ from secateurs.estimators.record import (
     CheckRecord,
     ClassLabels,
     ModelRecord,
+    check_model,
     model_bytes,
-    read_model,
 )
 from secateurs.files import write_atomically
 from secateurs.nn.export import write_onnx
@@ -456,7 +456,14 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         return model_bytes(self.fitted_, record)
 
     @classmethod
-    def _from_record(cls, fitted: FittedNetwork, record: ModelRecord, path: str | Path) -> Self:
+    def _from_file(
+        cls,
+        network: SparseNetwork,
+        raw: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        path: str | Path,
+    ) -> Self:
+        fitted, record = check_model(network, raw, arrays, path)
         known: dict[str, Any] = dict(record.parameters)
         if isinstance(known.get("hidden_layer_sizes"), list):
             known["hidden_layer_sizes"] = tuple(known["hidden_layer_sizes"])
@@ -876,29 +883,3 @@ def _require_targets(estimator: _SparseMLP, y: Any) -> None:
             f"This {type(estimator).__name__} estimator requires y to be passed, "
             "but the target y is None."
         )
-
-
-def load(path: str | Path) -> SparseMLPClassifier | SparseMLPRegressor:
-    """Read a fitted model written by ``save``.
-
-    The file is untrusted: its header, sizes, indices and metadata are checked first.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    SparseMLPClassifier or SparseMLPRegressor
-        Ready to predict, to export, or to train on with ``partial_fit``; predictions equal
-        those of the model saved.
-
-    Raises
-    ------
-    FileNotFoundError
-    DamagedFileError
-        With the path and the first thing that is wrong.
-    """
-    fitted, record = read_model(path)
-    kinds = {kind.__name__: kind for kind in (SparseMLPClassifier, SparseMLPRegressor)}
-    return kinds[record.kind]._from_record(fitted, record, path)

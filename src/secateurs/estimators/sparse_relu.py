@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -22,7 +22,7 @@ import secateurs
 from secateurs.certificates.check import Certificate, Check
 from secateurs.certificates.recovery import fit_certificate
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
-from secateurs.estimators.record import CheckRecord, Number
+from secateurs.estimators.record import CheckRecord, Number, checked_record
 from secateurs.files import write_atomically
 from secateurs.solvers.exchange import exchange
 from secateurs.solvers.gauss_newton import gauss_newton
@@ -332,20 +332,22 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def _from_file(
-        cls, network: SparseNetwork, raw: dict[str, Any], path: str | Path
-    ) -> SparseReLURegressor:
+        cls,
+        network: SparseNetwork,
+        raw: dict[str, Any],
+        arrays: dict[str, NDArray[Any]],
+        path: str | Path,
+    ) -> Self:
         """Rebuild from what `read_network` returned, checking everything."""
+        record = checked_record(ReLURecord, raw, path)
+        parameters: dict[str, Any] = dict(record.parameters)
         try:
-            record = ReLURecord.model_validate(raw)
-            parameters: dict[str, Any] = dict(record.parameters)
             model = cls(**parameters)
             model._check_parameters()
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DamagedFileError(f"{path}: metadata {where}: {first['msg']}") from error
         except (TypeError, ValueError) as error:
             raise DamagedFileError(f"{path}: parameters of the estimator: {error}") from error
+        if arrays:
+            raise DamagedFileError(f"{path}: unknown arrays {sorted(arrays)}")
         rows, cols = network.entries(0)
         if len(network.keys) != 1 or (cols >= network.widths[0]).any():
             raise DamagedFileError(f"{path}: not one layer of neurons without biases")

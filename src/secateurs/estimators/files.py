@@ -1,0 +1,41 @@
+"""Read any fitted model back from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.estimators.sparse_relu import SparseReLURegressor
+from secateurs.sparse.storage import DamagedFileError, read_network
+
+Model = SparseMLPClassifier | SparseMLPRegressor | SparseReLURegressor
+_KINDS = {
+    kind.__name__: kind for kind in (SparseMLPClassifier, SparseMLPRegressor, SparseReLURegressor)
+}
+
+
+def load(path: str | Path) -> Model:
+    """Read a fitted model written by ``save``.
+
+    The file is untrusted: its header, sizes, indices and metadata are checked first.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    SparseMLPClassifier, SparseMLPRegressor or SparseReLURegressor
+        Ready to predict; predictions equal those of the model saved.
+
+    Raises
+    ------
+    FileNotFoundError
+    DamagedFileError
+        With the path and the first thing that is wrong.
+    """
+    network, raw, arrays = read_network(path)
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise DamagedFileError(f"{path}: unknown kind of model {str(kind)[:40]!r}")
+    return _KINDS[kind]._from_file(network, raw, arrays, path)
