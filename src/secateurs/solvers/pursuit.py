@@ -61,6 +61,7 @@ MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
 MAX_EXCHANGES = 10
+NOISE_ROWS = 8  # rows for each of the s + d unknowns from which a residual is called noise
 MAX_GROWTH, GROWTH_NEURONS = 50, 10  # steps, neurons that share what is left of the budget
 STRICTNESS = (1.0, 0.75, 0.5)  # of the threshold of a sparse linear part, in turns
 DENSE_ROWS = 2.5  # rows for each of the s + d unknowns from which the linear part is dense
@@ -132,7 +133,7 @@ def relu_pursuit(
           rows; that the weights are the only ones is not implied.
         - "converged": not exact, and no entry of a neuron in use, nor any of the directions
           tried, correlates with the residual by more than 5 standard errors, and no few rows
-          carry it: what is left looks like noise.  Said from 2.5 (s + d) rows on.
+          carry it: what is left looks like noise.  Said from 8 (s + d) rows on.
         - "stalled": structure is left that the search, or the budget, could not use, or the
           rows are too few to tell.
         - "budget": max_rounds are spent while the residual still fell.
@@ -187,11 +188,15 @@ def relu_pursuit(
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
             last = ended == "budget" or n_search == len(y)
             n_search = min(len(y), 4 * n_search)
-            if last or best.relative < TRUSTED or looks_like_noise(best.rows, best.net, best.fit):
+            if (
+                last
+                or best.relative < TRUSTED
+                or looks_like_noise(best.rows, best.net, best.fit, s)
+            ):
                 net, residual = better((net, residual), polish(columns, X, target, best, s, m))
                 # a wrong network may fit the rows of its search; more rows tell
                 sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
-                noise = looks_like_noise(sample, net, evaluate(sample, net))
+                noise = looks_like_noise(sample, net, evaluate(sample, net), s)
                 if last or noise or np.linalg.norm(residual) < EXACT * norm:
                     break
             best.restart(columns.sample(X, target, n_search, rng))
@@ -327,16 +332,16 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
     return "solved"
 
 
-def looks_like_noise(rows: HeldRows, net: Network, fit: Fit) -> bool:
+def looks_like_noise(rows: HeldRows, net: Network, fit: Fit, n_nonzero: int) -> bool:
     """Whether the search sees nothing in a residual that noise would not show.
 
     No absent entry of a neuron in use and no direction that `candidates` finds correlates with
     it by `SIGNIFICANT` standard errors, and no hundredth of the rows carries a third of it.
-    Fewer rows than the dense search wants cannot tell.
+    Fewer than `NOISE_ROWS` rows for each unknown cannot tell.
     """
     square = np.sort(fit.residual**2)
     concentrated = square[-max(1, rows.n // 100) :].sum() > square.sum() / 3
-    if concentrated or rows.n < DENSE_ROWS * (net.nnz + rows.d):
+    if concentrated or rows.n < NOISE_ROWS * (n_nonzero + rows.d):
         return False
     G = entry_gradient(rows, net, fit)
     linear = np.arange(rows.width, dtype=np.intp)
