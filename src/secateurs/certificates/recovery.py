@@ -263,7 +263,8 @@ def fit_certificate(
         else:
             index = torch.from_numpy(live)
             generators = network.generators.rows(index, torch.float64, "cpu").numpy()
-        active = pattern_certificate(X=np.asarray(X), generators=generators, n_nonzero=n_nonzero)
+        # the weights there are, not those allowed: the budget may exceed what these neurons hold
+        active = pattern_certificate(X=np.asarray(X), generators=generators, n_nonzero=count)
         checks.extend(active.checks)
     return Certificate(tuple(checks))
 
