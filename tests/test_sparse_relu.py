@@ -110,9 +110,7 @@ def test_interrupted_fits_keep_the_best_so_far():
         raise KeyboardInterrupt
 
     with pytest.warns(ConvergenceWarning, match="interrupted"):
-        model = SparseReLURegressor(40, 5, random_state=0).fit(
-            problem.X, problem.y, progress=stop
-        )
+        model = SparseReLURegressor(40, 5, random_state=0).fit(problem.X, problem.y, progress=stop)
     assert model.status_ == "interrupted"
     assert model.n_nonzero_ <= 40
 

@@ -166,8 +166,8 @@ def image_function(
     n_features : int, even
         d: sines and cosines of ``2 pi B (row, column)``, B normal.
     sigma : float
-        Standard deviation of B, in cycles a pixel.  Pixels are counted 0, 1, 2, ..., so from
-        about sigma = 1 on the features of neighbouring pixels are unrelated.
+        Standard deviation of B, in cycles over half the image: rows and columns go from -1
+        to 1.  The larger it is, the less neighbouring pixels have to do with each other.
     random_state : int, optional
     n_test : int
         Pixels held out at random as test data.  With 0 the test data are all pixels.
@@ -186,14 +186,17 @@ def image_function(
     if n_features % 2:
         raise ValueError(f"n_features={n_features}: expected an even number (sines and cosines)")
     if not _is_number(sigma) or sigma <= 0:
-        raise ValueError(f"sigma={sigma!r}: expected a finite number > 0, in cycles a pixel")
+        raise ValueError(
+            f"sigma={sigma!r}: expected a finite number > 0, in cycles over half the image"
+        )
     pixels = _grey_image(image)
     h, w = pixels.shape
     if not _is_count(n_test, 0) or n_test >= h * w:
         raise ValueError(f"n_test={n_test!r}: expected 0 <= n_test < {h * w}, the number of pixels")
     rng = np.random.default_rng(random_state)
     B = rng.standard_normal((n_features // 2, 2)) * sigma
-    place = np.stack(np.divmod(np.arange(h * w), w), axis=1)
+    row, column = np.divmod(np.arange(h * w), w)
+    place = np.stack([(2 * row + 1) / h - 1, (2 * column + 1) / w - 1], axis=1)
     phase = 2.0 * np.pi * (place @ B.T)
     X = np.concatenate([np.sin(phase), np.cos(phase)], axis=1)
     y = pixels.ravel()

@@ -1,33 +1,38 @@
-"""The command line: fit, predict, inspect, path."""
+"""Networks under a weight budget: fit, predict, inspect, path."""
 
 from __future__ import annotations
 
-import json as jsonlib
-import os
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import cyclopts
 import numpy as np
 import pandas as pd
 from cyclopts import Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from sklearn.exceptions import ConvergenceWarning
 
-import secateurs
+from secateurs.cli.common import (
+    INTERRUPTED,
+    TEST_SHARE,
+    UsageError,
+    app,
+    check_outputs,
+    check_seed,
+    err,
+    integers,
+    out,
+    print_certificate,
+    print_json,
+    progress,
+    size,
+)
 from secateurs.estimators.files import load
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.estimators.sparse_relu import SparseReLURegressor
 from secateurs.experiments.budget_path import BudgetPath, budget_path
 from secateurs.experiments.compare import LABELS, Estimator, compare, result_row
 from secateurs.experiments.figures import (
-    figure_format,
     fit_figure,
     input_names,
     input_strength,
@@ -36,24 +41,8 @@ from secateurs.experiments.figures import (
 )
 from secateurs.files import write_atomically
 from secateurs.problems.datasets import Dataset, load_dataset, load_inputs, split
-from secateurs.solvers.solution import Progress as TrainingProgress
-from secateurs.solvers.solution import ProgressCallback
 
-TEST_SHARE = 0.2  # rows set aside for the score where a data set has no test rows
-BAD_INPUT, INTERRUPTED = 2, 130
 _SHOWN_INPUTS = 20
-
-app = cyclopts.App(
-    name="secateurs",
-    help="Sparse neural networks with guarantees.",
-    version=secateurs.__version__,
-)
-_out = Console()
-_err = Console(stderr=True)
-
-
-class UsageError(ValueError):
-    """Options that make no sense together."""
 
 
 @app.command
@@ -100,24 +89,31 @@ def fit(
     json
         Print one JSON object instead of a table.
     """
-    _check_outputs(output, plot)
+    check_outputs(output, plot)
     model_settings = _settings(hidden, epochs, seed, nonzeros)
     dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
     model = _new_model(dataset.task, model_settings)
     X_test, y_test = dataset.X_test, dataset.y_test
-    with _progress(quiet=json) as show:
+    with progress(quiet=json) as show:
         began = time.process_time()
-        model.fit(dataset.X, dataset.y, progress=show("prune_regrow"))
+        model.fit(dataset.X, dataset.y, progress=show(LABELS["prune_regrow"]))
         cpu = time.process_time() - began
         rows = [result_row(model, X_test, y_test, "prune_regrow", cpu)]
         if compare_methods and model.status_ != "interrupted":
-            rows += compare(model, dataset.X, dataset.y, X_test, y_test, progress=show)
+            rows += compare(
+                model,
+                dataset.X,
+                dataset.y,
+                X_test,
+                y_test,
+                progress=lambda method: show(LABELS[method]),
+            )
     if output is not None:
         model.save(output)
     if plot is not None:
         save_figure(fit_figure(model, rows, dataset.image_shape), plot)
     if json:
-        _print_json(_fit_record(dataset, model, rows))
+        print_json(_fit_record(dataset, model, rows))
     else:
         _print_fit(dataset, model, rows, output, plot)
     return INTERRUPTED if model.status_ == "interrupted" else 0
@@ -136,7 +132,7 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     output
         Write a CSV file; otherwise CSV goes to standard output.
     """
-    _check_outputs(output, None)
+    check_outputs(output, None)
     fitted = load(model)
     X: Any = load_inputs(data)
     if isinstance(X, pd.DataFrame) and hasattr(fitted, "feature_names_in_"):
@@ -163,7 +159,7 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
         sys.stdout.write(text)
     else:
         write_atomically(output, text.encode())
-        _err.print(f"{len(table)} predictions written to {output}")
+        err.print(f"{len(table)} predictions written to {output}")
     return 0
 
 
@@ -179,9 +175,12 @@ def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = F
         Print one JSON object instead of tables.
     """
     fitted = load(model)
+    if isinstance(fitted, SparseReLURegressor):
+        _inspect_neurons(fitted, model, json)
+        return 0
     record = _inspect_record(fitted, model)
     if json:
-        _print_json(record)
+        print_json(record)
     else:
         _print_inspection(record)
     return 0
@@ -224,12 +223,12 @@ def path(
     json
         Print one JSON object instead of a table.
     """
-    _check_outputs(None, plot)
-    budgets = _integers("--nonzeros", nonzeros)
+    check_outputs(None, plot)
+    budgets = integers("--nonzeros", nonzeros)
     model_settings = _settings(hidden, epochs, seed, max(budgets))
     dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
     model = _new_model(dataset.task, model_settings)
-    with _progress(quiet=json) as show:
+    with progress(quiet=json) as show:
         result = budget_path(
             model,
             dataset.X,
@@ -237,12 +236,12 @@ def path(
             budgets,
             dataset.X_test,
             dataset.y_test,
-            progress=show("prune_regrow"),
+            progress=show(LABELS["prune_regrow"]),
         )
     if plot is not None:
         save_figure(path_figure(result), plot)
     if json:
-        _print_json(_path_record(dataset, result))
+        print_json(_path_record(dataset, result))
     else:
         _print_path(dataset, result, plot)
     return INTERRUPTED if result.estimators[-1].status_ == "interrupted" else 0
@@ -256,24 +255,13 @@ def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int) -> dict
         raise UsageError(f"--nonzeros {nonzeros}: expected an integer >= 1")
     if epochs is not None and epochs < 1:
         raise UsageError(f"--epochs {epochs}: expected an integer >= 1")
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"--seed {seed}: expected an integer from 0 to 2**32 - 1")
+    check_seed(seed)
     return {
         "n_nonzero": nonzeros,
-        "hidden_layer_sizes": hidden if hidden == "auto" else _integers("--hidden", hidden),
+        "hidden_layer_sizes": hidden if hidden == "auto" else integers("--hidden", hidden),
         "max_epochs": "auto" if epochs is None else epochs,
         "random_state": seed,
     }
-
-
-def _integers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise UsageError(f"{option} {text!r}: expected integers >= 1 such as 300,100")
-    return numbers
 
 
 def _new_model(task: str, model_settings: dict[str, Any]) -> Estimator:
@@ -281,52 +269,7 @@ def _new_model(task: str, model_settings: dict[str, Any]) -> Estimator:
     return kind(**model_settings)
 
 
-def _check_outputs(output: Path | None, plot: Path | None) -> None:
-    """Refuse a file that could not be written before any work is done."""
-    for file in (output, plot):
-        if file is None:
-            continue
-        if file.is_dir():
-            raise UsageError(f"{file}: is a directory; give the name of a file")
-        if not file.parent.is_dir():
-            raise UsageError(f"{file}: there is no directory {file.parent}; make it first")
-        if not os.access(file.parent, os.W_OK):
-            raise UsageError(f"{file}: the directory {file.parent} is not writable")
-    if plot is not None:
-        figure_format(plot)
-
-
 # -- what is shown ---------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
-    """One bar per method on standard error: loss, weights and time left."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("loss {task.fields[loss]:.4f}  weights {task.fields[weights]}"),
-        TimeRemainingColumn(),
-        console=_err,
-        transient=True,
-        disable=quiet or not _err.is_terminal,
-    ) as bars:
-
-        def show(method: str) -> ProgressCallback:
-            bar = bars.add_task(LABELS[method], total=None, loss=float("nan"), weights=0)
-
-            def update(state: TrainingProgress) -> None:
-                bars.update(
-                    bar,
-                    total=state.n_steps,
-                    completed=state.step,
-                    loss=state.loss,
-                    weights=state.n_nonzero,
-                )
-
-            return update
-
-        yield show
 
 
 def _fit_record(dataset: Dataset, model: Estimator, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -378,23 +321,21 @@ def _print_fit(
             f"{row['nonzeros']:,}",
             f"{row['score']:.4f}",
             f"{row['seconds']:.1f}",
-            _size(row["peak_bytes"]),
-            _size(row["file_bytes"]),
+            size(row["peak_bytes"]),
+            size(row["file_bytes"]),
             style="bold" if row["method"] == "prune_regrow" else None,
         )
-    _out.print(table)
-    _out.print(
+    out.print(table)
+    out.print(
         f"{report['inputs_used']} of {report['widths'][0]} inputs are read; "
         f"{model.n_nonzero_:,} of {report['dense_nonzeros']:,} weights are kept."
     )
-    _out.print("Certificate:")
-    for check in model.certificate_.checks:
-        _out.print(f"  {check.verdict:8}{check.name}: {check.statement}", highlight=False)
+    print_certificate(model.certificate_)
     if model.status_ == "interrupted":
-        _out.print(f"Interrupted after {model.n_steps_} steps: within budget, not fully trained.")
+        out.print(f"Interrupted after {model.n_steps_} steps: within budget, not fully trained.")
     for file in (output, plot):
         if file is not None:
-            _out.print(f"written: {file}", highlight=False)
+            out.print(f"written: {file}", highlight=False)
 
 
 def _inspect_record(model: Estimator, file: Path) -> dict[str, Any]:
@@ -421,16 +362,55 @@ def _inspect_record(model: Estimator, file: Path) -> dict[str, Any]:
     }
 
 
+def _inspect_neurons(model: SparseReLURegressor, file: Path, json: bool) -> None:
+    """What a sum of ReLU neurons is: its weights by neuron."""
+    W = model.coef_
+    neurons = [
+        {
+            "inputs": W.indices[a:b].tolist(),
+            "weights": W.data[a:b].tolist(),
+        }
+        for a, b in zip(W.indptr[:-1], W.indptr[1:], strict=True)
+        if b > a
+    ]
+    record = {
+        "kind": type(model).__name__,
+        "inputs": W.shape[1],
+        "nonzeros": model.n_nonzero_,
+        "budget": model.budget_,
+        "intercept": model.intercept_,
+        "status": model.status_,
+        "solver": model.solver_,
+        "file_bytes": file.stat().st_size,
+        "neurons": neurons,
+        "certificate": model.certificate_.to_list(),
+    }
+    if json:
+        print_json(record)
+        return
+    out.print(
+        f"{record['kind']}: {model.n_nonzero_} weights of {model.budget_} allowed in "
+        f"{len(neurons)} neurons over {W.shape[1]} inputs, intercept {model.intercept_:.6g}, "
+        f"{size(file.stat().st_size)} on disk; status {model.status_}, by {model.solver_}"
+    )
+    table = Table("neuron", "inputs", "weights")
+    for j, neuron in enumerate(neurons[:_SHOWN_INPUTS]):
+        weights = " ".join(f"{w:.4g}" for w in neuron["weights"][:8])
+        table.add_row(str(j), " ".join(map(str, neuron["inputs"][:8])), weights)
+    out.print(table)
+    print_certificate(model.certificate_)
+
+
 def _print_inspection(record: dict[str, Any]) -> None:
     widths = record["widths"]
-    _out.print(
+    out.print(
         f"{record['kind']}, {'-'.join(map(str, widths))}: {record['nonzeros']} weights of "
-        f"{record['budget']} allowed, {_size(record['file_bytes'])} on disk"
+        f"{record['budget']} allowed, {size(record['file_bytes'])} on disk"
     )
     if record["classes"] is not None:
         shown = ", ".join(str(label) for label in record["classes"][:_SHOWN_INPUTS])
-        _out.print(f"classes: {shown}", highlight=False, markup=False)
-    _out.print(
+        out.print(f"classes: {shown}", highlight=False, markup=False)
+    out.print(
         f"trained on {record['n_train']} rows in {record['n_steps']} steps, seed {record['seed']}, "
         f"status {record['status']}, validation score {record['validation_score']}"
     )
@@ -440,16 +420,16 @@ def _print_inspection(record: dict[str, Any]) -> None:
         layers.add_row(
             str(i + 1), f"{widths[i + 1]} x {widths[i]} + bias", str(count), f"{count / places:.2%}"
         )
-    _out.print(layers)
+    out.print(layers)
     used = record["inputs_used"]
     inputs = Table("input", "sum of |weight|", title=f"{len(used)} of {widths[0]} inputs are read")
     for entry in used[:_SHOWN_INPUTS]:
         inputs.add_row(entry["name"], f"{entry['strength']:.3g}")
     if len(used) > _SHOWN_INPUTS:
         inputs.add_row(f"... and {len(used) - _SHOWN_INPUTS} more (--json lists all)", "")
-    _out.print(inputs)
+    out.print(inputs)
     for check in record["certificate"]:
-        _out.print(f"{check['verdict']:8}{check['name']}: {check['statement']}", highlight=False)
+        out.print(f"{check['verdict']:8}{check['name']}: {check['statement']}", highlight=False)
 
 
 def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:
@@ -478,44 +458,8 @@ def _print_path(dataset: Dataset, result: BudgetPath, plot: Path | None) -> None
             f"{point['nonzeros']:,}",
             f"{point['score']:.4f}",
             f"{point['seconds']:.1f}",
-            _size(point["file_bytes"]),
+            size(point["file_bytes"]),
         )
-    _out.print(table)
+    out.print(table)
     if plot is not None:
-        _out.print(f"written: {plot}", highlight=False)
-
-
-def _size(n_bytes: int) -> str:
-    if n_bytes < 1000:
-        return f"{n_bytes} B"
-    if n_bytes < 1_000_000:
-        return f"{n_bytes / 1000:.1f} kB"
-    return f"{n_bytes / 1_000_000:.1f} MB"
-
-
-def _print_json(record: dict[str, Any]) -> None:
-    sys.stdout.write(jsonlib.dumps(record, allow_nan=False) + "\n")
-
-
-# -- entry -----------------------------------------------------------------------------------
-
-
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line; bad input is one line on standard error and exit status 2."""
-    tokens = sys.argv[1:] if arguments is None else arguments
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # said in the table instead
-            status = app(
-                tokens, exit_on_error=False, print_error=False, result_action="return_value"
-            )
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", INTERRUPTED)
-    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
-        _fail(str(error), BAD_INPUT)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    print(f"secateurs: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)
+        out.print(f"written: {plot}", highlight=False)
