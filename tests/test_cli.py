@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import imsave
 
-from secateurs import load
+from secateurs import load, planted_relu
 from secateurs.cli import main
 
 
@@ -143,6 +144,12 @@ def test_same_seed_same_model_and_figure(capsys, tmp_path):
         (["predict", "absent", "digits"], "absent"),
         (["inspect", "pyproject.toml"], "pyproject.toml"),
         (["prune"], "prune"),
+        (["recover", "absent.npz", "--nonzeros", "5"], "absent.npz"),
+        (["recover", "diabetes", "--nonzeros", "0"], "--nonzeros"),
+        (["recover", "diabetes", "--nonzeros", "5", "--solver", "magic"], "solver"),
+        (["image", "absent.png", "--nonzeros", "5"], "absent.png"),
+        (["image", "5000", "--nonzeros", "5"], "5000"),
+        (["image", "3", "--nonzeros", "5", "--output", "x.bmp"], ".png"),
     ],
     ids=" ".join,
 )
@@ -197,3 +204,41 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     fitted = load(model)
     assert fitted.status_ == "interrupted"
     assert fitted.n_nonzero_ <= 100
+
+
+def test_recover_a_planted_network(capsys, tmp_path):
+    problem = planted_relu(600, 20, 3, 10, random_state=0)
+    np.savez(tmp_path / "p.npz", X=problem.X, y=problem.y)
+    model = tmp_path / "m.safetensors"
+    status, out, _ = run(
+        *(capsys, "recover", tmp_path / "p.npz", "--nonzeros", 10, "--neurons", 3),
+        *("--output", model, "--json"),
+    )
+    record = json.loads(out)
+    assert (status, record["status"], record["nonzeros"]) == (0, "exact", 10)
+    assert load(model).match(problem.truth[0]).error < 1e-6
+    status, out, _ = run(capsys, "inspect", model)
+    assert status == 0
+    assert "10 weights of 10 allowed in 3 neurons" in " ".join(out.split())
+    assert len(json.loads(run(capsys, "inspect", model, "--json")[1])["neurons"]) == 3
+    status, out, _ = run(capsys, "predict", model, tmp_path / "p.npz")
+    got = np.array(out.split()[1:], dtype=float)
+    np.testing.assert_allclose(got, problem.y, atol=1e-8)
+    assert run(capsys, "recover", tmp_path / "p.npz", "--nonzeros", "auto")[0] == 0
+
+
+def test_draw_an_image(capsys, tmp_path):
+    plot = tmp_path / "fitted.png"
+    status, out, _ = run(
+        *(capsys, "image", "3", "--nonzeros", 60, "--features", 300),
+        *("--output", plot, "--json"),
+    )
+    record = json.loads(out)
+    assert (status, record["shape"]) == (0, [8, 8])
+    assert record["nonzeros"] <= 60
+    assert record["psnr"] > 30
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    imsave(tmp_path / "small.png", np.linspace(0, 1, 48).reshape(6, 8), cmap="gray")
+    status, out, _ = run(capsys, "image", tmp_path / "small.png", "--nonzeros", 20)
+    assert status == 0
+    assert "dB" in out
