@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from reference.planted import planted
+from tests.reference.planted import planted
 from secateurs.solvers.iht import iht
 
 SETTINGS = ((5, 20), (10, 50), (20, 100))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from reference.planted import planted, planted_network, psnr
-from reference.textbook_iht import textbook_iht, textbook_predict
+from tests.reference.planted import planted, planted_network, psnr
+from tests.reference.textbook_iht import textbook_iht, textbook_predict
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
 from secateurs.solvers.exchange import exchange
