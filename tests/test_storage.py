@@ -137,7 +137,7 @@ def test_hostile_metadata_is_refused_by_name(model_bytes, tmp_path, changes):
         lambda k, v: (k + np.uint16(60_000), v),
         lambda k, v: (k[:-1], v),
         lambda k, v: (k.astype(np.float32), v),
-        lambda k, v: (k, v.astype(np.float64)),
+        lambda k, v: (k, v.astype(np.float16)),
         lambda k, v: (k, np.where(v == v[0], np.nan, v).astype(np.float32)),
         lambda k, v: (k.reshape(1, -1), v.reshape(1, -1)),
     ],
@@ -203,3 +203,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_weights_of_another_precision_are_refused(model_bytes, tmp_path):
+    """A file of float64 weights is sound in itself, but no multilayer perceptron of ours."""
+    import safetensors.numpy
+
+    (tmp_path / "m").write_bytes(model_bytes)
+    arrays = safetensors.numpy.load(model_bytes)
+    wide = {k: v.astype(np.float64) if k.endswith("values") else v for k, v in arrays.items()}
+    header, _ = split_header(model_bytes)
+    safetensors.numpy.save_file(wide, tmp_path / "w", metadata=header["__metadata__"])
+    load(tmp_path / "m")
+    with pytest.raises(DamagedFileError, match="wrong type"):
+        load(tmp_path / "w")
