@@ -20,6 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted
+
 from secateurs.solvers.iht import iht
 
 SETTINGS = ((5, 20), (10, 50), (20, 100))

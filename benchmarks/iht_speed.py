@@ -21,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
+
 from secateurs.solvers import iht as module
 from secateurs.solvers.gates import Chunks, FixedGates, OwnGates, Weights
 from secateurs.sparse.stack import Generators

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted_network, psnr
 from tests.reference.textbook_iht import textbook_vector_iht
+
 from secateurs.solvers.iht_network import iht_network
 
 Array = NDArray[np.floating]

@@ -7,10 +7,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from tests.reference.planted import planted, planted_network, psnr
 from secateurs.solvers import gauss_newton as module
 from secateurs.solvers.gauss_newton import gauss_newton, problem_of
 from secateurs.sparse.stack import Generators, ReLUStack
+from tests.reference.planted import planted, planted_network, psnr
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.reference.planted import planted, planted_network, psnr
-from tests.reference.textbook_iht import textbook_iht, textbook_predict
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
 from secateurs.solvers.exchange import exchange
@@ -19,6 +17,8 @@ from secateurs.solvers.gates import Chunks, FixedGates, OwnGates, SupportColumns
 from secateurs.solvers.iht import iht
 from secateurs.solvers.iht_network import iht_network
 from secateurs.sparse.stack import Generators
+from tests.reference.planted import planted, planted_network, psnr
+from tests.reference.textbook_iht import textbook_iht, textbook_predict
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from scipy import sparse
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -37,6 +36,12 @@ from secateurs.certificates.generalization import (
     support_check,
 )
 from secateurs.estimators import settings
+from secateurs.estimators.common import (
+    hold_out,
+    recorded_names,
+    recorded_parameters,
+    told_progress,
+)
 from secateurs.estimators.fitted import FittedNetwork
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.record import (
@@ -51,7 +56,7 @@ from secateurs.nn.export import write_onnx
 from secateurs.problems.tables import TableSchema, encode, fit_schema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
 from secateurs.solvers.prune_regrow import prune_regrow
-from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.solvers.solution import ProgressCallback, Solution
 from secateurs.solvers.threads import threads_for
 from secateurs.solvers.trainers import Trainer
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
@@ -152,7 +157,8 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         encoded = self._read_inputs(X, reset=True)
         targets = self._read_targets(y, encoded, reset=True)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        train, held_out = self._split(targets, seed)
+        classes = targets if targets.ndim == 1 else None
+        train, held_out = hold_out(len(targets), self.validation_fraction, seed, classes)
         scaling = settings.input_scaling(encoded, train)
         data = self._training_data(encoded, targets, scaling, train)
         hidden, n_tried = self._choose_widths(data, encoded, targets, scaling, held_out, seed)
@@ -160,7 +166,7 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             data,
             hidden,
             seed,
-            self._report_to(progress),
+            told_progress(self.verbose, progress),
             trainer=trainer,
             initial=initial,
             shorten=shorten,
@@ -192,7 +198,7 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             data,
             hidden,
             seed,
-            self._report_to(progress),
+            told_progress(self.verbose, progress),
             initial=self.fitted_.network,
             one_epoch=True,
         )
@@ -313,38 +319,6 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     def _with_scaling(self, network: SparseNetwork, scaling: Scaling) -> FittedNetwork:
         return FittedNetwork.build(network, scaling, *self._output_scaling(network.widths[-1]))
 
-    def _split(
-        self, targets: NDArray[Any], seed: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows to train on and rows held out, in increasing order; classes keep their shares."""
-        rows = np.arange(len(targets))
-        n_held_out = int(self.validation_fraction * len(rows))
-        if n_held_out == 0:
-            return rows, rows[:0]
-        strata = None
-        if targets.ndim == 1:
-            counts = np.bincount(targets)
-            if counts.min() >= 2 and len(counts) <= min(n_held_out, len(rows) - n_held_out):
-                strata = targets
-        train, held_out = train_test_split(
-            rows, test_size=n_held_out, random_state=seed, stratify=strata
-        )
-        return np.sort(train), np.sort(held_out)
-
-    def _report_to(self, progress: ProgressCallback | None) -> ProgressCallback | None:
-        if not self.verbose:
-            return progress
-
-        def tell(state: Progress) -> None:
-            print(
-                f"step {state.step}/{state.n_steps}  loss {state.loss:.4f}  "
-                f"weights {state.n_nonzero}"
-            )
-            if progress is not None:
-                progress(state)
-
-        return tell
-
     def _make_report(self, solution: Solution[SparseNetwork], seconds: float) -> dict[str, Any]:
         network = self.fitted_.network
         n_dense = sum((n_in + 1) * n_out for n_in, n_out in pairwise(network.widths))
@@ -423,28 +397,16 @@ class _SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         return len(content)
 
     def _file_content(self) -> bytes:
-        names = getattr(self, "feature_names_in_", None)
-        parameters = self.get_params(deep=False)
-        parameters["hidden_layer_sizes"] = (
-            parameters["hidden_layer_sizes"]
-            if isinstance(parameters["hidden_layer_sizes"], str)
-            else [int(m) for m in parameters["hidden_layer_sizes"]]
-        )
-        del parameters["random_state"], parameters["verbose"]  # the seed used is kept beside
-        parameters["device"] = str(parameters["device"])
         record = ModelRecord(
             kind=type(self).__name__,  # type: ignore[arg-type]
             version=secateurs.__version__,
-            parameters={
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in parameters.items()
-            },
+            parameters=recorded_parameters(self) | {"device": str(self.device)},
             seed=self.seed_,
             status=self.status_,  # type: ignore[arg-type]
             n_train=self.n_train_,
             n_steps=self.n_steps_,
             n_features_in=int(self.n_features_in_),
-            feature_names=None if names is None else [str(name) for name in names],
+            feature_names=recorded_names(self),
             table=self.table_,
             out_shift=self.fitted_.out_shift.tolist(),
             out_scale=self.fitted_.out_scale.tolist(),

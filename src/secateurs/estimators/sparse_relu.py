@@ -14,13 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import secateurs
 from secateurs.certificates.check import Certificate, Check
 from secateurs.certificates.recovery import fit_certificate
+from secateurs.estimators.common import (
+    hold_out,
+    recorded_names,
+    recorded_parameters,
+    told_progress,
+)
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.record import CheckRecord, Number, checked_record
 from secateurs.files import write_atomically
@@ -29,7 +34,7 @@ from secateurs.solvers.gauss_newton import gauss_newton
 from secateurs.solvers.iht import iht
 from secateurs.solvers.matching import NeuronMatch, match_neurons
 from secateurs.solvers.pursuit import relu_pursuit
-from secateurs.solvers.solution import Progress, ProgressCallback
+from secateurs.solvers.solution import ProgressCallback
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.stack import ReLUStack
 from secateurs.sparse.storage import DamagedFileError, network_bytes
@@ -162,8 +167,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True)
         y = column_or_1d(y, warn=True).astype(np.float64)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        train, held_out = self._split(len(y))
-        tell = self._report_to(progress)
+        train, held_out = hold_out(len(y), self.validation_fraction, self.seed_)
+        tell = told_progress(self.verbose, progress)
         parts = X[train], y[train], X[held_out], y[held_out]
         if self.n_nonzero == "auto":
             self._fit_growing(parts, tell)
@@ -303,23 +308,17 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return len(content)
 
     def _file_content(self) -> bytes:
-        parameters = self.get_params(deep=False)
-        del parameters["random_state"], parameters["verbose"]
-        names = getattr(self, "feature_names_in_", None)
         record = ReLURecord(
             kind="SparseReLURegressor",
             version=secateurs.__version__,
-            parameters={
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in parameters.items()
-            },
+            parameters=recorded_parameters(self),
             seed=self.seed_,
             status=self.status_,
             solver=self.solver_,
             budget=self.budget_,
             n_train=self.n_train_,
             intercept=self.intercept_,
-            feature_names=None if names is None else [str(name) for name in names],
+            feature_names=recorded_names(self),
             history={k: [float(f"{v:.6g}") for v in column] for k, column in self.history_.items()},
             certificate=[_recorded(check) for check in self.certificate_.checks],
         )
@@ -378,30 +377,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError("solver='iht' has no intercept; use 'pursuit', or centre y yourself")
         require_real("validation_fraction", self.validation_fraction, least=0, below=1)
 
-    def _split(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows = np.arange(n)
-        n_held_out = int(self.validation_fraction * n)
-        if n_held_out == 0:
-            return rows, rows[:0]
-        train, held_out = train_test_split(rows, test_size=n_held_out, random_state=self.seed_)
-        return np.sort(train), np.sort(held_out)
-
     def _stack(self) -> ReLUStack:
         return ReLUStack((self.coef_,), fused=True)
-
-    def _report_to(self, progress: ProgressCallback | None) -> ProgressCallback | None:
-        if not self.verbose:
-            return progress
-
-        def tell(state: Progress) -> None:
-            print(
-                f"step {state.step}/{state.n_steps}  relative residual {state.loss:.2e}  "
-                f"weights {state.n_nonzero}"
-            )
-            if progress is not None:
-                progress(state)
-
-        return tell
 
 
 def relu_sum(X: NDArray[np.float64], weights: sparse.csr_array) -> NDArray[np.float64]:

@@ -1,0 +1,78 @@
+"""What all estimators do alike: hold rows out, tell progress, write down their parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+
+from secateurs.solvers.solution import Progress, ProgressCallback
+
+
+def hold_out(
+    n: int, fraction: float, seed: int, classes: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on and rows held out, both increasing.
+
+    Parameters
+    ----------
+    n : int
+    fraction : float in [0, 1)
+    seed : int
+    classes : array of class numbers, shape [n], optional
+        Classes keep their shares where each has two rows and both parts have room for all.
+
+    Returns
+    -------
+    train, held_out : arrays of int64
+    """
+    rows = np.arange(n)
+    n_held_out = int(fraction * n)
+    if n_held_out == 0:
+        return rows, rows[:0]
+    strata = None
+    if classes is not None:
+        counts = np.bincount(classes)
+        if counts.min() >= 2 and len(counts) <= min(n_held_out, n - n_held_out):
+            strata = classes
+    train, held_out = train_test_split(
+        rows, test_size=n_held_out, random_state=seed, stratify=strata
+    )
+    return np.sort(train), np.sort(held_out)
+
+
+def told_progress(verbose: int, progress: ProgressCallback | None) -> ProgressCallback | None:
+    """The callback given, preceded by a printed line where `verbose` asks for it."""
+    if not verbose:
+        return progress
+
+    def tell(state: Progress) -> None:
+        print(
+            f"step {state.step}/{state.n_steps}  loss {state.loss:.4g}  weights {state.n_nonzero}"
+        )
+        if progress is not None:
+            progress(state)
+
+    return tell
+
+
+def recorded_parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    """Constructor parameters as JSON has them; the seed used is kept beside, not its source."""
+    parameters = estimator.get_params(deep=False)
+    del parameters["random_state"], parameters["verbose"]
+    plain: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, tuple | list):
+            plain[name] = [int(v) for v in value]
+        else:
+            plain[name] = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def recorded_names(estimator: BaseEstimator) -> list[str] | None:
+    """Feature names of a fitted estimator, where it has some."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
