@@ -36,7 +36,7 @@ STYLES = {
 SPLITS = 3
 PLANTED = {"d": 50, "m": 5, "s": 20}
 ROWS = (100, 150, 200, 300, 500, 1000)
-SEEDS = 8
+SEEDS = 6
 EXACT, PAPER_BAR = 100, 60  # dB on fresh rows
 CAPPED = 350  # dB, about rounding
 
