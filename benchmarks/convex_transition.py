@@ -1,6 +1,6 @@
 """Where the convex form recovers a planted network exactly.
 
-    python benchmarks/convex_transition.py
+    python -m benchmarks.convex_transition
 
 Separated neurons, |w| in [.5, 1.5]; the dictionary holds the planted patterns (h_j = w_j) and
 as many random ones.  Rows: c = n / (s log(d p / s)).  Exact: weight error below 1e-6.
@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted
 
 from secateurs.solvers.iht import iht

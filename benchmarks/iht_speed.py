@@ -1,6 +1,6 @@
 """A step of hard thresholding against the bare matrix product it cannot avoid.
 
-    python benchmarks/iht_speed.py            # the two settings, n = 50,000, float32
+    python -m benchmarks.iht_speed            # the two settings, n = 50,000, float32
 
 Prints, in CPU time on one thread: the gradient part and the whole step of the first fitting
 step (all m neurons) and of later ones (neurons with weights), over one product of the same
@@ -10,15 +10,11 @@ flops (live neurons only); then the PSNR against the textbook version after each
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
 

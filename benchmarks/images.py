@@ -1,6 +1,6 @@
 """How well few weights draw an image: hard thresholding, Gauss-Newton, exchanges.
 
-    python benchmarks/images.py [--images 5] [--npz FILE]
+    python -m benchmarks.images [--images 5] [--npz FILE]
 
 The digits of scikit-learn (8 x 8), or the array "x_test" of an npz file (MNIST: 28 x 28).
 Random Fourier features of the pixel coordinates in [-1, 1]^2 (d = 1500, sigma = 2), m = 50

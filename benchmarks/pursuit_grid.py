@@ -1,10 +1,10 @@
 """Recover planted networks on a grid of widths and budgets: how often exactly, and how fast.
 
-    python benchmarks/pursuit_grid.py            # the grid at n = 2000
-    python benchmarks/pursuit_grid.py --rows 5000
-    python benchmarks/pursuit_grid.py --hard --large
-    python benchmarks/pursuit_grid.py --kind non-negative   # judged by fresh rows alone
-    python benchmarks/pursuit_grid.py --rows 400 --inputs 1000 --few
+    python -m benchmarks.pursuit_grid            # the grid at n = 2000
+    python -m benchmarks.pursuit_grid --rows 5000
+    python -m benchmarks.pursuit_grid --hard --large
+    python -m benchmarks.pursuit_grid --kind non-negative   # judged by fresh rows alone
+    python -m benchmarks.pursuit_grid --rows 400 --inputs 1000 --few
 
 A cell is exact when fresh rows are predicted to more than 100 dB, the matched weights differ by
 less than 1e-6 of the largest, and both budgets hold.
@@ -17,9 +17,9 @@ import time
 
 import numpy as np
 from scipy.linalg import toeplitz
-from scipy.optimize import linear_sum_assignment
 
 from secateurs.problems.planted import planted_output, planted_relu
+from secateurs.solvers.matching import match_neurons
 from secateurs.solvers.pursuit import relu_pursuit
 
 GRID = [(m, s, 0) for m in (5, 20, 100) for s in (10, 20, 50, 100, 200)]
@@ -37,32 +37,6 @@ KINDS = {
 }
 LARGE = [(20, 50, 50000), (100, 100, 50000)]
 FIRST_SEED = 7000  # of seeds never used while the solver was tuned
-
-
-def merged(W: np.ndarray) -> np.ndarray:
-    """Sum the neurons that point the same way: they are one neuron."""
-    W = W[np.abs(W).max(axis=1) > 0]
-    unit = W / np.linalg.norm(W, axis=1, keepdims=True)
-    groups: list[list[int]] = []
-    for j in range(len(W)):
-        for group in groups:
-            if unit[j] @ unit[group[0]] > 1 - 1e-9:
-                group.append(j)
-                break
-        else:
-            groups.append([j])
-    return np.array([W[group].sum(axis=0) for group in groups]).reshape(len(groups), W.shape[1])
-
-
-def weight_error(found: np.ndarray, truth: np.ndarray) -> float:
-    """Largest error of a weight after merging and matching, relative to the largest weight."""
-    A, B = merged(found), merged(truth)
-    size = max(len(A), len(B))
-    A = np.pad(A, ((0, size - len(A)), (0, 0)))
-    B = np.pad(B, ((0, size - len(B)), (0, 0)))
-    cost = np.abs(A[:, None, :] - B[None, :, :]).max(axis=2)
-    i, j = linear_sum_assignment(cost)
-    return float(cost[i, j].max() / np.abs(B).max())
 
 
 def decibels(y: np.ndarray, prediction: np.ndarray) -> float:
@@ -84,7 +58,7 @@ def cell(
     cpu = time.process_time() - start
     W = solution.value.weights
     db = decibels(y_test, solution.value.predict(X_test))
-    error = weight_error(W.toarray(), problem.truth[0].toarray())
+    error = match_neurons(W, problem.truth[0]).error
     rows = int((np.diff(W.indptr) > 0).sum())
     unique = kind in ("normal", "correlated", "shifted")  # else weights may be ambiguous
     exact = db > 100 and (error < 1e-6 or not unique) and W.nnz <= s and rows <= m

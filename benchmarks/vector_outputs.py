@@ -1,6 +1,6 @@
 """Vector outputs and two hidden layers: planted networks under one budget.
 
-    python benchmarks/vector_outputs.py [--n 4000] [--seeds 2]
+    python -m benchmarks.vector_outputs [--n 4000] [--seeds 2]
 
 d = 100 inputs, 10 outputs, the budget is the number of planted weights, which are spread
 evenly over the layers.  PSNR in dB on fresh rows; the textbook version is the authors' fixed
@@ -10,15 +10,11 @@ step rule (the better of 15 and 200 steps, 0 dB where it diverges), layer by lay
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from tests.reference.planted import planted_network, psnr
 from tests.reference.textbook_iht import textbook_vector_iht
 

@@ -72,7 +72,7 @@ def planted_relu(
         have a last layer [n_outputs, m] of their own.
     n_hidden_layers : int
     separated : bool
-        Draw |w| from [0.5, 1.5] and redraw first-layer neurons until the activation patterns
+        Draw ``|w|`` from [0.5, 1.5] and redraw first-layer neurons until the activation patterns
         of every two differ on at least a fifth of all inputs, as Assumption 1 of the paper
         wants; opposite neurons count as different.
     noise : float
