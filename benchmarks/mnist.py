@@ -31,7 +31,8 @@ BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs
 DECAYS = (0.0, 0.3)
 PUBLISHED = "imp, authors' settings"
-METHODS = ("prune_regrow", "gradual", "imp", "rigl", "one_shot", "dense", PUBLISHED)
+SLOW = "imp, 10 % a round"
+METHODS = ("prune_regrow", "gradual", "imp", "rigl", "one_shot", "dense", SLOW, PUBLISHED)
 Result = tuple[int, SparseNetwork, float]  # budget, network, processor seconds
 
 
@@ -55,6 +56,8 @@ def train(
 ) -> Iterator[Result]:
     if method.startswith("imp"):
         settings = {"learning_rate": 5e-3, "prune": 0.2, "retrain": True}
+        if method == SLOW:
+            settings = {"learning_rate": 1e-3, "prune": 0.1, "retrain": True}
         if method == PUBLISHED:
             settings = {"learning_rate": 1e-3, "prune": 0.1, "retrain": False}
         path = imp_path(
