@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from secateurs.problems.planted import planted_output, planted_relu
 from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.pursuit_steps import merge_neurons
+from secateurs.solvers.sign_inputs import relu_of_signs
 from secateurs.solvers.signs import relu_neurons, resolve_signs
 from secateurs.solvers.sparse_lm import (
     HeldRows,
@@ -150,6 +152,18 @@ def test_other_inputs_than_normal_ones(kind, seed):
     solution = relu_pursuit(X, y, 15, 5)
     assert solution.status == "exact"
     assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
+
+
+@pytest.mark.parametrize(("m", "s"), [(4, 12), (8, 8), (4, 40), (20, 30)])
+@pytest.mark.parametrize("intercept", [0.0, 1.5])
+def test_inputs_of_signs_give_the_same_function_with_no_more_weights(m, s, intercept):
+    p = planted_relu(900, 30, m, s, random_state=70 + s)
+    X, X_test = (3.0 * np.sign(Z) for Z in (p.X, p.X_test))
+    y, y_test = (planted_output(p.truth, Z, fused=True) + intercept for Z in (X, X_test))
+    solution = relu_pursuit(X, y, s, m, fit_intercept=intercept > 0)
+    assert solution.status == "exact"
+    assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8
+    assert solution.value.weights.nnz <= s
 
 
 @pytest.mark.parametrize("kind", ["binary", "signs"])
@@ -422,6 +436,28 @@ def test_signs_are_resolved_exactly(seed, d, p):
     X = rng.standard_normal((20, d))
     outputs = [np.maximum(V @ X.T, 0).sum(axis=0) for V in (W, planted)]
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-3)
+
+
+@relaxed
+@given(seed=SEEDS, p=st.integers(1, 6), fixed=st.booleans())
+def test_weights_on_inputs_of_signs_are_as_few_as_the_planted_ones(seed, p, fixed):
+    rng = np.random.default_rng(seed)
+    d, rows, pairs = 7, [], set()
+    for q in rng.integers(1, 5, size=p):
+        support = np.sort(rng.choice(d, q, replace=False))
+        mine = {(i, j) for i in support for j in support if i < j}
+        if not mine & pairs:  # data tell only the sum of two products
+            pairs |= mine
+            rows.append(np.bincount(support, rng.standard_normal(q), minlength=d))
+    planted = sparse.csr_array(np.array(rows))
+    X = np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+    U = planted / 2.0
+    beta = U.T @ rng.choice([-1.0, 1.0], len(rows))  # signs in which the neurons may be found
+    W = relu_of_signs(U, beta, 0.0 if fixed else None)
+    assert W is not None
+    assert W.nnz <= planted.nnz
+    gap = X @ beta + np.abs(X @ U.T).sum(axis=1) - np.maximum(X @ W.T, 0.0).sum(axis=1)
+    np.testing.assert_allclose(gap, 0.0 if fixed else gap[0], atol=1e-5)
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ from secateurs.solvers.pursuit_steps import (
     split_neurons,
     t_test_prune,
 )
+from secateurs.solvers.sign_inputs import relu_of_signs
 from secateurs.solvers.signs import relu_neurons, resolve_signs
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.solvers.sparse_lm import (
@@ -358,12 +359,19 @@ def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool
     inputs = net.linear < d
     beta = np.zeros(d)
     beta[net.linear[inputs]] = net.beta[inputs]
-    sigma, w = resolve_signs(
-        U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
-    )
-    W = relu_neurons(U, sigma, w).tocoo()
+    found = None
+    if columns.signs and not quick:
+        constant = None if columns.intercept else float(net.beta[~inputs].sum())
+        found = relu_of_signs(U, beta, constant, error)
+    if found is None:
+        sigma, w = resolve_signs(
+            U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
+        )
+        found = relu_neurons(U, sigma, w)
+    W = found.tocoo()
     neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
-    return network(net.linear[~inputs], net.beta[~inputs], neuron, coordinate, W.data)
+    kept = ~inputs & columns.intercept
+    return network(net.linear[kept], net.beta[kept], neuron, coordinate, W.data)
 
 
 def polish(

@@ -277,9 +277,9 @@ def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fi
         if negligible.any():
             attempt(net.without(negligible))
         while net.nnz:
-            drop = np.zeros(net.nnz, dtype=bool)
-            drop[np.argmin(saliency(rows, net))] = True
-            if not attempt(net.without(drop)):
+            weight = saliency(rows, net)
+            drop = np.arange(net.nnz) == np.argmin(weight)
+            if np.isinf(weight.min()) or not attempt(net.without(drop)):
                 break
     else:
         net, fit = t_test_prune(rows, net, fit, 4.0)

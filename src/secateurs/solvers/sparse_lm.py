@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from secateurs.solvers.sign_inputs import centres
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 Activation = Literal["abs", "relu"]
@@ -183,6 +185,7 @@ class HeldRows(Rows):
     """Rows in memory, transposed: XT [width, n]."""
 
     XT: FloatArray
+    signs: bool = False  # every input is +1 or -1
 
     def inputs(self, block: slice) -> FloatArray:
         """A view."""
@@ -372,7 +375,13 @@ def saliency(rows: Rows, net: Network) -> FloatArray:
 
     u_e^2 / (Q^-1)_ee, exact at a minimum while the gates do not change.
     """
-    return np.asarray(net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :])
+    weight = net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :]
+    if isinstance(rows, HeldRows) and rows.signs and rows.activation == "abs":
+        # the centre of a star: its column is constant, but the gates are its sign
+        centre = centres(net.directions(rows.d))
+        centre = centre[(centre >= 0) & (net.counts > 1)]
+        weight[centre] = np.inf
+    return np.asarray(weight)
 
 
 def linear_saliency(rows: Rows, net: Network) -> FloatArray:
