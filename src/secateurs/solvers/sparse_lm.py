@@ -187,6 +187,12 @@ class HeldRows(Rows):
     XT: FloatArray
     signs: bool = False  # every input is +1 or -1
 
+    @cached_property
+    def binary(self) -> bool:
+        """Whether every input is 0 or the largest of its column."""
+        X = self.XT[: self.d]
+        return bool(np.logical_or(X == 0.0, X == X.max(axis=1, initial=0.0, keepdims=True)).all())
+
     def inputs(self, block: slice) -> FloatArray:
         """A view."""
         return self.XT[:, block]
@@ -376,12 +382,33 @@ def saliency(rows: Rows, net: Network) -> FloatArray:
     u_e^2 / (Q^-1)_ee, exact at a minimum while the gates do not change.
     """
     weight = net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :]
-    if isinstance(rows, HeldRows) and rows.signs and rows.activation == "abs":
-        # the centre of a star: its column is constant, but the gates are its sign
-        centre = centres(net.directions(rows.d))
-        centre = centre[(centre >= 0) & (net.counts > 1)]
-        weight[centre] = np.inf
+    if isinstance(rows, HeldRows) and rows.activation == "abs":
+        weight[decisive(rows, net)] = np.inf
     return np.asarray(weight)
+
+
+def decisive(rows: HeldRows, net: Network) -> NDArray[np.bool_]:
+    """Entries on two-valued inputs that alone decide their gate; shape [nnz].
+
+    g_j o x_k is then +-x_k or constant, which the linear part has already: `saliency` sees
+    nothing in u_jk, but without it the gate is another.  A neuron of such entries alone is
+    linear and needs none.  O(n nnz) for inputs of 0 and 1, O(nnz) for +-1.
+    """
+    found = np.zeros(net.nnz, dtype=bool)
+    U = net.directions(rows.d)
+    if rows.signs:
+        centre = centres(U)
+        found[centre[(centre >= 0) & (net.counts > 1)]] = True
+    elif rows.binary:
+        G = np.zeros(net.nnz)
+        for block in rows.blocks():
+            XT = rows.inputs(block)
+            gates = gates_of(directions_times(U, XT[: rows.d]), "abs")
+            G += np.einsum("ij,ij->i", gates[net.neuron], XT[net.coordinate] ** 2)
+        found = np.abs(G) >= (1.0 - 1e-9) * rows.gram[net.coordinate, net.coordinate]
+        mixed = np.bincount(net.neuron, ~found, minlength=net.n_neurons) > 0
+        found &= mixed[net.neuron]
+    return found
 
 
 def linear_saliency(rows: Rows, net: Network) -> FloatArray:
