@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from secateurs.problems.planted import planted_output, planted_relu
+from secateurs.solvers.matrix_free import damped_step
 from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.pursuit_steps import merge_neurons
 from secateurs.solvers.sign_inputs import relu_of_signs
@@ -20,10 +21,12 @@ from secateurs.solvers.signs import relu_neurons, resolve_signs
 from secateurs.solvers.sparse_lm import (
     HeldRows,
     evaluate,
+    jacobian,
     levenberg_marquardt,
     network,
     normal_equations,
     saliency,
+    solve_damped,
 )
 
 relaxed = settings(max_examples=25, deadline=None)
@@ -363,6 +366,63 @@ def test_blocks_of_rows_add_up(monkeypatch):
     parts = normal_equations(rows, net, evaluate(rows, net))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@relaxed
+@given(
+    seed=SEEDS,
+    activation=st.sampled_from(["abs", "relu"]),
+    intercept=st.booleans(),
+    d=st.sampled_from([4, 60]),  # few neurons of many coordinates gather, others multiply
+    damping=st.sampled_from([1e-6, 1e-3, 1.0]),
+)
+def test_the_matrix_free_step_is_the_explicit_one(seed, activation, intercept, d, damping):
+    rng = np.random.default_rng(seed)
+    rows = random_rows(rng, 300, d, activation, intercept)
+    mask = rng.random((3, d)) < 2 / d
+    mask[np.arange(3), rng.integers(d, size=3)] = True
+    neuron, coordinate = np.nonzero(mask)
+    linear = np.arange(rows.width if activation == "abs" else 0)
+    value = rng.standard_normal(len(neuron))
+    net = network(linear, rng.standard_normal(len(linear)), neuron, coordinate, value)
+    fit = evaluate(rows, net)
+    Q, g = normal_equations(rows, net, fit)
+    J = jacobian(rows, net)
+    v = rng.standard_normal(len(Q))
+    np.testing.assert_allclose(J.transposed_times(J.times(v)), Q @ v, atol=1e-9)
+    np.testing.assert_allclose(J.transposed_times(fit.residual), g, atol=1e-9)
+    np.testing.assert_allclose(J.diagonal, np.diagonal(Q), atol=1e-9)
+    explicit = solve_damped(Q, g, damping * np.diagonal(Q))
+    free = damped_step(J, fit.residual, damping * np.diagonal(Q), tolerance=1e-12)
+    np.testing.assert_allclose(free, explicit, atol=1e-6)
+
+
+def test_a_search_without_the_matrix_finds_the_same_network(monkeypatch):
+    p = planted_relu(900, 40, 5, 30, random_state=29)
+    monkeypatch.setattr("secateurs.solvers.sparse_lm.MAX_EXPLICIT", 0)
+    solution = relu_pursuit(p.X, p.y, 30, 5)
+    assert solution.status == "exact"
+    assert weight_error(solution.value.weights, p.truth[0]) < 1e-6
+
+
+@pytest.mark.slow
+def test_four_thousand_weights_are_polished_without_their_matrix():
+    p = planted_relu(20_000, 100, 200, 4000, random_state=5)
+    W = p.truth[0].tocoo()
+    rng = np.random.default_rng(0)
+    near = W.data * (1.0 + 1e-2 * rng.standard_normal(W.nnz))
+    rows = HeldRows(p.y, 100, False, "relu", np.ascontiguousarray(p.X.T))
+    none = np.empty(0, dtype=int)
+    start = network(none, np.empty(0), W.coords[0], W.coords[1], near)
+    tracemalloc.start()
+    try:
+        net, fit = levenberg_marquardt(rows, start, 30)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fit.norm < 1e-10 * rows.scale
+    assert abs(net.directions(100) - p.truth[0][np.diff(p.truth[0].indptr) > 0]).max() < 1e-8
+    assert peak < 8 * 4000**2 / 2
 
 
 @relaxed

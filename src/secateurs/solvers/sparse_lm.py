@@ -15,7 +15,7 @@ with the gates of the current point, and is kept only if it lowers ||r||.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from secateurs.solvers.matrix_free import Jacobian, damped_step
 from secateurs.solvers.sign_inputs import centres
 
 FloatArray = NDArray[np.float64]
@@ -35,6 +36,7 @@ EASE, STIFFEN = 5.0, 6.0  # the damping after a step that succeeds, that fails
 MAX_FAILURES = 5  # in a row, before the point is taken for a minimum
 NO_PROGRESS = 1e-4  # relative fall of ||r|| below which more steps are not worth their cost
 BLOCK_ROWS = 2048
+MAX_EXPLICIT = 3000  # unknowns for which Q is formed; steps are matrix-free beyond
 ROUGH = 1e-3  # relative residual down to which steps are found in single precision
 ROUGH_DAMPING = 1e-6  # keeps its rounding errors small beside the damping
 RIDGE = 1e-13  # relative to diag Q: keeps the Cholesky factor of a singular Q defined
@@ -191,7 +193,7 @@ class HeldRows(Rows):
     def binary(self) -> bool:
         """Whether every input is 0 or the largest of its column."""
         X = self.XT[: self.d]
-        return bool(np.logical_or(X == 0.0, X == X.max(axis=1, initial=0.0, keepdims=True)).all())
+        return bool(np.logical_or(X == 0.0, X.max(axis=1, initial=0.0, keepdims=True) == X).all())
 
     def inputs(self, block: slice) -> FloatArray:
         """A view."""
@@ -338,18 +340,17 @@ def levenberg_marquardt(
     Returns
     -------
     Network, Fit
-        O(n (q + nnz)^2) time a step, O(n nnz + (q + nnz)^2) memory.
+        O(n (q + nnz)^2) time a step, O(n + (q + nnz)^2) memory; beyond `MAX_EXPLICIT` unknowns
+        O(n (q + nnz)) for each of some ten to hundred iterations, and n p bytes.
     """
     fit = evaluate(rows, net) if fit is None else fit
     damping = FIRST_DAMPING
     for _ in range(n_steps):
         rough = fit.norm > ROUGH * rows.scale
         damping = max(damping, ROUGH_DAMPING if rough else 0.0)
-        Q, g = normal_equations(rows, net, fit, rough=rough)
-        diagonal = np.diagonal(Q).copy()
-        diagonal[diagonal == 0.0] = diagonal.max(initial=1.0)  # a dead neuron stays where it is
+        solve = step_solver(rows, net, fit, rough=rough)
         for _ in range(MAX_FAILURES):
-            delta = solve_damped(Q, g, damping * diagonal)
+            delta = solve(damping)
             trial = net.moved(delta)
             trial_fit = evaluate(rows, trial)
             if trial_fit.norm < fit.norm:
@@ -363,6 +364,34 @@ def levenberg_marquardt(
         if fall < NO_PROGRESS:
             break
     return net, fit
+
+
+def step_solver(
+    rows: Rows, net: Network, fit: Fit, *, rough: bool
+) -> Callable[[float], FloatArray]:
+    """The step (2) as a function of the damping, by Cholesky or by conjugate gradients."""
+    if len(net.linear) + net.nnz > MAX_EXPLICIT:
+        J = jacobian(rows, net)
+        relative = filled(J.diagonal)
+        return lambda damping: damped_step(J, fit.residual, damping * relative)
+    Q, g = normal_equations(rows, net, fit, rough=rough)
+    diagonal = filled(np.diagonal(Q))
+    return lambda damping: solve_damped(Q, g, damping * diagonal)
+
+
+def filled(diagonal: FloatArray) -> FloatArray:
+    """The diagonal of Q without zeros, so that a dead neuron stays where it is."""
+    return np.where(diagonal == 0.0, diagonal.max(initial=1.0), diagonal)
+
+
+def jacobian(rows: Rows, net: Network) -> Jacobian:
+    """Products by the Jacobian at `net`; O(n nnz) time, n p bytes."""
+    U = net.directions(rows.d)
+    gates = np.empty((net.n_neurons, rows.n), dtype=np.int8)
+    for block in rows.blocks():
+        XT = rows.inputs(block)
+        gates[:, block] = gates_of(directions_times(U, XT[: rows.d]), rows.activation)
+    return Jacobian(rows, net, gates)
 
 
 def solve_damped(Q: FloatArray, g: FloatArray, damping: FloatArray) -> FloatArray:
@@ -417,9 +446,15 @@ def linear_saliency(rows: Rows, net: Network) -> FloatArray:
 
 
 def inverse_diagonal(rows: Rows, net: Network) -> FloatArray:
-    """Diagonal of Q^-1, what the variances of (beta, u) are proportional to."""
+    """Diagonal of Q^-1, what the variances of (beta, u) are proportional to.
+
+    Beyond `MAX_EXPLICIT` unknowns the inverse of the diagonal of Q, a lower bound of it: entries
+    then look more salient than they are, most of all where columns are nearly dependent.
+    """
     if len(net.linear) + net.nnz == 0:
         return np.empty(0)
+    if len(net.linear) + net.nnz > MAX_EXPLICIT:
+        return np.asarray(1.0 / filled(jacobian(rows, net).diagonal))
     Q, _ = normal_equations(rows, net)
     Q.flat[:: len(Q) + 1] *= 1.0 + RIDGE
     try:
