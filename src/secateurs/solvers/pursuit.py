@@ -34,6 +34,7 @@ from secateurs.solvers.pursuit_steps import (
     merge_neurons,
     prune_linear,
     prune_to,
+    raise_centres,
     shrink,
     split_neurons,
     t_test_prune,
@@ -309,7 +310,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
         if best.sparse_linear:
             net = add_linear(rows, net, fit, max(2, s // 3))
-        net, fit = levenberg_marquardt(rows, net, 6)
+        net, fit = levenberg_marquardt(rows, raise_centres(rows, net), 6)
         net = merge_neurons(net, rows.d, float(np.clip(fit.norm / rows.scale, 1e-9, 5e-3)))
         fit = evaluate(rows, net)
         if z > 0.0:
