@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from secateurs.problems.planted import planted_output, planted_relu
+from secateurs.solvers.binary_inputs import absorb_linear, lower_centres
 from secateurs.solvers.matrix_free import damped_step
 from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.pursuit_steps import merge_neurons
@@ -518,6 +519,25 @@ def test_weights_on_inputs_of_signs_are_as_few_as_the_planted_ones(seed, p, fixe
     assert W.nnz <= planted.nnz
     gap = X @ beta + np.abs(X @ U.T).sum(axis=1) - np.maximum(X @ W.T, 0.0).sum(axis=1)
     np.testing.assert_allclose(gap, 0.0 if fixed else gap[0], atol=1e-5)
+
+
+@relaxed
+@given(seed=SEEDS, p=st.integers(1, 6))
+def test_centres_on_binary_inputs_are_lowered_and_restored_without_changing_outputs(seed, p):
+    rng = np.random.default_rng(seed)
+    d = 6
+    height = rng.uniform(0.5, 2.0, d)
+    U = sparse.csr_array(rng.standard_normal((p, d)) * (rng.random((p, d)) < 0.5))
+    beta = rng.standard_normal(d)
+    X = np.array(list(itertools.product([0.0, 1.0], repeat=d))) * height
+    lower, rest = lower_centres(U, beta, height)
+    before, after = (X @ b + np.abs(X @ V.T).sum(axis=1) for V, b in ((U, beta), (lower, rest)))
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    w = rng.random(d) * (rng.random(d) < 0.5)
+    W = absorb_linear(lower, w, height)
+    outputs = [np.maximum(X @ V.T, 0).sum(axis=1) for V in (W, lower)]
+    np.testing.assert_allclose(outputs[0], outputs[1] + X @ w, atol=1e-9)
+    assert W.nnz <= lower.nnz + np.count_nonzero(w)
 
 
 @pytest.mark.slow

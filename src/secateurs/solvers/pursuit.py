@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from secateurs.solvers.binary_inputs import absorb_linear, lower_centres
 from secateurs.solvers.interrupt import uninterrupted
 from secateurs.solvers.pursuit_candidates import best_gain, candidates
 from secateurs.solvers.pursuit_data import (
@@ -351,7 +352,7 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit, n_nonzero: int) -> 
     return max(entries, best_gain(rows, linear, fit.residual)) <= SIGNIFICANT
 
 
-def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool) -> Network:
+def to_relu(columns: Columns, rows: HeldRows, net: Network, fit: Fit, *, quick: bool) -> Network:
     """The ReLU form of a sign-free network."""
     d = columns.d
     U = net.directions(d)
@@ -365,10 +366,16 @@ def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool
         constant = None if columns.intercept else float(net.beta[~inputs].sum())
         found = relu_of_signs(U, beta, constant, error)
     if found is None:
+        binary, height = rows.binary, rows.XT[:d].max(axis=1, initial=0.0)
+        if binary:
+            U, beta = lower_centres(U, beta, height)
         sigma, w = resolve_signs(
             U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
         )
-        found = relu_neurons(U, sigma, w)
+        if binary:
+            found = absorb_linear(relu_neurons(U, sigma, np.zeros(d)), w, height)
+        else:
+            found = relu_neurons(U, sigma, w)
     W = found.tocoo()
     neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
     kept = ~inputs & columns.intercept
