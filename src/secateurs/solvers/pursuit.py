@@ -156,14 +156,18 @@ def relu_pursuit(
     A round costs O(d) candidate directions of O(n' d) flops and about ten
     Levenberg-Marquardt steps of O(n' (s + d)^2), on n' = min(n, 10 (s + d)) rows, four times
     as many after a search without success; the polish O(n s^2) a step.  Memory beyond X:
-    O(n + n' d + (s + d)^2).
+    O(n + n' d + (s + d)^2).  Beyond 3000 unknowns in the network of the moment steps are
+    matrix-free: O(n' (s + d)) for each of at most 150 iterations and n' bytes a neuron in place
+    of the square; pruning then judges entries by the diagonal of J^T J alone, which overrates
+    those of nearly dependent columns.
 
     On planted networks it is exact from about n = 5 (s + d) rows on, and with fewer rows than
     inputs (a sparse linear part takes the place of the dense one) from about 4 s log(d) on for
     small s.  Measured limits: neurons whose boundary few rows cross (non-negative inputs),
-    inputs that are zero on 95 % of the rows (exact with ten times the rows), and inputs of two
-    values, where different weights give the same function and the search mostly stalls.
-    Where rows tell two networks apart by nothing, the one with fewer nonzeros is preferred.
+    inputs that are zero on 95 % of the rows (exact with ten times the rows), and, on inputs that
+    are all +-1 or all 0 and 1, wide networks of several entries a neuron: different weights then
+    give the same function, and the ones found are some of them.  Where rows tell two networks
+    apart by nothing, the one with fewer nonzeros is preferred.
 
     Computes in float64: targets rounded to float32 can be fitted to about 1e-7 only.
     Source: derived, for the problem of Fridovich-Keil & Pilanci (2026); no guarantee is known.
