@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -12,16 +13,21 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
 from secateurs.problems.planted import planted_output, planted_relu
+from secateurs.solvers.binary_inputs import absorb_linear, lower_centres
+from secateurs.solvers.matrix_free import damped_step
 from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.pursuit_steps import merge_neurons
+from secateurs.solvers.sign_inputs import relu_of_signs
 from secateurs.solvers.signs import relu_neurons, resolve_signs
 from secateurs.solvers.sparse_lm import (
     HeldRows,
     evaluate,
+    jacobian,
     levenberg_marquardt,
     network,
     normal_equations,
     saliency,
+    solve_damped,
 )
 
 relaxed = settings(max_examples=25, deadline=None)
@@ -150,6 +156,18 @@ def test_other_inputs_than_normal_ones(kind, seed):
     solution = relu_pursuit(X, y, 15, 5)
     assert solution.status == "exact"
     assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
+
+
+@pytest.mark.parametrize(("m", "s"), [(4, 12), (8, 8), (4, 40), (20, 30)])
+@pytest.mark.parametrize("intercept", [0.0, 1.5])
+def test_inputs_of_signs_give_the_same_function_with_no_more_weights(m, s, intercept):
+    p = planted_relu(900, 30, m, s, random_state=70 + s)
+    X, X_test = (3.0 * np.sign(Z) for Z in (p.X, p.X_test))
+    y, y_test = (planted_output(p.truth, Z, fused=True) + intercept for Z in (X, X_test))
+    solution = relu_pursuit(X, y, s, m, fit_intercept=intercept > 0)
+    assert solution.status == "exact"
+    assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8
+    assert solution.value.weights.nnz <= s
 
 
 @pytest.mark.parametrize("kind", ["binary", "signs"])
@@ -352,6 +370,63 @@ def test_blocks_of_rows_add_up(monkeypatch):
 
 
 @relaxed
+@given(
+    seed=SEEDS,
+    activation=st.sampled_from(["abs", "relu"]),
+    intercept=st.booleans(),
+    d=st.sampled_from([4, 60]),  # few neurons of many coordinates gather, others multiply
+    damping=st.sampled_from([1e-6, 1e-3, 1.0]),
+)
+def test_the_matrix_free_step_is_the_explicit_one(seed, activation, intercept, d, damping):
+    rng = np.random.default_rng(seed)
+    rows = random_rows(rng, 300, d, activation, intercept)
+    mask = rng.random((3, d)) < 2 / d
+    mask[np.arange(3), rng.integers(d, size=3)] = True
+    neuron, coordinate = np.nonzero(mask)
+    linear = np.arange(rows.width if activation == "abs" else 0)
+    value = rng.standard_normal(len(neuron))
+    net = network(linear, rng.standard_normal(len(linear)), neuron, coordinate, value)
+    fit = evaluate(rows, net)
+    Q, g = normal_equations(rows, net, fit)
+    J = jacobian(rows, net)
+    v = rng.standard_normal(len(Q))
+    np.testing.assert_allclose(J.transposed_times(J.times(v)), Q @ v, atol=1e-9)
+    np.testing.assert_allclose(J.transposed_times(fit.residual), g, atol=1e-9)
+    np.testing.assert_allclose(J.diagonal, np.diagonal(Q), atol=1e-9)
+    explicit = solve_damped(Q, g, damping * np.diagonal(Q))
+    free = damped_step(J, fit.residual, damping * np.diagonal(Q), tolerance=1e-12)
+    np.testing.assert_allclose(free, explicit, atol=1e-6)
+
+
+def test_a_search_without_the_matrix_finds_the_same_network(monkeypatch):
+    p = planted_relu(900, 40, 5, 30, random_state=29)
+    monkeypatch.setattr("secateurs.solvers.sparse_lm.MAX_EXPLICIT", 0)
+    solution = relu_pursuit(p.X, p.y, 30, 5)
+    assert solution.status == "exact"
+    assert weight_error(solution.value.weights, p.truth[0]) < 1e-6
+
+
+@pytest.mark.slow
+def test_four_thousand_weights_are_polished_without_their_matrix():
+    p = planted_relu(20_000, 100, 200, 4000, random_state=5)
+    W = p.truth[0].tocoo()
+    rng = np.random.default_rng(0)
+    near = W.data * (1.0 + 1e-2 * rng.standard_normal(W.nnz))
+    rows = HeldRows(p.y, 100, False, "relu", np.ascontiguousarray(p.X.T))
+    none = np.empty(0, dtype=int)
+    start = network(none, np.empty(0), W.coords[0], W.coords[1], near)
+    tracemalloc.start()
+    try:
+        net, fit = levenberg_marquardt(rows, start, 30)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fit.norm < 1e-10 * rows.scale
+    assert abs(net.directions(100) - p.truth[0][np.diff(p.truth[0].indptr) > 0]).max() < 1e-8
+    assert peak < 8 * 4000**2 / 2
+
+
+@relaxed
 @given(seed=SEEDS)
 def test_levenberg_marquardt_never_climbs_and_solves_linear_problems(seed):
     rng = np.random.default_rng(seed)
@@ -422,6 +497,47 @@ def test_signs_are_resolved_exactly(seed, d, p):
     X = rng.standard_normal((20, d))
     outputs = [np.maximum(V @ X.T, 0).sum(axis=0) for V in (W, planted)]
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-3)
+
+
+@relaxed
+@given(seed=SEEDS, p=st.integers(1, 6), fixed=st.booleans())
+def test_weights_on_inputs_of_signs_are_as_few_as_the_planted_ones(seed, p, fixed):
+    rng = np.random.default_rng(seed)
+    d, rows, pairs = 7, [], set()
+    for q in rng.integers(1, 5, size=p):
+        support = np.sort(rng.choice(d, q, replace=False))
+        mine = {(i, j) for i in support for j in support if i < j}
+        if not mine & pairs:  # data tell only the sum of two products
+            pairs |= mine
+            rows.append(np.bincount(support, rng.standard_normal(q), minlength=d))
+    planted = sparse.csr_array(np.array(rows))
+    X = np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+    U = planted / 2.0
+    beta = U.T @ rng.choice([-1.0, 1.0], len(rows))  # signs in which the neurons may be found
+    W = relu_of_signs(U, beta, 0.0 if fixed else None)
+    assert W is not None
+    assert W.nnz <= planted.nnz
+    gap = X @ beta + np.abs(X @ U.T).sum(axis=1) - np.maximum(X @ W.T, 0.0).sum(axis=1)
+    np.testing.assert_allclose(gap, 0.0 if fixed else gap[0], atol=1e-5)
+
+
+@relaxed
+@given(seed=SEEDS, p=st.integers(1, 6))
+def test_centres_on_binary_inputs_are_lowered_and_restored_without_changing_outputs(seed, p):
+    rng = np.random.default_rng(seed)
+    d = 6
+    height = rng.uniform(0.5, 2.0, d)
+    U = sparse.csr_array(rng.standard_normal((p, d)) * (rng.random((p, d)) < 0.5))
+    beta = rng.standard_normal(d)
+    X = np.array(list(itertools.product([0.0, 1.0], repeat=d))) * height
+    lower, rest = lower_centres(U, beta, height)
+    before, after = (X @ b + np.abs(X @ V.T).sum(axis=1) for V, b in ((U, beta), (lower, rest)))
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    w = rng.random(d) * (rng.random(d) < 0.5)
+    W = absorb_linear(lower, w, height)
+    outputs = [np.maximum(X @ V.T, 0).sum(axis=1) for V in (W, lower)]
+    np.testing.assert_allclose(outputs[0], outputs[1] + X @ w, atol=1e-9)
+    assert W.nnz <= lower.nnz + np.count_nonzero(w)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from secateurs.solvers.binary_inputs import absorb_linear, lower_centres
 from secateurs.solvers.interrupt import uninterrupted
 from secateurs.solvers.pursuit_candidates import best_gain, candidates
 from secateurs.solvers.pursuit_data import (
@@ -34,10 +35,12 @@ from secateurs.solvers.pursuit_steps import (
     merge_neurons,
     prune_linear,
     prune_to,
+    raise_centres,
     shrink,
     split_neurons,
     t_test_prune,
 )
+from secateurs.solvers.sign_inputs import relu_of_signs
 from secateurs.solvers.signs import relu_neurons, resolve_signs
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.solvers.sparse_lm import (
@@ -153,14 +156,18 @@ def relu_pursuit(
     A round costs O(d) candidate directions of O(n' d) flops and about ten
     Levenberg-Marquardt steps of O(n' (s + d)^2), on n' = min(n, 10 (s + d)) rows, four times
     as many after a search without success; the polish O(n s^2) a step.  Memory beyond X:
-    O(n + n' d + (s + d)^2).
+    O(n + n' d + (s + d)^2).  Beyond 3000 unknowns in the network of the moment steps are
+    matrix-free: O(n' (s + d)) for each of at most 150 iterations and n' bytes a neuron in place
+    of the square; pruning then judges entries by the diagonal of J^T J alone, which overrates
+    those of nearly dependent columns.
 
     On planted networks it is exact from about n = 5 (s + d) rows on, and with fewer rows than
     inputs (a sparse linear part takes the place of the dense one) from about 4 s log(d) on for
     small s.  Measured limits: neurons whose boundary few rows cross (non-negative inputs),
-    inputs that are zero on 95 % of the rows (exact with ten times the rows), and inputs of two
-    values, where different weights give the same function and the search mostly stalls.
-    Where rows tell two networks apart by nothing, the one with fewer nonzeros is preferred.
+    inputs that are zero on 95 % of the rows (exact with ten times the rows), and, on inputs that
+    are all +-1 or all 0 and 1, wide networks of several entries a neuron: different weights then
+    give the same function, and the ones found are some of them.  Where rows tell two networks
+    apart by nothing, the one with fewer nonzeros is preferred.
 
     Computes in float64: targets rounded to float32 can be fitted to about 1e-7 only.
     Source: derived, for the problem of Fridovich-Keil & Pilanci (2026); no guarantee is known.
@@ -308,7 +315,7 @@ def pursue(best: Search, n_nonzero: int, n_neurons: int, rng: np.random.Generato
         net = add_entries(rows, net, evaluate(rows, net), max(z, 2.0), max(2, s // 5))
         if best.sparse_linear:
             net = add_linear(rows, net, fit, max(2, s // 3))
-        net, fit = levenberg_marquardt(rows, net, 6)
+        net, fit = levenberg_marquardt(rows, raise_centres(rows, net), 6)
         net = merge_neurons(net, rows.d, float(np.clip(fit.norm / rows.scale, 1e-9, 5e-3)))
         fit = evaluate(rows, net)
         if z > 0.0:
@@ -349,7 +356,7 @@ def looks_like_noise(rows: HeldRows, net: Network, fit: Fit, n_nonzero: int) -> 
     return max(entries, best_gain(rows, linear, fit.residual)) <= SIGNIFICANT
 
 
-def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool) -> Network:
+def to_relu(columns: Columns, rows: HeldRows, net: Network, fit: Fit, *, quick: bool) -> Network:
     """The ReLU form of a sign-free network."""
     d = columns.d
     U = net.directions(d)
@@ -358,12 +365,25 @@ def to_relu(columns: Columns, rows: Rows, net: Network, fit: Fit, *, quick: bool
     inputs = net.linear < d
     beta = np.zeros(d)
     beta[net.linear[inputs]] = net.beta[inputs]
-    sigma, w = resolve_signs(
-        U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
-    )
-    W = relu_neurons(U, sigma, w).tocoo()
+    found = None
+    if columns.signs and not quick:
+        constant = None if columns.intercept else float(net.beta[~inputs].sum())
+        found = relu_of_signs(U, beta, constant, error)
+    if found is None:
+        binary, height = rows.binary, rows.XT[:d].max(axis=1, initial=0.0)
+        if binary:
+            U, beta = lower_centres(U, beta, height)
+        sigma, w = resolve_signs(
+            U, beta, nonnegative=columns.nonnegative, error=error, exhaustive=not quick
+        )
+        if binary:
+            found = absorb_linear(relu_neurons(U, sigma, np.zeros(d)), w, height)
+        else:
+            found = relu_neurons(U, sigma, w)
+    W = found.tocoo()
     neuron, coordinate = (np.asarray(c, dtype=np.intp) for c in W.coords)
-    return network(net.linear[~inputs], net.beta[~inputs], neuron, coordinate, W.data)
+    kept = ~inputs & columns.intercept
+    return network(net.linear[kept], net.beta[kept], neuron, coordinate, W.data)
 
 
 def polish(

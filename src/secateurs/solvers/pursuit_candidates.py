@@ -89,7 +89,28 @@ def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.floa
             V = _distinct(V)
         if not len(V):
             break
-    return V
+    two_values = rows.d > 1 and (rows.signs or rows.binary)
+    return np.vstack([V, _products(rows, r, cut)]) if two_values else V
+
+
+def _products(rows: HeldRows, r: NDArray[np.float32], cut: float) -> NDArray[np.float32]:
+    """Directions [c, d] of the largest correlations of the residual with products x_k x_l.
+
+    |2 x_k +- x_l| = 2 +- x_k x_l on inputs of +-1, |2 x_k - x_l| = 2 x_k + x_l - 2 x_k x_l on
+    inputs of 0 and 1.  The ascent leaves these: x_l alone has the same gradient.
+    """
+    XT, d = rows.single, rows.d
+    first, second = np.triu_indices(d, 1)
+    P = (((XT * r) @ XT.T) / np.float32(rows.n))[first, second]
+    if rows.binary:
+        P = np.minimum(P, 0.0)
+    best = np.argsort(-np.abs(P), kind="stable")[:d]
+    best = best[np.abs(P[best]) > cut]
+    V = np.zeros((len(best), d), dtype=np.float32)
+    V[np.arange(len(best)), first[best]] = 2.0
+    V[np.arange(len(best)), second[best]] = np.sign(P[best])
+    V /= XT.max(axis=1)
+    return np.asarray(V / np.linalg.norm(V, axis=1, keepdims=True))
 
 
 def _gains(

@@ -36,13 +36,17 @@ class Columns:
     nonnegative : bool array [d]
         The scaled column is never negative: relu(w x) is then linear or zero.
     intercept : bool
-        Whether the linear part has a constant.
+        Whether the network has a constant.
+    signs : bool
+        Every kept column has the values +1 and -1 alone, both of them.  The sign-free form then
+        needs a constant: |u x_k| is one.
     """
 
     index: IntArray
     scale: FloatArray
     nonnegative: NDArray[np.bool_]
     intercept: bool
+    signs: bool = False
 
     @property
     def d(self) -> int:
@@ -62,9 +66,10 @@ class Columns:
         if n_rows < len(y):
             chosen = np.sort(rng.choice(len(y), n_rows, replace=False))
             X, y = X[chosen], y[chosen]
-        XT = np.ones((self.d + self.intercept, len(y)))
+        constant = self.intercept or self.signs
+        XT = np.ones((self.d + constant, len(y)))
         np.divide(X.T[self.index], self.scale[:, None], out=XT[: self.d])
-        return HeldRows(y, self.d, self.intercept, "abs", XT)
+        return HeldRows(y, self.d, constant, "abs", XT, self.signs)
 
     def stream(
         self, X: FloatArray, y: FloatArray, net: Network
@@ -111,7 +116,12 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
             order[i] = min(j, k)
     index = np.flatnonzero(keep).astype(np.intp)
     nonnegative = (low >= 0) | (high <= 0)
-    return Columns(index, scale[index], nonnegative[index], fit_intercept)
+    signs = len(index) > 0 and all(
+        low[k] == -high[k] and bool((np.abs(X[:, k]) == high[k]).all()) for k in index
+    )
+    if signs:  # exactly +-1 after the division
+        scale = high
+    return Columns(index, scale[index], nonnegative[index], fit_intercept, signs)
 
 
 def check_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -5,8 +5,11 @@ Each takes a `Network` and returns a `Network`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from secateurs.solvers.sign_inputs import centres
 from secateurs.solvers.sparse_lm import (
     Fit,
     FloatArray,
@@ -132,6 +135,24 @@ def _joined(net: Network, d: int, pairs: list[tuple[int, int, float]]) -> Networ
     return network(net.linear, net.beta, neuron, coordinate, value)
 
 
+def raise_centres(rows: HeldRows, net: Network) -> Network:
+    """On inputs of +-1, entries that outweigh the others of their neuron, doubled.
+
+    That changes the constant alone, and lets the others grow before they outweigh it.
+    """
+    if not rows.signs:
+        return net
+    centre = centres(net.directions(rows.d))
+    centre = centre[(centre >= 0) & (net.counts > 1)]
+    value = net.value.copy()
+    sums = np.bincount(net.neuron, np.abs(value), minlength=net.n_neurons)[net.neuron[centre]]
+    rest = sums - np.abs(value[centre])
+    value[centre] = np.sign(value[centre]) * np.maximum(np.abs(value[centre]), 2.0 * rest)
+    beta = net.beta.copy()
+    beta[net.linear == rows.d] -= (np.abs(value) - np.abs(net.value)).sum()
+    return replace(net, beta=beta, value=value)
+
+
 def prune_to(rows: Rows, net: Network, n_most: int) -> Network:
     """Keep the `n_most` most salient entries."""
     if net.nnz <= n_most:
@@ -250,7 +271,8 @@ def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fi
     """Merge twins and drop the least salient entries while an exact fit stays exact.
 
     A fit that is not exact loses what a t-test at z = 4 cannot tell from noise.  Then the least
-    salient entries beyond `n_most` go, a tenth at a time.
+    salient entries beyond `n_most` go, a tenth at a time; not those of an exact fit on inputs of
+    +-1, whose stars can share centres once they are ReLU neurons.
     """
     if fit.norm < EXACT_ENOUGH * rows.scale:
         limit = max(10.0 * fit.norm, 1e-13 * rows.scale)
@@ -277,10 +299,12 @@ def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fi
         if negligible.any():
             attempt(net.without(negligible))
         while net.nnz:
-            drop = np.zeros(net.nnz, dtype=bool)
-            drop[np.argmin(saliency(rows, net))] = True
-            if not attempt(net.without(drop)):
+            weight = saliency(rows, net)
+            drop = np.arange(net.nnz) == np.argmin(weight)
+            if np.isinf(weight.min()) or not attempt(net.without(drop)):
                 break
+        if isinstance(rows, HeldRows) and rows.signs:  # the ReLU form may have fewer
+            return net, fit
     else:
         net, fit = t_test_prune(rows, net, fit, 4.0)
     while net.nnz > n_most:

@@ -15,7 +15,7 @@ with the gates of the current point, and is kept only if it lowers ||r||.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -23,6 +23,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
+
+from secateurs.solvers.matrix_free import Jacobian, damped_step
+from secateurs.solvers.sign_inputs import centres
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -33,6 +36,7 @@ EASE, STIFFEN = 5.0, 6.0  # the damping after a step that succeeds, that fails
 MAX_FAILURES = 5  # in a row, before the point is taken for a minimum
 NO_PROGRESS = 1e-4  # relative fall of ||r|| below which more steps are not worth their cost
 BLOCK_ROWS = 2048
+MAX_EXPLICIT = 3000  # unknowns for which Q is formed; steps are matrix-free beyond
 ROUGH = 1e-3  # relative residual down to which steps are found in single precision
 ROUGH_DAMPING = 1e-6  # keeps its rounding errors small beside the damping
 RIDGE = 1e-13  # relative to diag Q: keeps the Cholesky factor of a singular Q defined
@@ -183,6 +187,13 @@ class HeldRows(Rows):
     """Rows in memory, transposed: XT [width, n]."""
 
     XT: FloatArray
+    signs: bool = False  # every input is +1 or -1
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether every input is 0 or the largest of its column."""
+        X = self.XT[: self.d]
+        return bool(np.logical_or(X == 0.0, X.max(axis=1, initial=0.0, keepdims=True) == X).all())
 
     def inputs(self, block: slice) -> FloatArray:
         """A view."""
@@ -329,18 +340,17 @@ def levenberg_marquardt(
     Returns
     -------
     Network, Fit
-        O(n (q + nnz)^2) time a step, O(n nnz + (q + nnz)^2) memory.
+        O(n (q + nnz)^2) time a step, O(n + (q + nnz)^2) memory; beyond `MAX_EXPLICIT` unknowns
+        O(n (q + nnz)) for each of some ten to hundred iterations, and n p bytes.
     """
     fit = evaluate(rows, net) if fit is None else fit
     damping = FIRST_DAMPING
     for _ in range(n_steps):
         rough = fit.norm > ROUGH * rows.scale
         damping = max(damping, ROUGH_DAMPING if rough else 0.0)
-        Q, g = normal_equations(rows, net, fit, rough=rough)
-        diagonal = np.diagonal(Q).copy()
-        diagonal[diagonal == 0.0] = diagonal.max(initial=1.0)  # a dead neuron stays where it is
+        solve = step_solver(rows, net, fit, rough=rough)
         for _ in range(MAX_FAILURES):
-            delta = solve_damped(Q, g, damping * diagonal)
+            delta = solve(damping)
             trial = net.moved(delta)
             trial_fit = evaluate(rows, trial)
             if trial_fit.norm < fit.norm:
@@ -354,6 +364,34 @@ def levenberg_marquardt(
         if fall < NO_PROGRESS:
             break
     return net, fit
+
+
+def step_solver(
+    rows: Rows, net: Network, fit: Fit, *, rough: bool
+) -> Callable[[float], FloatArray]:
+    """The step (2) as a function of the damping, by Cholesky or by conjugate gradients."""
+    if len(net.linear) + net.nnz > MAX_EXPLICIT:
+        J = jacobian(rows, net)
+        relative = filled(J.diagonal)
+        return lambda damping: damped_step(J, fit.residual, damping * relative)
+    Q, g = normal_equations(rows, net, fit, rough=rough)
+    diagonal = filled(np.diagonal(Q))
+    return lambda damping: solve_damped(Q, g, damping * diagonal)
+
+
+def filled(diagonal: FloatArray) -> FloatArray:
+    """The diagonal of Q without zeros, so that a dead neuron stays where it is."""
+    return np.where(diagonal == 0.0, diagonal.max(initial=1.0), diagonal)
+
+
+def jacobian(rows: Rows, net: Network) -> Jacobian:
+    """Products by the Jacobian at `net`; O(n nnz) time, n p bytes."""
+    U = net.directions(rows.d)
+    gates = np.empty((net.n_neurons, rows.n), dtype=np.int8)
+    for block in rows.blocks():
+        XT = rows.inputs(block)
+        gates[:, block] = gates_of(directions_times(U, XT[: rows.d]), rows.activation)
+    return Jacobian(rows, net, gates)
 
 
 def solve_damped(Q: FloatArray, g: FloatArray, damping: FloatArray) -> FloatArray:
@@ -372,7 +410,34 @@ def saliency(rows: Rows, net: Network) -> FloatArray:
 
     u_e^2 / (Q^-1)_ee, exact at a minimum while the gates do not change.
     """
-    return np.asarray(net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :])
+    weight = net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :]
+    if isinstance(rows, HeldRows) and rows.activation == "abs":
+        weight[decisive(rows, net)] = np.inf
+    return np.asarray(weight)
+
+
+def decisive(rows: HeldRows, net: Network) -> NDArray[np.bool_]:
+    """Entries on two-valued inputs that alone decide their gate; shape [nnz].
+
+    g_j o x_k is then +-x_k or constant, which the linear part has already: `saliency` sees
+    nothing in u_jk, but without it the gate is another.  A neuron of such entries alone is
+    linear and needs none.  O(n nnz) for inputs of 0 and 1, O(nnz) for +-1.
+    """
+    found = np.zeros(net.nnz, dtype=bool)
+    U = net.directions(rows.d)
+    if rows.signs:
+        centre = centres(U)
+        found[centre[(centre >= 0) & (net.counts > 1)]] = True
+    elif rows.binary:
+        G = np.zeros(net.nnz)
+        for block in rows.blocks():
+            XT = rows.inputs(block)
+            gates = gates_of(directions_times(U, XT[: rows.d]), "abs")
+            G += np.einsum("ij,ij->i", gates[net.neuron], XT[net.coordinate] ** 2)
+        found = np.abs(G) >= (1.0 - 1e-9) * rows.gram[net.coordinate, net.coordinate]
+        mixed = np.bincount(net.neuron, ~found, minlength=net.n_neurons) > 0
+        found &= mixed[net.neuron]
+    return found
 
 
 def linear_saliency(rows: Rows, net: Network) -> FloatArray:
@@ -381,9 +446,15 @@ def linear_saliency(rows: Rows, net: Network) -> FloatArray:
 
 
 def inverse_diagonal(rows: Rows, net: Network) -> FloatArray:
-    """Diagonal of Q^-1, what the variances of (beta, u) are proportional to."""
+    """Diagonal of Q^-1, what the variances of (beta, u) are proportional to.
+
+    Beyond `MAX_EXPLICIT` unknowns the inverse of the diagonal of Q, a lower bound of it: entries
+    then look more salient than they are, most of all where columns are nearly dependent.
+    """
     if len(net.linear) + net.nnz == 0:
         return np.empty(0)
+    if len(net.linear) + net.nnz > MAX_EXPLICIT:
+        return np.asarray(1.0 / filled(jacobian(rows, net).diagonal))
     Q, _ = normal_equations(rows, net)
     Q.flat[:: len(Q) + 1] *= 1.0 + RIDGE
     try:
