@@ -7,10 +7,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from reference.planted import planted
 from secateurs.certificates import recovery
 from secateurs.certificates.recovery import fit_certificate, pattern_certificate, pattern_statistics
 from secateurs.sparse.stack import Generators, ReLUStack
+from tests.reference.planted import planted
 
 
 @pytest.mark.parametrize(("p", "n"), [(2, 1), (7, 50), (30, 333)])
