@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from reference.planted import psnr
-from reference.textbook_iht import textbook_vector_iht
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.reference.planted import psnr
+from tests.reference.textbook_iht import textbook_vector_iht
+
 from secateurs.problems.planted import PlantedProblem, planted_relu
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.iht_network import iht_network
