@@ -17,20 +17,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
+from secateurs.problems.planted import image_function
 from secateurs.solvers.exchange import exchange
 from secateurs.solvers.gauss_newton import gauss_newton
 from secateurs.solvers.iht import iht
 
 Array = NDArray[np.floating]
 GOALS = {100: 45, 500: 150, 1000: 150}  # dB
-
-
-def fourier_features(side: int, d: int, sigma: float, seed: int) -> Array:
-    rng = np.random.default_rng(seed)
-    axis = (2 * np.arange(side) + 1) / side - 1
-    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
-    phase = 2 * np.pi * points @ (sigma * rng.standard_normal((d // 2, 2))).T
-    return np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
 
 
 def psnr(y: Array, prediction: Array) -> float:
@@ -50,13 +43,12 @@ if __name__ == "__main__":
     else:
         with np.load(arguments.npz) as archive:
             pictures = archive["x_test"] / 255.0
-    side = pictures.shape[1]
-    X = fourier_features(side, 1500, 2.0, seed=0)
     print("| image | s | IHT | + Gauss-Newton | + exchanges | CPU s: IHT, G-N, exchanges |")
     print(6 * "|---" + "|")
     reached = dict.fromkeys(GOALS, 0), dict.fromkeys(GOALS, 0)
     for image in range(arguments.images):
-        y = pictures[image].ravel()
+        problem = image_function(pictures[image], 1500, 2.0, random_state=0)
+        X, y = problem.X, problem.y
         for s, goal in GOALS.items():
             clock = [time.process_time()]
             fits = [iht(X, y, s, 50, n_steps=arguments.steps)]

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
-from secateurs.solvers.exchange import exchange
+from secateurs.solvers.exchange import _eliminate, exchange
 from secateurs.solvers.gates import Chunks, FixedGates, OwnGates, SupportColumns, Weights
 from secateurs.solvers.iht import iht
 from secateurs.solvers.iht_network import iht_network
@@ -259,6 +259,25 @@ def test_exchanges_never_make_a_fit_worse():
     assert after.measured["relative_residual"] <= start.measured["relative_residual"] * (1 + 1e-9)
     losses = after.history["loss"]
     assert losses == sorted(losses, reverse=True)
+
+
+def test_eliminated_weights_are_those_least_squares_misses_least():
+    rng = np.random.default_rng(0)
+    J, w = rng.standard_normal((60, 8)), rng.standard_normal(8)
+    J[:, 7] = J[:, 6] + 1e-3 * rng.standard_normal(60)  # twins: one of them can go
+    kept, values = _eliminate(w, J.T @ J, 3)
+    left = np.arange(8)
+    for _ in range(3):  # one at a time: the refit with the smallest residual
+        fits = [np.linalg.lstsq(J[:, left[left != e]], J @ w)[0] for e in left]
+        errors = [
+            np.linalg.norm(J[:, left[left != e]] @ v - J @ w)
+            for e, v in zip(left, fits, strict=True)
+        ]
+        best = int(np.argmin(errors))
+        left, refit = np.delete(left, best), fits[best]
+    assert np.flatnonzero(kept).tolist() == left.tolist()
+    np.testing.assert_allclose(values[kept], refit, atol=1e-4)
+    assert not values[~kept].any()
 
 
 @pytest.mark.slow

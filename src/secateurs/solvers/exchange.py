@@ -4,12 +4,16 @@
       score every absent weight by the drop it promises, g_e^2 / ||J_e||^2, and every new
       neuron relu(+-h_k) -> output o likewise                                       (1)
       add the q best, Gauss-Newton                                                  (2)
-      drop the smallest w_e^2 ||J_e||^2 down to s weights, Gauss-Newton             (3)
+      drop weights down to s, one by one that of least w_e^2 / (G^-1)_ee, G = J^T J,
+      the others making up for it; Gauss-Newton                                     (3)
       accept when the residual dropped and q <- 2 q, else go back and q <- q / 2    (4)
     at a stall: go on from the best one without a random third of its neurons         (5)
 
 Both scores are what a quadratic model of the loss says, so they do not change when a neuron
-is rescaled.  Scores come in blocks: memory O(n * (live units) + d * block).
+is rescaled.  G has a block for each layer: across layers it is singular, because a neuron can
+grow on one side and shrink on the other, and any weight would seem replaceable.  For large
+problems G is its diagonal, and nothing makes up.  Scores come in blocks: memory
+O(n * (live units) + d * block + s^2).
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ INNER_STEPS, INNER_CG = 6, 40  # Gauss-Newton in (2) and (3)
 GAIN = 1e-3  # relative drop of the residual that accepts an exchange
 KICKED = 0.3  # share of the neurons that a kick removes
 NEW_SHARE = 4  # at most every fourth of the weights added is a new neuron
+GRAM_FLOPS = 1 << 29  # (3) forms G when that takes no more: n * outputs * weights^2
+RIDGE = 1e-8  # added to G with unit diagonal
 DROPS = 2  # (3) goes down to s in so many parts, with a Gauss-Newton step between
 
 Array = NDArray[np.floating]
@@ -169,21 +175,56 @@ def _polish(X: Tensor, y: Tensor, net: ReLUStack, n_steps: int = INNER_STEPS) ->
 
 
 def _drop(X: Tensor, y: Tensor, net: ReLUStack, count: int) -> ReLUStack:
-    """Without the `count` weights of smallest w^2 ||J_e||^2 (ties: the first ones)."""
+    """Without the `count` weights that a quadratic model misses least (3); ties: the first."""
     problem, live, _ = problem_of(X, y, net, X.device)
-    values = torch.from_numpy(np.concatenate([W.data for W in live])).to(X.device)
-    saliency = values.square() * problem.at(values).column_squares()
-    order = np.argsort(saliency.cpu().numpy(), kind="stable")
-    kept = np.ones(len(order), dtype=bool)
-    kept[order[:count]] = False
+    values = np.concatenate([W.data for W in live])
+    model = problem.at(torch.from_numpy(values).to(X.device))
+    if y.numel() * len(values) ** 2 <= GRAM_FLOPS:
+        layer = np.repeat(np.arange(len(live)), [W.nnz for W in live])
+        G = model.gram().cpu().numpy() * (layer[:, None] == layer)
+        kept, values = _eliminate(values, G, count)
+    else:
+        saliency = values**2 * model.column_squares().cpu().numpy()
+        kept = np.ones(len(values), dtype=bool)
+        kept[np.argsort(saliency, kind="stable")[:count]] = False
     layers, at = [], 0
     for W in live:
         coo = W.tocoo()
         here = kept[at : at + W.nnz]
         row, col = coo.coords
-        layers.append(sp.csr_array((coo.data[here], (row[here], col[here])), shape=W.shape))
+        data = values[at : at + W.nnz][here]
+        layers.append(sp.csr_array((data, (row[here], col[here])), shape=W.shape))
         at += W.nnz
     return ReLUStack(tuple(layers), net.fused)
+
+
+def _eliminate(
+    values: NDArray[np.float64], G: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Remove `count` weights from the least squares with Gram matrix G, one by one.
+
+    Removing w_e costs w_e^2 / M_ee with M = G^-1, once the others move by -M_:e w_e / M_ee
+    (the optimal brain surgeon of Hassibi & Stork 1993).
+
+    Returns
+    -------
+    kept : bool array [p]
+    values : float array [p]
+        Zero where not kept.
+    """
+    p = len(values)
+    size = np.sqrt(np.maximum(np.diag(G), 1e-24 * G.diagonal().max() + 1e-300))
+    M = np.linalg.inv(G / np.outer(size, size) + RIDGE * np.eye(p))
+    w, kept = values * size, np.ones(p, dtype=bool)
+    for _ in range(min(count, p)):
+        cost = np.where(kept, w**2 / np.where(kept, np.diag(M), 1.0), np.inf)
+        e = int(np.argmin(cost))
+        kept[e] = False
+        column = M[:, e] / M[e, e]
+        w = w - w[e] * column
+        M -= np.outer(column, M[e])
+        w[e] = M[e] = M[:, e] = 0.0
+    return kept, w / size
 
 
 @dataclass(frozen=True)

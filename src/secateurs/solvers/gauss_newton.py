@@ -238,6 +238,27 @@ class Model:
                 total += self._backward(i, unit, squared=True)
         return total
 
+    def gram(self) -> Tensor:
+        """J^T J, columns of J of a chunk and an output at a time: n k p^2 flops for p weights."""
+        p = len(self.values)
+        total = torch.zeros(p, p, dtype=self.values.dtype, device=self.values.device)
+        rows = [
+            torch.repeat_interleave(torch.arange(len(crow) - 1, device=crow.device), crow.diff())
+            for crow in self.problem.crows
+        ]
+        for i in range(len(self.problem.y)):
+            Zs = self._forward(i)
+            for unit in self._unit_outputs(i):
+                columns = [
+                    D[row] * self._input(i, layer, Zs)[col.long()]
+                    for layer, (D, row, col) in enumerate(
+                        zip(self.deltas(i, unit), rows, self.problem.cols, strict=True)
+                    )
+                ]
+                J = torch.cat(columns)
+                total.addmm_(J, J.t())
+        return total
+
     def deltas(self, i: int, u: Tensor) -> list[Tensor]:
         """Derivatives of <u, f> with respect to Z of every layer, chunk i."""
         Zs = self._forward(i)
