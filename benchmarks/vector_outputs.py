@@ -1,6 +1,6 @@
 """Vector outputs and two hidden layers: planted networks under one budget.
 
-    python benchmarks/vector_outputs.py [--n 2000] [--seeds 2]
+    python -m benchmarks.vector_outputs [--n 2000] [--seeds 2]
 
 d = 50 inputs, 10 outputs; the budget is the number of planted weights, which are spread evenly
 over the layers.  PSNR in dB on fresh rows (capped at 350) of
@@ -15,15 +15,11 @@ over the layers.  PSNR in dB on fresh rows (capped at 350) of
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.reference.planted import psnr
 from tests.reference.textbook_iht import textbook_vector_iht
 
