@@ -121,7 +121,10 @@ def prune_regrow(
     stream = batches(data.n, batch_size, generator)
     try:
         for step in range(n_steps):
-            losses += gradient_on_support(net, data, next(stream), generator)
+            rows = next(stream)
+            losses += gradient_on_support(
+                net, data.noisy_inputs(rows, net.units[0], generator), data.targets(rows)
+            )
             adam.step(net, learning_rate_at(step, n_steps))  # (1)
             since += 1
 
@@ -171,12 +174,10 @@ def training_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int) -
     return kept + max(step, score, merge)
 
 
-def gradient_on_support(
-    net: CompactNetwork, data: TrainingData, rows: Tensor, generator: torch.Generator
-) -> Tensor:
+def gradient_on_support(net: CompactNetwork, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean loss over a mini-batch, 0-d; its gradient on the support goes to ``net.grad``."""
-    H = net.forward(data.noisy_inputs(rows, net.units[0], generator))
-    loss, D = output_gradient(H[-1], data.targets(rows))
+    H = net.forward(inputs)
+    loss, D = output_gradient(H[-1], targets)
     for layer in range(net.n_layers - 1, -1, -1):
         net.matrices[layer].sampled_product(D, H[layer])
         if layer:
