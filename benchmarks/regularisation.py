@@ -8,6 +8,7 @@ The test rows of every data set are set aside and not looked at.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -35,11 +36,7 @@ def held_out_scores(
         scores = []
         for seed in range(seeds):
             outer = split(load_dataset(name), 0.2, random_state=seed)
-            inner = split(
-                type(outer)(outer.name, outer.X, outer.y, outer.task, outer.target_name),
-                0.2,
-                random_state=seed,
-            )
+            inner = split(replace(outer, X_test=None, y_test=None), 0.2, random_state=seed)
             kind = SparseMLPClassifier if outer.task == "classification" else SparseMLPRegressor
             model = kind(
                 s,

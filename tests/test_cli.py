@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -189,16 +187,26 @@ def test_help_and_version(capsys):
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     """A real process, a real signal: the model so far is written, within its budget."""
     model = tmp_path / "m.safetensors"
+    # the signal comes from inside, some seconds after the imports: training is under way
+    program = (
+        "import os, signal, sys, threading\n"
+        "from secateurs.cli import main\n"
+        "threading.Timer(4, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "main(sys.argv[1:])\n"
+    )
     command = [
-        *(sys.executable, "-m", "secateurs", "fit", "digits", "--nonzeros", "100"),
+        *(sys.executable, "-c", program, "fit", "digits", "--nonzeros", "100"),
         *("--epochs", "100000", "--output", str(model)),
     ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    ) as process:
-        time.sleep(8)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+    process = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+        check=False,
+    )
+    out = process.stdout
     assert process.returncode == 130
     assert "Interrupted" in out
     fitted = load(model)

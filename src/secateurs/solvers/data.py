@@ -155,7 +155,7 @@ class TrainingData:
         """`inputs` with fresh Gaussian noise: what the trainers take gradients at.
 
         To first order the noise is a ridge on the input weights that grows with their
-        curvature; on small tables it is worth more than any other regulariser tried.
+        curvature.
         """
         H = self.inputs(rows, units)
         if self.noise > 0:

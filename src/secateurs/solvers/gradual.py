@@ -26,8 +26,8 @@ def gradual(
 ) -> Solution[SparseNetwork]:
     """Dense at the start, pruned along a cubic to `n_nonzero` weights at 60 % of the run.
 
-    The weights with the smallest w^2 E[g^2] go; global magnitude in their place loses tens
-    of points at small budgets, because it is not invariant to rescaling a ReLU unit.
+    The weights with the smallest w^2 E[g^2] go: unlike the global magnitude, that does not
+    change when a ReLU unit is rescaled.
 
     Returns
     -------
