@@ -7,8 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from secateurs import SparseReLURegressor, image_function, load, planted_relu
+from secateurs.archive import DamagedFileError
 from secateurs.solvers.matching import match_neurons, merge_parallel
-from secateurs.sparse.storage import DamagedFileError
 from tests.test_storage import join_header, split_header
 
 

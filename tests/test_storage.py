@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateurs import SparseMLPClassifier, files, load
-from secateurs.sparse import storage
+from secateurs import SparseMLPClassifier, archive, files, load
+from secateurs.archive import DamagedFileError
 from secateurs.sparse.network import SparseNetwork
-from secateurs.sparse.storage import DamagedFileError, network_bytes, read_network, write_network
+from secateurs.sparse.storage import network_bytes, read_network, write_network
 from tests.strategies import random_network
 
 
@@ -186,7 +186,7 @@ def test_other_files_are_refused(tmp_path):
 def test_metadata_beyond_the_limit_is_refused(tmp_path, monkeypatch, model_bytes):
     path = tmp_path / "big"
     path.write_bytes(model_bytes)
-    monkeypatch.setattr(storage, "MAX_JSON", 100)
+    monkeypatch.setattr(archive, "MAX_JSON", 100)
     with pytest.raises(DamagedFileError, match="at most 100"):
         load(path)
 

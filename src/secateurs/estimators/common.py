@@ -1,12 +1,9 @@
-"""What all estimators do alike: hold rows out, tell progress, write down their parameters."""
+"""What all estimators do alike: hold rows out, tell progress."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 
 from secateurs.solvers.solution import Progress, ProgressCallback
@@ -57,22 +54,3 @@ def told_progress(verbose: int, progress: ProgressCallback | None) -> ProgressCa
             progress(state)
 
     return tell
-
-
-def recorded_parameters(estimator: BaseEstimator) -> dict[str, Any]:
-    """Constructor parameters as JSON has them; the seed used is kept beside, not its source."""
-    parameters = estimator.get_params(deep=False)
-    del parameters["random_state"], parameters["verbose"]
-    plain: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if isinstance(value, tuple | list):
-            plain[name] = [int(v) for v in value]
-        else:
-            plain[name] = value.item() if isinstance(value, np.generic) else value
-    return plain
-
-
-def recorded_names(estimator: BaseEstimator) -> list[str] | None:
-    """Feature names of a fitted estimator, where it has some."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]

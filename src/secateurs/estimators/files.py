@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from secateurs.archive import read_archive
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.estimators.sparse_relu import SparseReLURegressor
-from secateurs.sparse.storage import DamagedFileError, read_network
 
 Model = SparseMLPClassifier | SparseMLPRegressor | SparseReLURegressor
 _KINDS = {
@@ -34,8 +34,8 @@ def load(path: str | Path) -> Model:
     DamagedFileError
         With the path and the first thing that is wrong.
     """
-    network, raw, arrays = read_network(path)
-    kind = raw.get("kind")
+    archive = read_archive(path)
+    kind = archive.body["record"].get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise DamagedFileError(f"{path}: unknown kind of model {str(kind)[:40]!r}")
-    return _KINDS[kind]._from_file(network, raw, arrays, path)
+        raise archive.damaged(f"unknown kind of model {str(kind)[:40]!r}")
+    return _KINDS[kind]._from_file(archive)

@@ -23,27 +23,24 @@ from sklearn.utils.validation import (
 from torch import nn
 
 import secateurs
+from secateurs.archive import Archive
 from secateurs.certificates.check import Certificate, Check
 from secateurs.certificates.generalization import (
     budget_check,
     support_check,
 )
 from secateurs.estimators import settings
-from secateurs.estimators.common import (
-    hold_out,
+from secateurs.estimators.common import hold_out, told_progress
+from secateurs.estimators.fitted import FittedNetwork
+from secateurs.estimators.mlp_record import ModelRecord, check_model, model_bytes
+from secateurs.estimators.parameters import is_integer, require_integer, require_real
+from secateurs.estimators.saved import (
+    SavedModel,
+    recorded_checks,
     recorded_names,
     recorded_parameters,
-    told_progress,
+    restored_certificate,
 )
-from secateurs.estimators.fitted import FittedNetwork
-from secateurs.estimators.parameters import is_integer, require_integer, require_real
-from secateurs.estimators.record import (
-    CheckRecord,
-    ModelRecord,
-    check_model,
-    model_bytes,
-)
-from secateurs.files import write_atomically
 from secateurs.nn.export import write_onnx
 from secateurs.problems.tables import TableSchema, encode, fit_schema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
@@ -52,13 +49,12 @@ from secateurs.solvers.solution import ProgressCallback, Solution
 from secateurs.solvers.threads import threads_for
 from secateurs.solvers.trainers import Trainer
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
-from secateurs.sparse.storage import DamagedFileError
 
 _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
 _SHORT_RUN = 3  # candidates of hidden_layer_sizes="auto" get a third of the steps
 
 
-class SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
+class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
     fitted_: FittedNetwork
@@ -373,21 +369,6 @@ class SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     # -- the file --------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> int:
-        """Write the fitted model to a safetensors file, atomically.
-
-        The file holds no times and no paths: the same fit gives the same bytes.
-
-        Returns
-        -------
-        int
-            Size of the file in bytes.
-        """
-        check_is_fitted(self)
-        content = self._file_content()
-        write_atomically(path, content)
-        return len(content)
-
     def _file_content(self) -> bytes:
         record = ModelRecord(
             kind=type(self).__name__,  # type: ignore[arg-type]
@@ -404,38 +385,23 @@ class SparseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             out_scale=self.fitted_.out_scale.tolist(),
             **self._target_record(),
             history=self.history_,  # type: ignore[arg-type]
-            certificate=[CheckRecord(**check) for check in self.certificate_.to_list()],
+            certificate=recorded_checks(self.certificate_),
             validation_score=self.validation_score_,
         )
         return model_bytes(self.fitted_, record)
 
     @classmethod
-    def _from_file(
-        cls,
-        network: SparseNetwork,
-        raw: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        path: str | Path,
-    ) -> Self:
-        fitted, record = check_model(network, raw, arrays, path)
-        known: dict[str, Any] = dict(record.parameters)
-        if isinstance(known.get("hidden_layer_sizes"), list):
-            known["hidden_layer_sizes"] = tuple(known["hidden_layer_sizes"])
-        try:
-            model = cls(**known)
-            model._check_parameters()
-        except (TypeError, ValueError) as error:
-            raise DamagedFileError(f"{path}: parameters of the estimator: {error}") from error
+    def _from_file(cls, archive: Archive) -> Self:
+        fitted, record = check_model(archive)
+        model = cls._with_parameters(archive, record.parameters)
         model.fitted_ = fitted
         model.table_ = record.table
         model.seed_, model.status_ = record.seed, record.status
         model.n_train_, model.n_steps_ = record.n_train, record.n_steps
-        model.n_features_in_ = record.n_features_in
-        if record.feature_names is not None:
-            model.feature_names_in_ = np.array(record.feature_names, dtype=object)
+        model._restore_names(archive, record.feature_names, record.n_features_in)
         model.history_ = {name: list(column) for name, column in record.history.items()}
         model.loss_curve_ = model.history_.get("loss", [])
-        model.certificate_ = record.to_certificate()
+        model.certificate_ = restored_certificate(record.certificate)
         model.validation_score_ = record.validation_score
         model._restore_targets(record)
         return model

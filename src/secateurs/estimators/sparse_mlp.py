@@ -23,7 +23,7 @@ from secateurs.certificates.generalization import (
 )
 from secateurs.estimators import settings
 from secateurs.estimators.mlp_base import SparseMLP
-from secateurs.estimators.record import (
+from secateurs.estimators.mlp_record import (
     ClassLabels,
     ModelRecord,
 )

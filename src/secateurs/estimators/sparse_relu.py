@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -18,17 +17,24 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import secateurs
-from secateurs.certificates.check import Certificate, Check
+from secateurs.archive import Archive
+from secateurs.certificates.check import Certificate
 from secateurs.certificates.recovery import fit_certificate
-from secateurs.estimators.common import (
-    hold_out,
+from secateurs.estimators.common import hold_out, told_progress
+from secateurs.estimators.parameters import is_integer, require_integer, require_real
+from secateurs.estimators.saved import (
+    CheckRecords,
+    Names,
+    Number,
+    Parameters,
+    SavedModel,
+    Strict,
+    recorded_checks,
+    recorded_history,
     recorded_names,
     recorded_parameters,
-    told_progress,
+    restored_certificate,
 )
-from secateurs.estimators.parameters import is_integer, require_integer, require_real
-from secateurs.estimators.record import CheckRecord, Number, checked_record
-from secateurs.files import write_atomically
 from secateurs.solvers.exchange import exchange
 from secateurs.solvers.gauss_newton import gauss_newton
 from secateurs.solvers.iht import iht
@@ -37,7 +43,7 @@ from secateurs.solvers.pursuit import relu_pursuit
 from secateurs.solvers.solution import ProgressCallback
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.stack import ReLUStack
-from secateurs.sparse.storage import DamagedFileError, network_bytes
+from secateurs.sparse.storage import archived_network, network_bytes
 
 IHT_STEPS = 100
 BETTER = 0.9  # a larger budget must lower the held-out error to this share of the smaller one's
@@ -47,26 +53,24 @@ PATIENCE = 2  # larger budgets tried after the best
 Solver = Literal["pursuit", "iht"]
 
 
-class ReLURecord(BaseModel):
+class ReLURecord(Strict):
     """What the file of a `SparseReLURegressor` holds beside its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["SparseReLURegressor"]
     version: str
-    parameters: dict[str, bool | int | Number | str | None]
+    parameters: Parameters
     seed: int
     status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
     solver: Literal["pursuit", "iht"]
     budget: Annotated[int, Field(ge=1)]
     n_train: Annotated[int, Field(ge=1)]
     intercept: Number
-    feature_names: list[str] | None
+    feature_names: Names | None
     history: dict[str, list[Number]]
-    certificate: Annotated[list[CheckRecord], Field(max_length=1000)]
+    certificate: CheckRecords
 
 
-class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Least squares by ``y = intercept + sum_j relu(w_j . x)`` with few nonzero weights.
 
     Made for targets that *are* such a network, or nearly: planted problems, images as
@@ -300,13 +304,6 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return match_neurons(self.coef_, truth)
 
-    def save(self, path: str | Path) -> int:
-        """Write the fitted model to a safetensors file, atomically; its size in bytes."""
-        check_is_fitted(self)
-        content = self._file_content()
-        write_atomically(path, content)
-        return len(content)
-
     def _file_content(self) -> bytes:
         record = ReLURecord(
             kind="SparseReLURegressor",
@@ -319,8 +316,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             n_train=self.n_train_,
             intercept=self.intercept_,
             feature_names=recorded_names(self),
-            history={k: [float(f"{v:.6g}") for v in column] for k, column in self.history_.items()},
-            certificate=[_recorded(check) for check in self.certificate_.checks],
+            history=recorded_history(self.history_),
+            certificate=recorded_checks(self.certificate_),
         )
         coo = self.coef_.tocoo()
         d = self.coef_.shape[1]
@@ -330,38 +327,23 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return network_bytes(network, record.model_dump(mode="json"))
 
     @classmethod
-    def _from_file(
-        cls,
-        network: SparseNetwork,
-        raw: dict[str, Any],
-        arrays: dict[str, NDArray[Any]],
-        path: str | Path,
-    ) -> Self:
-        """Rebuild from what `read_network` returned, checking everything."""
-        record = checked_record(ReLURecord, raw, path)
-        parameters: dict[str, Any] = dict(record.parameters)
-        try:
-            model = cls(**parameters)
-            model._check_parameters()
-        except (TypeError, ValueError) as error:
-            raise DamagedFileError(f"{path}: parameters of the estimator: {error}") from error
+    def _from_file(cls, archive: Archive) -> Self:
+        network, arrays = archived_network(archive)
+        record = archive.record(ReLURecord)
+        model = cls._with_parameters(archive, record.parameters)
         if arrays:
-            raise DamagedFileError(f"{path}: unknown arrays {sorted(arrays)}")
+            raise archive.damaged(f"unknown arrays {sorted(arrays)}")
         rows, cols = network.entries(0)
         if len(network.keys) != 1 or (cols >= network.widths[0]).any():
-            raise DamagedFileError(f"{path}: not one layer of neurons without biases")
+            raise archive.damaged("not one layer of neurons without biases")
         d, m = network.widths
         model.coef_ = sparse.csr_array((network.values[0].astype(float), (rows, cols)), (m, d))
-        model.n_features_in_ = d
-        if record.feature_names is not None:
-            if len(record.feature_names) != d:
-                raise DamagedFileError(f"{path}: inconsistent metadata (feature names do not fit)")
-            model.feature_names_in_ = np.array(record.feature_names, dtype=object)
+        model._restore_names(archive, record.feature_names, d)
         model.intercept_, model.seed_ = record.intercept, record.seed
         model.status_, model.solver_ = record.status, record.solver
         model.budget_, model.n_train_ = record.budget, record.n_train
         model.history_ = {name: list(column) for name, column in record.history.items()}
-        model.certificate_ = Certificate(tuple(Check(**c.model_dump()) for c in record.certificate))
+        model.certificate_ = restored_certificate(record.certificate)
         return model
 
     # -- checks ----------------------------------------------------------------------------
@@ -392,18 +374,3 @@ def relative_error(model: SparseReLURegressor, X: Any, y: Any) -> float | None:
     if size == 0.0:
         return None
     return float(np.linalg.norm(y - model.intercept_ - relu_sum(X, model.coef_))) / size
-
-
-def _recorded(check: Check) -> CheckRecord:
-    """A check in JSON, which has no infinity."""
-    finite = {
-        name: value if value is not None and math.isfinite(value) else None
-        for name, value in (("measured", check.measured), ("threshold", check.threshold))
-    }
-    return CheckRecord(
-        name=check.name,
-        statement=check.statement,
-        verdict=check.verdict,
-        source=check.source,
-        **finite,
-    )
