@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -44,6 +45,7 @@ from secateurs.estimators.saved import (
 from secateurs.nn.export import write_onnx
 from secateurs.problems.tables import TableSchema, encode, fit_schema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
+from secateurs.solvers.distributed import ALONE, Group
 from secateurs.solvers.prune_regrow import prune_regrow
 from secateurs.solvers.solution import ProgressCallback, Solution
 from secateurs.solvers.threads import threads_for
@@ -103,7 +105,9 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
 
     # -- fitting ---------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, progress: ProgressCallback | None = None, group: Group = ALONE
+    ) -> Self:
         """Train a network with at most `n_nonzero` weights.
 
         Parameters
@@ -114,6 +118,9 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         y : array, shape [n], or [n, k] for several regression targets
         progress : callable, optional
             Called with a `Progress` several times a second or so.
+        group : Group
+            From `secateurs.distributed`: the processes that share this fit.  Each gives rows
+            of its own and gets the same model, that of all rows.
 
         Returns
         -------
@@ -123,10 +130,12 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         ------
         ValueError
             A parameter or the data cannot be used; the message says which and why.
+        GroupError
+            A ValueError: the processes do not agree, or another one has failed.
         FloatingPointError
             Training diverged.
         """
-        return self._fit(X, y, progress=progress)
+        return self._fit(X, y, progress=progress, group=group)
 
     def _fit(
         self,
@@ -137,18 +146,22 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         trainer: Trainer = prune_regrow,
         initial: SparseNetwork | None = None,
         shorten: int = 1,
+        group: Group = ALONE,
     ) -> Self:
         """Fit with any trainer, so that methods are compared on equal terms."""
         began = time.perf_counter()
-        self._check_parameters()
-        self.table_ = None
-        encoded = self._read_inputs(X, reset=True)
-        targets = self._read_targets(y, encoded, reset=True)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with group.failing_together():
+            self._check_parameters()
+            self.table_ = None
+            encoded = self._read_inputs(X, reset=True, group=group)
+            targets = self._read_targets(y, encoded, reset=True, group=group)
+            self._require_same_model(encoded, group)
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            seed = group.gather(seed)[0]  # without a random_state they differ
         classes = targets if targets.ndim == 1 else None
         train, held_out = hold_out(len(targets), self.validation_fraction, seed, classes)
-        scaling = settings.input_scaling(encoded, train)
-        data = self._training_data(encoded, targets, scaling, train)
+        scaling = settings.input_scaling(encoded, train, group)
+        data = self._training_data(encoded, targets, scaling, train, group)
         hidden, n_tried = self._choose_widths(data, encoded, targets, scaling, held_out, seed)
         solution = self._train(
             data,
@@ -159,8 +172,8 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
             initial=initial,
             shorten=shorten,
         )
-        self._finish(solution, scaling, seed, len(train))
-        self._certify(encoded, targets, train, held_out, n_tried)
+        self._finish(solution, scaling, seed, data.n_all)
+        self._certify(encoded, targets, train, held_out, n_tried, group)
         self.report_ = self._make_report(solution, time.perf_counter() - began)
         if self.status_ == "interrupted":
             warnings.warn(
@@ -201,19 +214,36 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         self.report_ = self._make_report(solution, time.perf_counter() - began)
         return self
 
+    def _require_same_model(self, X: Any, group: Group) -> None:
+        """The same parameters and inputs on every process, or an error."""
+        told = {
+            "kind": type(self).__name__,
+            "parameters": recorded_parameters(self),
+            "names": recorded_names(self),
+            "d": X.shape[1],
+            "sparse": is_sparse(X),
+        }
+        group.require_same("the set of parameters or of columns", json.dumps(told).encode())
+
     def _training_data(
-        self, X: Any, targets: NDArray[Any], scaling: Scaling, rows: NDArray[np.int64]
+        self,
+        X: Any,
+        targets: NDArray[Any],
+        scaling: Scaling,
+        rows: NDArray[np.int64],
+        group: Group = ALONE,
     ) -> TrainingData:
-        n = len(rows)
+        n = int(group.total(len(rows)))
         noise = settings.auto_noise(n) if self.input_noise == "auto" else self.input_noise
         return TrainingData(
             X,
             targets,
             scaling,
             self._n_outputs(targets),
-            rows=None if n == X.shape[0] else rows,
+            rows=None if len(rows) == X.shape[0] else rows,
             noise=float(noise),
             device=settings.auto_device(self.device),
+            group=group,
         )
 
     def _train(
@@ -228,14 +258,14 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         one_epoch: bool = False,
         shorten: int = 1,
     ) -> Solution[SparseNetwork]:
-        batch = settings.auto_batch_size(data.n, data.d)
+        batch = settings.auto_batch_size(data.n_all, data.d)
         if self.batch_size != "auto":
-            batch = min(int(self.batch_size), data.n)
-        epoch = -(-data.n // batch)
+            batch = min(int(self.batch_size), data.n_all)
+        epoch = -(-data.n_all // batch)
         if one_epoch:
             n_steps = epoch
         elif self.max_epochs == "auto":
-            n_steps = settings.auto_steps(data.n, batch) // shorten
+            n_steps = settings.auto_steps(data.n_all, batch) // shorten
         else:
             n_steps = max(1, int(self.max_epochs) * epoch // shorten)
         own: dict[str, Any] = {}
@@ -250,7 +280,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         n_weights = sum(a * b for a, b in pairwise((data.d, *hidden, data.n_outputs)))
         if trainer is prune_regrow:
             n_weights = min(n_weights, int(self.overshoot * self.n_nonzero))
-        with threads_for(n_weights * batch):
+        with threads_for(n_weights * data.part(batch)):
             return trainer(
                 data,
                 hidden,
@@ -258,7 +288,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
                 n_steps=n_steps,
                 batch_size=batch,
                 weight_decay=(
-                    settings.auto_weight_decay(data.n) if decay == "auto" else float(decay)
+                    settings.auto_weight_decay(data.n_all) if decay == "auto" else float(decay)
                 ),
                 random_state=seed,
                 progress=progress,
@@ -277,7 +307,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         """Hidden widths, and how many candidates were compared on the held-out rows."""
         if self.hidden_layer_sizes != "auto":
             return tuple(int(m) for m in self.hidden_layer_sizes), 1
-        if len(held_out) == 0:
+        if data.group.total(len(held_out)) == 0:
             raise ValueError(
                 "hidden_layer_sizes='auto' compares widths on held-out rows, but there are none: "
                 f"validation_fraction={self.validation_fraction} of {X.shape[0]} rows; "
@@ -287,7 +317,8 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         for m in settings.auto_widths(self.n_nonzero, self._n_outputs(targets)):
             network = self._train(data, (m,), seed, shorten=_SHORT_RUN).value
             fitted = self._with_scaling(network, scaling)
-            losses[m] = self._mean_loss(fitted.outputs(X[held_out], data.device), targets[held_out])
+            each = self._losses(fitted.outputs(X[held_out], data.device), targets[held_out])
+            losses[m] = data.group.total(each.sum()) / data.group.total(each.size)
         best = min(losses, key=losses.__getitem__)
         self.validation_losses_ = losses
         return (best,), len(losses)
@@ -435,12 +466,12 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
             if not (isinstance(value, str) and value == "auto"):
                 require_real(name, value, least=0, hint=" or 'auto'")
 
-    def _read_inputs(self, X: Any, *, reset: bool) -> Any:
+    def _read_inputs(self, X: Any, *, reset: bool, group: Group = ALONE) -> Any:
         """Numeric array [n, d] or CSR of the inputs; checks against the fit unless `reset`."""
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
-                self.table_ = fit_schema(X)
+                self.table_ = fit_schema(X, group.gather)
             if self.table_ is not None:
                 return encode(self.table_, X)
         if self.table_ is not None and self.table_.of_kind("categorical"):
@@ -468,7 +499,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
     # -- what the two kinds do differently ---------------------------------------------------
 
     @abstractmethod
-    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+    def _read_targets(self, y: Any, X: Any, *, reset: bool, group: Group = ALONE) -> NDArray[Any]:
         """Class numbers [n], or standardised targets [n, k] in float32."""
 
     @abstractmethod
@@ -480,8 +511,8 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         """Shift and scale from the network's outputs to predictions."""
 
     @abstractmethod
-    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
-        """Loss by which widths are compared."""
+    def _losses(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+        """Losses of which the mean is what widths are compared by."""
 
     @abstractmethod
     def _certify(
@@ -491,6 +522,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         train: NDArray[np.int64],
         held_out: NDArray[np.int64],
         n_tried: int,
+        group: Group = ALONE,
     ) -> None:
         """Set `validation_score_` and `certificate_`."""
 

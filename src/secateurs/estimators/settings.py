@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs.solvers.data import Scaling, column_moments, is_sparse
+from secateurs.solvers.distributed import ALONE, Group
 
 EPOCHS = 30
 MIN_STEPS, MAX_STEPS = 2000, 8000
@@ -70,7 +71,7 @@ def auto_device(device: str) -> torch.device:
         raise ValueError(f"device={device!r} cannot be used: {error}") from error
 
 
-def input_scaling(X: Any, rows: NDArray[np.int64] | None = None) -> Scaling:
+def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE) -> Scaling:
     """Bring the inputs to unit size.
 
     Columns in the same units, such as pixels, share one factor and keep their zeros.  They are
@@ -84,6 +85,8 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None) -> Scaling:
     X : array [n, d] or scipy CSR
     rows : array of int64, optional
         Rows to look at; all by default.
+    group : Group
+        Processes whose rows are counted in.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None) -> Scaling:
     ValueError
         The entries are too large to square in float64.
     """
-    mean, variance = column_moments(X, rows)
+    mean, variance = column_moments(X, rows, group)
     if not np.isfinite(variance).all():
         raise ValueError("X has entries too large to compute with; rescale it below 1e150")
     scaling = standardisation(mean, variance)
@@ -105,7 +108,8 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None) -> Scaling:
     square = variance + mean**2
     if is_sparse(X):
         part = X if rows is None else X[rows]
-        return _one_factor(math.sqrt(square.sum() * part.shape[0] / part.nnz), len(mean))
+        n, stored = group.total(part.shape[0]), group.total(part.nnz)
+        return _one_factor(math.sqrt(square.sum() * n / stored), len(mean))
     spread = 1.0 / scaling.scale[varies]
     far = np.median(np.abs(mean[varies]) / spread)
     if spread.max() <= SAME_UNITS * np.median(spread) and far <= NEAR_ZERO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -27,6 +28,7 @@ from secateurs.estimators.mlp_record import (
     ClassLabels,
     ModelRecord,
 )
+from secateurs.solvers.distributed import ALONE, Group
 from secateurs.solvers.solution import ProgressCallback
 
 
@@ -142,7 +144,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         finally:
             self._all_classes = None
 
-    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+    def _read_targets(self, y: Any, X: Any, *, reset: bool, group: Group = ALONE) -> NDArray[Any]:
         _require_targets(self, y)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
@@ -151,7 +153,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         check_classification_targets(y)
         known: Any = getattr(self, "_all_classes", None) if reset else self.classes_
         if known is None:
-            known = np.unique(y)
+            known = _all_classes(np.unique(y), group)
         unknown = np.setdiff1d(y, known)
         if len(unknown):
             raise ValueError(f"y holds the class {unknown[0]!r}, which is not among {known!r}")
@@ -167,8 +169,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return np.zeros(k), np.ones(k)
 
-    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
-        return float(-log_softmax(outputs, axis=1)[np.arange(len(targets)), targets].mean())
+    def _losses(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(-log_softmax(outputs, axis=1)[np.arange(len(targets)), targets])
 
     def _certify(
         self,
@@ -177,25 +179,25 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         train: NDArray[np.int64],
         held_out: NDArray[np.int64],
         n_tried: int,
+        group: Group = ALONE,
     ) -> None:
         wrong = self.fitted_.outputs(X, settings.auto_device(self.device)).argmax(1) != targets
-        n_wrong = int(wrong[held_out].sum())
-        self.validation_score_ = 1 - n_wrong / len(held_out) if len(held_out) else None
+        n_wrong, n_held_out, n_wrong_train, n_train = (
+            int(group.total(count))
+            for count in (wrong[held_out].sum(), len(held_out), wrong[train].sum(), len(train))
+        )
+        self.validation_score_ = 1 - n_wrong / n_held_out if n_held_out else None
         checks = self._size_checks()
-        if len(train):
-            shares = np.bincount(targets[train]) / len(train)
-            baseline = 1 - float(shares.max())
+        if n_train:
+            counts = np.bincount(targets[train], minlength=len(self.classes_))
+            most = int(group.sum_(torch.from_numpy(counts)).max())
+            baseline = 1 - most / n_train
             network = self.fitted_.network
             scales = len(self.fitted_.scale) * (1 if self.fitted_.shift is None else 2)
             checks += [
-                held_out_check(n_wrong, len(held_out), baseline, n_tried),
+                held_out_check(n_wrong, n_held_out, baseline, n_tried),
                 occam_check(
-                    int(wrong[train].sum()),
-                    len(train),
-                    network.widths,
-                    network.n_nonzero,
-                    scales,
-                    baseline,
+                    n_wrong_train, n_train, network.widths, network.n_nonzero, scales, baseline
                 ),
             ]
         self.certificate_ = Certificate(tuple(checks))
@@ -253,7 +255,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _read_targets(self, y: Any, X: Any, *, reset: bool) -> NDArray[Any]:
+    def _read_targets(self, y: Any, X: Any, *, reset: bool, group: Group = ALONE) -> NDArray[Any]:
         _require_targets(self, y)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(X, y)
@@ -263,8 +265,9 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         y = y[:, None] if one_column else y
         if reset:
             self._one_column = one_column
-            self._shift = y.mean(axis=0)
-            deviation = y.std(axis=0)
+            n = sum(group.gather(len(y)))
+            self._shift = _sum_over_rows(y, group) / n
+            deviation = np.sqrt(_sum_over_rows(np.square(y - self._shift), group) / n)
             if not np.isfinite(deviation).all():
                 raise ValueError("y has values too large to square; rescale it below 1e150")
             constant = deviation <= settings.CONSTANT * np.abs(self._shift)
@@ -285,8 +288,8 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
     def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: ARG002
         return self._shift, self._scale
 
-    def _mean_loss(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> float:
-        return float(np.square(self._standardised(outputs) - targets).mean())
+    def _losses(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+        return np.square(self._standardised(outputs) - targets)
 
     def _certify(
         self,
@@ -295,17 +298,25 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         train: NDArray[np.int64],
         held_out: NDArray[np.int64],
         n_tried: int,
+        group: Group = ALONE,
     ) -> None:
         checks = self._size_checks()
         self.validation_score_ = None
-        if len(held_out):
+        n_held_out = sum(group.gather(len(held_out)))
+        if n_held_out:
             outputs = self.fitted_.outputs(X[held_out], settings.auto_device(self.device))
             y = targets[held_out].astype(np.float64)
             error = np.square(self._standardised(outputs) - y)
-            mean = targets[train].mean(axis=0, dtype=np.float64)
+            n_train = sum(group.gather(len(train)))
+            mean = _sum_over_rows(targets[train], group) / n_train
             gain = (np.square(y - mean) - error).mean(axis=1)
-            total = np.square(y - y.mean(axis=0)).sum()
-            self.validation_score_ = float(1 - error.sum() / total) if total > 0 else None
+            centre = _sum_over_rows(y, group) / n_held_out
+            total = group.total(np.square(y - centre).sum())
+            self.validation_score_ = (
+                float(1 - group.total(error.sum()) / total) if total > 0 else None
+            )
+            # one number for each held-out row
+            gain = np.concatenate(group.gather(gain if group.size == 1 else gain.tolist()))
             checks.append(held_out_regression_check(gain, n_tried))
         self.certificate_ = Certificate(tuple(checks))
 
@@ -324,3 +335,19 @@ def _require_targets(estimator: SparseMLP, y: Any) -> None:
             f"This {type(estimator).__name__} estimator requires y to be passed, "
             "but the target y is None."
         )
+
+
+def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
+    """Classes on any process, increasing."""
+    if group.size == 1:
+        return here
+    found = group.gather([str(here.dtype), here.tolist()])
+    if len({np.dtype(kind).kind for kind, _ in found}) > 1:
+        raise ValueError(f"y is of type {here.dtype} here and of another on other processes")
+    return np.unique(np.concatenate([np.array(labels, dtype=kind) for kind, labels in found]))
+
+
+def _sum_over_rows(y: NDArray[np.floating], group: Group) -> NDArray[np.float64]:
+    """Sum of each column of y [n, k] over the rows of all processes."""
+    here = y.sum(axis=0, dtype=np.float64)
+    return here if group.size == 1 else np.sum(group.gather(here.tolist()), axis=0)

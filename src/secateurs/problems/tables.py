@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
@@ -127,7 +127,14 @@ class TableSchema(BaseModel):
         return [column for column in self.columns if column.kind == kind]
 
 
-def fit_schema(frame: pd.DataFrame) -> TableSchema:
+Gather = Callable[[Any], list[Any]]  # what every holder of a part of the rows gives, JSON
+
+
+def _alone(value: Any) -> list[Any]:
+    return [value]
+
+
+def fit_schema(frame: pd.DataFrame, gather: Gather = _alone) -> TableSchema:
     """Look at a training table once and write down how to encode it.
 
     Numbers and booleans are numeric, their missing values become the median.  Text, categories
@@ -140,11 +147,14 @@ def fit_schema(frame: pd.DataFrame) -> TableSchema:
     ----------
     frame : DataFrame, shape [n, d]
         Column names are used as text.
+    gather : callable, optional
+        Where the rows are shared out over several processes: called on all of them alike, it
+        gives back what each gave, so that each comes to the schema of the whole table.
 
     Returns
     -------
     TableSchema
-        Does not depend on the order of the rows.
+        Does not depend on the order of the rows, nor on how they are shared out.
 
     Raises
     ------
@@ -164,32 +174,91 @@ def fit_schema(frame: pd.DataFrame) -> TableSchema:
     duplicates = _duplicates(names)
     if duplicates:
         raise ValueError(f"column {duplicates[0]!r} appears twice; give each column its own name")
+    if any(told != names for told in gather(names)):
+        raise ValueError("the parts of the table have different columns; give all the same")
+    kinds = [_kind_here(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+    kinds = [_whole_kind(name, told) for name, *told in zip(names, *gather(kinds), strict=True)]
+    numbers = {
+        name: as_numbers(frame.iloc[:, i], name)
+        for i, name in enumerate(names)
+        if kinds[i] == "numeric"
+    }
+    medians = dict(zip(numbers, _medians(list(numbers.values()), gather), strict=True))
     return TableSchema(
-        columns=[_fit_column(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+        columns=[
+            ColumnSchema(name=name, kind="numeric", fill=medians[name])
+            if name in medians
+            else _fit_categories(name, frame.iloc[:, i], gather)
+            for i, name in enumerate(names)
+        ]
     )
 
 
-def _fit_column(name: str, series: pd.Series[Any]) -> ColumnSchema:
-    if series.isna().all():
+def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
+    """Kind of a column by the rows at hand; None when they hold no value."""
+    return None if series.isna().all() else column_kind(series, name)
+
+
+def _whole_kind(name: str, kinds: list[Kind | None]) -> Kind:
+    """Kind of a column of which the parts have these kinds: text anywhere makes categories."""
+    if not any(kinds):
         raise ValueError(f"column {name!r} has no value at all; leave it out")
-    if column_kind(series, name) == "numeric":
-        median = float(np.nanmedian(as_numbers(series, name)))
-        return ColumnSchema(name=name, kind="numeric", fill=median)
+    return "categorical" if "categorical" in kinds else "numeric"
+
+
+def _fit_categories(name: str, series: pd.Series[Any], gather: Gather) -> ColumnSchema:
     texts = as_texts(series, name)
     present = series.notna().to_numpy()
-    counts = Counter(texts[present].tolist())
+    counts: Counter[str] = Counter()
+    complete = True
+    for told, all_present in gather([Counter(texts[present].tolist()), bool(present.all())]):
+        counts.update(told)
+        complete = complete and all_present
     if len(counts) - (MISSING in counts) > MAX_CATEGORIES:
         raise ValueError(
             f"column {name!r} holds {len(counts)} distinct texts, more than {MAX_CATEGORIES}; "
             "group them, or leave the column out if it only identifies rows"
         )
     fill = max(sorted(counts), key=counts.__getitem__)
-    if not present.all():
+    if not complete:
         fill = MISSING
     categories = sorted({*counts, fill})
     if len(categories) == 2:
         categories.sort(key=lambda category: category != fill)
     return ColumnSchema(name=name, kind="categorical", fill=fill, categories=categories)
+
+
+def _medians(columns: list[NDArray[np.float64]], gather: Gather) -> list[float]:
+    """Median of each column, missing values left out, over all parts of its rows.
+
+    Several parts: exact by bisection on the order of the doubles, 64 rounds of counts.
+    """
+    present = [np.sort(column[~np.isnan(column)]) for column in columns]
+    counts = gather([len(column) for column in present])
+    if len(counts) == 1:
+        return [float(np.median(column)) for column in present]
+    keys = [_ordered(column) for column in present]
+    n = np.sum(counts, axis=0)
+    middles = []
+    for rank in ((n - 1) // 2, n // 2):  # the same one where n is odd
+        low, high = [-(2**63)] * len(keys), [2**63 - 1] * len(keys)
+        while any(a < b for a, b in zip(low, high, strict=True)):
+            guess = [(a + b) // 2 for a, b in zip(low, high, strict=True)]
+            here = [
+                int(np.searchsorted(key, g, side="right"))
+                for key, g in zip(keys, guess, strict=True)
+            ]
+            enough = np.sum(gather(here), axis=0) > rank
+            low = [a if e else g + 1 for a, g, e in zip(low, guess, enough, strict=True)]
+            high = [g if e else b for b, g, e in zip(high, guess, enough, strict=True)]
+        middles.append(_ordered(np.array(low, dtype=np.int64).view(np.float64)).view(np.float64))
+    return [float(np.mean(pair)) for pair in zip(*middles, strict=True)]
+
+
+def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Integers in the order of the doubles; its own inverse on their bits."""
+    bits = values.view(np.int64)
+    return np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
 
 
 def encode(schema: TableSchema, frame: pd.DataFrame) -> NDArray[np.float32]:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from secateurs.solvers.distributed import ALONE, Group
+
 # dense data are moved to an accelerator whole when they take at most this share of its memory
 _RESIDENT_SHARE = 0.5
 # when fewer than one in so many columns is used, they are picked one by one
@@ -54,11 +56,15 @@ class TrainingData:
     noise : float
         Standard deviation of the Gaussian noise that `noisy_inputs` adds to scaled inputs.
     device : torch.device
+    group : Group
+        Processes that share the fit, each with rows of its own; made on all of them together.
 
     Attributes
     ----------
     n, d : int
         Rows in use and inputs.
+    n_all : int
+        Rows in use on all processes.
     is_classification : bool
     """
 
@@ -72,9 +78,12 @@ class TrainingData:
         rows: NDArray[np.int64] | None = None,
         noise: float = 0.0,
         device: torch.device | str = "cpu",
+        group: Group = ALONE,
     ) -> None:
         self.d = int(X.shape[1])
         self.n = int(X.shape[0]) if rows is None else len(rows)
+        self.group = group
+        self.n_all = int(group.total(self.n))
         self.device = torch.device(device)
         self.n_outputs = n_outputs
         self.is_classification = y.ndim == 1
@@ -100,9 +109,13 @@ class TrainingData:
     def _absolute(self, rows: Tensor) -> Tensor:
         return rows if self._rows is None else self._rows[rows]
 
+    def part(self, count: int) -> int:
+        """Rows of this process in a batch of `count` over all: in proportion to its rows."""
+        return min(self.n, max(1, round(count * self.n / self.n_all)))
+
     def input_variance(self) -> NDArray[np.float64]:
-        """Variance of each scaled input, shape [d]; one pass over the data."""
-        return column_moments(self._X, self._rows_used)[1] * self.scaling.scale**2
+        """Variance of each scaled input over all processes, shape [d]; one pass over the data."""
+        return column_moments(self._X, self._rows_used, self.group)[1] * self.scaling.scale**2
 
     def targets(self, rows: Tensor) -> Tensor:
         """Class numbers [B], or targets features first [k, B]."""
@@ -196,7 +209,7 @@ def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def column_moments(
-    X: Any, rows: NDArray[np.int64] | None = None
+    X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance of each column in one pass over blocks of rows.
 
@@ -205,6 +218,8 @@ def column_moments(
     X : array [N, d] or scipy CSR
     rows : array of int64, optional
         Rows to use; all by default.
+    group : Group
+        Processes whose rows are counted in.
 
     Returns
     -------
@@ -228,7 +243,18 @@ def column_moments(
         total += block.sum(axis=0)
         square += np.einsum("ij,ij->j", block, block)
     shift = total / n
-    return origin + shift, np.maximum(square / n - shift**2, 0.0)
+    mean, variance = origin + shift, np.maximum(square / n - shift**2, 0.0)
+    return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
+
+
+def _pooled(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], n: int, group: Group
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of all rows from those of each process (Chan et al. 1983)."""
+    n_all = group.total(n)
+    whole = group.sum_(torch.from_numpy(mean * (n / n_all))).numpy()
+    around = variance + (mean - whole) ** 2
+    return whole, group.sum_(torch.from_numpy(around * (n / n_all))).numpy()
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -81,6 +81,8 @@ def random_dense(
     The first layer's fan-in counts inputs by their variance, so that hidden units start at
     unit scale whatever the inputs are scaled to.
     """
+    if data.group.size > 1:
+        raise ValueError("the dense trainers do not share a fit; use prune_regrow, or one process")
     widths = (data.d, *hidden, data.n_outputs)
     energy = float(data.input_variance().sum())
     weights = []

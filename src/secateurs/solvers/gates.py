@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from secateurs.solvers.distributed import ALONE, Group
 from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.stack import Generators
 
@@ -28,17 +29,19 @@ class Chunks:
     """The data, features first: ``X[i]`` [d, c] and ``y[i]`` [c] of chunk i.
 
     `store` holds one array a chunk for the support columns, made once and written again every
-    step: fresh pages cost more than the columns themselves.
+    step: fresh pages cost more than the columns themselves.  `group`: the processes that share
+    the rows; a sum over the chunks is a sum over all rows once it went through ``group.sum_``.
     """
 
     X: list[Tensor]
     y: list[Tensor]
     n: int
     d: int
+    group: Group = ALONE
     store: list[Tensor] = field(default_factory=list, repr=False)
 
     @classmethod
-    def of(cls, X: Tensor, y: Tensor, width: int) -> Chunks:
+    def of(cls, X: Tensor, y: Tensor, width: int, group: Group = ALONE) -> Chunks:
         """Split X [n, d] and y [n]; a copy of the data in the layout every product wants.
 
         `width` is the number of rows (neurons, support entries) of the arrays it will meet.
@@ -50,6 +53,7 @@ class Chunks:
             [y[a : a + c].contiguous() for a in range(0, n, c)],
             n,
             d,
+            group,
         )
 
     def stored(self, i: int, rows: int) -> Tensor:
@@ -313,7 +317,9 @@ class SupportColumns:
             if self._gram is not None:
                 self._gram.addmm_(B, B.t())
             self._kept.append(B)
-        return gradient[self._same]
+        if self._gram is not None:
+            self.data.group.sum_(self._gram)
+        return self.data.group.sum_(gradient)[self._same]
 
     def _merged(self, p: Tensor, count: int) -> Tensor:
         """Coefficients of the columns kept: equal columns add up."""
@@ -329,6 +335,7 @@ class SupportColumns:
 
     def _normal(self, p: Tensor, *, subtract: bool, image: bool = True) -> tuple[float, Tensor]:
         square = torch.zeros((), dtype=torch.float64, device=p.device)
+        group = self.data.group
         if self._kept is None:
             total = torch.zeros_like(p)
             matrices = [(b, self.weights.matrix(b.neurons, p)) for b in self._blocks]
@@ -339,15 +346,17 @@ class SupportColumns:
                 square += u @ u
                 if image:
                     total += adjoint(matrices, self.data, i, u)
-            return float(square), total
-        merged = self._merged(p, len(self._kept[0]))
-        total = torch.zeros_like(merged)
-        for B in self._kept:
-            u = merged @ B
-            square += u @ u
-            if image:
-                total.addmv_(B, u)
-        return float(square), total[self._same]
+        else:
+            merged = self._merged(p, len(self._kept[0]))
+            total = torch.zeros_like(merged)
+            for B in self._kept:
+                u = merged @ B
+                square += u @ u
+                if image:
+                    total.addmv_(B, u)
+        if image:
+            group.sum_(total)
+        return float(group.sum_(square)), total if self._kept is None else total[self._same]
 
 
 def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -> Tensor:

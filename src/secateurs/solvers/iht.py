@@ -11,10 +11,14 @@
     a stall in mode "convex": exchange entries, least squares on the support            (6)
 
 Nothing of size m * d is formed: memory is O(s + n * block + d * block).
+
+Where the rows are shared out over a group of processes, A^T r, ||A g||^2, Q g and ||r||^2 are
+summed over the group; the rest is done alike by every process, on the same numbers.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from secateurs.solvers.distributed import ALONE, Group
 from secateurs.solvers.gates import (
     BLOCK,
     Chunks,
@@ -35,6 +40,7 @@ from secateurs.solvers.gates import (
     open_where,
     sum_over,
 )
+from secateurs.solvers.interrupt import Stop
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.sparse.stack import Generators, ReLUStack
 from secateurs.sparse.topk import StreamingTopK
@@ -71,6 +77,7 @@ def iht(
     random_state: int = 0,
     dtype: torch.dtype | None = None,
     progress: ProgressCallback | None = None,
+    group: Group = ALONE,
 ) -> Solution[ReLUStack]:
     """Fit y = sum_j relu(X w_j) with at most `n_nonzero` weights.
 
@@ -96,6 +103,9 @@ def iht(
         That of X by default.
     progress : callable, optional
         Called with a `Progress` after every step; its loss is the relative residual.
+    group : Group
+        Processes that share the fit: each calls this with rows of its own and else the same
+        arguments, and gets the same solution.
 
     Returns
     -------
@@ -109,37 +119,47 @@ def iht(
     ------
     ValueError
         On shapes, sizes or values that cannot be fitted; the message says what to do.
+    GroupError
+        Arguments or the support are not the same on all processes; the message names the step.
 
     Notes
     -----
     A step costs 2 * n * d flops for every neuron that can receive a weight, and about
     40 * n * s for (4).  Memory beyond a copy of the data: O(s + 1024 n + 1024 d).
+    In a group of several processes a step sends the gradient, d numbers a live neuron, and the
+    products of (4), up to 11 s numbers (s^2 where a Gram matrix serves).
     Equal magnitudes are ranked by index, so a run is reproducible.
     Source: Blumensath, "Accelerated iterative hard thresholding" (2012); Fridovich-Keil &
     Pilanci, "A recovery guarantee for sparse neural networks" (2025).
     """
-    inputs, targets = _checked(X, y, n_nonzero, n_neurons, mode, n_steps, dtype)
-    data = Chunks.of(inputs, targets, min(max(n_nonzero, n_neurons), BLOCK))
-    start = _generators(generators, n_neurons, data.d, random_state)
+    with group.failing_together():
+        inputs, targets = _checked(X, y, n_nonzero, n_neurons, mode, n_steps, dtype)
+        data = Chunks.of(inputs, targets, min(max(n_nonzero, n_neurons), BLOCK), group)
+        start = _generators(generators, n_neurons, data.d, random_state)
+        _require_same_arguments(data, start, n_nonzero, mode, n_steps, exchanges)
     none = torch.empty(0, dtype=torch.int64, device=data.device)
     empty = Weights(none, torch.empty(0, dtype=data.dtype, device=data.device), data.d)
     fixed: Gates = FixedGates(data, start)
     state = _State(empty, fixed)
-    run = _Run(empty, float(targets.double().norm()), n_steps, EXACT[data.dtype], progress)
+    scale = _norm(targets, group)
+    stop = Stop(group)
+    run = _Run(empty, scale, n_steps, EXACT[data.dtype], progress, stop)
     if run.scale == 0.0:
         run.status = "exact"
     try:
-        residual, _ = _residual(data, state)
-        while run.status == "budget" and run.step < n_steps:
-            weights = _step(data, state, residual, n_nonzero)
-            own = mode == "sequential" and run.step > 0
-            state = _State(weights, OwnGates(data, weights) if own else state.gates)  # (5)
-            residual, square = _residual(data, state)
-            run.record(weights, square)
-        if exchanges and mode == "convex" and run.status in ("converged", "stalled"):
-            _exchange(data, fixed, run, n_nonzero)  # (6)
+        with stop:
+            residual, _ = _residual(data, state)
+            while run.status == "budget" and run.step < n_steps:
+                weights = _step(data, state, residual, n_nonzero)
+                own = mode == "sequential" and run.step > 0
+                state = _State(weights, OwnGates(data, weights) if own else state.gates)  # (5)
+                residual, square = _residual(data, state)
+                run.record(weights, square)
+            if exchanges and mode == "convex" and run.status in ("converged", "stalled"):
+                _exchange(data, fixed, run, n_nonzero)  # (6)
     except KeyboardInterrupt:
         run.status = "interrupted"
+    group.require_same("the solution", run.best.keys, run.best.values)
     measured = {"relative_residual": run.loss, "n_steps": run.step, "mode": mode}
     value = _stack(run.best.nonzero(), n_neurons, start if mode == "convex" else None)
     return Solution(value, run.status, run.history, measured)
@@ -154,6 +174,7 @@ class _Run:
     n_steps: int
     exact: float
     progress: ProgressCallback | None
+    stop: Stop
     loss: float = 1.0
     step: int = 0
     status: str = "budget"
@@ -167,12 +188,14 @@ class _Run:
     def record(self, weights: Weights, square: float) -> None:
         """Take note of an iterate whose squared residual is `square`."""
         self.step += 1
+        self.stop.group.require_same(f"the support at step {self.step}", weights.keys)
         loss, count = square**0.5 / self.scale, int((weights.values != 0).sum())
         self.history["step"].append(self.step)
         self.history["loss"].append(loss)
         self.history["n_nonzero"].append(count)
         if self.progress is not None:
-            self.progress(Progress(self.step, self.n_steps, loss, count))
+            with self.stop.held():
+                self.progress(Progress(self.step, self.n_steps, loss, count))
         if self._keys is None or not torch.equal(self._keys, weights.keys):
             self._moved = self.step
         self._keys = weights.keys
@@ -184,6 +207,7 @@ class _Run:
             self.status = "exact"
         elif self.step - self._reference[0] >= WINDOW:
             self.status = "stalled" if self.step - self._moved < WINDOW else "converged"
+        self.stop.check()
 
 
 def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -> Weights:
@@ -220,6 +244,7 @@ def _gradient(
         G = torch.zeros(len(block.neurons), data.d, dtype=data.dtype, device=data.device)
         for i, r in enumerate(residual):
             G.addmm_(open_where(r, block.gate(i)), data.X[i].t())
+        data.group.sum_(G)
         here = torch.nonzero((which >= start) & (which < start + len(G))).squeeze(1)
         for part in torch.split(here, BLOCK):
             _offer(G[which[part] - start], neurons[part], w, g_support, candidates)
@@ -257,7 +282,7 @@ def _image_square(data: Chunks, state: _State, g: Tensor) -> float:
     for i in range(len(data.X)):
         u = sum_over(matrices, data, i)
         total += u @ u
-    return float(total)
+    return float(data.group.sum_(total))
 
 
 def _descend(columns: SupportColumns, weights: Weights, eta: float) -> Weights:
@@ -355,7 +380,13 @@ def _residual(data: Chunks, state: _State) -> tuple[list[Tensor], float]:
             r = sum_over(matrices, data, i) - y
         residual.append(r)
         square += r @ r
-    return residual, float(square)
+    return residual, float(data.group.sum_(square))
+
+
+def _norm(targets: Tensor, group: Group) -> float:
+    """||y|| over all processes."""
+    norm = float(targets.double().norm())
+    return norm if group.size == 1 else math.sqrt(group.total(norm**2))
 
 
 def _largest(keys: Tensor, values: Tensor, k: int) -> Tensor:
@@ -383,6 +414,14 @@ def _generators(given: Array | Tensor | None, p: int, d: int, random_state: int)
             "for every neuron: set n_neurons to the number of generators"
         )
     return Generators(p, d, given=H)
+
+
+def _require_same_arguments(
+    data: Chunks, start: Generators, n_nonzero: int, mode: str, n_steps: int, exchanges: bool
+) -> None:
+    told = (data.d, str(data.dtype), n_nonzero, mode, n_steps, exchanges, start.count, start.seed)
+    given = [] if start.given is None else [start.given]
+    data.group.require_same("the set of arguments", repr(told).encode(), *given)
 
 
 def _checked(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def output_gradient(Z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def output_gradient(Z: Tensor, target: Tensor, n: int | None = None) -> tuple[Tensor, Tensor]:
     """Loss of a batch and its derivative, features first.
 
     Parameters
@@ -17,15 +17,17 @@ def output_gradient(Z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         Outputs of the network.
     target : Tensor, shape [B] int64 or [k, B] float
         Class numbers: softmax cross-entropy.  Numbers: half the squared error.
+    n : int, optional
+        Rows of the whole batch, where these B are one process's part of it.
 
     Returns
     -------
     loss : Tensor, 0-d
-        Mean over the batch.
+        Sum over these rows divided by `n` (B by default): the mean over the batch, or this part.
     D : Tensor, shape [k, B]
         d loss / d Z.
     """
-    B = Z.shape[1]
+    B = Z.shape[1] if n is None else n
     if target.ndim == 1:
         D = torch.log_softmax(Z, 0)
         index = target[None]

@@ -7,6 +7,10 @@
                      on a support that shrinks to s                              (4)
 
 Nothing of the size of a dense layer is ever formed: memory is O(overshoot * s + batch).
+
+Where the rows are shared out over a group of processes, a batch is made of a part from each.
+The gradient in (1), the scores in (2) and the loss are summed over the group; all else is done
+alike by every process, on the same numbers.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ from torch import Tensor
 
 from secateurs.solvers.adam import SupportAdam
 from secateurs.solvers.data import TrainingData, batches
+from secateurs.solvers.distributed import Group
 from secateurs.solvers.initial import random_support
-from secateurs.solvers.interrupt import uninterrupted
+from secateurs.solvers.interrupt import Stop, uninterrupted
 from secateurs.solvers.losses import check_finite, output_gradient
 from secateurs.solvers.schedules import (
     LAST_EXCHANGE,
@@ -61,11 +66,13 @@ def prune_regrow(
     Parameters
     ----------
     data : TrainingData
+        With its group, of which every process calls this with the same other arguments.
     hidden : tuple of int
         Widths of the hidden layers.
     n_nonzero : int
         The budget s: weights at the end, biases included.
     n_steps, batch_size : int
+        Rows of a batch, over all processes.
     learning_rate : float
         At the top of the schedule (warm-up, then a cosine).
     weight_decay : float
@@ -84,17 +91,22 @@ def prune_regrow(
     -------
     Solution of SparseNetwork
         With at most `n_nonzero` weights.  A keyboard interrupt ends training early: the
-        network is pruned to the budget and the status is "interrupted".
+        network is pruned to the budget and the status is "interrupted".  In a group every
+        process returns the same network.
 
     Raises
     ------
     FloatingPointError
         The loss became infinite or NaN.
+    GroupError
+        The support is not the same on all processes; the message names the step.
 
     Notes
     -----
     A step costs about 6 * nnz * batch flops, an exchange 2 * batch * 4 * (live units) * d.
     Memory beyond the data: 30 bytes per support weight, activations of the live units.
+    In a group of several processes a step sends the gradient, 4 * nnz bytes, an exchange
+    4 * (live units) * d bytes of scores, a block at a time.
     Source: secateurs, combining the sparse evolution of RigL (Evci et al. 2020) with
     the schedule of Zhu & Gupta (2017) and the Fisher saliency w^2 E[g^2].
     """
@@ -111,44 +123,55 @@ def prune_regrow(
     start = initial.n_nonzero
     net = CompactNetwork.from_network(initial, data.device)
     del initial
+    group, batch_size = data.group, data.part(batch_size)
+    n_batch = int(group.total(batch_size))
+    if group.size > 1:
+        _require_same_support(group, net, 0)
+        own = np.random.SeedSequence([random_state, group.rank]).generate_state(1, np.uint64)[0]
+        generator.manual_seed(int(own) >> 1)  # alike up to here, from here on rows and noise
     adam = SupportAdam(net, learning_rate, weight_decay)
     history = History()
     peak = net.nnz
     n_score = min(data.n, SCORE_BATCH * batch_size)
-    peak_bytes = training_bytes(net, data.d, min(batch_size, data.n), n_score)
+    peak_bytes = training_bytes(net, data.d, batch_size, n_score)
     losses = torch.zeros((), device=data.device)
     status, since, step = "budget", 0, 0
     stream = batches(data.n, batch_size, generator)
     try:
-        for step in range(n_steps):
-            rows = next(stream)
-            losses += gradient_on_support(
-                net, data.noisy_inputs(rows, net.units[0], generator), data.targets(rows)
-            )
-            adam.step(net, learning_rate_at(step, n_steps))  # (1)
-            since += 1
+        with Stop(group) as stop:
+            for step in range(n_steps):
+                rows = next(stream)
+                inputs = data.noisy_inputs(rows, net.units[0], generator)
+                losses += gradient_on_support(net, inputs, data.targets(rows), n_batch)
+                group.sum_(net.grad)
+                adam.step(net, learning_rate_at(step, n_steps))  # (1)
+                since += 1
+                stop.check()
 
-            t = step + 1
-            if t % exchange_every and t != n_steps:
-                continue
-            mean_loss = check_finite(losses.item() / since, t)
-            if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
-                target = support_size(t, n_steps, start, n_nonzero)  # (4)
-                k = int(exchange_share(t, n_steps) * target)
-                rows = _score_rows(data.n, n_score, generator)
-                with uninterrupted():
-                    net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
-                peak = max(peak, net.nnz)
-                peak_bytes = max(peak_bytes, training_bytes(net, data.d, batch_size, n_score))
-            history.record(t, mean_loss, net.nnz)
-            losses.zero_()
-            since = 0
-            if progress is not None:
-                progress(Progress(t, n_steps, mean_loss, net.nnz))
+                t = step + 1
+                if t % exchange_every and t != n_steps:
+                    continue
+                mean_loss = check_finite(group.total(losses.item()) / since, t)
+                if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
+                    target = support_size(t, n_steps, start, n_nonzero)  # (4)
+                    k = int(exchange_share(t, n_steps) * target)
+                    rows = _score_rows(data.n, n_score, generator)
+                    with uninterrupted():
+                        net = _exchange(net, adam, data, rows, target, k)  # (2), (3)
+                    _require_same_support(group, net, t)
+                    peak = max(peak, net.nnz)
+                    peak_bytes = max(peak_bytes, training_bytes(net, data.d, batch_size, n_score))
+                history.record(t, mean_loss, net.nnz)
+                losses.zero_()
+                since = 0
+                if progress is not None:
+                    with stop.held():
+                        progress(Progress(t, n_steps, mean_loss, net.nnz))
     except KeyboardInterrupt:
         status = "interrupted"
         if net.nnz > n_nonzero:
             net = _drop_to(net, adam, n_nonzero)
+    group.require_same("the trained network", *net.units, *net.crows, net.col, net.values)
     measured = {"peak_support": peak, "peak_bytes": peak_bytes, "n_steps": step + 1}
     return Solution(net.to_network(), status, history.columns, measured)
 
@@ -174,10 +197,19 @@ def training_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int) -
     return kept + max(step, score, merge)
 
 
-def gradient_on_support(net: CompactNetwork, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean loss over a mini-batch, 0-d; its gradient on the support goes to ``net.grad``."""
+def _require_same_support(group: Group, net: CompactNetwork, step: int) -> None:
+    group.require_same(f"the support at step {step}", *net.units, *net.crows, net.col)
+
+
+def gradient_on_support(
+    net: CompactNetwork, inputs: Tensor, targets: Tensor, n_batch: int | None = None
+) -> Tensor:
+    """Mean loss over a mini-batch, 0-d; its gradient on the support goes to ``net.grad``.
+
+    Of a batch of `n_batch` rows over several processes, the part that these rows make up.
+    """
     H = net.forward(inputs)
-    loss, D = output_gradient(H[-1], targets)
+    loss, D = output_gradient(H[-1], targets, n_batch)
     for layer in range(net.n_layers - 1, -1, -1):
         net.matrices[layer].sampled_product(D, H[layer])
         if layer:
@@ -215,7 +247,7 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
     net : CompactNetwork
     data : TrainingData
     rows : Tensor int64
-        Rows the gradient is averaged over.
+        Rows the gradient is averaged over, together with those of the other processes.
     k : int
 
     Returns
@@ -229,8 +261,9 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
         [0, *((net.widths[i] + 1) * net.widths[i + 1] for i in range(net.n_layers))]
     ).tolist()
     if k > 0:
+        n_rows = int(data.group.total(len(rows)))
         H = net.forward(data.inputs(rows, net.units[0]))
-        _, D = output_gradient(H[-1], data.targets(rows))
+        _, D = output_gradient(H[-1], data.targets(rows), n_rows)
         for layer in range(net.n_layers - 1, -1, -1):
             _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
             if layer:
@@ -272,7 +305,7 @@ def _score_layer(
         first, last = int(columns[0]), int(columns[-1])
         for a in range(0, len(row_keys), SCORE_ROWS):
             b = min(a + SCORE_ROWS, len(row_keys))
-            G = (D[a:b] @ block.t()).abs_()
+            G = data.group.sum_(D[a:b] @ block.t()).abs_()
             for piece in pieces(slice(int(matrix.crow[a]), int(matrix.crow[b]))):
                 present = nominal[matrix.col[piece].long()]
                 inside = (present >= first) & (present <= last)
