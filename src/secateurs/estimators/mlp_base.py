@@ -318,7 +318,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
             network = self._train(data, (m,), seed, shorten=_SHORT_RUN).value
             fitted = self._with_scaling(network, scaling)
             each = self._losses(fitted.outputs(X[held_out], data.device), targets[held_out])
-            losses[m] = data.group.total(each.sum()) / data.group.total(each.size)
+            losses[m] = data.group.total(float(each.sum())) / data.group.total(each.size)
         best = min(losses, key=losses.__getitem__)
         self.validation_losses_ = losses
         return (best,), len(losses)

@@ -289,7 +289,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         return self._shift, self._scale
 
     def _losses(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
-        return np.square(self._standardised(outputs) - targets)
+        return np.asarray(np.square(self._standardised(outputs) - targets))
 
     def _certify(
         self,
@@ -350,4 +350,4 @@ def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
 def _sum_over_rows(y: NDArray[np.floating], group: Group) -> NDArray[np.float64]:
     """Sum of each column of y [n, k] over the rows of all processes."""
     here = y.sum(axis=0, dtype=np.float64)
-    return here if group.size == 1 else np.sum(group.gather(here.tolist()), axis=0)
+    return here if group.size == 1 else np.asarray(np.sum(group.gather(here.tolist()), axis=0))

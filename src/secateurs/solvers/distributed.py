@@ -101,8 +101,9 @@ class Group:
             return
         digest = hashlib.blake2b(digest_size=16)
         for array in arrays:
-            whole = isinstance(array, bytes)
-            digest.update(array if whole else array.detach().cpu().contiguous().numpy().data)
+            if isinstance(array, Tensor):
+                array = array.detach().cpu().contiguous().numpy().tobytes()
+            digest.update(array)
         digests = self.gather(digest.hexdigest())
         others = [str(rank) for rank, found in enumerate(digests) if found != digests[0]]
         if others:
