@@ -11,11 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from secateurs.cli import recovery, training  # noqa: F401 - importing registers the commands
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
+from secateurs.solvers.distributed import launched
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit status 2."""
     tokens = sys.argv[1:] if arguments is None else arguments
+    if launched() > 1 and tokens[:1] != ["fit"]:
+        _fail("only fit shares its work; run the other commands without torchrun", BAD_INPUT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # said in the table instead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,7 @@ from secateurs.experiments.figures import (
 )
 from secateurs.files import write_atomically
 from secateurs.problems.datasets import Dataset, load_dataset, load_inputs, split
+from secateurs.solvers.distributed import Group, distributed
 
 _SHOWN_INPUTS = 20
 
@@ -63,11 +65,14 @@ def fit(
 ) -> int:
     """Fit a network with at most N weights to a data set and score it on test rows.
 
+    Started by torchrun --nproc-per-node N -m secateurs fit ..., N processes share one fit.
+
     Parameters
     ----------
     data
         A built-in name (digits, breast_cancer, wine, diabetes, mnist, fashion_mnist) or the
-        path of a table (.csv, .parquet), an .npz archive, or IDX files.
+        path of a table (.csv, .parquet), an .npz archive, or IDX files.  Under torchrun each
+        process takes every N-th row; with {rank} in the path each reads a file of its own.
     nonzeros
         The budget: weights of the network, biases included.
     target
@@ -89,34 +94,55 @@ def fit(
     json
         Print one JSON object instead of a table.
     """
-    check_outputs(output, plot)
-    model_settings = _settings(hidden, epochs, seed, nonzeros)
-    dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
-    model = _new_model(dataset.task, model_settings)
-    X_test, y_test = dataset.X_test, dataset.y_test
-    with progress(quiet=json) as show:
-        began = time.process_time()
-        model.fit(dataset.X, dataset.y, progress=show(LABELS["prune_regrow"]))
-        cpu = time.process_time() - began
-        rows = [result_row(model, X_test, y_test, "prune_regrow", cpu)]
-        if compare_methods and model.status_ != "interrupted":
-            rows += compare(
-                model,
-                dataset.X,
-                dataset.y,
-                X_test,
-                y_test,
-                progress=lambda method: show(LABELS[method]),
-            )
+    with distributed() as group:
+        with group.failing_together():
+            if group.rank == 0:  # which alone writes
+                check_outputs(output, plot)
+            if compare_methods and group.size > 1:
+                raise UsageError("--compare: the other methods do not run under torchrun")
+            model_settings = _settings(hidden, epochs, seed, nonzeros)
+            dataset = _own_rows(data, target, task, seed, group)
+            group.require_same("the task", dataset.task.encode())
+        model = _new_model(dataset.task, model_settings)
+        X_test, y_test = dataset.X_test, dataset.y_test
+        with progress(quiet=json or group.rank > 0) as show:
+            began = time.process_time()
+            model.fit(dataset.X, dataset.y, progress=show(LABELS["prune_regrow"]), group=group)
+            cpu = time.process_time() - began
+            status = INTERRUPTED if model.status_ == "interrupted" else 0
+            n_held_out = int(group.total(len(dataset.y))) - model.n_train_
+            if group.rank > 0:  # all have the same model; the first one shows and writes it
+                return status
+            rows = [result_row(model, X_test, y_test, "prune_regrow", cpu)]
+            if compare_methods and model.status_ != "interrupted":
+                rows += compare(
+                    model,
+                    dataset.X,
+                    dataset.y,
+                    X_test,
+                    y_test,
+                    progress=lambda method: show(LABELS[method]),
+                )
     if output is not None:
         model.save(output)
     if plot is not None:
         save_figure(fit_figure(model, rows, dataset.image_shape), plot)
     if json:
-        print_json(_fit_record(dataset, model, rows))
+        print_json(_fit_record(dataset, model, rows, n_held_out))
     else:
-        _print_fit(dataset, model, rows, output, plot)
-    return INTERRUPTED if model.status_ == "interrupted" else 0
+        _print_fit(dataset, model, rows, n_held_out, output, plot)
+    return status
+
+
+def _own_rows(data: str, target: str | None, task: str | None, seed: int, group: Group) -> Dataset:
+    """The data set, split; in a group the rows to train on are those of this process."""
+    whole = load_dataset(data.replace("{rank}", str(group.rank)), target=target, task=task)
+    dataset = split(whole, TEST_SHARE, random_state=seed)
+    if group.size == 1 or "{rank}" in data:
+        return dataset
+    rows = slice(group.rank, None, group.size)
+    X = dataset.X.iloc[rows] if isinstance(dataset.X, pd.DataFrame) else dataset.X[rows]
+    return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # let go of the whole
 
 
 @app.command
@@ -272,14 +298,16 @@ def _new_model(task: str, model_settings: dict[str, Any]) -> Estimator:
 # -- what is shown ---------------------------------------------------------------------------
 
 
-def _fit_record(dataset: Dataset, model: Estimator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _fit_record(
+    dataset: Dataset, model: Estimator, rows: list[dict[str, Any]], n_held_out: int
+) -> dict[str, Any]:
     report = model.report_
     assert dataset.y_test is not None
     return {
         "dataset": dataset.name,
         "task": dataset.task,
         "n_train": model.n_train_,
-        "n_validation": len(dataset.y) - model.n_train_,
+        "n_validation": n_held_out,
         "n_test": len(dataset.y_test),
         "d": model.fitted_.network.widths[0],
         "hidden": list(model.fitted_.network.widths[1:-1]),
@@ -300,6 +328,7 @@ def _print_fit(
     dataset: Dataset,
     model: Estimator,
     rows: list[dict[str, Any]],
+    n_held_out: int,
     output: Path | None,
     plot: Path | None,
 ) -> None:
@@ -307,7 +336,7 @@ def _print_fit(
     widths = "-".join(str(m) for m in report["widths"])
     assert dataset.y_test is not None
     title = (
-        f"{dataset.name}: {model.n_train_} rows to train, {len(dataset.y) - model.n_train_} held "
+        f"{dataset.name}: {model.n_train_} rows to train, {n_held_out} held "
         f"out, {len(dataset.y_test)} to test; network {widths}"
     )
     metric = "accuracy" if rows[0]["metric"] == "accuracy" else "R²"

@@ -265,7 +265,10 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         y = y[:, None] if one_column else y
         if reset:
             self._one_column = one_column
-            n = sum(group.gather(len(y)))
+            shapes = group.gather([len(y), y.shape[1], one_column])
+            if any(shape[1:] != shapes[0][1:] for shape in shapes):
+                raise ValueError("y has another number of targets on other processes")
+            n = sum(shape[0] for shape in shapes)
             self._shift = _sum_over_rows(y, group) / n
             deviation = np.sqrt(_sum_over_rows(np.square(y - self._shift), group) / n)
             if not np.isfinite(deviation).all():

@@ -131,6 +131,11 @@ class Group:
 ALONE = Group()
 
 
+def launched() -> int:
+    """How many processes `torchrun` started together; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _LAUNCHED) else 1
+
+
 @contextmanager
 def distributed() -> Iterator[Group]:
     """The processes started together, by ``torchrun`` or whoever sets its variables.
@@ -155,7 +160,7 @@ def distributed() -> Iterator[Group]:
     if dist.is_available() and dist.is_initialized():
         yield Group(dist.get_rank(), dist.get_world_size())
         return
-    if not all(name in os.environ for name in _LAUNCHED):
+    if launched() == 1:
         yield ALONE
         return
     backend = "gloo"

@@ -150,7 +150,7 @@ def iht(
         with stop:
             residual, _ = _residual(data, state)
             while run.status == "budget" and run.step < n_steps:
-                weights = _step(data, state, residual, n_nonzero)
+                weights = _step(data, state, residual, n_nonzero, run.step + 1)
                 own = mode == "sequential" and run.step > 0
                 state = _State(weights, OwnGates(data, weights) if own else state.gates)  # (5)
                 residual, square = _residual(data, state)
@@ -188,7 +188,6 @@ class _Run:
     def record(self, weights: Weights, square: float) -> None:
         """Take note of an iterate whose squared residual is `square`."""
         self.step += 1
-        self.stop.group.require_same(f"the support at step {self.step}", weights.keys)
         loss, count = square**0.5 / self.scale, int((weights.values != 0).sum())
         self.history["step"].append(self.step)
         self.history["loss"].append(loss)
@@ -210,7 +209,9 @@ class _Run:
         self.stop.check()
 
 
-def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -> Weights:
+def _step(
+    data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int, step: int
+) -> Weights:
     """(1) to (4): the next weights, read with the same gates."""
     w = state.weights
     g_support, keys, g_off = _gradient(data, state, residual, n_nonzero)  # (1)
@@ -224,6 +225,7 @@ def _step(data: Chunks, state: _State, residual: list[Tensor], n_nonzero: int) -
         eta, pool, proposal = 0.0, keys, -g_off  # the first step only selects the support
     chosen = _largest(pool, proposal, n_nonzero)  # (3)
     weights = Weights(pool[chosen], proposal[chosen], data.d)
+    _require_same_support(data, weights.keys, step)
     if eta == 0.0 or not len(chosen):
         return replace(weights, values=torch.zeros_like(weights.values))
     return _descend(SupportColumns(data, state.gates, weights), weights, eta)  # (4)
@@ -326,10 +328,12 @@ def _exchange(data: Chunks, gates: Gates, run: _Run, n_nonzero: int) -> None:
             return
         _, keys, _ = _gradient(data, _State(weights, gates), residual, q)
         pool = torch.cat([weights.keys, keys]).sort().values
+        _require_same_support(data, pool, run.step + 1)
         wide = _least_squares(
             data, gates, Weights(pool, torch.zeros_like(pool).to(data.dtype), data.d)
         )
         kept = _largest(wide.keys, wide.values, n_nonzero)
+        _require_same_support(data, wide.keys[kept], run.step + 1)
         trial = _least_squares(data, gates, Weights(wide.keys[kept], wide.values[kept], data.d))
         trial_residual, trial_square = _residual(data, _State(trial, gates))
         if trial_square < (1 - PROGRESS) * square:
@@ -387,6 +391,10 @@ def _norm(targets: Tensor, group: Group) -> float:
     """||y|| over all processes."""
     norm = float(targets.double().norm())
     return norm if group.size == 1 else math.sqrt(group.total(norm**2))
+
+
+def _require_same_support(data: Chunks, keys: Tensor, step: int) -> None:
+    data.group.require_same(f"the support at step {step}", keys)
 
 
 def _largest(keys: Tensor, values: Tensor, k: int) -> Tensor:
