@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler import profile  # that of torch.profiler imports the compiler
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ def measure(function: Callable[[], object]) -> Allocation:
     """Run a function and add up its allocations and releases in order."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+    with profile(profile_memory=True) as run:
         function()
     numpy_peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     changes = [
         (event.start_ns(), event.nbytes())
-        for event in run.profiler.kineto_results.events()
+        for event in run.kineto_results.events()
         if event.name() == "[memory]"
     ]
     assert changes, "the profiler recorded no allocation"
