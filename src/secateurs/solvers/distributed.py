@@ -49,6 +49,14 @@ class Group:
             dist.all_reduce(array)
         return array
 
+    def sum_together_(self, *arrays: Tensor) -> None:
+        """`sum_` of several small arrays in one message, which takes a copy in float64."""
+        if self.size > 1:
+            whole = self.sum_(torch.cat([array.reshape(-1).double() for array in arrays]))
+            parts = torch.split(whole, [array.numel() for array in arrays])
+            for array, part in zip(arrays, parts, strict=True):
+                array.copy_(part.view_as(array))
+
     def total(self, number: float) -> float:
         """Sum of one number over the processes."""
         if self.size == 1:

@@ -317,9 +317,9 @@ class SupportColumns:
             if self._gram is not None:
                 self._gram.addmm_(B, B.t())
             self._kept.append(B)
-        if self._gram is not None:
-            self.data.group.sum_(self._gram)
-        return self.data.group.sum_(gradient)[self._same]
+        sums = (gradient,) if self._gram is None else (gradient, self._gram)
+        self.data.group.sum_together_(*sums)
+        return gradient[self._same]
 
     def _merged(self, p: Tensor, count: int) -> Tensor:
         """Coefficients of the columns kept: equal columns add up."""
@@ -335,7 +335,6 @@ class SupportColumns:
 
     def _normal(self, p: Tensor, *, subtract: bool, image: bool = True) -> tuple[float, Tensor]:
         square = torch.zeros((), dtype=torch.float64, device=p.device)
-        group = self.data.group
         if self._kept is None:
             total = torch.zeros_like(p)
             matrices = [(b, self.weights.matrix(b.neurons, p)) for b in self._blocks]
@@ -354,9 +353,8 @@ class SupportColumns:
                 square += u @ u
                 if image:
                     total.addmv_(B, u)
-        if image:
-            group.sum_(total)
-        return float(group.sum_(square)), total if self._kept is None else total[self._same]
+        self.data.group.sum_together_(*((square, total) if image else (square,)))
+        return float(square), total if self._kept is None else total[self._same]
 
 
 def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -> Tensor:
