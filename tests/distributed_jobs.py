@@ -22,15 +22,16 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 
-from secateurs import SparseMLPClassifier, SparseMLPRegressor, distributed
+from secateurs import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.problems.tables import fit_schema
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
 from secateurs.solvers import prune_regrow as prune_regrow_module
 from secateurs.solvers.data import Scaling, TrainingData, column_moments
-from secateurs.solvers.distributed import Group, GroupError
+from secateurs.solvers.distributed import Group, GroupError, distributed
 from secateurs.solvers.iht import iht
 from secateurs.solvers.prune_regrow import prune_regrow
+from secateurs.solvers.rigl import rigl
 from tests.allocation import measure
 from tests.strategies import random_network
 
@@ -225,7 +226,14 @@ def full_batch(group: Group) -> Result:
 
 @job
 def mini_batches(group: Group) -> Result:
-    return trained(teacher(group, noise=0.1), batch_size=64, n_steps=200)
+    options: Result = {"batch_size": 64, "n_steps": 200}
+    first, again = (trained(teacher(group, noise=0.1), **options) for _ in range(2))
+    return first | {"repeats": np.array_equal(first["values"], again["values"])}
+
+
+@job
+def dense_trainer(group: Group) -> Result:
+    return refused(lambda: rigl(teacher(group), (8,), 24, n_steps=2, batch_size=64))
 
 
 @job

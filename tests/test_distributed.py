@@ -17,7 +17,7 @@ import torch.distributed as dist
 import secateurs
 from secateurs.cli import main
 from secateurs.cli.training import _own_rows
-from secateurs.solvers.distributed import ALONE, Group
+from secateurs.solvers.distributed import ALONE, Group, distributed
 from secateurs.solvers.interrupt import Stop
 from tests.distributed_jobs import JOBS
 
@@ -108,6 +108,7 @@ def test_mini_batches_are_drawn_from_both_shards(two):
     result, one = agreed(two, "mini_batches"), JOBS["mini_batches"](ALONE)
     assert len(result["keys"]) <= 24
     assert result["loss"][-1] < result["loss"][0] / 2
+    assert result["repeats"]
     assert result["loss"][-1] == pytest.approx(one["loss"][-1], abs=0.15)
 
 
@@ -174,6 +175,10 @@ def test_ctrl_c_on_one_process_stops_both_at_the_same_step(two):
     assert (str(thresholding["status"]), int(thresholding["steps"])) == ("interrupted", 4)
 
 
+def test_the_dense_trainers_refuse_a_group(two):
+    assert all("dense trainers do not share" in error for error in errors(two, "dense_trainer"))
+
+
 def test_nothing_is_shared_unless_asked(two):
     assert [int(result["n_train"]) for result in two["not_asked"]] == [100, 110]
 
@@ -184,7 +189,7 @@ def test_nothing_is_shared_unless_asked(two):
 def test_a_group_of_one_sends_nothing(monkeypatch):
     for name in ("all_reduce", "all_gather", "init_process_group"):
         monkeypatch.setattr(dist, name, None)
-    with secateurs.distributed() as group:
+    with distributed() as group:
         assert group == ALONE
         value = object()
         assert group.gather(value)[0] is value
@@ -256,12 +261,13 @@ def test_torchrun_fits_one_model_and_writes_one_file(tmp_path):
 SCRIPT = """
 from pathlib import Path
 from sklearn.datasets import load_digits
-import secateurs
+from secateurs import SparseMLPClassifier
+from secateurs.solvers.distributed import distributed
 
 X, y = load_digits(return_X_y=True)
-with secateurs.distributed() as group:
+with distributed() as group:
     rows = slice(group.rank, None, group.size)
-    model = secateurs.SparseMLPClassifier(300, max_epochs=100_000, random_state=0)
+    model = SparseMLPClassifier(300, max_epochs=100_000, random_state=0)
     tell = lambda state: Path("started").touch()
     model.fit(X[rows], y[rows], progress=tell, group=group)
     if group.rank == 0:

@@ -9,7 +9,6 @@ from secateurs.experiments.budget_path import BudgetPath, budget_path
 from secateurs.experiments.compare import compare
 from secateurs.problems.datasets import load_dataset
 from secateurs.problems.planted import image_function, planted_relu
-from secateurs.solvers.distributed import distributed
 
 __all__ = [
     "BudgetPath",
@@ -19,7 +18,6 @@ __all__ = [
     "__version__",
     "budget_path",
     "compare",
-    "distributed",
     "image_function",
     "load",
     "load_dataset",

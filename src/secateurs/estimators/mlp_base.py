@@ -119,7 +119,7 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         progress : callable, optional
             Called with a `Progress` several times a second or so.
         group : Group
-            From `secateurs.distributed`: the processes that share this fit.  Each gives rows
+            The processes that share this fit, from `secateurs.distributed`.  Each gives rows
             of its own and gets the same model, that of all rows.
 
         Returns

@@ -159,8 +159,8 @@ def distributed() -> Iterator[Group]:
 
     Examples
     --------
-    >>> import secateurs
-    >>> with secateurs.distributed() as group:
+    >>> from secateurs.solvers.distributed import distributed
+    >>> with distributed() as group:
     ...     rows = slice(group.rank, None, group.size)
     >>> group.size
     1
