@@ -8,8 +8,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from secateurs.operators.base import Array, SensingOperator
 
-SMALL = 64  # a d x d matrix below this is formed: Lanczos would pass over the data more often
-WANTED = 24  # eigenpairs asked of Lanczos at once
+SMALL = 512  # a d x d matrix below this is formed: Lanczos would pass over the data more often
+WANTED = 12  # eigenpairs asked of Lanczos at once
 
 
 def eigenpairs(
@@ -44,7 +44,7 @@ def eigenpairs(
 
     Notes
     -----
-    One `adjoint` and O(d^3) where that costs a pass or d is at most 64, else Lanczos on
+    One `adjoint` and O(d^3) where that costs a pass or d is at most 512, else Lanczos on
     `adjoint_times` from a fixed start vector: O(n d) a step, O(k d) memory.
     """
     d = operator.shape[1]
@@ -67,5 +67,29 @@ def eigenpairs(
             values, vectors = eigsh(N, k, which=which, v0=start, tol=tolerance)
         except ArpackNoConvergence as found:  # those that did converge are of use
             values, vectors = found.eigenvalues, found.eigenvectors
+    return *ordered(values, vectors, both_ends=both_ends), passes
+
+
+def ordered(values: Array, vectors: Array, *, both_ends: bool) -> tuple[Array, Array]:
+    """Eigenpairs in decreasing order (of modulus: both ends), vectors as rows."""
     order = np.argsort(-np.abs(values) if both_ends else -values, kind="stable")
-    return values[order], np.ascontiguousarray(vectors[:, order].T), passes
+    return values[order], np.ascontiguousarray(vectors[:, order].T)
+
+
+def noise_norm(
+    operator: SensingOperator, random_state: int = 0, n_draws: int = 3
+) -> tuple[float, int]:
+    """Mean of ||(1/n) sum_i g_i A_i||_op over draws of standard normal g, and passes made.
+
+    Noise of standard deviation sigma moves N by about sigma times this.  For Gaussian
+    measurements it is sqrt(2 d / n).
+    """
+    n = operator.shape[0]
+    rng = np.random.default_rng(random_state)
+    norms, passes = [], 0
+    for _ in range(n_draws):
+        g = rng.standard_normal(n)
+        values, _, made = eigenpairs(operator, g / n, both_ends=True, n_pairs=1, tolerance=1e-2)
+        norms.append(abs(float(values[0])))
+        passes += made
+    return float(np.mean(norms)), passes
