@@ -32,6 +32,7 @@ from secateurs.certificates.generalization import (
 from secateurs.estimators import settings
 from secateurs.estimators.common import hold_out, told_progress
 from secateurs.estimators.fitted import FittedNetwork
+from secateurs.estimators.inputs import read_table
 from secateurs.estimators.mlp_record import ModelRecord, check_model, model_bytes
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
@@ -141,7 +142,6 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         """Fit with any trainer, so that methods are compared on equal terms."""
         began = time.perf_counter()
         self._check_parameters()
-        self.table_ = None
         encoded = self._read_inputs(X, reset=True)
         targets = self._read_targets(y, encoded, reset=True)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -437,17 +437,9 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _read_inputs(self, X: Any, *, reset: bool) -> Any:
         """Numeric array [n, d] or CSR of the inputs; checks against the fit unless `reset`."""
-        if isinstance(X, pd.DataFrame):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if reset:
-                self.table_ = fit_schema(X)
-            if self.table_ is not None:
-                return encode(self.table_, X)
-        if self.table_ is not None and self.table_.of_kind("categorical"):
-            raise ValueError(
-                f"{type(self).__name__} was fitted on a DataFrame with categories; "
-                "give a DataFrame with the same columns"
-            )
+        encoded = read_table(self, X, reset=reset)
+        if encoded is not None:
+            return encoded
         X = validate_data(
             self,
             X,

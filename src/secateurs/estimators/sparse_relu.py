@@ -24,6 +24,7 @@ from secateurs.estimators.common import hold_out, told_progress
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
     CheckRecords,
+    History,
     Names,
     Number,
     Parameters,
@@ -34,6 +35,7 @@ from secateurs.estimators.saved import (
     recorded_names,
     recorded_parameters,
     restored_certificate,
+    restored_history,
 )
 from secateurs.solvers.exchange import exchange
 from secateurs.solvers.gauss_newton import gauss_newton
@@ -66,7 +68,7 @@ class ReLURecord(Strict):
     n_train: Annotated[int, Field(ge=1)]
     intercept: Number
     feature_names: Names | None
-    history: dict[str, list[Number]]
+    history: History
     certificate: CheckRecords
 
 
@@ -342,7 +344,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         model.intercept_, model.seed_ = record.intercept, record.seed
         model.status_, model.solver_ = record.status, record.solver
         model.budget_, model.n_train_ = record.budget, record.n_train
-        model.history_ = {name: list(column) for name, column in record.history.items()}
+        model.history_ = restored_history(record.history)
         model.certificate_ = restored_certificate(record.certificate)
         return model
 

@@ -281,7 +281,7 @@ class _Path:
         sigma = math.sqrt(loss * n / max(free - dof, 1))
         values, _ = point.eigenpairs(both_ends=self.signed)
         most = max(float(abs(values[0]) if self.signed else values[0]), 0.0)
-        left = self.base * math.sqrt(loss * n / free * (1 - len(point.U) / d))
+        left = self.base * math.sqrt(loss * n / free * max(1 - len(point.U) / d, 1 / d))
         ratio = most / left if most > ZERO * self.top * CERTIFIED else 0.0
         bic = math.log(loss) + math.log(n) * dof / n
         return _Fit(point, sigma, most, ratio, bic)

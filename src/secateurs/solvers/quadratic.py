@@ -1,0 +1,153 @@
+"""A quadratic function of few directions, by least squares with a linear part.
+
+    f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
+
+    whiten x with a shrunk covariance, z = W (x - c)
+    project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
+    components = group lasso path, or a given number of them
+    drop the weakest while the held-out error falls                (where rows are held out)
+    b, w by least squares on what is left
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf
+
+from secateurs.operators.projected import Projected
+from secateurs.operators.rank_one import RankOne
+from secateurs.solvers.factored import Factors
+from secateurs.solvers.fixed_rank import fit_rank
+from secateurs.solvers.group_lasso_path import group_lasso_path
+from secateurs.solvers.solution import ProgressCallback, Solution
+
+Vector = NDArray[np.float64]
+LEAST_VARIANCE = 1e-10  # of the largest: directions of x below it are constant
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """f(x) = intercept + coef . (x - centre) + sum_k signs_k (components_k . (x - centre))^2.
+
+    Attributes
+    ----------
+    centre, coef : arrays, shape [d]
+    intercept : float
+    components : array, shape [r, d]
+    signs : array, shape [r]
+    """
+
+    centre: Vector
+    coef: Vector
+    intercept: float
+    components: Vector
+    signs: Vector
+
+    def predict(self, X: Vector) -> Vector:
+        """Values at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
+        Z = X - self.centre
+        squares = (Z @ self.components.T) ** 2
+        return np.asarray(self.intercept + Z @ self.coef + squares @ self.signs)
+
+
+def fit_quadratic(
+    X: Vector,
+    y: Vector,
+    *,
+    X_held_out: Vector | None = None,
+    y_held_out: Vector | None = None,
+    n_components: int | None = None,
+    signed: bool = True,
+    fit_linear: bool = True,
+    criterion: str = "certificate",
+    random_state: int = 0,
+    progress: ProgressCallback | None = None,
+) -> Solution[Quadratic]:
+    """Fit a quadratic function with as few directions as the data ask for.
+
+    Parameters
+    ----------
+    X : float64 array, shape [n, d]
+    y : float64 array, shape [n]
+    X_held_out, y_held_out : arrays, optional
+        Rows on which components must lower the error to be kept; not used for anything else.
+    n_components : int, optional
+        Fit so many; by default the path decides.
+    signed : bool
+        Squares of both signs; without, only positive ones.
+    fit_linear : bool
+        Fit w; without, only b.
+    criterion : {"certificate", "bic"}
+        Where the path stops, see `group_lasso_path`.
+    random_state : int
+    progress : callable, optional
+
+    Returns
+    -------
+    Solution of Quadratic
+        Status and history of the path; measured holds also n_found, the components before the
+        held-out rows were asked, and held_out_errors, mean squared errors by number of
+        components from none to n_found.
+
+    Notes
+    -----
+    O(n d^2) for the covariance, O(n d) a pass; the d^2 measurements are never formed.
+    """
+    centre = X.mean(axis=0)
+    whitening = _whitening(X - centre)
+    Z = (X - centre) @ whitening
+    measurements = RankOne(Z)
+    nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
+    operator = Projected(measurements, nuisance)
+
+    def finished(factors: Factors) -> Quadratic:
+        """The function of these components, with b and w refitted."""
+        rest = y - measurements.forward_factors(factors.components, factors.signs)
+        found = np.linalg.lstsq(nuisance, rest, rcond=None)[0]
+        w = found[1:] if fit_linear else np.zeros(Z.shape[1])
+        U = factors.components @ whitening.T
+        return Quadratic(centre, whitening @ w, float(found[0]), U, factors.signs)
+
+    solution: Solution[Any]
+    if n_components is None:
+        solution = group_lasso_path(
+            operator,
+            y,
+            signed=signed,
+            criterion=criterion,
+            random_state=random_state,
+            progress=progress,
+        )
+    else:
+        solution = fit_rank(operator, y, n_components, signed=signed)
+    factors: Factors = solution.value
+    measured = dict(solution.measured)
+    measured["n_found"] = len(factors.signs)
+    if n_components is None and X_held_out is not None and y_held_out is not None:
+        candidates = [factors]
+        for k in reversed(range(len(factors.signs))):
+            fitted = fit_rank(operator, y, k, signed=signed, start=candidates[-1], n_steps=50)
+            candidates.append(fitted.value)
+        candidates.reverse()
+        errors = [
+            float(np.mean((y_held_out - finished(c).predict(X_held_out)) ** 2)) for c in candidates
+        ]
+        measured["held_out_errors"] = errors
+        factors = candidates[int(np.argmin(errors))]
+    return replace(solution, value=finished(factors), measured=measured)
+
+
+def _whitening(Z: Vector) -> Vector:
+    """W [d, p] with cov(Z W) about the identity; constant directions are left out.
+
+    The covariance is shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that
+    directions of little variance are not blown up when rows are few.
+    """
+    covariance, _ = ledoit_wolf(Z, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > LEAST_VARIANCE * values[-1]
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
