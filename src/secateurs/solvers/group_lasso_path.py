@@ -1,16 +1,16 @@
 """The group lasso path for sensed matrices: no lambda, beta, rank or stopping rule to choose.
 
-    base = mean ||(1/n) sum_i g_i A_i||_op over draws g ~ N(0, I)         noise per unit of sigma
-    tau = .8 lambda_max(A* y / n),  U = {}
-    while tau > 3e-3 of that:
-      beta = .05 tau,  lambda = 2 tau sqrt(beta)        a zero column is stable iff N <= tau   (1)
-      <= 8 times: add the eigenvectors of N above 1.05 tau; descend on L + lambda R_beta;      (2)
-                  rotate to the eigenbasis; drop columns below .5 sqrt(beta)
-      P = columns above 2 sqrt(beta)                    greedy pruning                         (3)
-      if rank(P) is new: F = descend on L from P        fine-tuning                            (4)
-        certified when lambda_max(N_F) <= 1.15 of what noise alone leaves                      (5)
-        BIC = log(RSS / n) + log(n) dof / n
-      stop when certified, or BIC has risen for two ranks;  tau *= .6
+base = mean ||(1/n) sum_i g_i A_i||_op over draws g ~ N(0, I)         noise per unit of sigma
+tau = .8 lambda_max(A* y / n),  U = {}
+while tau > 3e-3 of that:
+beta = .05 tau,  lambda = 2 tau sqrt(beta)        a zero column is stable iff N <= tau   (1)
+<= 8 times: add the eigenvectors of N above 1.05 tau; descend on L + lambda R_beta;      (2)
+rotate to the eigenbasis; drop columns below .5 sqrt(beta)
+P = columns above 2 sqrt(beta)                    greedy pruning                         (3)
+if rank(P) is new: F = descend on L from P        fine-tuning                            (4)
+certified when lambda_max(N_F) <= 1.15 of what noise alone leaves                      (5)
+BIC = log(RSS / n) + log(n) dof / n
+stop when certified, or BIC has risen for two ranks;  tau *= .6
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ DOUBT = 1.02  # certified, but above this another component is tried, and BIC de
 PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
+BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
 
@@ -173,9 +174,10 @@ class _Path:
         ranks = [k for k in range(1, d + 1) if 2 * self._dof(k) <= free]
         most = ranks[-1] if ranks else 0
         self.most = most if self.max_rank is None else min(most, self.max_rank)
+        self.wide = d
 
     def start(self) -> None:
-        """The noise norm and the first tau; is there anything but noise?"""
+        """The noise norm and the first tau; stop there if there is only noise."""
         n, d = self.operator.shape
         if self.point.loss <= 0:
             self.status = "exact"
@@ -200,27 +202,29 @@ class _Path:
             self.tau = FIRST * self.top * RATIO**stage
             beta = BETA * self.tau
             self._grow(beta)
-            kept = squares(self.point.U) > 4 * beta  # (3)
-            rank = int(kept.sum())
+            pruned = self._part(self.point, squares(self.point.U) > 4 * beta)  # (3)
             fit = None
-            if rank and rank not in [f.rank for f in self.fits]:
-                fit = self._tuned(self._part(self.point, kept))
+            if self._new(pruned):
+                fit = self._tuned(pruned)
                 self.fits.append(fit)
-            self._record(rank, fit)
-            yield stage + 1, n_stages, self.point.loss, rank
+            self._record(len(pruned.U), fit)
+            yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
-            if rank >= self.most:
-                break
         self._choose(min(self.fits, key=lambda f: f.bic))
-        self.status = "budget" if rank >= self.most else "stalled"
+        self.status = "budget" if self.chosen.rank >= self.most else "stalled"
+
+    def _new(self, pruned: Point) -> bool:
+        """Whether a rank was not met, or only in a worse basin than this."""
+        met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
+        return len(pruned.U) <= self.most and (not met or pruned.loss < BETTER * min(met))
 
     def _grow(self, beta: float) -> None:
         """(2): an approximate second-order stationary point of L + lambda R_beta."""
         for _ in range(ROUNDS):
             values, vectors = self.point.eigenpairs(both_ends=self.signed)
             size = np.abs(values) if self.signed else values
-            new = np.flatnonzero(size > GROW * self.tau)[: self.most - len(self.point.U)]
+            new = np.flatnonzero(size > GROW * self.tau)[: self.wide - len(self.point.U)]
             if not len(new) and len(self.history["tau"]) and self._settled(beta):
                 return
             if len(new):
