@@ -112,7 +112,7 @@ class Point:
         """Mean squared residual."""
         return float(self.residual @ self.residual) / len(self.residual)
 
-    def N_times(self, V: Array) -> Array:
+    def times(self, V: Array) -> Array:
         """N V^T for rows V [k, d], as rows; one pass, none when N is at hand."""
         operator, n = self.sensed.operator, len(self.residual)
         if self._N is not None:
@@ -126,7 +126,7 @@ class Point:
     def eigenpairs(self, *, both_ends: bool, tolerance: float = 1e-3) -> tuple[Array, Array]:
         """The largest eigenvalues of N (in modulus: both ends) and their vectors, as rows."""
         if self.sensed.operator.dense_adjoint:
-            self.N_times(self.U)
+            self.times(self.U)
         if self._N is not None:
             return ordered(*np.linalg.eigh(self._N), both_ends=both_ends)
         values, vectors, passes = eigenpairs(
@@ -215,7 +215,7 @@ def descend(
         norms = squares(point.U)
         if point.loss <= floor or not len(norms):
             break
-        gradient = -4 * point.signs[:, None] * point.N_times(point.U)
+        gradient = -4 * point.signs[:, None] * point.times(point.U)
         shrink = strength * slope(norms, beta) if strength else np.zeros(len(norms))
         gradient = gradient + shrink[:, None] * point.U
         if last_gradient is not None and last_step is not None:
@@ -246,7 +246,7 @@ class _Metric:
     """8 curvature (U U^H) + shrink: the Hessian of an isotropic operator, roughly."""
 
     def __init__(self, U: Array, shrink: Array, curvature: float) -> None:
-        gram = U.conj() @ U.T
+        gram = U @ U.conj().T
         weight = shrink + 8 * curvature * 1e-6 * float(np.trace(gram).real)
         self._factor = cho_factor(8 * curvature * gram + np.diag(weight), check_finite=False)
 
@@ -263,7 +263,9 @@ def _two_loop(gradient: Array, steps: list[Array], changes: list[Array], metric:
         q = q - weights[-1] * c
     found = metric.solve(q)
     if steps:
-        found = found * (_dot(steps[-1], changes[-1]) / _dot(changes[-1], metric.solve(changes[-1])))
+        found = found * (
+            _dot(steps[-1], changes[-1]) / _dot(changes[-1], metric.solve(changes[-1]))
+        )
     for s, c, a in zip(steps, changes, reversed(weights), strict=True):
         found = found + (a - _dot(c, found) / _dot(s, c)) * s
     return found
@@ -275,14 +277,17 @@ def _line_search(
     """Smallest positive minimiser of the objective on the line, to rounding."""
     r, n = point.residual, len(point.residual)
     # L(t) = a0 + a1 t + ... + a4 t^4
-    a = np.array(
-        [
-            second @ second,
-            4 * (first @ second),
-            4 * (first @ first) - 2 * (r @ second),
-            -4 * (r @ first),
-        ]
-    ) / n
+    a = (
+        np.array(
+            [
+                second @ second,
+                4 * (first @ second),
+                4 * (first @ first) - 2 * (r @ second),
+                -4 * (r @ first),
+            ]
+        )
+        / n
+    )
     derivative = a * np.array([4, 3, 2, 1])
     if not strength:
         roots = np.roots(derivative)

@@ -1,16 +1,16 @@
 """The group lasso path for sensed matrices: no lambda, beta, rank or stopping rule to choose.
 
-    base = mean ||(1/n) sum_i g_i A_i||_op over draws g ~ N(0, I)         noise per unit of sigma
-    tau = .8 lambda_max(A* y / n),  U = {}
-    while tau > 3e-3 of that:
-      beta = .05 tau,  lambda = 2 tau sqrt(beta)        a zero column is stable iff N <= tau   (1)
-      <= 8 times: add the eigenvectors of N above 1.05 tau; descend on L + lambda R_beta;      (2)
-                  rotate to the eigenbasis; drop columns below .5 sqrt(beta)
-      P = columns above 2 sqrt(beta)                    greedy pruning                         (3)
-      if rank(P) is new: F = descend on L from P        fine-tuning                            (4)
-        certified when lambda_max(N_F) <= 1.15 of what noise alone leaves                      (5)
-        BIC = log(RSS / n) + log(n) dof / n
-      stop when certified, or BIC has risen for two ranks;  tau *= .6
+base = mean ||(1/n) sum_i g_i A_i||_op over draws g ~ N(0, I)         noise per unit of sigma
+tau = .8 lambda_max(A* y / n),  U = {}
+while tau > 3e-3 of that:
+beta = .05 tau,  lambda = 2 tau sqrt(beta)        a zero column is stable iff N <= tau   (1)
+<= 8 times: add the eigenvectors of N above 1.05 tau; descend on L + lambda R_beta;      (2)
+rotate to the eigenbasis; drop columns below .5 sqrt(beta)
+P = columns above 2 sqrt(beta)                    greedy pruning                         (3)
+if rank(P) is new: F = descend on L from P        fine-tuning                            (4)
+certified when lambda_max(N_F) <= 1.15 of what noise alone leaves                      (5)
+BIC = log(RSS / n) + log(n) dof / n
+stop when certified, or BIC has risen for two ranks;  tau *= .6
 """
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ BETA = 0.05  # beta over tau
 GROW = 1.05  # (2): eigenvectors of N above this many tau
 ROUNDS = 8
 INNER, LOOSE = 0.1, 0.05  # relative accuracies of (2), and of (4) before a certificate is near
-CERTIFIED, DOUBT, HOPELESS = 1.15, 1.05, 1.5  # (5), in units of what noise alone leaves
+CERTIFIED = 1.15  # (5), in units of what noise alone leaves
+DOUBT = 1.02  # certified, but above this another component is tried, and BIC decides
+PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
-LOOK = 20  # descent steps spent on a rank that is only tried
+LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
+BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
 
@@ -168,12 +171,13 @@ class _Path:
         power = float(self.sensed.y @ self.sensed.y) / n
         self.floor = (64 * float(np.finfo(real_dtype(self.operator.dtype)).eps)) ** 2 * power
         free = n - self.operator.n_nuisance
-        ranks = [k for k in range(1, d + 1) if self._dof(k) < free]
+        ranks = [k for k in range(1, d + 1) if 2 * self._dof(k) <= free]
         most = ranks[-1] if ranks else 0
         self.most = most if self.max_rank is None else min(most, self.max_rank)
+        self.wide = d
 
     def start(self) -> None:
-        """The noise norm and the first tau; is there anything but noise?"""
+        """The noise norm and the first tau; stop there if there is only noise."""
         n, d = self.operator.shape
         if self.point.loss <= 0:
             self.status = "exact"
@@ -186,10 +190,8 @@ class _Path:
         if (values[0] <= 0 and not self.signed) or self.top == 0:
             self.chosen, self.status = self._judged(self.point), "converged"
             return
-        if not self.by_bic:
-            nothing = self._judged(self.point)
-            if nothing.ratio <= CERTIFIED:
-                self.chosen, self.status = nothing, "converged"
+        self.fits.append(self._judged(self.point))
+        self._accepted(self.fits[0])
 
     def stages(self) -> Iterator[tuple[int, int, float, int]]:
         """Lower tau until a rank is accepted; yields (stage, stages, loss, rank)."""
@@ -200,31 +202,34 @@ class _Path:
             self.tau = FIRST * self.top * RATIO**stage
             beta = BETA * self.tau
             self._grow(beta)
-            kept = squares(self.point.U) > 4 * beta  # (3)
-            rank = int(kept.sum())
+            pruned = self._part(self.point, squares(self.point.U) > 4 * beta)  # (3)
             fit = None
-            if rank and rank not in [f.rank for f in self.fits]:
-                fit = self._tuned(self._part(self.point, kept))
+            if self._new(pruned):
+                fit = self._tuned(pruned)
                 self.fits.append(fit)
-            self._record(rank, fit)
-            yield stage + 1, n_stages, self.point.loss, rank
+            self._record(len(pruned.U), fit)
+            yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
-            if rank >= self.most:
-                self.status = "budget"
-                return
+        self._choose(min(self.fits, key=lambda f: f.bic))
+        self.status = "budget" if self.chosen.rank >= self.most else "stalled"
+
+    def _new(self, pruned: Point) -> bool:
+        """Whether a rank was not met, or only in a worse basin than this."""
+        met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
+        return len(pruned.U) <= self.most and (not met or pruned.loss < BETTER * min(met))
 
     def _grow(self, beta: float) -> None:
         """(2): an approximate second-order stationary point of L + lambda R_beta."""
         for _ in range(ROUNDS):
             values, vectors = self.point.eigenpairs(both_ends=self.signed)
             size = np.abs(values) if self.signed else values
-            new = np.flatnonzero(size > GROW * self.tau)[: self.most - len(self.point.U)]
+            new = np.flatnonzero(size > GROW * self.tau)[: self.wide - len(self.point.U)]
             if not len(new) and len(self.history["tau"]) and self._settled(beta):
                 return
             if len(new):
                 V = vectors[new] * np.sqrt((size[new] - self.tau) / self.curvature)[:, None]
-                self._append(V, np.sign(values[new]))
+                self.point = self._appended(self.point, V, np.sign(values[new]))
             if not len(self.point.U):
                 return
             self.point = rotated(
@@ -248,12 +253,11 @@ class _Path:
         """Whether the descent at this beta has been made."""
         return self._at == beta
 
-    def _append(self, V: Array, signs: Array) -> None:
+    def _appended(self, point: Point, V: Array, signs: Array) -> Point:
         """New columns, at the scale that fits the residual best; one pass."""
-        point = self.point
         y = self.sensed.factors(V, signs)
         scale = max(float(point.residual @ y) / float(y @ y), 1e-3)
-        self.point = Point(
+        return Point(
             self.sensed,
             np.vstack([point.U, V * math.sqrt(scale)]),
             np.concatenate([point.signs, signs]),
@@ -286,23 +290,16 @@ class _Path:
         bic = math.log(loss) + math.log(n) * dof / n
         return _Fit(point, sigma, most, ratio, bic)
 
-    def _tuned(self, point: Point, n_steps: int = 200) -> _Fit:
-        """(4): loosely, and to the end where a certificate is in reach."""
-        point = descend(
-            point, curvature=self.curvature, n_steps=n_steps, tolerance=LOOSE, floor=self.floor
-        )
-        fit = self._judged(point)
-        if fit.ratio > HOPELESS:
-            return fit
-        return self._judged(self._polished(point))
-
-    def _polished(self, point: Point) -> Point:
-        return descend(
-            point,
-            curvature=self.curvature,
-            n_steps=500,
-            tolerance=self.tolerance,
-            floor=self.floor,
+    def _tuned(self, point: Point, n_steps: int = 200, tolerance: float = LOOSE) -> _Fit:
+        """(4), to a tolerance."""
+        return self._judged(
+            descend(
+                point,
+                curvature=self.curvature,
+                n_steps=n_steps,
+                tolerance=tolerance,
+                floor=self.floor,
+            )
         )
 
     def _accepted(self, fit: _Fit) -> bool:
@@ -310,26 +307,28 @@ class _Path:
         if not self.by_bic and fit.ratio <= CERTIFIED:
             if fit.ratio > DOUBT and self._one_more(fit).bic < fit.bic:
                 return False
-            self.chosen = self._fewest(fit)
-            self.status = "exact" if fit.point.loss <= self.floor else "converged"
+            near = [f for f in self.fits if f.ratio <= PLAUSIBLE]
+            self._choose(self._fewest(min(near, key=lambda f: f.bic)))
             return True
         last = [f.bic for f in self.fits[-3:]]
         if len(last) == 3 and last[2] > last[1] > last[0]:
-            self.status = "converged" if self.by_bic else "stalled"
+            self._choose(min(self.fits, key=lambda f: f.bic))
             return True
         return False
 
+    def _choose(self, fit: _Fit) -> None:
+        """Fine-tune to the end, and stop."""
+        self.chosen = fit
+        self.chosen = self._tuned(fit.point, FINAL_STEPS, self.tolerance)
+        self.status = "exact" if self.chosen.point.loss <= self.floor else "converged"
+
     def _one_more(self, fit: _Fit) -> _Fit:
         """The fit with the next eigenvector of N, after a few steps."""
-        values, vectors = fit.point.eigenpairs(both_ends=self.signed)
         if fit.rank >= self.most:
             return fit
+        values, vectors = fit.point.eigenpairs(both_ends=self.signed)
         V = vectors[:1] * math.sqrt(abs(values[0]) / self.curvature)
-        kept, self.point = self.point, fit.point
-        self._append(V, np.sign(values[:1]))
-        more, self.point = self.point, kept
-        more = descend(more, curvature=self.curvature, n_steps=LOOK, tolerance=LOOSE)
-        return self._judged(more)
+        return self._tuned(self._appended(fit.point, V, np.sign(values[:1])), LOOK)
 
     def _fewest(self, fit: _Fit) -> _Fit:
         """The fit without components at the level of the noise that BIC does not want."""
@@ -338,7 +337,7 @@ class _Path:
             if squares(point.U)[-1] > WEAK * self.base * fit.sigma + ZERO * self.top:
                 break
             less = self._tuned(Point.at(self.sensed, point.U[:-1], point.signs[:-1]))
-            if less.ratio > CERTIFIED * 1.1 or less.bic >= fit.bic:
+            if less.ratio > PLAUSIBLE or less.bic >= fit.bic:
                 break
             fit = less
         return fit
@@ -361,8 +360,6 @@ class _Path:
         fit = self.chosen
         if fit is None and self.fits:
             fit = min(self.fits, key=lambda f: f.bic)
-            if self.status != "interrupted":
-                fit = self._judged(self._polished(fit.point))
         point = rotated(self.point if fit is None else fit.point)
         beta = BETA * self.tau
         measured: dict[str, Any] = {
