@@ -27,6 +27,7 @@ from secateurs.estimators.saved import (
     Number,
     Parameters,
     SavedModel,
+    Status,
     Strict,
     recorded_checks,
     recorded_history,
@@ -49,7 +50,7 @@ class SensingRecord(Strict):
     version: str
     parameters: Parameters
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     n_train: Annotated[int, Field(ge=1)]
     d: Annotated[int, Field(ge=1)]
     intercept: Number
@@ -102,6 +103,7 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
 
     certificate_: Certificate
     history_: dict[str, list[float]]
+    status_: Status
 
     def __init__(
         self,
@@ -175,7 +177,8 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
         self.intercept_ = 0.0
         if self.fit_intercept:
             self.intercept_ = float(np.mean(y - self.predict(operator)))
-        self.status_, self.history_ = solution.status, solution.history
+        self.status_ = solution.status  # type: ignore[assignment]
+        self.history_ = solution.history
         self.n_train_ = len(y)
         self.certificate_ = sensing_certificate(sensed, y, solution, signed=self.signed)
         self.report_ = dict(solution.measured) | {
@@ -213,6 +216,12 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Rank of M."""
         check_is_fitted(self, "components_")
         return len(self.components_)
+
+    @property
+    def eigenvalues_(self) -> NDArray[np.float64]:
+        """Nonzero eigenvalues of M, largest in modulus first."""
+        check_is_fitted(self, "components_")
+        return np.asarray(self.signs_ * (np.abs(self.components_) ** 2).sum(axis=1))
 
     # -- checks ------------------------------------------------------------------------------
 

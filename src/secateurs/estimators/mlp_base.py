@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -43,7 +42,7 @@ from secateurs.estimators.saved import (
     restored_certificate,
 )
 from secateurs.nn.export import write_onnx
-from secateurs.problems.tables import TableSchema, encode, fit_schema
+from secateurs.problems.tables import TableSchema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
 from secateurs.solvers.prune_regrow import prune_regrow
 from secateurs.solvers.solution import ProgressCallback, Solution

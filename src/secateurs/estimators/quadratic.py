@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import secateurs
 from secateurs.archive import Archive, archive_bytes
 from secateurs.certificates.check import Certificate
-from secateurs.certificates.sensing import quadratic_certificate
+from secateurs.certificates.quadratic import quadratic_certificate
 from secateurs.estimators.common import hold_out, told_progress
 from secateurs.estimators.inputs import input_names, read_table
 from secateurs.estimators.parameters import require_integer, require_real
@@ -28,6 +28,7 @@ from secateurs.estimators.saved import (
     Number,
     Parameters,
     SavedModel,
+    Status,
     Strict,
     recorded_checks,
     recorded_history,
@@ -65,7 +66,7 @@ class QuadraticRecord(Strict):
     version: str
     parameters: Parameters
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     n_train: Annotated[int, Field(ge=1)]
     n_features_in: Annotated[int, Field(ge=1)]
     feature_names: Names | None
@@ -132,6 +133,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
     certificate_: Certificate
     history_: dict[str, list[float]]
     table_: TableSchema | None
+    status_: Status
 
     def __init__(
         self,
@@ -194,11 +196,10 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
         )
         self._keep(solution.value)
         self.scale_ = X[train].std(axis=0)
-        self.status_, self.history_ = solution.status, solution.history
+        self.status_ = solution.status  # type: ignore[assignment]
+        self.history_ = solution.history
         self.n_train_ = len(train)
-        self.certificate_ = quadratic_certificate(
-            solution, X[train], y[train], X[held_out], y[held_out]
-        )
+        self.certificate_ = quadratic_certificate(solution, y[train], X[held_out], y[held_out])
         self.report_ = {
             "n_found": int(solution.measured["n_found"]),
             "held_out_errors": solution.measured.get("held_out_errors"),
@@ -232,11 +233,9 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
 
         O(r d^2) time and O(d^2) memory.
         """
-        check_is_fitted(self)
-        M = (self.components_.T * self.signs_) @ self.components_
-        M *= self.scale_[:, None] * self.scale_
-        i, j = np.triu_indices(len(M))
-        effects = np.where(i == j, 1.0, 2.0) * M[i, j]
+        effect = self.effect_matrix()
+        i, j = np.triu_indices(len(effect))
+        effects = effect[i, j]
         names = input_names(self)
         order = np.argsort(-np.abs(effects), kind="stable")[:n]
         return [
@@ -244,6 +243,13 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             for k in order
             if effects[k] != 0
         ]
+
+    def effect_matrix(self) -> NDArray[np.float64]:
+        """Effects of all pairs, shape [d, d], symmetric; of squares on the diagonal."""
+        check_is_fitted(self)
+        M = (self.components_.T * self.signs_) @ self.components_
+        M *= self.scale_[:, None] * self.scale_
+        return np.asarray(2 * M - np.diag(np.diag(M)))
 
     # -- the parts of a fit ------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from secateurs.files import write_atomically
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_NAMES = 10_000_000
 Parameters = dict[str, bool | int | Number | str | list[int] | None]
+Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
 History = dict[str, list[Number | None]]
 Names = Annotated[list[str], Field(max_length=MAX_NAMES)]
 
@@ -121,9 +122,7 @@ def recorded_history(history: dict[str, list[float]]) -> History:
 
 def restored_history(record: History) -> dict[str, list[float]]:
     """The history that was recorded."""
-    return {
-        name: [math.nan if v is None else v for v in column] for name, column in record.items()
-    }
+    return {name: [math.nan if v is None else v for v in column] for name, column in record.items()}
 
 
 def recorded_checks(certificate: Certificate) -> list[CheckRecord]:

@@ -29,6 +29,7 @@ from secateurs.estimators.saved import (
     Number,
     Parameters,
     SavedModel,
+    Status,
     Strict,
     recorded_checks,
     recorded_history,
@@ -62,7 +63,7 @@ class ReLURecord(Strict):
     version: str
     parameters: Parameters
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     solver: Literal["pursuit", "iht"]
     budget: Annotated[int, Field(ge=1)]
     n_train: Annotated[int, Field(ge=1)]
@@ -125,6 +126,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     coef_: sparse.csr_array
     certificate_: Certificate
     history_: dict[str, list[float]]
+    status_: Status
 
     def __init__(
         self,

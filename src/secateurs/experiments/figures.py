@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from secateurs.experiments.budget_path import BudgetPath
 from secateurs.estimators.inputs import input_names
+from secateurs.experiments.budget_path import BudgetPath
 from secateurs.experiments.compare import Estimator
 from secateurs.files import write_atomically
 

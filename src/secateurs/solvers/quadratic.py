@@ -1,18 +1,17 @@
 """A quadratic function of few directions, by least squares with a linear part.
 
-    f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
+f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
 
-    whiten x with a shrunk covariance, z = W (x - c)
-    project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
-    components = group lasso path, or a given number of them
-    drop the weakest while the held-out error falls                (where rows are held out)
-    b, w by least squares on what is left
+whiten x with a shrunk covariance, z = W (x - c)
+project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
+components = group lasso path, or a given number of them
+drop the weakest while the held-out error falls                (where rows are held out)
+b, w by least squares on what is left
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +111,6 @@ def fit_quadratic(
         U = factors.components @ whitening.T
         return Quadratic(centre, whitening @ w, float(found[0]), U, factors.signs)
 
-    solution: Solution[Any]
     if n_components is None:
         solution = group_lasso_path(
             operator,
@@ -138,7 +136,7 @@ def fit_quadratic(
         ]
         measured["held_out_errors"] = errors
         factors = candidates[int(np.argmin(errors))]
-    return replace(solution, value=finished(factors), measured=measured)
+    return Solution(finished(factors), solution.status, solution.history, measured)
 
 
 def _whitening(Z: Vector) -> Vector:

@@ -1,0 +1,78 @@
+"""Figures of sensed matrices and of interactions."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from secateurs.estimators.inputs import input_names
+from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.quadratic import QuadraticRegressor
+from secateurs.experiments.figures import OTHERS, OURS, SOFT
+
+
+def components_figure(model: MatrixSensing) -> Figure:
+    """Eigenvalues found, and the path that found them.
+
+    Parameters
+    ----------
+    model : fitted MatrixSensing
+    """
+    history = model.history_
+    with_path = "tau" in history
+    figure = Figure(figsize=(8.4 if with_path else 4.2, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2 if with_path else 1, squeeze=False)[0]
+    values = model.eigenvalues_
+    colours = [OURS if value > 0 else OTHERS for value in values]
+    axes[0].bar(np.arange(1, len(values) + 1), values, color=colours)
+    axes[0].axhline(0, color=SOFT, linewidth=1)
+    axes[0].set_xlabel("component")
+    axes[0].set_ylabel("eigenvalue")
+    axes[0].set_title(f"rank {len(values)}, {model.status_}")
+    if with_path:
+        axes[1].plot(history["tau"], history["loss"], "o-", color=OURS)
+        axes[1].set_xscale("log")
+        axes[1].set_yscale("log")
+        axes[1].invert_xaxis()
+        axes[1].set_xlabel("tau, the eigenvalue of the residual that opens a column")
+        axes[1].set_ylabel("mean squared residual", color=OURS)
+        twin = axes[1].twinx()
+        twin.step(history["tau"], history["rank"], color=OTHERS, where="post")
+        twin.set_ylabel("columns after pruning", color=OTHERS)
+        twin.set_ylim(bottom=0)
+        axes[1].set_title("path")
+    return figure
+
+
+def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
+    """The strongest pairs, and the matrix of all pairs among the inputs in them.
+
+    Parameters
+    ----------
+    model : fitted QuadraticRegressor
+    n_pairs : int
+    """
+    pairs = model.strongest_interactions(n_pairs)
+    figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(n_pairs, 8)), layout="constrained")
+    bars, matrix = figure.subplots(1, 2)
+    labels = [
+        f"{p.first[:24]}²" if p.first == p.second else f"{p.first[:20]} × {p.second[:20]}"
+        for p in pairs
+    ][::-1]
+    effects = [p.effect for p in pairs][::-1]
+    bars.barh(labels, effects, color=[OURS if effect > 0 else OTHERS for effect in effects])
+    bars.axvline(0, color=SOFT, linewidth=1)
+    bars.tick_params(axis="y", labelsize=7)
+    bars.set_xlabel("effect, in units of y")
+    bars.set_title(f"{model.n_components_} squares")
+    names = input_names(model)
+    shown = sorted({names.index(name) for p in pairs for name in p[:2]})
+    effect = model.effect_matrix()[np.ix_(shown, shown)]
+    limit = float(np.abs(effect).max(initial=0.0)) or 1.0
+    drawn = matrix.imshow(effect, cmap="PiYG", vmin=-limit, vmax=limit)
+    figure.colorbar(drawn, ax=matrix, label="effect")
+    ticks = [names[j][:16] for j in shown]
+    matrix.set_xticks(range(len(shown)), ticks, rotation=90, fontsize=6)
+    matrix.set_yticks(range(len(shown)), ticks, fontsize=6)
+    matrix.set_title("all pairs of these inputs")
+    return figure
