@@ -3,6 +3,8 @@
 __version__ = "0.1.0"
 
 from secateurs.estimators.files import load
+from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.estimators.sparse_relu import SparseReLURegressor
 from secateurs.experiments.budget_path import BudgetPath, budget_path
@@ -12,6 +14,8 @@ from secateurs.problems.planted import image_function, planted_relu
 
 __all__ = [
     "BudgetPath",
+    "MatrixSensing",
+    "QuadraticRegressor",
     "SparseMLPClassifier",
     "SparseMLPRegressor",
     "SparseReLURegressor",

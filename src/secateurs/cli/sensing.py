@@ -162,7 +162,7 @@ def interactions(
         model.save(output)
     if plot is not None:
         save_figure(interactions_figure(model, show_pairs), plot)
-    pairs = model.strongest_interactions(show_pairs)
+    pairs = model.interactions_[:show_pairs]
     record: dict[str, Any] = {
         "dataset": dataset.name,
         "n_train": model.n_train_,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state, check_X_y, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import secateurs
@@ -38,7 +38,7 @@ from secateurs.estimators.saved import (
     restored_history,
 )
 from secateurs.problems.tables import TableSchema
-from secateurs.solvers.quadratic import Quadratic, fit_quadratic
+from secateurs.solvers.quadratic import Quadratic, fit_quadratic, strongest_pairs
 from secateurs.solvers.solution import ProgressCallback
 
 
@@ -50,8 +50,8 @@ class Interaction(NamedTuple):
     first, second : str
         Names; the same one for a square.
     effect : float
-        In units of y: the coefficient of the product of the two inputs, each in standard
-        deviations from its mean.
+        In units of y: standard deviation of what their product adds to a linear function, with
+        the sign of its coefficient.
     """
 
     first: str
@@ -107,11 +107,12 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
         s_k, +-1.
     coef_, intercept_ : array, shape [d], and float
         w and b, at the point `mean_` of the inputs.
-    mean_, scale_ : arrays, shape [d]
-        Mean and standard deviation of the training inputs.
+    mean_ : array, shape [d]
     n_components_ : int
     interactions_ : list of Interaction
-        The 20 strongest products of two inputs, strongest first.
+        The strongest products of two inputs, at most 50, strongest first.
+    pairs_, effects_ : arrays, shape [k, 2] and [k]
+        The same, by column.
     status_ : str
         As `group_lasso_path` says.
     certificate_ : Certificate
@@ -195,7 +196,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             progress=told_progress(self.verbose, progress),
         )
         self._keep(solution.value)
-        self.scale_ = X[train].std(axis=0)
+        self.pairs_, self.effects_ = strongest_pairs(solution.value, X[train])
         self.status_ = solution.status  # type: ignore[assignment]
         self.history_ = solution.history
         self.n_train_ = len(train)
@@ -226,30 +227,12 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
     @property
     def interactions_(self) -> list[Interaction]:
         """The strongest products of two inputs."""
-        return self.strongest_interactions(20)
-
-    def strongest_interactions(self, n: int) -> list[Interaction]:
-        """The n strongest products of two inputs, strongest first, ties by position.
-
-        O(r d^2) time and O(d^2) memory.
-        """
-        effect = self.effect_matrix()
-        i, j = np.triu_indices(len(effect))
-        effects = effect[i, j]
-        names = input_names(self)
-        order = np.argsort(-np.abs(effects), kind="stable")[:n]
-        return [
-            Interaction(names[i[k]], names[j[k]], float(effects[k]))
-            for k in order
-            if effects[k] != 0
-        ]
-
-    def effect_matrix(self) -> NDArray[np.float64]:
-        """Effects of all pairs, shape [d, d], symmetric; of squares on the diagonal."""
         check_is_fitted(self)
-        M = (self.components_.T * self.signs_) @ self.components_
-        M *= self.scale_[:, None] * self.scale_
-        return np.asarray(2 * M - np.diag(np.diag(M)))
+        names = input_names(self)
+        return [
+            Interaction(names[i], names[j], float(effect))
+            for (i, j), effect in zip(self.pairs_, self.effects_, strict=True)
+        ]
 
     # -- the parts of a fit ------------------------------------------------------------------
 
@@ -259,16 +242,8 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
                 "This QuadraticRegressor estimator requires y to be passed, "
                 "but the target y is None."
             )
-        encoded = read_table(self, X, reset=True)
-        X, y = validate_data(
-            self,
-            X if encoded is None else encoded,
-            y,
-            dtype=np.float64,
-            y_numeric=True,
-            ensure_min_samples=2,
-            reset=encoded is None,
-        )
+        X = self._read_inputs(X, reset=True)
+        X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
         return X, column_or_1d(y, warn=True).astype(np.float64)
 
     def _read_inputs(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
@@ -309,7 +284,10 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             history=recorded_history(self.history_),
             certificate=recorded_checks(self.certificate_),
         )
-        arrays = {name: np.ascontiguousarray(getattr(self, f"{name}_")) for name in _ARRAYS}
+        arrays = {
+            name: np.ascontiguousarray(getattr(self, f"{name}_"), dtype=np.float64)
+            for name in _ARRAYS
+        }
         return archive_bytes(record.model_dump(mode="json"), arrays)
 
     @classmethod
@@ -321,10 +299,14 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             n_columns = len(record.table.columns)
             archive.require(n_columns == record.n_features_in, "table of another width")
         r = len(archive.arrays.get("signs", ()))
-        shapes = {"components": (r, d), "signs": (r,), "coef": (d,), "mean": (d,), "scale": (d,)}
+        k = len(archive.arrays.get("effects", ()))
+        shapes = {"components": (r, d), "signs": (r,), "coef": (d,), "mean": (d,)}
+        shapes |= {"pairs": (k, 2), "effects": (k,)}
         for name, array in archive.float_arrays(shapes).items():
             setattr(model, f"{name}_", array)
         archive.require(bool((np.abs(model.signs_) == 1).all()), "signs other than +1 and -1")
+        archive.require(bool(np.isin(model.pairs_, np.arange(d)).all()), "pairs of no inputs")
+        model.pairs_ = model.pairs_.astype(np.int64)
         model.table_ = record.table
         model._restore_names(archive, record.feature_names, record.n_features_in)
         model.intercept_, model.seed_ = record.intercept, record.seed
@@ -334,4 +316,4 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
         return model
 
 
-_ARRAYS = ("components", "signs", "coef", "mean", "scale")
+_ARRAYS = ("components", "signs", "coef", "mean", "pairs", "effects")

@@ -45,16 +45,21 @@ def components_figure(model: MatrixSensing) -> Figure:
 
 
 def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
-    """The strongest pairs, and the matrix of all pairs among the inputs in them.
+    """The strongest pairs, as bars and as a matrix.
 
     Parameters
     ----------
     model : fitted QuadraticRegressor
     n_pairs : int
     """
-    pairs = model.strongest_interactions(n_pairs)
+    pairs = model.interactions_[:n_pairs]
     figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(n_pairs, 8)), layout="constrained")
     bars, matrix = figure.subplots(1, 2)
+    if not pairs:
+        for axis in (bars, matrix):
+            axis.set_axis_off()
+        bars.set_title("no pair improves on a linear function")
+        return figure
     labels = [
         f"{p.first[:24]}²" if p.first == p.second else f"{p.first[:20]} × {p.second[:20]}"
         for p in pairs
@@ -65,14 +70,16 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
     bars.tick_params(axis="y", labelsize=7)
     bars.set_xlabel("effect, in units of y")
     bars.set_title(f"{model.n_components_} squares")
+    shown, place = np.unique(model.pairs_[:n_pairs], return_inverse=True)
+    place = place.reshape(-1, 2)
+    effect = np.zeros((len(shown), len(shown)))
+    effect[place[:, 0], place[:, 1]] = effect[place[:, 1], place[:, 0]] = model.effects_[:n_pairs]
     names = input_names(model)
-    shown = sorted({names.index(name) for p in pairs for name in p[:2]})
-    effect = model.effect_matrix()[np.ix_(shown, shown)]
     limit = float(np.abs(effect).max(initial=0.0)) or 1.0
     drawn = matrix.imshow(effect, cmap="PiYG", vmin=-limit, vmax=limit)
     figure.colorbar(drawn, ax=matrix, label="effect")
     ticks = [names[j][:16] for j in shown]
     matrix.set_xticks(range(len(shown)), ticks, rotation=90, fontsize=6)
     matrix.set_yticks(range(len(shown)), ticks, fontsize=6)
-    matrix.set_title("all pairs of these inputs")
+    matrix.set_title("the same pairs as a matrix")
     return figure

@@ -10,6 +10,7 @@ from secateurs.solvers.factored import Factors, Point, Sensed, descend, rotated
 from secateurs.solvers.solution import Solution
 
 FLOOR = 1e-26  # mean squared residual over that of y at which nothing is left
+NEGLIGIBLE = 1e-12  # relative: eigenvalues below it are rounding
 
 
 def fit_rank(
@@ -34,7 +35,7 @@ def fit_rank(
         Allow terms of both signs; without, the matrix is positive semidefinite.
     start : Factors, optional
         Where to begin, its weakest terms left out; by default the leading eigenvectors of
-        sum_i y_i A_i.
+        sum_i y_i A_i, and of what they leave where they are too few.
     n_steps : int
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
@@ -43,7 +44,7 @@ def fit_rank(
     -------
     Solution of Factors
         Status "converged", or "budget" when the steps are spent.  Fewer terms than `rank` only
-        where the spectrum has no more of the sign allowed.
+        where one more lowers nothing: none is left of the sign allowed, or of the residual.
 
     Notes
     -----
@@ -51,32 +52,53 @@ def fit_rank(
     random measurements it is the truth, otherwise nothing is promised.
     """
     sensed = Sensed(operator, operator.project(np.asarray(y, dtype=np.float64)))
-    point = _spectral(sensed, rank, signed) if start is None else _part(sensed, start, rank)
-    point = descend(
-        point,
-        curvature=_curvature(point),
-        n_steps=n_steps,
-        tolerance=tolerance,
-        floor=FLOOR * float(sensed.y @ sensed.y) / len(sensed.y),
-    )
-    point = rotated(point)
-    status = "budget" if sensed.adjoint >= n_steps else "converged"
+    point = Point.empty(sensed) if start is None else _part(sensed, start, rank)
+    floor = FLOOR * float(sensed.y @ sensed.y) / len(sensed.y)
+    grown, spent = _grown(point, rank, signed), False
+    while not spent:
+        used = sensed.adjoint
+        point = rotated(
+            descend(
+                grown,
+                curvature=_curvature(grown),
+                n_steps=n_steps,
+                tolerance=tolerance,
+                floor=floor,
+            )
+        )
+        spent = sensed.adjoint - used >= n_steps
+        grown = _grown(point, rank, signed)
+        if grown is point or point.loss <= floor:
+            break
     measured = {"loss": point.loss, "calls": sensed.calls}
-    return Solution(Factors(point.U, point.signs), status, {"loss": [point.loss]}, measured)
+    return Solution(
+        Factors(point.U, point.signs),
+        "budget" if spent else "converged",
+        {"loss": [point.loss]},
+        measured,
+    )
 
 
-def _spectral(sensed: Sensed, rank: int, signed: bool) -> Point:
-    """Leading eigenvectors of N, scaled to fit y best."""
-    empty = Point.empty(sensed)
-    values, vectors = empty.eigenpairs(both_ends=signed)
-    kept = np.flatnonzero(np.abs(values) > 0 if signed else values > 0)[:rank]
-    U = vectors[kept] * np.sqrt(np.abs(values[kept]))[:, None]
+def _grown(point: Point, rank: int, signed: bool) -> Point:
+    """More terms, as many as may come: leading eigenvectors of N, scaled to fit best."""
+    wanted = rank - len(point.U)
+    if wanted <= 0:
+        return point
+    values, vectors = point.eigenpairs(both_ends=signed)
+    least = NEGLIGIBLE * float(np.abs(values).max())
+    kept = np.flatnonzero((np.abs(values) if signed else values) > least)[:wanted]
+    if not len(kept):
+        return point
+    V = vectors[kept] * np.sqrt(np.abs(values[kept]))[:, None]
     signs = np.sign(values[kept])
-    if not len(U):
-        return empty
-    found = sensed.factors(U, signs)
-    scale = max(float(found @ sensed.y) / float(found @ found), 1e-12)
-    return Point(sensed, U * np.sqrt(scale), signs, sensed.y - scale * found)
+    found = point.sensed.factors(V, signs)
+    scale = max(float(found @ point.residual) / float(found @ found), NEGLIGIBLE)
+    return Point(
+        point.sensed,
+        np.vstack([point.U, V * np.sqrt(scale)]),
+        np.concatenate([point.signs, signs]),
+        point.residual - scale * found,
+    )
 
 
 def _part(sensed: Sensed, start: Factors, rank: int) -> Point:

@@ -25,6 +25,10 @@ from secateurs.solvers.group_lasso_path import group_lasso_path
 from secateurs.solvers.solution import ProgressCallback, Solution
 
 Vector = NDArray[np.float64]
+ROUNDING = 1e-13  # of the largest deviation: a column that varies less is constant
+CANDIDATES = 2000  # pairs whose effect is measured
+BLOCK = 1 << 22  # numbers of products held at once
+FLAT = 1e-6  # relative: what a product adds to a linear function below it is rounding
 LEAST_VARIANCE = 1e-10  # of the largest: directions of x below it are constant
 
 
@@ -139,13 +143,67 @@ def fit_quadratic(
     return Solution(finished(factors), solution.status, solution.history, measured)
 
 
+def strongest_pairs(
+    function: Quadratic, X: Vector, n_pairs: int = 50
+) -> tuple[NDArray[np.int64], Vector]:
+    """Products of two inputs that matter most to a function.
+
+    Parameters
+    ----------
+    function : Quadratic
+    X : array, shape [n, d]
+        Rows over which it is measured.
+    n_pairs : int
+
+    Returns
+    -------
+    pairs : int array, shape [k, 2]
+        Inputs i <= j, strongest first, ties by position; k <= n_pairs.
+    effects : array, shape [k]
+        Standard deviation, over the rows, of what the product of the two adds to a linear
+        function of all inputs, with the sign of its coefficient.  A square of a two-valued input
+        adds nothing, nor does a product of two categories of one column.
+
+    Notes
+    -----
+    O(n d) for each of the `CANDIDATES` pairs of largest coefficient, in standard deviations.
+    """
+    Z = X - function.centre
+    M = (function.components.T * function.signs) @ function.components
+    spread = Z.std(axis=0)
+    i, j = np.triu_indices(len(M))
+    coefficients = np.where(i == j, 1.0, 2.0) * M[i, j]
+    crude = np.abs(coefficients) * spread[i] * spread[j]
+    candidates = np.argsort(-crude, kind="stable")[:CANDIDATES]
+    candidates = np.sort(candidates[crude[candidates] > 0])
+    basis = np.linalg.qr(np.hstack([np.ones((len(Z), 1)), Z / np.where(spread > 0, spread, 1.0)]))[
+        0
+    ]
+    effects = np.empty(len(candidates))
+    block = max(1, BLOCK // len(Z))
+    for at in range(0, len(candidates), block):
+        part = candidates[at : at + block]
+        products = Z[:, i[part]] * Z[:, j[part]]
+        beyond = products - basis @ (basis.T @ products)
+        size = np.sqrt(np.mean(beyond**2, axis=0))
+        size[size <= FLAT * np.sqrt(np.mean(products**2, axis=0))] = 0.0  # rounding
+        effects[at : at + block] = coefficients[part] * size
+    order = np.argsort(-np.abs(effects), kind="stable")[:n_pairs]
+    order = order[effects[order] != 0]
+    return np.stack([i, j], axis=1)[candidates[order]].astype(np.int64), effects[order]
+
+
 def _whitening(Z: Vector) -> Vector:
     """W [d, p] with cov(Z W) about the identity; constant directions are left out.
 
-    The covariance is shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that
-    directions of little variance are not blown up when rows are few.
+    Columns are first scaled to unit variance, so that their units do not matter; the covariance
+    is then shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that directions of
+    little variance are not blown up when rows are few.
     """
-    covariance, _ = ledoit_wolf(Z, assume_centered=True)
+    spread = Z.std(axis=0)
+    constant = spread <= ROUNDING * np.abs(Z).max(initial=0.0, axis=0)
+    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
+    covariance, _ = ledoit_wolf(Z * scale, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     kept = values > LEAST_VARIANCE * values[-1]
-    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
+    return np.asarray(scale[:, None] * vectors[:, kept] / np.sqrt(values[kept]))
