@@ -25,6 +25,7 @@ from secateurs.solvers.group_lasso_path import group_lasso_path
 from secateurs.solvers.solution import ProgressCallback, Solution
 
 Vector = NDArray[np.float64]
+TRIED = 1e-2  # tolerance of a number of components that is only tried
 ROUNDING = 1e-13  # of the largest deviation: a column that varies less is constant
 CANDIDATES = 2000  # pairs whose effect is measured
 BLOCK = 1 << 22  # numbers of products held at once
@@ -133,12 +134,15 @@ def fit_quadratic(
     if n_components is None and X_held_out is not None and y_held_out is not None:
         candidates = [factors]
         for k in reversed(range(len(factors.signs))):
-            fitted = fit_rank(operator, y, k, signed=signed, start=candidates[-1], n_steps=50)
-            candidates.append(fitted.value)
+            start = candidates[-1]
+            found = fit_rank(operator, y, k, signed=signed, start=start, tolerance=TRIED)
+            candidates.append(found.value)
         candidates.reverse()
         squares = [(y_held_out - finished(c).predict(X_held_out)) ** 2 for c in candidates]
         measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
-        factors = candidates[_fewest(squares)]
+        kept = _fewest(squares)
+        if kept < len(factors.signs):
+            factors = fit_rank(operator, y, kept, signed=signed, start=candidates[kept]).value
     return Solution(finished(factors), solution.status, solution.history, measured)
 
 
