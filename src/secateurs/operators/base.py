@@ -93,7 +93,7 @@ def factors(operator: SensingOperator, U: Array) -> Array:
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Type of the measurements of an operator of this type."""
-    return np.dtype(np.empty(0, dtype).real.dtype)
+    return np.dtype(dtype.type(0).real.dtype)
 
 
 def residuals(operator: SensingOperator, residual: Array) -> Array:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 
 from secateurs.operators.base import Array, SensingOperator, product
@@ -240,6 +241,17 @@ def descend(
         last_gradient, last_step = gradient, t * direction
         point = Point(point.sensed, point.U + last_step, point.signs, residual)
     return point
+
+
+def checked(operator: SensingOperator, y: ArrayLike) -> Array:
+    """Measurements as float64 [n], or an error that says what is wrong with them."""
+    n, _ = operator.shape
+    values = np.asarray(y, dtype=np.float64)
+    if values.shape != (n,):
+        raise ValueError(f"got y of shape {values.shape}; expected [{n}], one for a measurement")
+    if not np.isfinite(values).all():
+        raise ValueError("got y with nan or infinite values; expected finite: drop those rows")
+    return values
 
 
 class _Metric:

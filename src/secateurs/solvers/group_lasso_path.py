@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from secateurs.solvers.factored import (
     Factors,
     Point,
     Sensed,
+    checked,
     descend,
     rotated,
     squares,
@@ -128,8 +128,9 @@ def group_lasso_path(
     Source: Rajaraman, Devvrit, Mokhtari & Ramchandran, "Greedy Pruning with Group Lasso Provably
     Generalizes for Matrix Sensing" (2023); (1), (2) and (5) derived.
     """
-    y = _checked(operator, y, criterion, max_rank, tolerance)
-    path = _Path(operator, y, signed, criterion == "bic", max_rank, tolerance, random_state)
+    values = checked(operator, y)
+    _check(criterion, max_rank, tolerance)
+    path = _Path(operator, values, signed, criterion == "bic", max_rank, tolerance, random_state)
     try:
         path.start()
         for stage in path.stages():
@@ -169,7 +170,7 @@ class _Path:
         self.sensed = Sensed(self.operator, self.operator.project(self.y))
         self.point = Point.empty(self.sensed)
         power = float(self.sensed.y @ self.sensed.y) / n
-        self.floor = (64 * float(np.finfo(real_dtype(self.operator.dtype)).eps)) ** 2 * power
+        self.floor = (16 * float(np.finfo(real_dtype(self.operator.dtype)).eps)) ** 2 * power
         free = n - self.operator.n_nuisance
         ranks = [k for k in range(1, d + 1) if 2 * self._dof(k) <= free]
         most = ranks[-1] if ranks else 0
@@ -211,8 +212,9 @@ class _Path:
             yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
-        self._choose(min(self.fits, key=lambda f: f.bic))
-        self.status = "budget" if self.chosen.rank >= self.most else "stalled"
+        best = min(self.fits, key=lambda f: f.bic)
+        self._choose(best)
+        self.status = "budget" if best.rank >= self.most else "stalled"
 
     def _new(self, pruned: Point) -> bool:
         """Whether a rank was not met, or only in a worse basin than this."""
@@ -384,23 +386,10 @@ class _Path:
         return Solution(Factors(point.U, point.signs), self.status, self.history, measured)
 
 
-def _checked(
-    operator: SensingOperator,
-    y: ArrayLike,
-    criterion: str,
-    max_rank: int | None,
-    tolerance: float,
-) -> Array:
-    n, _ = operator.shape
-    values = np.asarray(y, dtype=np.float64)
-    if values.shape != (n,):
-        raise ValueError(f"got y of shape {values.shape}; expected [{n}], one for a measurement")
-    if not np.isfinite(values).all():
-        raise ValueError("got y with nan or infinite values; expected finite: drop those rows")
+def _check(criterion: str, max_rank: int | None, tolerance: float) -> None:
     if criterion not in ("certificate", "bic"):
         raise ValueError(f"got criterion={criterion!r}; expected 'certificate' or 'bic'")
-    if max_rank is not None and (not isinstance(max_rank, Integral) or max_rank < 1):
+    if max_rank is not None and max_rank < 1:
         raise ValueError(f"got max_rank={max_rank!r}; expected an integer >= 1, or None")
     if not 0 < tolerance < 1:
         raise ValueError(f"got tolerance={tolerance!r}; expected between 0 and 1")
-    return values
