@@ -109,6 +109,11 @@ class Point:
         return cls(sensed, U, np.zeros(0), sensed.y)
 
     @property
+    def N(self) -> Array | None:
+        """N [d, d], where it was formed."""
+        return self._N
+
+    @property
     def loss(self) -> float:
         """Mean squared residual."""
         return float(self.residual @ self.residual) / len(self.residual)

@@ -46,6 +46,7 @@ DOUBT = 1.02  # certified, but above this another component is tried, and BIC de
 PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
+HOPELESS = 1.5  # before fine-tuning: a rank above this is not worth it
 BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
@@ -219,7 +220,21 @@ class _Path:
     def _new(self, pruned: Point) -> bool:
         """Whether a rank was not met, or only in a worse basin than this."""
         met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
-        return len(pruned.U) <= self.most and (not met or pruned.loss < BETTER * min(met))
+        if len(pruned.U) > self.most or (met and pruned.loss >= BETTER * min(met)):
+            return False
+        return self.by_bic or self._unexplained() <= HOPELESS
+
+    def _unexplained(self) -> float:
+        """The ratio of (5) off the columns, before fine-tuning; 0 when N is not at hand."""
+        N, U = self.point.N, self.point.U
+        if N is None:
+            return 0.0
+        Q = np.linalg.qr(U.T)[0]
+        off = N - Q @ (Q.conj().T @ N)
+        off -= (off @ Q) @ Q.conj().T
+        values = np.linalg.eigvalsh(off)
+        most = max(values[-1], -values[0]) if self.signed else values[-1]
+        return float(most) / (self.base * math.sqrt(self.point.loss))
 
     def _grow(self, beta: float) -> None:
         """(2): an approximate second-order stationary point of L + lambda R_beta."""
