@@ -37,7 +37,7 @@ from secateurs.solvers.factored import (
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 
 FIRST, RATIO, LAST = 0.8, 0.6, 3e-3  # tau over lambda_max(A* y / n): first, factor, last
-BETA = 0.05  # beta over tau
+BETA = 0.4  # beta over tau / curvature
 GROW = 1.05  # (2): eigenvectors of N above this many tau
 ROUNDS = 8
 INNER, LOOSE = 0.1, 0.05  # relative accuracies of (2), and of (4) before a certificate is near
@@ -202,7 +202,7 @@ class _Path:
         n_stages = math.ceil(math.log(LAST / FIRST) / math.log(RATIO))
         for stage in range(n_stages):
             self.tau = FIRST * self.top * RATIO**stage
-            beta = BETA * self.tau
+            beta = BETA * self.tau / self.curvature
             self._grow(beta)
             pruned = self._part(self.point, squares(self.point.U) > 4 * beta)  # (3)
             fit = None
@@ -378,7 +378,7 @@ class _Path:
         if fit is None and self.fits:
             fit = min(self.fits, key=lambda f: f.bic)
         point = rotated(self.point if fit is None else fit.point)
-        beta = BETA * self.tau
+        beta = BETA * self.tau / self.curvature
         measured: dict[str, Any] = {
             "certified": fit is not None and fit.ratio <= CERTIFIED,
             "sigma": math.nan if fit is None else fit.sigma,
