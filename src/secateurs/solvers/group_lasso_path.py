@@ -92,7 +92,8 @@ def group_lasso_path(
         "certificate": the smallest rank found after which nothing above the noise is left;
         "bic": the smallest BIC of the ranks met, going on until it has risen twice.
     max_rank : int, optional
-        By default the largest rank with fewer degrees of freedom than measurements.
+        By default the largest rank with half as many degrees of freedom as measurements:
+        beyond it two matrices of that rank can agree on all of them.
     tolerance : float
         Of the returned fit: the squared distance to its optimum is about tolerance^2 times the
         loss.  Without noise it goes on to rounding.
@@ -106,8 +107,8 @@ def group_lasso_path(
     Solution of Factors
         Components [r, d], strongest first and orthogonal, and their signs.  Status: "exact"
         (residual at rounding), "converged" (certified; for "bic": BIC has risen twice),
-        "stalled" (neither: the smallest BIC met), "budget" (`max_rank` stops growth) or
-        "interrupted" (the best so far).
+        "stalled" (neither: the smallest BIC met), "budget" (neither, and the rank is `max_rank`)
+        or "interrupted" (the best so far).
         History, an entry a tau: tau, rank (after pruning), n_columns (before), loss, bic and
         ratio (nan where the rank was not new), calls.
         Measured: certified, sigma, lambda_max (of N at the fit), ratio, threshold, noise_norm
@@ -215,7 +216,8 @@ class _Path:
                 return
         best = min(self.fits, key=lambda f: f.bic)
         self._choose(best)
-        self.status = "budget" if best.rank >= self.most else "stalled"
+        if self.status != "exact":
+            self.status = "budget" if best.rank >= self.most else "stalled"
 
     def _new(self, pruned: Point) -> bool:
         """Whether a rank was not met, or only in a worse basin than this."""
@@ -337,7 +339,10 @@ class _Path:
         """Fine-tune to the end, and stop."""
         self.chosen = fit
         self.chosen = self._tuned(fit.point, FINAL_STEPS, self.tolerance)
-        self.status = "exact" if self.chosen.point.loss <= self.floor else "converged"
+        certified = self.by_bic or self.chosen.ratio <= CERTIFIED
+        self.status = "converged" if certified else "stalled"
+        if self.chosen.point.loss <= self.floor:
+            self.status = "exact"
 
     def _one_more(self, fit: _Fit) -> _Fit:
         """The fit with the next eigenvector of N, after a few steps."""
