@@ -37,7 +37,7 @@ def test_the_pipeline_finds_what_the_path_finds(seed):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_without_the_regulariser_columns_cannot_be_told_apart(seed):
-    p = planted_sensing(400, 30, 2, noise_ratio=0.1, random_state=seed)
+    p = planted_sensing(200, 30, 2, noise_ratio=0.1, random_state=seed)
     found = compare_column_norms(p.operator, p.y, **SETTINGS)
     assert found.n_kept == 2
     assert found.n_comparable > 20
@@ -91,7 +91,7 @@ def test_problems_are_deterministic_and_their_tests_fresh():
     a, b = (planted_sensing(50, 8, 2, noise_ratio=0.3, random_state=7) for _ in range(2))
     np.testing.assert_array_equal(a.y, b.y)
     np.testing.assert_allclose(a.operator_test.forward_factors(a.components), a.y_test)
-    assert a.error(a.components) == 0
+    assert a.error(a.components) < 1e-15
     doubled = a.error(np.sqrt(2) * a.components)
     assert doubled == pytest.approx(1)
     assert fidelity(a.components, 3 * a.components) == pytest.approx(1)
@@ -112,5 +112,5 @@ def test_problems_are_deterministic_and_their_tests_fresh():
     ],
 )
 def test_bad_input_is_refused(make):
-    with pytest.raises(ValueError, match="expected|has|there are"):
+    with pytest.raises(ValueError, match=r"expected|has|there are"):
         make()

@@ -19,7 +19,7 @@ from secateurs.operators.spectrum import eigenpairs, noise_norm
 NOISE_MARGIN = 1.15  # lambda_max(N) over what noise alone leaves: measured, see the benchmark
 GAP = 1 / 0.3  # smallest eigenvalue over the noise floor where exact rank was measured
 SAMPLES = 3.0  # n over r d, likewise
-WINDOW = 1.54  # lambda against nu^(3/2) and sigma_r^(3/2): derived
+WINDOW = 8 / 27**0.5  # max of 4 sqrt(a) (s - a) over s^(3/2): see `_window`
 STATIONARY = 1e-3  # ||N U|| over ||U|| times the noise floor, or over lambda_max(A* y / n)
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
@@ -221,6 +221,7 @@ def _gap(U: Array, s: Array, curvature: float, nu: float) -> Check:
 
 
 def _window(U: Array, s: Array, curvature: float, nu: float, strength: float | None) -> Check:
+    """A column of eigenvalue s is a minimum of c (a^2 - 2 s a) + lambda sqrt(a) below the maximum."""
     known = len(U) > 0 and math.isfinite(nu) and strength is not None
     told, inside = "lambda was not given", False
     if known and strength is not None:
@@ -230,12 +231,12 @@ def _window(U: Array, s: Array, curvature: float, nu: float, strength: float | N
         inside = low < strength < high
     return Check(
         "penalty window",
-        f"{told}: above it noise is not kept, below it the weakest component is (estimated from "
-        "this fit)",
+        f"{told}: above its start noise is not kept, below its end the weakest component is "
+        "(estimated from this fit)",
         _verdict(inside) if known else "unknown",
         strength,
         None,
-        "derived for beta = .05 tau",
+        "derived for small beta",
     )
 
 

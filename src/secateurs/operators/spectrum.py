@@ -50,6 +50,8 @@ def eigenpairs(
     `adjoint_times` from a fixed start vector: O(n d) a step, O(k d) memory.
     """
     d = operator.shape[1]
+    values: Array
+    vectors: Array
     if operator.dense_adjoint or d <= SMALL:
         values, vectors = eigh(operator.adjoint(residual), check_finite=False)
         passes = 1

@@ -87,13 +87,15 @@ class Point:
     U : array [r, d]
     signs : array [r]
     residual : float64 array [n]
+    N : array [d, d], optional
+        Where it was formed.
     """
 
     sensed: Sensed
     U: Array
     signs: Array
     residual: Array
-    _N: Array | None = field(default=None, repr=False)
+    N: Array | None = field(default=None, repr=False)
 
     @classmethod
     def at(cls, sensed: Sensed, U: Array, signs: Array) -> Point:
@@ -109,11 +111,6 @@ class Point:
         return cls(sensed, U, np.zeros(0), sensed.y)
 
     @property
-    def N(self) -> Array | None:
-        """N [d, d], where it was formed."""
-        return self._N
-
-    @property
     def loss(self) -> float:
         """Mean squared residual."""
         return float(self.residual @ self.residual) / len(self.residual)
@@ -121,20 +118,20 @@ class Point:
     def times(self, V: Array) -> Array:
         """N V^T for rows V [k, d], as rows; one pass, none when N is at hand."""
         operator, n = self.sensed.operator, len(self.residual)
-        if self._N is not None:
-            return np.asarray((self._N @ V.T).T)
+        if self.N is not None:
+            return np.asarray((self.N @ V.T).T)
         self.sensed.adjoint += 1
         if not operator.dense_adjoint:
             return np.asarray(operator.adjoint_times(self.residual / n, V.T).T, dtype=V.dtype)
-        self._N = np.asarray(operator.adjoint(self.residual / n), dtype=V.dtype)
-        return np.asarray((self._N @ V.T).T)
+        self.N = np.asarray(operator.adjoint(self.residual / n), dtype=V.dtype)
+        return np.asarray((self.N @ V.T).T)
 
     def eigenpairs(self, *, both_ends: bool, tolerance: float = 1e-3) -> tuple[Array, Array]:
         """The largest eigenvalues of N (in modulus: both ends) and their vectors, as rows."""
         if self.sensed.operator.dense_adjoint:
             self.times(self.U)
-        if self._N is not None:
-            return ordered(*np.linalg.eigh(self._N), both_ends=both_ends)
+        if self.N is not None:
+            return ordered(*np.linalg.eigh(self.N), both_ends=both_ends)
         values, vectors, passes = eigenpairs(
             self.sensed.operator,
             self.residual / len(self.residual),
@@ -158,7 +155,7 @@ def rotated(point: Point) -> Point:
     order = np.argsort(-np.abs(values), kind="stable")
     U = ((basis @ inner[:, order]) * np.sqrt(np.abs(values[order]))).T
     signs = np.where(values[order] < 0, -1.0, 1.0)
-    return Point(point.sensed, np.ascontiguousarray(U), signs, point.residual, point._N)
+    return Point(point.sensed, np.ascontiguousarray(U), signs, point.residual, point.N)
 
 
 def slope(square: Array, beta: float) -> Array:
