@@ -221,7 +221,7 @@ def _gap(U: Array, s: Array, curvature: float, nu: float) -> Check:
 
 
 def _window(U: Array, s: Array, curvature: float, nu: float, strength: float | None) -> Check:
-    """A column of eigenvalue s is a minimum of c (a^2 - 2 s a) + lambda sqrt(a) below the maximum."""
+    """Where c (a^2 - 2 s a) + lambda sqrt(a) has a minimum at a column of eigenvalue a > 0."""
     known = len(U) > 0 and math.isfinite(nu) and strength is not None
     told, inside = "lambda was not given", False
     if known and strength is not None:
