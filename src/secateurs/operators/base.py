@@ -79,8 +79,8 @@ class Plain:
 
 def product(U: Array, V: Array, signs: Array | None = None) -> Array:
     """sum_k s_k (u_k v_k^H + v_k u_k^H) / 2, shape [d, d]; 2 r d^2 flops."""
-    M = (U.T if signs is None else U.T * signs.astype(U.dtype)) @ V.conj()
-    return M if U is V else (M + M.conj().T) / 2
+    M: Array = (U.T if signs is None else U.T * signs.astype(U.dtype)) @ V.conj()
+    return M if U is V else np.asarray((M + M.conj().T) / 2)
 
 
 def factors(operator: SensingOperator, U: Array) -> Array:
@@ -93,7 +93,7 @@ def factors(operator: SensingOperator, U: Array) -> Array:
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Type of the measurements of an operator of this type."""
-    return np.dtype(np.empty(0, dtype).real.dtype)
+    return np.dtype(np.float32 if dtype in (np.float32, np.complex64) else np.float64)
 
 
 def residuals(operator: SensingOperator, residual: Array) -> Array:

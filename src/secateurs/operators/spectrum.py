@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
@@ -48,6 +50,8 @@ def eigenpairs(
     `adjoint_times` from a fixed start vector: O(n d) a step, O(k d) memory.
     """
     d = operator.shape[1]
+    values: Array
+    vectors: Array
     if operator.dense_adjoint or d <= SMALL:
         values, vectors = eigh(operator.adjoint(residual), check_finite=False)
         passes = 1
@@ -59,14 +63,14 @@ def eigenpairs(
             passes += 1
             return operator.adjoint_times(residual, v.reshape(d, -1)).reshape(v.shape)
 
-        N = LinearOperator((d, d), matvec=times, matmat=times, dtype=operator.dtype)
+        N: Any = LinearOperator((d, d), matvec=times, matmat=times, dtype=operator.dtype)
         start = np.random.default_rng(0).standard_normal(d).astype(operator.dtype)
         k = min(n_pairs, d - 2)
-        which = "LM" if both_ends else "LA"
+        which: Any = "LM" if both_ends else "LA"
         try:
             values, vectors = eigsh(N, k, which=which, v0=start, tol=tolerance)
         except ArpackNoConvergence as found:  # those that did converge are of use
-            values, vectors = found.eigenvalues, found.eigenvectors
+            values, vectors = found.eigenvalues.real, found.eigenvectors
     return *ordered(values, vectors, both_ends=both_ends), passes
 
 

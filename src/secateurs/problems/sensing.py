@@ -60,7 +60,7 @@ class SensingProblem:
         weights = np.concatenate([s, -self.signs])
         truth = np.concatenate([np.zeros(len(s)), self.signs])
         # triangular factors keep the difference accurate to rounding, a Gram matrix would not
-        triangle = np.linalg.qr(both.T, mode="r")
+        triangle: Array = np.linalg.qr(both.T)[1]
         left = np.linalg.norm((triangle * weights) @ triangle.conj().T)
         return float(left / np.linalg.norm((triangle * truth) @ triangle.conj().T))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 
 from secateurs.operators.base import Array, SensingOperator, product
@@ -86,13 +87,15 @@ class Point:
     U : array [r, d]
     signs : array [r]
     residual : float64 array [n]
+    N : array [d, d], optional
+        Where it was formed.
     """
 
     sensed: Sensed
     U: Array
     signs: Array
     residual: Array
-    _N: Array | None = field(default=None, repr=False)
+    N: Array | None = field(default=None, repr=False)
 
     @classmethod
     def at(cls, sensed: Sensed, U: Array, signs: Array) -> Point:
@@ -115,20 +118,20 @@ class Point:
     def times(self, V: Array) -> Array:
         """N V^T for rows V [k, d], as rows; one pass, none when N is at hand."""
         operator, n = self.sensed.operator, len(self.residual)
-        if self._N is not None:
-            return np.asarray((self._N @ V.T).T)
+        if self.N is not None:
+            return np.asarray((self.N @ V.T).T)
         self.sensed.adjoint += 1
         if not operator.dense_adjoint:
             return np.asarray(operator.adjoint_times(self.residual / n, V.T).T, dtype=V.dtype)
-        self._N = np.asarray(operator.adjoint(self.residual / n), dtype=V.dtype)
-        return np.asarray((self._N @ V.T).T)
+        self.N = np.asarray(operator.adjoint(self.residual / n), dtype=V.dtype)
+        return np.asarray((self.N @ V.T).T)
 
     def eigenpairs(self, *, both_ends: bool, tolerance: float = 1e-3) -> tuple[Array, Array]:
         """The largest eigenvalues of N (in modulus: both ends) and their vectors, as rows."""
         if self.sensed.operator.dense_adjoint:
             self.times(self.U)
-        if self._N is not None:
-            return ordered(*np.linalg.eigh(self._N), both_ends=both_ends)
+        if self.N is not None:
+            return ordered(*np.linalg.eigh(self.N), both_ends=both_ends)
         values, vectors, passes = eigenpairs(
             self.sensed.operator,
             self.residual / len(self.residual),
@@ -152,7 +155,7 @@ def rotated(point: Point) -> Point:
     order = np.argsort(-np.abs(values), kind="stable")
     U = ((basis @ inner[:, order]) * np.sqrt(np.abs(values[order]))).T
     signs = np.where(values[order] < 0, -1.0, 1.0)
-    return Point(point.sensed, np.ascontiguousarray(U), signs, point.residual, point._N)
+    return Point(point.sensed, np.ascontiguousarray(U), signs, point.residual, point.N)
 
 
 def slope(square: Array, beta: float) -> Array:
@@ -240,6 +243,17 @@ def descend(
         last_gradient, last_step = gradient, t * direction
         point = Point(point.sensed, point.U + last_step, point.signs, residual)
     return point
+
+
+def checked(operator: SensingOperator, y: ArrayLike) -> Array:
+    """Measurements as float64 [n], or an error that says what is wrong with them."""
+    n, _ = operator.shape
+    values = np.asarray(y, dtype=np.float64)
+    if values.shape != (n,):
+        raise ValueError(f"got y of shape {values.shape}; expected [{n}], one for a measurement")
+    if not np.isfinite(values).all():
+        raise ValueError("got y with nan or infinite values; expected finite: drop those rows")
+    return values
 
 
 class _Metric:

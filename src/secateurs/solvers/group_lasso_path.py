@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from secateurs.solvers.factored import (
     Factors,
     Point,
     Sensed,
+    checked,
     descend,
     rotated,
     squares,
@@ -37,7 +37,7 @@ from secateurs.solvers.factored import (
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 
 FIRST, RATIO, LAST = 0.8, 0.6, 3e-3  # tau over lambda_max(A* y / n): first, factor, last
-BETA = 0.05  # beta over tau
+BETA = 0.4  # beta over tau / curvature
 GROW = 1.05  # (2): eigenvectors of N above this many tau
 ROUNDS = 8
 INNER, LOOSE = 0.1, 0.05  # relative accuracies of (2), and of (4) before a certificate is near
@@ -46,6 +46,7 @@ DOUBT = 1.02  # certified, but above this another component is tried, and BIC de
 PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
+HOPELESS = 1.5  # before fine-tuning: a rank above this is not worth it
 BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
@@ -91,7 +92,8 @@ def group_lasso_path(
         "certificate": the smallest rank found after which nothing above the noise is left;
         "bic": the smallest BIC of the ranks met, going on until it has risen twice.
     max_rank : int, optional
-        By default the largest rank with fewer degrees of freedom than measurements.
+        By default the largest rank with half as many degrees of freedom as measurements:
+        beyond it two matrices of that rank can agree on all of them.
     tolerance : float
         Of the returned fit: the squared distance to its optimum is about tolerance^2 times the
         loss.  Without noise it goes on to rounding.
@@ -105,8 +107,8 @@ def group_lasso_path(
     Solution of Factors
         Components [r, d], strongest first and orthogonal, and their signs.  Status: "exact"
         (residual at rounding), "converged" (certified; for "bic": BIC has risen twice),
-        "stalled" (neither: the smallest BIC met), "budget" (`max_rank` stops growth) or
-        "interrupted" (the best so far).
+        "stalled" (neither: the smallest BIC met), "budget" (neither, and the rank is `max_rank`)
+        or "interrupted" (the best so far).
         History, an entry a tau: tau, rank (after pruning), n_columns (before), loss, bic and
         ratio (nan where the rank was not new), calls.
         Measured: certified, sigma, lambda_max (of N at the fit), ratio, threshold, noise_norm
@@ -128,8 +130,9 @@ def group_lasso_path(
     Source: Rajaraman, Devvrit, Mokhtari & Ramchandran, "Greedy Pruning with Group Lasso Provably
     Generalizes for Matrix Sensing" (2023); (1), (2) and (5) derived.
     """
-    y = _checked(operator, y, criterion, max_rank, tolerance)
-    path = _Path(operator, y, signed, criterion == "bic", max_rank, tolerance, random_state)
+    values = checked(operator, y)
+    _check(criterion, max_rank, tolerance)
+    path = _Path(operator, values, signed, criterion == "bic", max_rank, tolerance, random_state)
     try:
         path.start()
         for stage in path.stages():
@@ -169,7 +172,7 @@ class _Path:
         self.sensed = Sensed(self.operator, self.operator.project(self.y))
         self.point = Point.empty(self.sensed)
         power = float(self.sensed.y @ self.sensed.y) / n
-        self.floor = (64 * float(np.finfo(real_dtype(self.operator.dtype)).eps)) ** 2 * power
+        self.floor = (16 * float(np.finfo(real_dtype(self.operator.dtype)).eps)) ** 2 * power
         free = n - self.operator.n_nuisance
         ranks = [k for k in range(1, d + 1) if 2 * self._dof(k) <= free]
         most = ranks[-1] if ranks else 0
@@ -200,7 +203,7 @@ class _Path:
         n_stages = math.ceil(math.log(LAST / FIRST) / math.log(RATIO))
         for stage in range(n_stages):
             self.tau = FIRST * self.top * RATIO**stage
-            beta = BETA * self.tau
+            beta = BETA * self.tau / self.curvature
             self._grow(beta)
             pruned = self._part(self.point, squares(self.point.U) > 4 * beta)  # (3)
             fit = None
@@ -211,13 +214,29 @@ class _Path:
             yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
-        self._choose(min(self.fits, key=lambda f: f.bic))
-        self.status = "budget" if self.chosen.rank >= self.most else "stalled"
+        best = min(self.fits, key=lambda f: f.bic)
+        self._choose(best)
+        if self.status != "exact":
+            self.status = "budget" if best.rank >= self.most else "stalled"
 
     def _new(self, pruned: Point) -> bool:
         """Whether a rank was not met, or only in a worse basin than this."""
         met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
-        return len(pruned.U) <= self.most and (not met or pruned.loss < BETTER * min(met))
+        if len(pruned.U) > self.most or (met and pruned.loss >= BETTER * min(met)):
+            return False
+        return self.by_bic or self._unexplained() <= HOPELESS
+
+    def _unexplained(self) -> float:
+        """The ratio of (5) off the columns, before fine-tuning; 0 when N is not at hand."""
+        N, U = self.point.N, self.point.U
+        if N is None:
+            return 0.0
+        Q = np.linalg.qr(U.T)[0]
+        off = N - Q @ (Q.conj().T @ N)
+        off -= (off @ Q) @ Q.conj().T
+        values = np.linalg.eigvalsh(off)
+        most = max(values[-1], -values[0]) if self.signed else values[-1]
+        return float(most) / (self.base * math.sqrt(self.point.loss))
 
     def _grow(self, beta: float) -> None:
         """(2): an approximate second-order stationary point of L + lambda R_beta."""
@@ -320,7 +339,10 @@ class _Path:
         """Fine-tune to the end, and stop."""
         self.chosen = fit
         self.chosen = self._tuned(fit.point, FINAL_STEPS, self.tolerance)
-        self.status = "exact" if self.chosen.point.loss <= self.floor else "converged"
+        certified = self.by_bic or self.chosen.ratio <= CERTIFIED
+        self.status = "converged" if certified else "stalled"
+        if self.chosen.point.loss <= self.floor:
+            self.status = "exact"
 
     def _one_more(self, fit: _Fit) -> _Fit:
         """The fit with the next eigenvector of N, after a few steps."""
@@ -361,7 +383,7 @@ class _Path:
         if fit is None and self.fits:
             fit = min(self.fits, key=lambda f: f.bic)
         point = rotated(self.point if fit is None else fit.point)
-        beta = BETA * self.tau
+        beta = BETA * self.tau / self.curvature
         measured: dict[str, Any] = {
             "certified": fit is not None and fit.ratio <= CERTIFIED,
             "sigma": math.nan if fit is None else fit.sigma,
@@ -384,23 +406,10 @@ class _Path:
         return Solution(Factors(point.U, point.signs), self.status, self.history, measured)
 
 
-def _checked(
-    operator: SensingOperator,
-    y: ArrayLike,
-    criterion: str,
-    max_rank: int | None,
-    tolerance: float,
-) -> Array:
-    n, _ = operator.shape
-    values = np.asarray(y, dtype=np.float64)
-    if values.shape != (n,):
-        raise ValueError(f"got y of shape {values.shape}; expected [{n}], one for a measurement")
-    if not np.isfinite(values).all():
-        raise ValueError("got y with nan or infinite values; expected finite: drop those rows")
+def _check(criterion: str, max_rank: int | None, tolerance: float) -> None:
     if criterion not in ("certificate", "bic"):
         raise ValueError(f"got criterion={criterion!r}; expected 'certificate' or 'bic'")
-    if max_rank is not None and (not isinstance(max_rank, Integral) or max_rank < 1):
+    if max_rank is not None and max_rank < 1:
         raise ValueError(f"got max_rank={max_rank!r}; expected an integer >= 1, or None")
     if not 0 < tolerance < 1:
         raise ValueError(f"got tolerance={tolerance!r}; expected between 0 and 1")
-    return values
