@@ -62,7 +62,7 @@ def test_noiseless_functions_come_back(seed, r, linear, signed):
     U, w = rng.standard_normal((r, 5)), rng.standard_normal(5) * linear
     signs = rng.choice([-1.0, 1.0], r) if signed else np.ones(r)
     y = 2 + X @ w + (X @ U.T) ** 2 @ signs
-    model = fit_quadratic(X, y, n_components=r, signed=signed).value
+    model = fit_quadratic(X, y, n_components=r, signed=signed).value.function
     if r <= 1 or not signed:  # several signed terms may meet a local minimum
         np.testing.assert_allclose(model.predict(X), y, atol=1e-4 * (1 + np.abs(y).max()))
 

@@ -180,7 +180,16 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
         self.status_ = solution.status  # type: ignore[assignment]
         self.history_ = solution.history
         self.n_train_ = len(y)
-        self.certificate_ = sensing_certificate(sensed, y, solution, signed=self.signed)
+        self.certificate_ = sensing_certificate(
+            sensed,
+            y,
+            self.components_,
+            self.signs_,
+            signed=self.signed,
+            tau=solution.measured.get("tau"),
+            strength=solution.measured.get("strength"),
+            random_state=self.seed_,
+        )
         self.report_ = dict(solution.measured) | {
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,

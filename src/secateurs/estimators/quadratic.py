@@ -195,12 +195,19 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             random_state=self.seed_,
             progress=told_progress(self.verbose, progress),
         )
-        self._keep(solution.value)
-        self.pairs_, self.effects_ = strongest_pairs(solution.value, X[train])
+        self._keep(solution.value.function)
+        self.pairs_, self.effects_ = strongest_pairs(solution.value.function, X[train])
         self.status_ = solution.status  # type: ignore[assignment]
         self.history_ = solution.history
         self.n_train_ = len(train)
-        self.certificate_ = quadratic_certificate(solution, y[train], X[held_out], y[held_out])
+        self.certificate_ = quadratic_certificate(
+            solution,
+            y[train],
+            X[held_out],
+            y[held_out],
+            signed=self.signed,
+            random_state=self.seed_,
+        )
         self.report_ = {
             "n_found": int(solution.measured["n_found"]),
             "held_out_errors": solution.measured.get("held_out_errors"),

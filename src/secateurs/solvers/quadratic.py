@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
+from secateurs.operators.base import SensingOperator
 from secateurs.operators.projected import Projected
 from secateurs.operators.rank_one import RankOne
 from secateurs.solvers.factored import Factors
@@ -58,6 +59,24 @@ class Quadratic:
         return np.asarray(self.intercept + Z @ self.coef + squares @ self.signs)
 
 
+@dataclass(frozen=True)
+class QuadraticFit:
+    """A function, and what it was fitted as.
+
+    Attributes
+    ----------
+    function : Quadratic
+    factors : Factors
+        Its squares, in whitened inputs z.
+    operator : SensingOperator
+        Measurements by z z^T, the linear part projected out: what a certificate asks.
+    """
+
+    function: Quadratic
+    factors: Factors
+    operator: SensingOperator
+
+
 def fit_quadratic(
     X: Vector,
     y: Vector,
@@ -70,7 +89,7 @@ def fit_quadratic(
     criterion: str = "certificate",
     random_state: int = 0,
     progress: ProgressCallback | None = None,
-) -> Solution[Quadratic]:
+) -> Solution[QuadraticFit]:
     """Fit a quadratic function with as few directions as the data ask for.
 
     Parameters
@@ -93,7 +112,7 @@ def fit_quadratic(
 
     Returns
     -------
-    Solution of Quadratic
+    Solution of QuadraticFit
         Status and history of the path; measured holds also n_found, the components before the
         held-out rows were asked, and held_out_errors, mean squared errors by number of
         components from none to n_found.
@@ -143,7 +162,8 @@ def fit_quadratic(
         kept = _fewest(squares)
         if kept < len(factors.signs):
             factors = fit_rank(operator, y, kept, signed=signed, start=candidates[kept]).value
-    return Solution(finished(factors), solution.status, solution.history, measured)
+    fit = QuadraticFit(finished(factors), factors, operator)
+    return Solution(fit, solution.status, solution.history, measured)
 
 
 def _fewest(squares: list[Vector]) -> int:
