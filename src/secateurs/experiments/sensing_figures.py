@@ -9,6 +9,7 @@ from secateurs.estimators.inputs import input_names
 from secateurs.estimators.matrix_sensing import MatrixSensing
 from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.experiments.figures import OTHERS, OURS, SOFT
+from secateurs.solvers.sensing_baselines import ColumnNorms
 
 
 def components_figure(model: MatrixSensing) -> Figure:
@@ -82,4 +83,43 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
     matrix.set_xticks(range(len(shown)), ticks, rotation=90, fontsize=6)
     matrix.set_yticks(range(len(shown)), ticks, fontsize=6)
     matrix.set_title("the same pairs as a matrix")
+    return figure
+
+
+def norms_figure(norms: ColumnNorms) -> Figure:
+    """Column norms with the regulariser and without: what greedy pruning can tell apart.
+
+    Parameters
+    ----------
+    norms : ColumnNorms
+        From `secateurs.solvers.sensing_baselines.compare_column_norms`.
+    """
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axis, sizes, colour, title in (
+        (panels[0], norms.penalised, OURS, f"with group lasso: {norms.n_kept} columns stay"),
+        (
+            panels[1],
+            norms.plain,
+            OTHERS,
+            f"without: {norms.n_comparable} of {len(norms.plain)} above .3 of the largest",
+        ),
+    ):
+        axis.bar(np.arange(1, len(sizes) + 1), sizes, color=colour)
+        axis.axhline(norms.threshold, color="black", linestyle=":", linewidth=1)
+        axis.set_xlabel("column")
+        axis.set_title(title, fontsize=10)
+    panels[0].set_ylabel("norm")
+    panels[0].annotate(
+        "pruned below", (len(norms.penalised), norms.threshold), ha="right", va="bottom", fontsize=8
+    )
+    for axis, loss in zip(panels, (norms.pruned_penalised, norms.pruned_plain), strict=True):
+        axis.annotate(
+            f"loss after keeping the {norms.n_kept} largest:\n{loss:.3f} of the mean square",
+            (0.97, 0.95),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
     return figure
