@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.problems import datasets
-from secateurs.problems.datasets import BUILT_IN, Dataset, DatasetError, load_dataset, split
+from secateurs.problems.datasets import BUILT_IN, Dataset, load_dataset, split
+from secateurs.problems.npz import DatasetError
 
 SHIPPED = ("digits", "breast_cancer", "wine", "diabetes")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -54,6 +55,16 @@ class Archive:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise self.damaged(f"metadata {where}: {first['msg']}") from error
+
+    def float_arrays(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
+        """The arrays, if they are just these: finite float64 of these shapes."""
+        if set(self.arrays) != set(shapes):
+            raise self.damaged(f"arrays {sorted(self.arrays)}; expected {sorted(shapes)}")
+        for name, shape in shapes.items():
+            array = self.arrays[name]
+            if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+                raise self.damaged(f"array {name!r} is not finite float64 of shape {shape}")
+        return self.arrays
 
     def require(self, condition: bool, what: str) -> None:
         """Refuse the file unless the condition holds."""

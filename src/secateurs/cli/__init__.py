@@ -9,7 +9,7 @@ from typing import NoReturn
 import cyclopts
 from sklearn.exceptions import ConvergenceWarning
 
-from secateurs.cli import recovery, training  # noqa: F401 - importing registers the commands
+from secateurs.cli import models, recovery, sensing, training  # noqa: F401 - importing registers the commands
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
 from secateurs.solvers.distributed import launched
 

@@ -69,12 +69,12 @@ def check_outputs(output: Path | None, plot: Path | None) -> None:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
-    """One bar per method on standard error: loss, weights and time left."""
+def progress(quiet: bool, counted: str = "weights") -> Iterator[Callable[[str], ProgressCallback]]:
+    """One bar per method on standard error: loss, what is counted, and time left."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("loss {task.fields[loss]:.4f}  weights {task.fields[weights]}"),
+        TextColumn(f"loss {{task.fields[loss]:.4g}}  {counted} {{task.fields[count]}}"),
         TimeRemainingColumn(),
         console=err,
         transient=True,
@@ -82,7 +82,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
     ) as bars:
 
         def show(label: str) -> ProgressCallback:
-            bar = bars.add_task(label, total=None, loss=float("nan"), weights=0)
+            bar = bars.add_task(label, total=None, loss=float("nan"), count=0)
 
             def update(state: TrainingProgress) -> None:
                 bars.update(
@@ -90,7 +90,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str], ProgressCallback]]:
                     total=state.n_steps,
                     completed=state.step,
                     loss=state.loss,
-                    weights=state.n_nonzero,
+                    count=state.n_nonzero,
                 )
 
             return update

@@ -79,7 +79,7 @@ def recover(
         model.fit(_numbers(dataset.X), dataset.y, progress=show("recovering"))
     if output is not None:
         model.save(output)
-    record = {
+    record: dict[str, Any] = {
         "dataset": dataset.name,
         "n_train": model.n_train_,
         "n_held_out": len(dataset.y) - model.n_train_,
@@ -160,7 +160,7 @@ def image(
     psnr = decibels(original, fitted)
     if output is not None:
         save_figure(image_figure(original, fitted, psnr, model.n_nonzero_), output)
-    record = {
+    record: dict[str, Any] = {
         "picture": picture,
         "shape": list(problem.image_shape),
         "budget": nonzeros,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
 from cyclopts import Parameter
 from rich.table import Table
 
@@ -20,7 +17,6 @@ from secateurs.cli.common import (
     app,
     check_outputs,
     check_seed,
-    err,
     integers,
     out,
     print_certificate,
@@ -28,20 +24,15 @@ from secateurs.cli.common import (
     progress,
     size,
 )
-from secateurs.estimators.files import load
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.estimators.sparse_relu import SparseReLURegressor
 from secateurs.experiments.budget_path import BudgetPath, budget_path
 from secateurs.experiments.compare import LABELS, Estimator, compare, result_row
 from secateurs.experiments.figures import (
     fit_figure,
-    input_names,
-    input_strength,
     path_figure,
     save_figure,
 )
-from secateurs.files import write_atomically
-from secateurs.problems.datasets import Dataset, load_dataset, load_inputs, split
+from secateurs.problems.datasets import Dataset, load_dataset, split
 from secateurs.solvers.distributed import Group, distributed
 
 _SHOWN_INPUTS = 20
@@ -143,73 +134,6 @@ def _own_rows(data: str, target: str | None, task: str | None, seed: int, group:
     rows = slice(group.rank, None, group.size)
     X = dataset.X.iloc[rows] if isinstance(dataset.X, pd.DataFrame) else dataset.X[rows]
     return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # let go of the whole
-
-
-@app.command
-def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
-    """Predict the rows of a data set with a saved model.
-
-    Parameters
-    ----------
-    model
-        A file written by `secateurs fit --output`.
-    data
-        Rows as `secateurs fit` reads them; a table needs no target column.
-    output
-        Write a CSV file; otherwise CSV goes to standard output.
-    """
-    check_outputs(output, None)
-    fitted = load(model)
-    X: Any = load_inputs(data)
-    if isinstance(X, pd.DataFrame) and hasattr(fitted, "feature_names_in_"):
-        names = list(fitted.feature_names_in_)
-        missing = [name for name in names if name not in X.columns]
-        if missing:
-            raise UsageError(f"{data}: the model needs the column {missing[0]!r}, it is not there")
-        X = X[names]
-    predictions = fitted.predict(X)
-    if isinstance(fitted, SparseMLPClassifier):
-        table = pd.DataFrame({"prediction": predictions})
-        for label, column in zip(fitted.classes_, fitted.predict_proba(X).T, strict=True):
-            table[f"probability_{label}"] = column
-    else:
-        columns = np.atleast_2d(predictions.T)
-        names = (
-            ["prediction"]
-            if len(columns) == 1
-            else [f"prediction_{j}" for j in range(len(columns))]
-        )
-        table = pd.DataFrame(dict(zip(names, columns, strict=True)))
-    text = table.to_csv(index=False)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write_atomically(output, text.encode())
-        err.print(f"{len(table)} predictions written to {output}")
-    return 0
-
-
-@app.command
-def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Show what a saved model is: layers, weights, inputs used, how it was trained.
-
-    Parameters
-    ----------
-    model
-        A file written by `secateurs fit --output`.
-    json
-        Print one JSON object instead of tables.
-    """
-    fitted = load(model)
-    if isinstance(fitted, SparseReLURegressor):
-        _inspect_neurons(fitted, model, json)
-        return 0
-    record = _inspect_record(fitted, model)
-    if json:
-        print_json(record)
-    else:
-        _print_inspection(record)
-    return 0
 
 
 @app.command
@@ -365,100 +289,6 @@ def _print_fit(
     for file in (output, plot):
         if file is not None:
             out.print(f"written: {file}", highlight=False)
-
-
-def _inspect_record(model: Estimator, file: Path) -> dict[str, Any]:
-    network = model.fitted_.network
-    strength = input_strength(model)
-    names = input_names(model)
-    used = [int(j) for j in np.argsort(-strength, kind="stable") if strength[j] > 0]
-    return {
-        "kind": type(model).__name__,
-        "widths": list(network.widths),
-        "nonzeros": network.n_nonzero,
-        "budget": int(model.n_nonzero),
-        "nonzeros_per_layer": [len(keys) for keys in network.keys],
-        "file_bytes": file.stat().st_size,
-        "classes": model.classes_.tolist() if isinstance(model, SparseMLPClassifier) else None,
-        "inputs_used": [{"name": names[j], "strength": float(strength[j])} for j in used],
-        "n_train": model.n_train_,
-        "n_steps": model.n_steps_,
-        "seed": model.seed_,
-        "status": model.status_,
-        "validation_score": model.validation_score_,
-        "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
-        "certificate": model.certificate_.to_list(),
-    }
-
-
-def _inspect_neurons(model: SparseReLURegressor, file: Path, json: bool) -> None:
-    """What a sum of ReLU neurons is: its weights by neuron."""
-    W = model.coef_
-    neurons = [
-        {
-            "inputs": W.indices[a:b].tolist(),
-            "weights": W.data[a:b].tolist(),
-        }
-        for a, b in zip(W.indptr[:-1], W.indptr[1:], strict=True)
-        if b > a
-    ]
-    record = {
-        "kind": type(model).__name__,
-        "inputs": W.shape[1],
-        "nonzeros": model.n_nonzero_,
-        "budget": model.budget_,
-        "intercept": model.intercept_,
-        "status": model.status_,
-        "solver": model.solver_,
-        "file_bytes": file.stat().st_size,
-        "neurons": neurons,
-        "certificate": model.certificate_.to_list(),
-    }
-    if json:
-        print_json(record)
-        return
-    out.print(
-        f"{record['kind']}: {model.n_nonzero_} weights of {model.budget_} allowed in "
-        f"{len(neurons)} neurons over {W.shape[1]} inputs, intercept {model.intercept_:.6g}, "
-        f"{size(file.stat().st_size)} on disk; status {model.status_}, by {model.solver_}"
-    )
-    table = Table("neuron", "inputs", "weights")
-    for j, neuron in enumerate(neurons[:_SHOWN_INPUTS]):
-        weights = " ".join(f"{w:.4g}" for w in neuron["weights"][:8])
-        table.add_row(str(j), " ".join(map(str, neuron["inputs"][:8])), weights)
-    out.print(table)
-    print_certificate(model.certificate_)
-
-
-def _print_inspection(record: dict[str, Any]) -> None:
-    widths = record["widths"]
-    out.print(
-        f"{record['kind']}, {'-'.join(map(str, widths))}: {record['nonzeros']} weights of "
-        f"{record['budget']} allowed, {size(record['file_bytes'])} on disk"
-    )
-    if record["classes"] is not None:
-        shown = ", ".join(str(label) for label in record["classes"][:_SHOWN_INPUTS])
-        out.print(f"classes: {shown}", highlight=False, markup=False)
-    out.print(
-        f"trained on {record['n_train']} rows in {record['n_steps']} steps, seed {record['seed']}, "
-        f"status {record['status']}, validation score {record['validation_score']}"
-    )
-    layers = Table("layer", "shape", "weights", "density")
-    for i, count in enumerate(record["nonzeros_per_layer"]):
-        places = (widths[i] + 1) * widths[i + 1]
-        layers.add_row(
-            str(i + 1), f"{widths[i + 1]} x {widths[i]} + bias", str(count), f"{count / places:.2%}"
-        )
-    out.print(layers)
-    used = record["inputs_used"]
-    inputs = Table("input", "sum of |weight|", title=f"{len(used)} of {widths[0]} inputs are read")
-    for entry in used[:_SHOWN_INPUTS]:
-        inputs.add_row(entry["name"], f"{entry['strength']:.3g}")
-    if len(used) > _SHOWN_INPUTS:
-        inputs.add_row(f"... and {len(used) - _SHOWN_INPUTS} more (--json lists all)", "")
-    out.print(inputs)
-    for check in record["certificate"]:
-        out.print(f"{check['verdict']:8}{check['name']}: {check['statement']}", highlight=False)
 
 
 def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:

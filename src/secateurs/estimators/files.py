@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from secateurs.archive import read_archive
+from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.estimators.sparse_relu import SparseReLURegressor
 
-Model = SparseMLPClassifier | SparseMLPRegressor | SparseReLURegressor
-_KINDS = {
-    kind.__name__: kind for kind in (SparseMLPClassifier, SparseMLPRegressor, SparseReLURegressor)
-}
+Model = (
+    SparseMLPClassifier
+    | SparseMLPRegressor
+    | SparseReLURegressor
+    | MatrixSensing
+    | QuadraticRegressor
+)
+_KINDS: dict[str, type[Model]] = {kind.__name__: kind for kind in get_args(Model)}
 
 
 def load(path: str | Path) -> Model:
@@ -25,7 +32,7 @@ def load(path: str | Path) -> Model:
 
     Returns
     -------
-    SparseMLPClassifier, SparseMLPRegressor or SparseReLURegressor
+    an estimator of the kind that was saved
         Ready to predict; predictions equal those of the model saved.
 
     Raises

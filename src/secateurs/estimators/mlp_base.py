@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
@@ -33,6 +32,7 @@ from secateurs.certificates.generalization import (
 from secateurs.estimators import settings
 from secateurs.estimators.common import hold_out, told_progress
 from secateurs.estimators.fitted import FittedNetwork
+from secateurs.estimators.inputs import read_table
 from secateurs.estimators.mlp_record import ModelRecord, check_model, model_bytes
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
@@ -43,7 +43,7 @@ from secateurs.estimators.saved import (
     restored_certificate,
 )
 from secateurs.nn.export import write_onnx
-from secateurs.problems.tables import TableSchema, encode, fit_schema
+from secateurs.problems.tables import TableSchema
 from secateurs.solvers.data import Scaling, TrainingData, is_sparse
 from secateurs.solvers.distributed import ALONE, Group
 from secateurs.solvers.prune_regrow import prune_regrow
@@ -152,7 +152,6 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
         began = time.perf_counter()
         with group.failing_together():
             self._check_parameters()
-            self.table_ = None
             encoded = self._read_inputs(X, reset=True, group=group)
             targets = self._read_targets(y, encoded, reset=True, group=group)
             self._require_same_model(encoded, group)
@@ -468,17 +467,9 @@ class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _read_inputs(self, X: Any, *, reset: bool, group: Group = ALONE) -> Any:
         """Numeric array [n, d] or CSR of the inputs; checks against the fit unless `reset`."""
-        if isinstance(X, pd.DataFrame):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if reset:
-                self.table_ = fit_schema(X, group.gather)
-            if self.table_ is not None:
-                return encode(self.table_, X)
-        if self.table_ is not None and self.table_.of_kind("categorical"):
-            raise ValueError(
-                f"{type(self).__name__} was fitted on a DataFrame with categories; "
-                "give a DataFrame with the same columns"
-            )
+        encoded = read_table(self, X, reset=reset, gather=group.gather)
+        if encoded is not None:
+            return encoded
         X = validate_data(
             self,
             X,

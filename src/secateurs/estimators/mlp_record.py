@@ -16,6 +16,7 @@ from secateurs.estimators.saved import (
     Names,
     Number,
     Parameters,
+    Status,
     Strict,
 )
 from secateurs.problems.tables import TableSchema
@@ -46,7 +47,7 @@ class ModelRecord(Strict):
     version: str
     parameters: Parameters
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     n_train: Annotated[int, Field(ge=1)]
     n_steps: Annotated[int, Field(ge=0)]
     n_features_in: Annotated[int, Field(ge=1)]

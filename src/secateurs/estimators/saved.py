@@ -18,6 +18,8 @@ from secateurs.files import write_atomically
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MAX_NAMES = 10_000_000
 Parameters = dict[str, bool | int | Number | str | list[int] | None]
+Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
+History = dict[str, list[Number | None]]
 Names = Annotated[list[str], Field(max_length=MAX_NAMES)]
 
 
@@ -110,9 +112,17 @@ def recorded_names(estimator: BaseEstimator) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def recorded_history(history: dict[str, list[float]]) -> dict[str, list[float]]:
-    """A history in six digits; more mean nothing."""
-    return {name: [float(f"{v:.6g}") for v in column] for name, column in history.items()}
+def recorded_history(history: dict[str, list[float]]) -> History:
+    """A history in six digits, for more mean nothing; what was not measured is null."""
+    return {
+        name: [float(f"{v:.6g}") if math.isfinite(v) else None for v in column]
+        for name, column in history.items()
+    }
+
+
+def restored_history(record: History) -> dict[str, list[float]]:
+    """The history that was recorded."""
+    return {name: [math.nan if v is None else v for v in column] for name, column in record.items()}
 
 
 def recorded_checks(certificate: Certificate) -> list[CheckRecord]:

@@ -24,16 +24,19 @@ from secateurs.estimators.common import hold_out, told_progress
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
     CheckRecords,
+    History,
     Names,
     Number,
     Parameters,
     SavedModel,
+    Status,
     Strict,
     recorded_checks,
     recorded_history,
     recorded_names,
     recorded_parameters,
     restored_certificate,
+    restored_history,
 )
 from secateurs.solvers.exchange import exchange
 from secateurs.solvers.gauss_newton import gauss_newton
@@ -60,13 +63,13 @@ class ReLURecord(Strict):
     version: str
     parameters: Parameters
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     solver: Literal["pursuit", "iht"]
     budget: Annotated[int, Field(ge=1)]
     n_train: Annotated[int, Field(ge=1)]
     intercept: Number
     feature_names: Names | None
-    history: dict[str, list[Number]]
+    history: History
     certificate: CheckRecords
 
 
@@ -123,6 +126,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     coef_: sparse.csr_array
     certificate_: Certificate
     history_: dict[str, list[float]]
+    status_: Status
 
     def __init__(
         self,
@@ -342,7 +346,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         model.intercept_, model.seed_ = record.intercept, record.seed
         model.status_, model.solver_ = record.status, record.solver
         model.budget_, model.n_train_ = record.budget, record.n_train
-        model.history_ = {name: list(column) for name, column in record.history.items()}
+        model.history_ = restored_history(record.history)
         model.certificate_ = restored_certificate(record.certificate)
         return model
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from secateurs.estimators.inputs import input_names
 from secateurs.experiments.budget_path import BudgetPath
 from secateurs.experiments.compare import Estimator
 from secateurs.files import write_atomically
-from secateurs.problems.tables import encoded_names
 
 FORMATS = ("png", "pdf", "svg")
 OURS, OTHERS, SOFT = "#1b6e3c", "#8a8f98", "#d9dce1"
@@ -127,13 +127,6 @@ def input_strength(model: Estimator) -> NDArray[np.float64]:
     """Sum of |weight| out of each input, shape [d], in units of the scaled inputs."""
     strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
     return strength.ravel()
-
-
-def input_names(model: Estimator) -> list[str]:
-    """Names of the inputs of the network."""
-    if model.table_ is not None:
-        return encoded_names(model.table_)
-    return [f"x{j}" for j in range(model.n_features_in_)]
 
 
 def _draw_training(axis: Axes, model: Estimator) -> None:

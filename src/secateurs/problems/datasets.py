@@ -11,11 +11,8 @@ import http.client
 import math
 import re
 import warnings
-import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +23,14 @@ from numpy.typing import NDArray
 from sklearn import datasets as sklearn_datasets
 from sklearn.model_selection import train_test_split
 
+from secateurs.problems.npz import (
+    DatasetError,
+    listed,
+    npz_array,
+    one_line,
+    open_npz,
+    refuse_non_finite,
+)
 from secateurs.problems.tables import as_numbers, as_texts, column_kind, nearest
 
 _SHIPPED = ("digits", "breast_cancer", "wine", "diabetes")
@@ -44,10 +49,6 @@ _FORMATS = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .pq, .npz, IDX files or a di
 _IDX_NAME = re.compile(r"(?P<stem>.*)(?P<what>images|labels)(?P<sep>[-.])idx\d-ubyte(\.gz)?")
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CHUNK = 1 << 20
-
-
-class DatasetError(ValueError):
-    """Data that cannot be used, and why, in one line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +246,7 @@ def _from_openml(name: str, task: str | None) -> Dataset:
             )
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise DatasetError(
-            f"{name}: download from OpenML failed ({_one_line(error)}); give the path of an .npz "
+            f"{name}: download from OpenML failed ({one_line(error)}); give the path of an .npz "
             "file with x_train, y_train, x_test, y_test, or of a directory with the four IDX "
             "files, instead"
         ) from error
@@ -266,13 +267,13 @@ def _from_table(path: Path, target: str | None, task: str | None) -> Dataset:
     frame.columns = pd.Index(columns)
     if target is None:
         raise DatasetError(
-            f"{path}: a table needs its target column named; it has {_listed(columns)}"
+            f"{path}: a table needs its target column named; it has {listed(columns)}"
         )
     wanted = [target] if target in columns else [part.strip() for part in target.split(",")]
     for column in wanted:
         if column not in columns:
             raise DatasetError(
-                f"{path}: no column {column!r}; it has {_listed(columns)}{nearest(column, columns)}"
+                f"{path}: no column {column!r}; it has {listed(columns)}{nearest(column, columns)}"
             )
         if columns.count(column) > 1 or wanted.count(column) > 1:
             raise DatasetError(f"{path}: target column {column!r} appears twice; name it once")
@@ -292,7 +293,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         if frame.shape[1] == 1 and ";" in str(frame.columns[0]):
             frame = pd.read_csv(path, sep=";", low_memory=False)
     except Exception as error:  # the readers raise what they please on damaged files
-        raise DatasetError(f"{path}: cannot be read as a table ({_one_line(error)})") from error
+        raise DatasetError(f"{path}: cannot be read as a table ({one_line(error)})") from error
     if not isinstance(
         frame.index, pd.RangeIndex
     ):  # pandas' reading of a row longer than the header
@@ -302,37 +303,20 @@ def _read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-@contextmanager
-def _npz(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """An open archive and the names of its arrays by their lower case."""
-    if not zipfile.is_zipfile(path):
-        raise DatasetError(f"{path}: not an .npz archive; write it with numpy.savez")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            keys = {key.lower(): key for key in archive.files}
-            if len(keys) < len(archive.files):
-                raise DatasetError(f"{path}: array names differ only by case; rename them")
-            yield archive, keys
-    except DatasetError:
-        raise
-    except Exception as error:  # zipfile and numpy raise what they please on damaged files
-        raise DatasetError(f"{path}: cannot be read ({_one_line(error)})") from error
-
-
 def _from_npz(path: Path, task: str | None) -> Dataset:
-    with _npz(path) as (archive, keys):
+    with open_npz(path) as (archive, keys):
         for names in (("x_train", "y_train", "x_test", "y_test"), ("x", "y")):
             if set(names[:2]) <= keys.keys():
                 break
         else:
             raise DatasetError(
-                f"{path}: holds {_listed(archive.files)}, expected the arrays x_train, y_train "
+                f"{path}: holds {listed(archive.files)}, expected the arrays x_train, y_train "
                 "and optionally x_test, y_test, or X, y"
             )
         test_keys = [name for name in names[2:] if name in keys]
         if len(test_keys) == 1:
             raise DatasetError(f"{path}: has {test_keys[0]} alone; give both of x_test, y_test")
-        arrays = {name: _npz_array(archive, keys[name], path) for name in (*names[:2], *test_keys)}
+        arrays = {name: npz_array(archive, keys[name], path) for name in (*names[:2], *test_keys)}
     return _from_arrays(
         *(path, arrays[names[0]], arrays[names[1]], task, "y"),
         X_test=arrays.get("x_test"),
@@ -341,24 +325,11 @@ def _from_npz(path: Path, task: str | None) -> Dataset:
 
 
 def _npz_inputs(path: Path) -> NDArray[Any]:
-    with _npz(path) as (archive, keys):
+    with open_npz(path) as (archive, keys):
         for name in ("x", "x_test"):
             if name in keys:
-                return _npz_array(archive, keys[name], path)
-        raise DatasetError(f"{path}: holds {_listed(archive.files)}, expected an array X or x_test")
-
-
-def _npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:
-    try:
-        array = archive[key]
-    except Exception as error:
-        raise DatasetError(
-            f"{path}: array {key!r} cannot be read ({_one_line(error)}); expected a plain array "
-            "of numbers or text"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise DatasetError(f"{path}: {key!r} is not an array; write it with numpy.savez")
-    return array
+                return npz_array(archive, keys[name], path)
+        raise DatasetError(f"{path}: holds {listed(archive.files)}, expected an array X or x_test")
 
 
 def _from_idx_directory(path: Path, task: str | None) -> Dataset:
@@ -420,7 +391,7 @@ def _read_idx(path: Path) -> NDArray[Any]:
             while chunk := file.read(min(_CHUNK, entries + 1 - len(content))):
                 content += chunk
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: cannot be read ({_one_line(error)})") from error
+        raise DatasetError(f"{path}: cannot be read ({one_line(error)})") from error
     if len(content) != entries:
         more = "or more " if len(content) > entries else ""
         raise DatasetError(
@@ -493,7 +464,7 @@ def _matrix(X: NDArray[Any], source: str | Path, label: str) -> NDArray[Any]:
         )
     X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
     X = X.reshape(len(X), math.prod(X.shape[1:]))
-    _refuse_non_finite(X, source, label)
+    refuse_non_finite(X, source, label)
     return X
 
 
@@ -507,7 +478,7 @@ def _columns(y: NDArray[Any], source: str | Path, label: str) -> pd.Series[Any] 
         raise DatasetError(f"{source}: {label} has shape {y.shape}; expected [n] or [n, k]")
     y = y.astype(y.dtype.newbyteorder("="), copy=False)
     if y.dtype.kind == "f":
-        _refuse_non_finite(y, source, label)
+        refuse_non_finite(y, source, label)
     if y.ndim == 1:
         return pd.Series(y, name=label)
     if y.dtype.kind in "biu" and y.size and (y.sum(axis=1) == 1).all() and y.min() == 0:
@@ -538,7 +509,7 @@ def _checked(
         values, task = _target(y, task)
         test_values = None if y_test is None else _target(y_test, task)[0]
     except ValueError as error:
-        raise DatasetError(f"{source}: target: {_one_line(error)}") from error
+        raise DatasetError(f"{source}: target: {one_line(error)}") from error
     if (values == values[0]).all(axis=0).any():
         raise DatasetError(
             f"{source}: the target has the same value in all {len(values)} rows; "
@@ -620,30 +591,6 @@ def _refuse_other_targets(
             )
 
 
-def _refuse_non_finite(values: NDArray[Any], source: str | Path, label: str) -> None:
-    if values.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # cheap, and enough unless the sum itself overflows
-            return
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise DatasetError(
-            f"{source}: {label} has {len(bad)} entries that are NaN or infinite, the first at "
-            f"{tuple(bad[0].tolist())}; fill them or delete their rows"
-        )
-
-
 def _no_target(target: str | None, what: str) -> None:
     if target is not None:
         raise DatasetError(f"{what} has its own target; target={target!r} is for tables only")
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:30])
-    return f"{shown} and {len(names) - 30} more" if len(names) > 30 else shown or "nothing"
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

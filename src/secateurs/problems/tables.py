@@ -130,11 +130,11 @@ class TableSchema(BaseModel):
 Gather = Callable[[Any], list[Any]]  # what every holder of a part of the rows gives, JSON
 
 
-def _alone(value: Any) -> list[Any]:
+def alone(value: Any) -> list[Any]:
     return [value]
 
 
-def fit_schema(frame: pd.DataFrame, gather: Gather = _alone) -> TableSchema:
+def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
     """Look at a training table once and write down how to encode it.
 
     Numbers and booleans are numeric, their missing values become the median.  Text, categories
