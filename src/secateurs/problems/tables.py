@@ -131,6 +131,7 @@ Gather = Callable[[Any], list[Any]]  # what every holder of a part of the rows g
 
 
 def alone(value: Any) -> list[Any]:
+    """The `Gather` of one holder of all rows."""
     return [value]
 
 
