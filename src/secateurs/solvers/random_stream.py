@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import float32, float64, int64, njit, uint64, void
-from numba.types import UniTuple
+from numba.core.types import UniTuple
 
 WORD = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)

@@ -129,7 +129,8 @@ def unpack_masks(masks: NDArray[np.uint64], n_terms: int = 64) -> NDArray[np.boo
 def pack_masks(chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Inverse of `unpack_masks`, from shape [..., n_terms]."""
     bits = chosen.astype(np.uint64) << np.arange(chosen.shape[-1], dtype=np.uint64)
-    return np.bitwise_or.reduce(bits, axis=-1, initial=np.uint64(0))
+    masks: NDArray[np.uint64] = np.bitwise_or.reduce(bits, axis=-1, initial=np.uint64(0))
+    return masks
 
 
 def _checked(

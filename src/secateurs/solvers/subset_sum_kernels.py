@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import boolean, float64, int64, njit, uint64, void
-from numba.types import Tuple
+from numba.core.types import Tuple
 
 FAR = 1 << 60  # beyond every sum: the ends of the lists
 TOTAL = 2.0**57  # integer value of the sum of all |candidates| and the |target|
@@ -102,6 +102,16 @@ def bits_of(keys, first, count, value, space):  # type: ignore[no-untyped-def]
     return mask
 
 
+@njit(float64(float64[::1], uint64), nogil=True)
+def masked_sum(a, mask):  # type: ignore[no-untyped-def]
+    """Sum of the candidates under a mask, in order: the same bits everywhere."""
+    total = 0.0
+    for k in range(len(a)):
+        if mask >> np.uint64(k) & ONE:
+            total += a[k]
+    return total
+
+
 @njit(
     void(
         float64[:, ::1], float64[::1], float64, boolean,
@@ -186,9 +196,12 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
             mask |= bits_of(keys, 1, k // 2, pair[t, 1], space)
             if with_last[t]:
                 mask |= ONE << np.uint64(k)
-            value = 0.0
-            for i in range(n_terms):
-                if mask >> np.uint64(i) & ONE:
-                    value += a[i]
             masks[row + t] = mask
-            errors[row + t] = abs(value - b[t])
+            errors[row + t] = abs(masked_sum(a, mask) - b[t])
+
+
+@njit(void(float64[:, ::1], uint64[::1], float64[::1]), nogil=True)
+def masked_sums(candidates, masks, out):  # type: ignore[no-untyped-def]
+    """Sum of every row under its mask."""
+    for row in range(len(out)):
+        out[row] = masked_sum(candidates[row], masks[row])
