@@ -10,6 +10,7 @@ The weights are never trained: they are signed constants, +-sigma_l.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -71,21 +72,22 @@ def edge_popup(
     Source: Ramanujan et al. (2020), signed Kaiming constants scaled by the share that stays.
     """
     widths = (data.d, *hidden, data.n_outputs)
-    sizes = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    sizes = [a * b for a, b in pairwise(widths)]
     if not 1 <= n_nonzero <= sum(sizes):
         raise ValueError(f"n_nonzero: got {n_nonzero}, expected 1 to {sum(sizes)} weights")
-    kept = _shares(sizes, n_nonzero)
+    kept, energy = _shares(sizes, n_nonzero), float(data.input_variance().sum())
     generator = torch.Generator().manual_seed(random_state)
     weights, scores = [], []
-    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-        fan_in = n_in * kept[layer] / sizes[layer]
-        sigma = math.sqrt(2.0 / max(fan_in, 1.0))
+    for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+        # the first layer counts inputs by their variance, so that hidden units have unit scale
+        fan_in = energy if layer == 0 and energy > 0 else float(n_in)
+        sigma = math.sqrt(2.0 * sizes[layer] / (fan_in * max(kept[layer], 1)))
         sign = 2.0 * (torch.rand(n_out, n_in, generator=generator) < 0.5) - 1.0
         weights.append((sigma * sign).to(data.device))
         first = torch.rand(n_out, n_in, generator=generator) / math.sqrt(n_in)
         scores.append(first.to(data.device))
     velocity = [torch.zeros_like(s) for s in scores]
-    history, status = History(), "budget"
+    history, status, done = History(), "budget", 0
     stream = batches(data.n, batch_size, generator)
     units = torch.arange(data.d, device=data.device)
     total, since = torch.zeros((), device=data.device), 0
@@ -101,6 +103,7 @@ def edge_popup(
                 step = g[:, :-1] * W + weight_decay * s  # (2)
                 v.mul_(MOMENTUM).add_(step)
                 s.sub_(v, alpha=rate)
+            done = t
             total += loss
             since += 1
             if t % EVERY == 0 or t == n_steps:
@@ -114,13 +117,16 @@ def edge_popup(
         status = "interrupted"
     final = _chosen(weights, scores, kept)
     network = from_dense(final, [torch.zeros(len(W)) for W in final])
-    return Solution(network, status, history.columns, {"n_steps": n_steps, "kept": kept})
+    return Solution(network, status, history.columns, {"n_steps": done})
 
 
 def _shares(sizes: list[int], n_nonzero: int) -> list[int]:
-    """The same share of every layer, rounded so that they add up; at least one of each."""
-    kept = [max(1, n_nonzero * size // sum(sizes)) for size in sizes]
-    kept[sizes.index(max(sizes))] += n_nonzero - sum(kept)
+    """The same share of every layer; what rounding leaves goes to the largest remainders."""
+    total = sum(sizes)
+    kept = [n_nonzero * size // total for size in sizes]
+    remainders = [-(n_nonzero * size % total) for size in sizes]
+    for layer in sorted(range(len(sizes)), key=remainders.__getitem__)[: n_nonzero - sum(kept)]:
+        kept[layer] += 1
     return kept
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import float32, float64, int64, njit, uint64, void
-from numba.core.types import UniTuple
 
 WORD = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -23,7 +22,7 @@ WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 ROOT_HALF = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
 
 
-@njit(UniTuple(uint64, 4)(uint64, uint64, uint64, uint64, uint64), nogil=True)
+@njit("UniTuple(u8, 4)(u8, u8, u8, u8, u8)", nogil=True)
 def philox(c0, c1, c2, c3, key):  # type: ignore[no-untyped-def]
     """Four 32-bit words of a counter of four words and a key of 64 bits."""
     k0, k1 = key & WORD, key >> HALF

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import boolean, float64, int64, njit, uint64, void
-from numba.core.types import Tuple
 
 FAR = 1 << 60  # beyond every sum: the ends of the lists
 TOTAL = 2.0**57  # integer value of the sum of all |candidates| and the |target|
@@ -47,7 +46,9 @@ def merge(source, size, a, target):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    Tuple((int64, int64, int64, boolean))(LIST, int64, LIST, int64, int64, int64, int64), nogil=True
+    "Tuple((i8, i8, i8, b1))(i8[::1], i8, i8[::1], i8, i8, i8, i8)",
+    nogil=True,
+    error_model="numpy",
 )
 def scan(left, n_left, right, n_right, target, best, tolerance):  # type: ignore[no-untyped-def]
     """Pair of entries whose sum is nearest to `target`, if nearer than `best`.

@@ -39,6 +39,8 @@ class MaskedRandom(nn.Module):
         self.layer = ticket.layers[number]
         parts = [_units(ticket, number, name) for name in self.layer.blocks() if name != "bias"]
         source, u, v = (np.concatenate([part[k] for part in parts], -1) for k in range(3))
+        if not len(source):  # torch's convolution wants a channel
+            source, u, v = np.zeros(1, np.int64), np.zeros(1, np.float32), v.sum(1, keepdims=True)
         u_one, v_one = np.zeros(0, np.float32), np.zeros((self.layer.n_out, 0), np.float32)
         if self.layer.bias:
             _, u_one, v_one = _units(ticket, number, "bias")
