@@ -15,7 +15,7 @@ def test_it_learns_without_changing_a_weight():
     assert solution.history["loss"][-1] < solution.history["loss"][0]
     for layer, values in enumerate(solution.value.values):
         assert len(np.unique(np.abs(values))) == 1
-        rows, cols = solution.value.entries(layer)
+        _, cols = solution.value.entries(layer)
         assert (cols < solution.value.widths[layer]).all()  # no biases
     fresh = edge_popup(data, (64,), 8 * 64, n_steps=0, batch_size=50, random_state=0).value
     for layer in range(2):
