@@ -39,6 +39,7 @@ for a, t in json.load(sys.stdin):
     model.minimize(e)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
+    solver.parameters.linearization_level = int(sys.argv[1])
     start = time.process_time()
     solver.solve(model)
     seconds = time.process_time() - start
@@ -115,10 +116,12 @@ def peers(ours: float, python: str, n_instances: int) -> None:
     a, t = instances(n_instances, N_MINIMUM, seed=1)
     given = json.dumps(list(zip(a.tolist(), t.tolist(), strict=True)))
     best = subset_sum(a, t).error
-    for name, script, interpreter in (("CP-SAT", CPSAT, python), ("HiGHS", HIGHS, sys.executable)):
-        run = subprocess.run(
-            [interpreter, "-c", script], input=given, capture_output=True, text=True, check=False
-        )
+    for name, command in (
+        ("CP-SAT", [python, "-c", CPSAT, "1"]),  # its default
+        ("CP-SAT without linear relaxations", [python, "-c", CPSAT, "0"]),
+        ("HiGHS", [sys.executable, "-c", HIGHS]),
+    ):
+        run = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
         if run.returncode:
             missing = "ModuleNotFoundError" in run.stderr
             print(f"{name}: {'not installed' if missing else run.stderr.strip()[-300:]}")
@@ -169,7 +172,7 @@ if __name__ == "__main__":
     parser.add_argument("--ortools-python", default=sys.executable)
     parser.add_argument("--part", choices=("speed", "peers", "slopes", "all"), default="all")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--instances", type=int, default=5)
+    parser.add_argument("--instances", type=int, default=20)
     parser.add_argument("--networks", type=int, default=100)
     arguments = parser.parse_args()
     if arguments.part in ("speed", "peers", "all"):
