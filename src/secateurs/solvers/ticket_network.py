@@ -252,9 +252,10 @@ def prune_network(
 
     Notes
     -----
-    About log2(scale / eps) + 1.6 candidates and 2^(half of them) steps for each weight: at 1e-3
-    about a million weights a second and thread.  This is no compression: the masks take more bits
-    than a quantiser needs for the same error.
+    About log2(scale / eps) + 1 candidates and 2^(half of them) steps for each weight: at 1e-3
+    about 600,000 weights a second and thread, drawing and verification included
+    (benchmarks/ticket_network.py).  This is no compression: a quantiser of as many bits is nearer
+    (benchmarks/ticket_compression.py).
     Source: Pensia et al. (2020); for convolutions da Cunha, Natale & Viennot (2022).
     """
     from secateurs.solvers.ticket_report import verify_ticket

@@ -90,7 +90,8 @@ def prune_weights(
     -------
     PrunedWeights
         Also when eps is not reached: then more neurons are needed, about
-        ``(2 to 2.5) d log2(1 / eps) + 8 d`` for standard normal W and alpha (measured).
+        ``(2 to 2.5) d log2(1 / eps) + 14 d`` for standard normal W and alpha
+        (benchmarks/subset_sum.py).
 
     Raises
     ------
