@@ -1,0 +1,163 @@
+"""Seed + mask against plain quantisers at the same rate: it loses.
+
+    python -m benchmarks.ticket_compression [PATH.npz] [--steps 1800]
+
+After training, b bits a weight: the best subset of b random candidates (one mask bit each, the
+seed is free) against a uniform quantiser of 2^b levels; scale and step of every layer are those
+of the least squared error of the weights.  In training, 1 bit a weight: edge-popup (half of the
+weights of a random network) against a network with weights +-c_l, both without biases, learning
+rates chosen on 6,000 rows of the training set.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.ticket_network import outputs, perceptron, train
+from secateurs import load_dataset
+from secateurs.solvers.data import Scaling, TrainingData
+from secateurs.solvers.edge_popup import edge_popup
+from secateurs.solvers.subset_sum import subset_sum, unpack_masks
+from secateurs.sparse.network import CompactNetwork
+
+HIDDEN, BATCH = 500, 500
+SAMPLE = 20_000  # weights on which a scale is chosen
+
+
+def accuracy(module: nn.Module, X: Tensor, y: Tensor) -> float:
+    return 100 * float((outputs(module, X).argmax(1) == y).double().mean())
+
+
+def by_masks(w: NDArray[np.float64], bits: int, scale: float, seed: int) -> NDArray[np.float64]:
+    """Best sums of `bits` random candidates each."""
+    factors = np.random.default_rng(seed).standard_normal((2, w.size, bits))
+    a = scale * factors[0] * factors[1]
+    return (a * unpack_masks(subset_sum(a, w).mask, bits)).sum(1)
+
+
+def by_levels(w: NDArray[np.float64], bits: int, step: float, _: int) -> NDArray[np.float64]:
+    """Nearest of 2^bits levels, half a step off zero."""
+    half = 2 ** (bits - 1)
+    return step * (np.clip(np.floor(w / step), -half, half - 1) + 0.5)
+
+
+def coded(
+    module: nn.Module, code: Callable[..., NDArray[np.float64]], bits: int
+) -> tuple[nn.Module, float]:
+    """The module with its weights coded at their best scale, and the relative error of them."""
+    result, error, total = perceptron(), 0.0, 0.0
+    result.load_state_dict(module.state_dict())
+    for number, layer in enumerate(m for m in result.modules() if isinstance(m, nn.Linear)):
+        w = layer.weight.detach().double().numpy().ravel()
+        sample = w[:: max(len(w) // SAMPLE, 1)]
+        grid = w.std() * 2.0 ** np.arange(-7, 3, 0.5)
+        costs = [np.square(code(sample, bits, scale, 9) - sample).sum() for scale in grid]
+        found = code(w, bits, grid[int(np.argmin(costs))], number)
+        error, total = error + np.square(found - w).sum(), total + np.square(w).sum()
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(found).view_as(layer.weight))
+    return result, float(np.sqrt(error / total))
+
+
+class Sign(torch.autograd.Function):
+    """Sign of a weight times the mean size of its layer; the gradient goes straight through."""
+
+    @staticmethod
+    def forward(ctx: object, w: Tensor) -> Tensor:  # noqa: ARG004, D102
+        return torch.where(w >= 0, 1.0, -1.0) * w.abs().mean()
+
+    @staticmethod
+    def backward(ctx: object, g: Tensor) -> Tensor:  # noqa: ARG004, D102
+        return g
+
+
+def binary(X: Tensor, y: Tensor, rate: float, steps: int, seed: int) -> nn.Module:
+    """Train 784-500-10 with weights +-c_l, no biases."""
+    generator = torch.Generator().manual_seed(seed)
+    widths = (784, HIDDEN, 10)
+    w = [
+        (torch.randn(b, a, generator=generator) / a**0.5).requires_grad_()
+        for a, b in pairwise(widths)
+    ]
+    optimizer = torch.optim.Adam(w, rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        rows = torch.randint(len(X), (BATCH,), generator=generator)
+        hidden = torch.relu(X[rows].flatten(1) @ Sign.apply(w[0]).t())
+        loss = nn.functional.cross_entropy(hidden @ Sign.apply(w[1]).t(), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    module = perceptron()
+    with torch.no_grad():
+        for layer, weight in zip((module[1], module[3]), w, strict=True):
+            layer.weight.copy_(Sign.apply(weight))
+            layer.bias.zero_()
+    return module
+
+
+def popup(X: Tensor, y: Tensor, rate: float, steps: int, seed: int) -> nn.Module:
+    scale = float(1 / X.flatten(1).square().mean().sqrt())
+    inputs = X.flatten(1).numpy()
+    data = TrainingData(inputs, y.numpy(), Scaling(None, np.full(784, scale)), 10)
+    half = (784 * HIDDEN + HIDDEN * 10) // 2
+    network = edge_popup(
+        data, (HIDDEN,), half, n_steps=steps, batch_size=BATCH, learning_rate=rate,
+        random_state=seed,
+    ).value  # fmt: skip
+    net = CompactNetwork.from_network(network)
+
+    class Scored(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            H = torch.ones(len(net.units[0]) + 1, len(x))
+            H[:-1] = scale * x.flatten(1).t()[net.units[0]]
+            return net.forward(H)[-1].t()
+
+    return Scored()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?", default="mnist")
+    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--epochs", type=int, default=6)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    dataset = load_dataset(arguments.data)
+    assert dataset.X_test is not None
+    assert dataset.y_test is not None
+    X, X_test = (
+        torch.from_numpy(np.asarray(part, np.float32) / 255).view(-1, 1, 28, 28)
+        for part in (dataset.X, dataset.X_test)
+    )
+    y, y_test = (torch.from_numpy(v.astype(np.int64)) for v in (dataset.y, dataset.y_test))
+    torch.manual_seed(0)
+    module = train(perceptron(), X, y, arguments.epochs, seed=0)
+    print(f"float32: {accuracy(module, X_test, y_test):.2f} %")
+    for bits in (1, 2, 3, 4, 6, 8):
+        row = []
+        for code in (by_masks, by_levels):
+            result, error = coded(module, code, bits)
+            row.append(f"{accuracy(result, X_test, y_test):6.2f} % (weight error {error:.3f})")
+        print(f"{bits} bits a weight: seed + mask {row[0]}, quantiser {row[1]}", flush=True)
+    order = torch.randperm(len(X), generator=torch.Generator().manual_seed(7))
+    fit, held = order[6000:], order[:6000]
+    for name, method, rates in (
+        ("edge-popup", popup, (0.1, 1.0, 10.0)),
+        ("binary weights", binary, (1e-3, 3e-3, 1e-2)),
+    ):
+        scores = [
+            accuracy(method(X[fit], y[fit], rate, arguments.steps // 3, 1000), X[held], y[held])
+            for rate in rates
+        ]
+        rate = rates[int(np.argmax(scores))]
+        final = accuracy(method(X, y, rate, arguments.steps, 0), X_test, y_test)
+        print(f"1 bit, {name}: {final:.2f} % (learning rate {rate:g})", flush=True)

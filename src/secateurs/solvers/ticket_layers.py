@@ -1,0 +1,227 @@
+"""Stacks of layers that tickets are made of: read from torch modules, checked, from files too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+Kind = Literal["linear", "conv2d", "relu", "flatten", "max_pool2d", "avg_pool2d", "global_average"]
+Size = Annotated[int, Field(ge=0, lt=2**31)]
+Step = Annotated[int, Field(ge=1, lt=2**15)]
+WEIGHTED = ("linear", "conv2d")
+SUPPORTED = "Linear, Conv2d, ReLU, Flatten, MaxPool2d, AvgPool2d and AdaptiveAvgPool2d(1)"
+
+
+class Layer(BaseModel):
+    """One layer of a stack; the fields that its kind has no use for keep their defaults.
+
+    Attributes
+    ----------
+    kind : str
+    n_in, n_out : int
+        Inputs and outputs, or channels.
+    kernel, stride, padding, dilation : pairs of int
+    bias : bool
+    signed : bool
+        Its input can be negative, so relu(-x) needs weights of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Kind
+    n_in: Size = 0
+    n_out: Size = 0
+    kernel: tuple[Step, Step] = (1, 1)
+    stride: tuple[Step, Step] = (1, 1)
+    padding: tuple[Size, Size] = (0, 0)
+    dilation: tuple[Step, Step] = (1, 1)
+    bias: bool = False
+    signed: bool = False
+
+    @property
+    def taps(self) -> int:
+        """Weights between an input and an output."""
+        return self.kernel[0] * self.kernel[1]
+
+    def blocks(self) -> dict[str, tuple[int, int]]:
+        """Weights of the layer as matrices (rows, inputs): "plus", "minus", "bias".
+
+        A row is an output and a tap.  The bias is the weight of a constant input of one.
+        """
+        if self.kind not in WEIGHTED:
+            return {}
+        sides = ("plus", "minus") if self.signed else ("plus",)
+        shapes = dict.fromkeys(sides, (self.n_out * self.taps, self.n_in))
+        return {**shapes, "bias": (self.n_out, 1)} if self.bias else shapes
+
+    def rows(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight of torch's layout as the matrix of `blocks`."""
+        if self.kind == "conv2d":
+            weight = weight.transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(weight).reshape(-1, self.n_in)
+
+    def torch_layout(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Inverse of `rows`; the number of inputs may differ."""
+        if self.kind == "linear":
+            return rows
+        return rows.reshape(self.n_out, *self.kernel, -1).transpose(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A stack to be approximated: layers, and float64 weights in torch's layout where any."""
+
+    layers: tuple[Layer, ...]
+    weights: tuple[NDArray[np.float64] | None, ...]
+    biases: tuple[NDArray[np.float64] | None, ...]
+
+
+def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
+    """Layers and weights of a torch module.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A layer, or (nested) `nn.Sequential` of them; dropout and identity are left out.
+    nonnegative_inputs : bool
+        The inputs of the first layer are >= 0; behind a relu they are anyway.
+
+    Raises
+    ------
+    TypeError
+        With the name and place of a layer for which the error bound does not hold.
+    ValueError
+        A weight that is not finite, or layers that do not fit together.
+    """
+    layers, weights, biases = [], [], []
+    signed = not nonnegative_inputs
+    for name, child in _children(module, ""):
+        if type(child) in (nn.Identity, nn.Dropout, nn.Dropout2d):
+            continue
+        layer = _layer(child, name, signed)
+        layers.append(layer)
+        weights.append(_array(getattr(child, "weight", None), name))
+        biases.append(_array(getattr(child, "bias", None), name))
+        if layer.kind == "relu" or layer.kind in WEIGHTED:
+            signed = layer.kind != "relu"
+    problem = stack_problem(layers)
+    if problem:
+        raise ValueError(f"module: {problem}")
+    return Target(tuple(layers), tuple(weights), tuple(biases))
+
+
+def stack_problem(layers: Sequence[Layer]) -> str | None:
+    """What is wrong with a stack, or None: sizes that do not fit, signs that are not so."""
+    if not any(layer.kind in WEIGHTED for layer in layers):
+        return "no layer has weights"
+    shape: tuple[str, int] | None = None  # of what the layers before return
+    nonnegative = None
+    for number, layer in enumerate(layers):
+        where = f"layer {number} ({layer.kind})"
+        if layer.kind in WEIGHTED:
+            if layer.n_in < 1 or layer.n_out < 1:
+                return f"{where} has no inputs or no outputs"
+            if layer.kind == "linear" and layer.kernel != (1, 1):
+                return f"{where} has a kernel"
+            if nonnegative is not None and layer.signed == nonnegative:
+                return f"{where} has a sign flag that its input does not have"
+            wanted = "maps" if layer.kind == "conv2d" else "rows"
+            if shape is not None and shape[0] == "flat":
+                if wanted == "maps" or layer.n_in % shape[1]:
+                    return f"{where} does not fit the {shape[1]} flattened maps before it"
+            elif shape is not None and shape != (wanted, layer.n_in):
+                hint = "; put Flatten before it" if wanted == "rows" else ""
+                return f"{where} has {layer.n_in} inputs, but gets {shape[1]} {shape[0]}{hint}"
+            shape, nonnegative = (wanted, layer.n_out), False
+        elif layer.kind == "relu":
+            nonnegative = True
+        elif layer.kind == "flatten":
+            shape = ("flat", shape[1]) if shape is not None and shape[0] == "maps" else shape
+        elif shape is not None and shape[0] != "maps":
+            return f"{where} needs maps, but gets {shape[0]}"
+        elif any(2 * p > k for p, k in zip(layer.padding, layer.kernel, strict=True)):
+            return f"{where} has more padding than half its kernel"
+    return None
+
+
+def _children(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if type(module) is nn.Sequential:
+        for key, child in module.named_children():
+            yield from _children(child, f"{name}.{key}" if name else key)
+    else:
+        yield name or "module", module
+
+
+def _layer(module: nn.Module, name: str, signed: bool) -> Layer:
+    """The layer of a module; by exact type, because a subclass may compute something else."""
+    where = f"{name} ({type(module).__name__})"
+    if type(module) is nn.Linear:
+        return Layer(
+            kind="linear",
+            n_in=module.in_features,
+            n_out=module.out_features,
+            bias=module.bias is not None,
+            signed=signed,
+        )
+    if type(module) is nn.Conv2d:
+        if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
+            raise TypeError(f"{where}: expected groups=1, padding in numbers and filled with zeros")
+        return Layer(
+            kind="conv2d",
+            n_in=module.in_channels,
+            n_out=module.out_channels,
+            kernel=_pair(module.kernel_size),
+            stride=_pair(module.stride),
+            padding=_pair(module.padding),
+            dilation=_pair(module.dilation),
+            bias=module.bias is not None,
+            signed=signed,
+        )
+    if type(module) is nn.ReLU:
+        return Layer(kind="relu")
+    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return Layer(kind="flatten")
+    if type(module) is nn.AdaptiveAvgPool2d and module.output_size in (1, (1, 1)):
+        return Layer(kind="global_average")
+    plain_max = (
+        type(module) is nn.MaxPool2d
+        and _pair(module.dilation) == (1, 1)
+        and not (module.ceil_mode or module.return_indices)
+    )
+    plain_average = (
+        type(module) is nn.AvgPool2d
+        and not module.ceil_mode
+        and module.divisor_override is None
+        and (module.count_include_pad or _pair(module.padding) == (0, 0))
+    )
+    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and (plain_max or plain_average):
+        return Layer(
+            kind="max_pool2d" if plain_max else "avg_pool2d",
+            kernel=_pair(module.kernel_size),
+            stride=_pair(module.stride),
+            padding=_pair(module.padding),
+        )
+    hint = "; fold it into the layer before" if "BatchNorm" in type(module).__name__ else ""
+    raise TypeError(
+        f"{where}: no error bound for it with these settings{hint}; expected {SUPPORTED}, "
+        "in nn.Sequential"
+    )
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _array(parameter: Tensor | None, name: str) -> NDArray[np.float64] | None:
+    if parameter is None:
+        return None
+    array: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite weights")
+    return array

@@ -1,0 +1,223 @@
+"""How near a ticket is to its target: every weight, and a bound through the layers.
+
+    z = W x + b,   z^ = (what the masks add up to)(x^),   ||x|| <= r,  ||x^ - x|| <= e
+
+    E = [plus - W, minus + W] on (relu(x), relu(-x)), a pair of the norm of x:
+    ||z^ - z|| <= ||E|| r + (||W|| + ||E||) e + ||b^ - b||                                  (1)
+    ||z||      <= ||W|| r + ||b||
+    relu and pooling by their Lipschitz constants
+
+The norm of a convolution is bounded by that of its matrix times the square root of the number of
+windows an input is in, or by the sum over its taps, whichever is less.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from secateurs.solvers.ticket_layers import WEIGHTED, Layer, read_module
+from secateurs.solvers.ticket_network import Ticket, block_targets
+
+SLACK = 1 + 1e-9  # far more than the rounding of an eigenvalue in float64
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer with weights.
+
+    Attributes
+    ----------
+    number : int
+        Its place in `Ticket.layers`.
+    n_weights : int
+        Weights and biases of the target.
+    max_error : float
+        Largest |error| of a weight or bias; for relu(-x) counted by itself.
+    n_outside : int
+        Errors beyond eps.
+    operator_norm, error_norm : float
+        Upper bounds of ||W|| and ||E||.
+    error_bound : float
+        Of the output of this layer, l2, by (1).
+    """
+
+    number: int
+    n_weights: int
+    max_error: float
+    n_outside: int
+    operator_norm: float
+    error_norm: float
+    error_bound: float
+
+
+@dataclass(frozen=True)
+class TicketReport:
+    """A ticket against its target.
+
+    Attributes
+    ----------
+    max_error : float
+        Largest error of a weight.
+    n_outside : int
+        Weights farther than eps from the target's.
+    error_bound : float
+        Of the outputs in l2, for every input of l2 norm at most `radius`.
+    radius : float
+    n_weights : int
+        Of the target.
+    width_factor : int
+        Hidden units of the random network for each input of a layer.
+    kept_fraction : float
+        Weights of the random network that the masks keep.
+    layers : tuple of LayerReport
+    """
+
+    max_error: float
+    n_outside: int
+    error_bound: float
+    radius: float
+    n_weights: int
+    width_factor: int
+    kept_fraction: float
+    layers: tuple[LayerReport, ...]
+
+
+def verify_ticket(
+    ticket: Ticket,
+    module: nn.Module,
+    *,
+    radius: float = 1.0,
+    input_shape: tuple[int, int, int] | None = None,
+) -> TicketReport:
+    """Compare a ticket with its target, layer by layer, from the seed and the masks alone.
+
+    Parameters
+    ----------
+    ticket : Ticket
+    module : nn.Module
+        The target.
+    radius : float
+        Largest l2 norm of an input.
+    input_shape : (channels, height, width), optional
+        Needed when a convolution has a bias, whose norm grows with the maps.
+
+    Returns
+    -------
+    TicketReport
+
+    Raises
+    ------
+    ValueError
+        The ticket is not one of this module, or `input_shape` is missing or does not fit.
+
+    Notes
+    -----
+    One eigenvalue problem a layer, O(min(n_in taps, n_out)^3).
+    Source: derived.
+    """
+    if not (math.isfinite(radius) and radius >= 0):
+        raise ValueError(f"radius: got {radius!r}, expected a number >= 0")
+    first = next(layer for layer in ticket.layers if layer.kind in WEIGHTED)
+    target = read_module(module, not first.signed)
+    if target.layers != ticket.layers:
+        raise ValueError("module: its layers are not those the ticket was made for")
+    size = None if input_shape is None else tuple(input_shape[1:])
+    error, norm = 0.0, float(radius)
+    reports = []
+    for number, layer in enumerate(ticket.layers):
+        size = _size_after(layer, size)
+        if layer.kind not in WEIGHTED:
+            error, norm = (_lipschitz(layer) * value for value in (error, norm))
+            continue
+        goals, found = block_targets(target, number), ticket.approximation(number)
+        differences = {name: found[name] - goal for name, goal in goals.items()}
+        sides = [differences[name] for name in goals if name != "bias"]
+        W_norm = operator_norm(layer, goals["plus"])
+        E_norm = operator_norm(layer, np.concatenate(sides, 1))
+        b_norm = b_error = 0.0
+        if layer.bias:
+            root = math.sqrt(_positions(layer, size))
+            b_norm = root * float(np.linalg.norm(goals["bias"])) * SLACK
+            b_error = root * float(np.linalg.norm(differences["bias"])) * SLACK
+        error = E_norm * norm + (W_norm + E_norm) * error + b_error  # (1)
+        norm = W_norm * norm + b_norm
+        sizes = [np.abs(d) for d in differences.values()]
+        reports.append(
+            LayerReport(
+                number,
+                goals["plus"].size + (layer.n_out if layer.bias else 0),
+                max(float(d.max()) for d in sizes),
+                sum(int((d > ticket.eps).sum()) for d in sizes),
+                W_norm,
+                E_norm,
+                error,
+            )
+        )
+    return TicketReport(
+        max(r.max_error for r in reports),
+        sum(r.n_outside for r in reports),
+        error,
+        float(radius),
+        sum(r.n_weights for r in reports),
+        ticket.width_factor,
+        ticket.n_kept / ticket.n_random if ticket.n_random else 0.0,
+        tuple(reports),
+    )
+
+
+def operator_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
+    """Upper bound of the l2 operator norm of a layer given by rows (output, tap) of inputs.
+
+    Of a linear layer the norm itself, up to rounding.
+    """
+    if layer.kind == "linear":
+        return spectral_norm(rows)
+    taps = rows.reshape(layer.n_out, layer.taps, -1)
+    windows = 1
+    for k, stride, dilation in zip(layer.kernel, layer.stride, layer.dilation, strict=True):
+        windows *= math.ceil(k / stride) if dilation == 1 else k  # that hold one input
+    whole = math.sqrt(windows) * spectral_norm(taps.reshape(layer.n_out, -1))
+    return min(whole, sum(spectral_norm(taps[:, t]) for t in range(layer.taps)))
+
+
+def spectral_norm(M: NDArray[np.float64]) -> float:
+    """Largest singular value, rounded up."""
+    gram = M @ M.T if len(M) <= M.shape[1] else M.T @ M
+    return math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)) * SLACK
+
+
+def _lipschitz(layer: Layer) -> float:
+    """L2 constant of a layer without weights; all of them map 0 to 0."""
+    if layer.kind == "max_pool2d":  # an input is the largest of so many windows at most
+        pairs = zip(layer.kernel, layer.stride, strict=True)
+        return math.sqrt(math.prod(math.ceil(k / s) for k, s in pairs))
+    return 1.0  # averages: rows and columns of the matrix sum to at most 1
+
+
+def _size_after(layer: Layer, size: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Height and width of the maps behind a layer, when they are known."""
+    if size is None or layer.kind in ("relu", "linear"):
+        return size
+    if layer.kind in ("flatten", "global_average"):
+        return (1, 1)
+    parts = zip(size, layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    after = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in parts)
+    if min(after) < 1:
+        raise ValueError(f"input_shape: {layer.kind} gets maps of {size}, smaller than its kernel")
+    return after
+
+
+def _positions(layer: Layer, size: tuple[int, ...] | None) -> int:
+    if layer.kind == "linear":
+        return 1
+    if size is None:
+        raise ValueError(
+            "input_shape: a convolution has a bias, whose l2 norm grows with the maps; pass "
+            "(channels, height, width) of the inputs"
+        )
+    return math.prod(size)
