@@ -1,8 +1,5 @@
 """Tickets: the masked random network is what it is said to be, near its target, and its file."""
 
-import json
-import struct
-
 import numpy as np
 import pytest
 import torch
@@ -10,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from secateurs.archive import DamagedFileError
 from secateurs.solvers import ticket_file, ticket_network
 from secateurs.solvers.ticket_layers import Layer, stack_problem
 from secateurs.solvers.ticket_modules import MaskedRandom, effective_module, masked_module
 from secateurs.solvers.ticket_network import Ticket, prune_network
 from secateurs.solvers.ticket_report import operator_norm, verify_ticket
-from secateurs.sparse.storage import DamagedFileError
 from secateurs.tickets import load_ticket, save_ticket
+from tests.test_storage import change
 
 
 def dense(seed=0, *, bias=True):
@@ -308,17 +306,6 @@ def test_no_damage_goes_unnoticed(content, tmp_path_factory, data):
     assert "\n" not in message
 
 
-def change(content, tensors=None, **changes):
-    """Replace fields of the record."""
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    record = json.loads(header["__metadata__"]["secateurs"])
-    record.update(changes)
-    header["__metadata__"]["secateurs"] = json.dumps(record)
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
-
-
 LINEAR = {"kind": "linear", "n_in": 6, "n_out": 9, "bias": True, "signed": True}
 LAST = {"kind": "linear", "n_in": 9, "n_out": 4, "bias": True}
 RELU = {"kind": "relu"}
@@ -373,7 +360,7 @@ def test_the_unchanged_record_is_accepted(content, tmp_path):
 def test_other_files_and_random_numbers_that_differ_are_refused(content, tmp_path, monkeypatch):
     import safetensors.numpy
 
-    with pytest.raises(FileNotFoundError, match="no ticket file"):
+    with pytest.raises(FileNotFoundError, match="no model file"):
         load_ticket(tmp_path / "absent")
     (tmp_path / "empty").touch()
     with pytest.raises(DamagedFileError):

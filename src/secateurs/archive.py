@@ -50,7 +50,7 @@ class Archive:
     def record(self, kind: type[RecordType]) -> RecordType:
         """The record, validated; DamagedFileError with the first thing that is wrong."""
         try:
-            return kind.model_validate(self.body["record"])
+            return kind.model_validate_json(json.dumps(self.body["record"]))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -1,8 +1,8 @@
-"""The file of a ticket: safetensors with packed masks, and one JSON text.
+"""The file of a ticket: an archive of ours with packed masks.
 
     LAYER.plus, LAYER.minus, LAYER.bias   uint8   the masks, as many bits each as the highest one
                                                   set needs, weight after weight, lowest bit first
-    __metadata__     {"secateurs": JSON of `TicketRecord`}
+    "record"                              the fields of `TicketRecord`
 
 The random weights are not in it: they are drawn again from the seed by `random_stream`, and the
 checksum of what the masks add up to says whether they came out the same.  A file is untrusted:
@@ -11,26 +11,22 @@ sizes are checked before arrays are made.
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from secateurs.archive import Archive, archive_bytes, read_archive
 from secateurs.files import write_atomically
 from secateurs.solvers.subset_sum import MAX_TERMS, pack_masks, unpack_masks
 from secateurs.solvers.ticket_layers import Layer, stack_problem
 from secateurs.solvers.ticket_network import Ticket, bits_in
-from secateurs.sparse.storage import MAX_JSON, DamagedFileError
 
 MAX_WEIGHTS = 1 << 32
 PIECE = 1 << 16  # masks packed together; a multiple of 8
-_METADATA = "secateurs"
 Positive = Annotated[float, Field(gt=1e-30, lt=1e30, allow_inf_nan=False)]
 
 
@@ -40,7 +36,6 @@ class TicketRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["ticket"]
-    format: Literal[1]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     eps: Positive
     scale: Positive
@@ -62,7 +57,6 @@ def ticket_bytes(ticket: Ticket) -> bytes:
             arrays[key] = _pack(mask, bits[key])
     record = TicketRecord(
         kind="ticket",
-        format=1,
         seed=ticket.seed,
         eps=ticket.eps,
         scale=ticket.scale,
@@ -70,8 +64,7 @@ def ticket_bytes(ticket: Ticket) -> bytes:
         bits=bits,
         checksum=checksum(ticket),
     )
-    text = json.dumps(record.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
-    return safetensors.numpy.save(arrays, metadata={_METADATA: text})
+    return archive_bytes(record.model_dump(mode="json", exclude_defaults=True), arrays)
 
 
 def save_ticket(path: str | Path, ticket: Ticket) -> int:
@@ -98,17 +91,10 @@ def load_ticket(path: str | Path) -> Ticket:
     DamagedFileError
         With the path and the first thing that is wrong.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no ticket file at {path}")
-    try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            record = _record((file.metadata() or {}).get(_METADATA), path)
-            shapes = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            _check_layout(shapes, record, path)
-            arrays = {name: file.get_tensor(name) for name in shapes}
-    except (safetensors.SafetensorError, OSError, TypeError) as error:
-        raise DamagedFileError(f"{path}: not a readable safetensors file ({error})") from error
+    archive = read_archive(path)
+    record = archive.record(TicketRecord)
+    _check_layout(archive, record)
+    arrays = archive.arrays
     masks = tuple(
         {
             name: _unpack(arrays[f"{number}.{name}"], shape, record.bits[f"{number}.{name}"])
@@ -119,9 +105,9 @@ def load_ticket(path: str | Path) -> Ticket:
     ticket = Ticket(record.seed, record.eps, record.scale, record.layers, masks)
     found = checksum(ticket)
     if found != record.checksum:
-        raise DamagedFileError(
-            f"{path}: the weights have checksum {found}, not {record.checksum}: the seed or the "
-            "masks were changed"
+        raise archive.damaged(
+            f"the weights have checksum {found}, not {record.checksum}: the seed or the masks "
+            "were changed"
         )
     return ticket
 
@@ -135,38 +121,25 @@ def checksum(ticket: Ticket) -> int:
     return value
 
 
-def _record(text: str | None, path: Path) -> TicketRecord:
-    if text is None:
-        raise DamagedFileError(f"{path}: a safetensors file, but not one of secateurs")
-    if len(text) > MAX_JSON:
-        raise DamagedFileError(f"{path}: metadata of {len(text)} characters, at most {MAX_JSON}")
-    try:
-        record = TicketRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DamagedFileError(f"{path}: metadata {where}: {first['msg']}"[:500]) from error
+def _check_layout(archive: Archive, record: TicketRecord) -> None:
+    """Names, types and lengths, before anything of the sizes declared is made."""
     problem = stack_problem(record.layers)
     if problem:
-        raise DamagedFileError(f"{path}: {problem}")
-    return record
-
-
-def _check_layout(shapes: dict[str, Any], record: TicketRecord, path: Path) -> None:
-    """Names, types and lengths, from the header alone."""
+        raise archive.damaged(problem)
     wanted = {
         f"{number}.{name}": rows * inputs
         for number, layer in enumerate(record.layers)
         for name, (rows, inputs) in layer.blocks().items()
     }
-    if set(shapes) != set(wanted) or set(record.bits) != set(wanted):
-        raise DamagedFileError(f"{path}: the arrays are not those of the layers")
+    if set(archive.arrays) != set(wanted) or set(record.bits) != set(wanted):
+        raise archive.damaged("the arrays are not those of the layers")
     if sum(wanted.values()) > MAX_WEIGHTS:
-        raise DamagedFileError(f"{path}: more than {MAX_WEIGHTS} weights")
+        raise archive.damaged(f"more than {MAX_WEIGHTS} weights")
     for name, count in wanted.items():
         length = (count * record.bits[name] + 7) // 8
-        if shapes[name].get_dtype() != "U8" or list(shapes[name].get_shape()) != [length]:
-            raise DamagedFileError(f"{path}: array {name!r} is not {length} bytes")
+        array = archive.arrays[name]
+        if array.dtype != np.uint8 or array.shape != (length,):
+            raise archive.damaged(f"array {name!r} is not {length} bytes")
 
 
 def _pack(masks: NDArray[np.uint64], bits: int) -> NDArray[np.uint8]:
