@@ -86,7 +86,7 @@ def solvers(sizes: list[int], seeds: int, with_pgd: bool) -> None:
                             tuning_tolerance=1e-7,
                             n_steps=20_000,
                             n_tuning_steps=20_000,
-                        )  # fmt: skip
+                        )
                     )
                     away = truth.error(slow.value.components)
                     if len(slow.value.components) == r and away <= max(10 * DISTANCE, far):

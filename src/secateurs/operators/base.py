@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]  # float32, float64, or complex128 where the operator is complex
 
-BLOCK_BYTES = 1 << 20  # of data a pass holds at once: what a second-level cache keeps
+BLOCK_BYTES = 1 << 22  # of data a pass holds at once: what a cache keeps
 
 
 class SensingOperator(Protocol):
