@@ -64,9 +64,9 @@ def grid(
 def slopes(seeds: int) -> None:
     """Log-log slopes of the absolute Frobenius error with sigma fixed, one of n, r, d varying."""
     cases = {
-        "n": [(n, 50, 3) for n in (900, 1800, 3600, 7200)],
-        "r": [(9000, 50, r) for r in (2, 4, 6, 8)],
-        "d": [(6000, d, 3) for d in (30, 50, 70, 100)],
+        "n": [(n, 50, 3) for n in (2000, 4000, 8000, 16_000)],
+        "r": [(10_000, 50, r) for r in (2, 4, 6, 8)],
+        "d": [(10_000, d, 3) for d in (25, 40, 60, 80)],
     }
     for kind in ("gaussian", "rank-one"):
         for name, sizes in cases.items():

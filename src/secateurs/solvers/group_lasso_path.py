@@ -47,6 +47,7 @@ PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to t
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
 HOPELESS = 1.5  # before fine-tuning: a rank above this is not worth it
+LATE = 3  # ranks skipped so, the last of which are fine-tuned after all where no other is certified
 BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
@@ -156,6 +157,7 @@ class _Path:
     seed: int
     status: str = "stalled"
     fits: list[_Fit] = field(default_factory=list)
+    skipped: list[Point] = field(default_factory=list)
     chosen: _Fit | None = None
     history: dict[str, list[float]] = field(
         default_factory=lambda: {
@@ -214,6 +216,10 @@ class _Path:
             yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
+        met = [f.rank for f in self.fits]
+        for pruned in self.skipped[-LATE:]:
+            if len(pruned.U) and len(pruned.U) not in met:
+                self.fits.append(self._tuned(pruned))
         best = min(self.fits, key=lambda f: f.bic)
         self._choose(best)
         if self.status != "exact":
@@ -224,7 +230,10 @@ class _Path:
         met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
         if len(pruned.U) > self.most or (met and pruned.loss >= BETTER * min(met)):
             return False
-        return self.by_bic or self._unexplained() <= HOPELESS
+        if self.by_bic or self._unexplained() <= HOPELESS:
+            return True
+        self.skipped = [p for p in self.skipped if len(p.U) != len(pruned.U)] + [pruned]
+        return False
 
     def _unexplained(self) -> float:
         """The ratio of (5) off the columns, before fine-tuning; 0 when N is not at hand."""
