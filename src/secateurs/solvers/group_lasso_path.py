@@ -45,6 +45,7 @@ CERTIFIED = 1.15  # (5), in units of what noise alone leaves
 DOUBT = 1.02  # certified, but above this another component is tried, and BIC decides
 PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
+SAME_NOISE = 1.5  # and the two estimate noise alike, within this: one of them only fits noise
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
 HOPELESS = 1.5  # before fine-tuning: a rank above this is not worth it
 LATE = 3  # ranks skipped so, the last of which are fine-tuned after all where no other is certified
@@ -335,11 +336,14 @@ class _Path:
         if not self.by_bic and fit.ratio <= CERTIFIED:
             if fit.ratio > DOUBT and self._one_more(fit).bic < fit.bic:
                 return False
-            near = [f for f in self.fits if f.ratio <= PLAUSIBLE]
+            alike = [f for f in self.fits if f.sigma <= SAME_NOISE * fit.sigma or f is fit]
+            near = [f for f in alike if f.ratio <= PLAUSIBLE]
             self._choose(self._fewest(min(near, key=lambda f: f.bic)))
             return True
-        last = [f.bic for f in self.fits[-3:]]
-        if len(last) == 3 and last[2] > last[1] > last[0]:
+        last = self.fits[-3:]
+        rising = len(last) == 3 and last[2].bic > last[1].bic > last[0].bic
+        # while the noise estimate still falls, components are being found
+        if rising and (self.by_bic or last[0].sigma <= SAME_NOISE * last[2].sigma):
             self._choose(min(self.fits, key=lambda f: f.bic))
             return True
         return False
