@@ -40,7 +40,8 @@ def told(name: str, p: SensingProblem, f: Callable[[], Any]) -> Any:
     sizes = np.linalg.norm(found.value.components, axis=1) ** 2
     error = p.error(found.value.components, found.value.signs)
     print(
-        f"{name}: rank {int(np.sum(sizes > 1e-3 * sizes.max()))}, error {error:.4f}, {found.status}, "
+        f"{name}: rank {int(np.sum(sizes > 1e-3 * sizes.max()))}, error {error:.4f}, "
+        f"{found.status}, "
         f"{found.measured['calls']:.0f} calls, {spent:.3f} s",
         flush=True,
     )
@@ -57,16 +58,16 @@ def peers(seeds: int) -> None:
         mu = min(mus, key=lambda m: p.error(nuclear_norm(p.operator, p.y, m).value.components))
         told("nuclear norm, oracle mu", p, lambda: nuclear_norm(p.operator, p.y, mu))
         told("ScaledGD, told the rank", p, lambda: scaled_gd(p.operator, p.y, 3))
-        told("GD from 1e-3, 300 steps", p,
-             lambda: overparameterised_gd(p.operator, p.y, init_scale=1e-3, n_steps=300))  # fmt: skip
+        small = {"init_scale": 1e-3, "n_steps": 300}
+        told("GD from 1e-3", p, lambda: overparameterised_gd(p.operator, p.y, **small))
         told("largest 3 columns, fine-tuned", p, lambda: norm_pruning(p.operator, p.y, 3))
         norms = compare_column_norms(
             p.operator, p.y, strength=fit.measured["strength"], beta=fit.measured["beta"]
         )
         print(
-            f"without the regulariser {norms.n_comparable} of 50 columns are above .3 of the largest "
-            f"and greedy pruning leaves {norms.pruned_plain:.2f} of the mean square; with it "
-            f"{norms.n_kept} columns stay and {norms.pruned_penalised:.3f}"
+            f"without the regulariser {norms.n_comparable} of 50 columns are above .3 of the "
+            f"largest and greedy pruning leaves {norms.pruned_plain:.2f} of the mean square; "
+            f"with it {norms.n_kept} columns stay and {norms.pruned_penalised:.3f}"
         )
 
 

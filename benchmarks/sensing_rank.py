@@ -1,4 +1,4 @@
-"""Does the group lasso path find the rank, and is its error that of an oracle?
+"""Whether the group lasso path finds the rank, with the error of an oracle.
 
     python -m benchmarks.sensing_rank --part grid     # exact rank over d, r, n / (r d), noise
     python -m benchmarks.sensing_rank --part slopes   # error against sqrt(r d / n) in n, r, d
@@ -64,9 +64,9 @@ def grid(
 def slopes(seeds: int) -> None:
     """Log-log slopes of the absolute Frobenius error with sigma fixed, one of n, r, d varying."""
     cases = {
-        "n": [(n, 50, 3) for n in (900, 1800, 3600, 7200)],
-        "r": [(9000, 50, r) for r in (2, 4, 6, 8)],
-        "d": [(6000, d, 3) for d in (30, 50, 70, 100)],
+        "n": [(n, 50, 3) for n in (2000, 4000, 8000, 16_000)],
+        "r": [(10_000, 50, r) for r in (2, 4, 6, 8)],
+        "d": [(10_000, d, 3) for d in (25, 40, 60, 80)],
     }
     for kind in ("gaussian", "rank-one"):
         for name, sizes in cases.items():
@@ -102,9 +102,7 @@ def oracle(seeds: int) -> None:
                 worst = max(worst, ours / p.error(peer.value.components))
                 p = planted_sensing(3 * r * d, d, r, kind=kind, random_state=500 + seed)
                 exact = max(exact, p.error(group_lasso_path(p.operator, p.y).value.components))
-        print(
-            f"{kind}: largest error over ScaledGD's {worst:.6f}; largest noiseless error {exact:.1e}"
-        )
+        print(f"{kind}: largest error over ScaledGD's {worst:.6f}; noiseless, largest {exact:.1e}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]  # float32, float64, or complex128 where the operator is complex
 
-BLOCK_BYTES = 1 << 20  # of data a pass holds at once: what a second-level cache keeps
+BLOCK_BYTES = 1 << 22  # of data a pass holds at once: what a cache keeps
 
 
 class SensingOperator(Protocol):
@@ -93,7 +93,8 @@ def factors(operator: SensingOperator, U: Array) -> Array:
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Type of the measurements of an operator of this type."""
-    return np.dtype(np.float32 if dtype in (np.float32, np.complex64) else np.float64)
+    single = dtype in (np.dtype(np.float32), np.dtype(np.complex64))
+    return np.dtype(np.float32) if single else np.dtype(np.float64)
 
 
 def residuals(operator: SensingOperator, residual: Array) -> Array:
@@ -106,7 +107,7 @@ def residuals(operator: SensingOperator, residual: Array) -> Array:
 
 def symmetric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
     """float32 or float64, or an error that says what to do."""
-    dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"got {what} of type {dtype}; expected float32 or float64: convert it")
-    return dtype
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"got {what} of type {found}; expected float32 or float64: convert it")
+    return found

@@ -77,7 +77,7 @@ class PackedDense(Plain):
 
     Notes
     -----
-    A pass reads the data once, by blocks of about a megabyte: n d^2 bytes in float32 (halved by
+    A pass reads the data once, by blocks of a few megabytes: n d^2 bytes in float32 (halved by
     the packing, doubled by its four bytes), n d^2 flops a matrix.
     """
 

@@ -75,7 +75,7 @@ class Seeded(Plain):
             return rng.standard_normal(shape, dtype=self.dtype.type)
         count = self.block * self._size
         drawn = np.frombuffer(rng.bytes(-(-count // 8)), dtype=np.uint8)
-        return self._signs[drawn].reshape(-1)[:count].reshape(shape)
+        return np.take(self._signs, drawn, axis=0).reshape(-1)[:count].reshape(shape)
 
     def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
         """<A_i, sum_k s_k u_k u_k^T>."""
@@ -102,9 +102,11 @@ class Seeded(Plain):
         return np.asarray(self.adjoint(residual) @ factors(self, V.T).T)
 
     def _times(self, matrices: list[Array]) -> list[Array]:
-        packed = np.stack([self._packing.pack(M) for M in matrices], axis=1)
-        found = np.empty((self.shape[0], len(matrices)), dtype=self.dtype)
+        packed = [self._packing.pack(M) for M in matrices]
+        found = [np.empty(self.shape[0], dtype=self.dtype) for _ in matrices]
         for a in range(0, self.shape[0], self.block):
             b = min(a + self.block, self.shape[0])
-            found[a:b] = self.rows(a, b) @ packed
-        return [np.ascontiguousarray(column) for column in found.T]
+            rows = self.rows(a, b)
+            for values, row in zip(found, packed, strict=True):
+                values[a:b] = rows @ row
+        return found

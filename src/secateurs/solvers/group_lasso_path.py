@@ -45,8 +45,10 @@ CERTIFIED = 1.15  # (5), in units of what noise alone leaves
 DOUBT = 1.02  # certified, but above this another component is tried, and BIC decides
 PLAUSIBLE = 1.3  # a smaller rank below this is chosen where BIC prefers it to the certified one
 WEAK = 4.0  # components below this many noise norms must earn their place by BIC
+SAME_NOISE = 1.5  # and the two estimate noise alike, within this: one of them only fits noise
 LOOK, FINAL_STEPS = 20, 500  # descent steps on a rank that is only tried, on the last
 HOPELESS = 1.5  # before fine-tuning: a rank above this is not worth it
+LATE = 3  # ranks skipped so, the last of which are fine-tuned after all where no other is certified
 BETTER = 0.9  # a rank met again at a loss this much lower than its fit sits in another basin
 ZERO = 1e-4  # of lambda_max(A* y / n): N below it is zero, when there is no noise
 
@@ -156,6 +158,7 @@ class _Path:
     seed: int
     status: str = "stalled"
     fits: list[_Fit] = field(default_factory=list)
+    skipped: list[Point] = field(default_factory=list)
     chosen: _Fit | None = None
     history: dict[str, list[float]] = field(
         default_factory=lambda: {
@@ -214,6 +217,10 @@ class _Path:
             yield stage + 1, n_stages, self.point.loss, len(pruned.U)
             if fit is not None and self._accepted(fit):
                 return
+        met = [f.rank for f in self.fits]
+        for pruned in self.skipped[-LATE:]:
+            if len(pruned.U) and len(pruned.U) not in met:
+                self.fits.append(self._tuned(pruned))
         best = min(self.fits, key=lambda f: f.bic)
         self._choose(best)
         if self.status != "exact":
@@ -224,7 +231,10 @@ class _Path:
         met = [f.point.loss for f in self.fits if f.rank == len(pruned.U)]
         if len(pruned.U) > self.most or (met and pruned.loss >= BETTER * min(met)):
             return False
-        return self.by_bic or self._unexplained() <= HOPELESS
+        if self.by_bic or self._unexplained() <= HOPELESS:
+            return True
+        self.skipped = [p for p in self.skipped if len(p.U) != len(pruned.U)] + [pruned]
+        return False
 
     def _unexplained(self) -> float:
         """The ratio of (5) off the columns, before fine-tuning; 0 when N is not at hand."""
@@ -326,11 +336,14 @@ class _Path:
         if not self.by_bic and fit.ratio <= CERTIFIED:
             if fit.ratio > DOUBT and self._one_more(fit).bic < fit.bic:
                 return False
-            near = [f for f in self.fits if f.ratio <= PLAUSIBLE]
+            alike = [f for f in self.fits if f.sigma <= SAME_NOISE * fit.sigma or f is fit]
+            near = [f for f in alike if f.ratio <= PLAUSIBLE]
             self._choose(self._fewest(min(near, key=lambda f: f.bic)))
             return True
-        last = [f.bic for f in self.fits[-3:]]
-        if len(last) == 3 and last[2] > last[1] > last[0]:
+        last = self.fits[-3:]
+        rising = len(last) == 3 and last[2].bic > last[1].bic > last[0].bic
+        # while the noise estimate still falls, components are being found
+        if rising and (self.by_bic or last[0].sigma <= SAME_NOISE * last[2].sigma):
             self._choose(min(self.fits, key=lambda f: f.bic))
             return True
         return False
