@@ -9,8 +9,14 @@ from typing import NoReturn
 import cyclopts
 from sklearn.exceptions import ConvergenceWarning
 
-from secateurs.cli import recovery, training  # noqa: F401 - importing registers the commands
+from secateurs.cli import (  # noqa: F401 - importing registers the commands
+    recovery,
+    reproduce,
+    sweeps,
+    training,
+)
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
+from secateurs.experiments.sweeps.run import RunError
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -24,7 +30,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", INTERRUPTED)
-    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
+    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, RunError) as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -278,6 +278,10 @@ class _Checker:
                 raise self.error(
                     (*where, name), f"got {values!r}; expected a list of values, such as [1, 2]"
                 )
+            if not all(isinstance(value, str | int | float) for value in values):
+                raise self.error(
+                    (*where, name), f"got {values!r}; expected numbers, texts or booleans"
+                )
             if len({repr(value) for value in values}) < len(values):
                 raise self.error((*where, name), f"got {values!r}; a value is there twice")
             if name in fixed:
