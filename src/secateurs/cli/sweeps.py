@@ -24,8 +24,13 @@ from secateurs.cli.common import INTERRUPTED, UsageError, app, err, out, print_j
 from secateurs.experiments.sweeps.config import load_sweep
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.run import Counts
-from secateurs.experiments.sweeps.sweep import boundaries, run_sweep, summary, sweep_frame
-from secateurs.experiments.sweeps.sweep import write_results
+from secateurs.experiments.sweeps.sweep import (
+    boundaries,
+    run_sweep,
+    summary,
+    sweep_frame,
+    write_results,
+)
 
 SOME_FAILED = 1
 _ERRORS_SHOWN = 3

@@ -1,23 +1,23 @@
 """A sweep as a TOML file, checked as a whole before anything starts.
 
-    problem = "planted_relu"
-    seeds = 10                       # 0 to 9; or a list
-    metrics = ["exact", "psnr"]      # what is shown; every metric of the family is kept
+problem = "planted_relu"
+seeds = 10                       # 0 to 9; or a list
+metrics = ["exact", "psnr"]      # what is shown; every metric of the family is kept
 
-    [settings]                       # of the problem, the same in every cell
-    d = 50
-    m = 5
+[settings]                       # of the problem, the same in every cell
+d = 50
+m = 5
 
-    [grid]                           # of the problem, every combination; [[grid]] joins grids
-    n = [100, 200, 500]
-    s = [10, 20]
+[grid]                           # of the problem, every combination; [[grid]] joins grids
+n = [100, 200, 500]
+s = [10, 20]
 
-    [methods.pursuit]
-    [methods.iht]
-    n_steps = [50, 200]              # a list is an axis here too
-    [methods.short]                  # a label of one's own
-    method = "iht"
-    n_steps = 10
+[methods.pursuit]
+[methods.iht]
+n_steps = [50, 200]              # a list is an axis here too
+[methods.short]                  # a label of one's own
+method = "iht"
+n_steps = 10
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class FigureSettings(_Strict):
         wanted = {"heat_map": ("x", "y"), "scaling": ("x",), "bars": ()}[self.kind]
         given = tuple(axis for axis in ("x", "y") if getattr(self, axis) is not None)
         if given != wanted:
-            raise ValueError(f"a figure of kind {self.kind} takes {' and '.join(wanted) or 'no x, y'}")
+            raise ValueError(
+                f"a figure of kind {self.kind} takes {' and '.join(wanted) or 'no x, y'}"
+            )
         return self
 
 
@@ -180,7 +182,9 @@ def load_sweep(path: str | Path) -> Sweep:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give the TOML file of a sweep") from None
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); give the TOML file of a sweep"
+        ) from None
     return parse_sweep(text, str(path))
 
 
@@ -231,7 +235,15 @@ class _Checker:
         self.check_adaptive(file, metrics, axes)
         self.check_figures(file.figures, metrics, axes)
         return Sweep(
-            *(family, file.problem, points, axes, variants, seeds, list(dict.fromkeys(file.metrics))),
+            *(
+                family,
+                file.problem,
+                points,
+                axes,
+                variants,
+                seeds,
+                list(dict.fromkeys(file.metrics)),
+            ),
             *(file.time_limit, file.retries, file.adaptive, file.figures, self.text),
         )
 
@@ -258,7 +270,9 @@ class _Checker:
                         problem.check(**point)
                     except ValueError as error:
                         told = ", ".join(f"{k} = {v!r}" for k, v in here.items())
-                        raise self.error(where, f"impossible at {told or 'these settings'}: {error}") from None
+                        raise self.error(
+                            where, f"impossible at {told or 'these settings'}: {error}"
+                        ) from None
                 points.append(point)
                 if len(points) > MAX_POINTS:
                     raise self.error(where, f"more than {MAX_POINTS} points; make it smaller")
@@ -372,9 +386,7 @@ class _Checker:
             where, f"no {what} {name!r}; there are {', '.join(names)}{nearest(name, names)}"
         )
 
-    def check_adaptive(
-        self, file: _File, metrics: list[str], axes: dict[str, list[Any]]
-    ) -> None:
+    def check_adaptive(self, file: _File, metrics: list[str], axes: dict[str, list[Any]]) -> None:
         """The axis is one of numbers, and seeds can be added."""
         wanted = file.adaptive
         if wanted is None:

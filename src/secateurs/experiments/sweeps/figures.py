@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from secateurs.experiments.figures import OTHERS, OURS, SOFT
@@ -68,7 +69,9 @@ def fit_power_law(x: FloatArray, y: FloatArray) -> PowerLaw:
     intercept = float(t.mean() - slope * centre)
     left = t - intercept - slope * s
     error = float(np.sqrt((left**2).sum() / (n - 2))) if n > 2 else np.nan
-    width = float(student.ppf(0.5 + LEVEL / 2, n - 2)) * error / np.sqrt(spread) if n > 2 else np.nan
+    width = (
+        float(student.ppf(0.5 + LEVEL / 2, n - 2)) * error / np.sqrt(spread) if n > 2 else np.nan
+    )
     return PowerLaw(slope, intercept, slope - width, slope + width, centre, error, spread, n)
 
 
@@ -161,25 +164,38 @@ def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure
 
 
 def bars(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """Mean of a metric by method over all cells, with its 95 % interval; ours in green."""
+    """Mean of a metric by method over the grid, with the 95 % interval of its seeds; ours green."""
     panels = [v.label for v in sweep.variants]
     colours = _colours(sweep)
     figure = Figure(figsize=(5, 0.8 + 0.4 * len(panels)), layout="constrained")
     axis = figure.subplots()
     for place, label in enumerate(reversed(panels)):
-        values = frame.loc[frame["label"] == label, wanted.metric].dropna()
-        if values.empty:
+        mean, width = mean_of_points(sweep, frame[frame["label"] == label], wanted.metric)
+        if np.isnan(mean):
             continue
-        mean, width = float(values.mean()), 0.0
-        if len(values) > 1:
-            width = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.sem())
         ours = colours[label] == OURS
-        axis.barh(place, mean, xerr=width, color=OURS if ours else OTHERS, capsize=2)
+        axis.barh(place, mean, xerr=width or None, color=OURS if ours else OTHERS, capsize=2)
         axis.annotate(f" {mean:.3g}", (mean + width, place), va="center", fontsize=7)
     axis.set_yticks(range(len(panels)), list(reversed(panels)), fontsize=8)
-    axis.set_xlabel(f"{wanted.metric}, mean over {len(frame)} cells")
+    axis.set_xlabel(f"{wanted.metric}, mean over {len(sweep.points)} points")
     axis.margins(x=0.12)
     return figure
+
+
+def mean_of_points(sweep: Sweep, frame: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """Mean over the points of the grid of the mean over seeds, and half its interval at `LEVEL`.
+
+    The points are what was asked for, the seeds are chance: only these make the interval.  It is
+    0 where a point has one seed.
+    """
+    values = frame.dropna(subset=[metric])
+    if values.empty:
+        return float("nan"), 0.0
+    grouped = values.groupby(list(sweep.axes))[metric] if sweep.axes else None
+    means = grouped.mean() if grouped is not None else pd.Series([values[metric].mean()])
+    errors = grouped.sem() if grouped is not None else pd.Series([values[metric].sem()])
+    error = float(np.sqrt((errors**2).sum(skipna=False)) / len(means))
+    return float(means.mean()), 0.0 if np.isnan(error) else float(norm.ppf(0.5 + LEVEL / 2)) * error
 
 
 def _draw_boundary(

@@ -1,11 +1,12 @@
 """The folder of a run: its settings, ledger, environment, exports and figures, and one writer.
 
-    RUN/sweep.toml          what was asked
-    RUN/ledger.sqlite       what every cell came to
-    RUN/environment.json    versions and machine of the last start (the ledger has all of them)
-    RUN/cells.parquet .csv  the ledger as a table
-    RUN/*.pdf *.png         figures
-    RUN/spool/, RUN/lock    of a run that is under way
+RUN/sweep.toml          what was asked
+RUN/ledger.sqlite       what every cell came to
+RUN/environment.json    versions and machine of the last start (the ledger has all of them)
+RUN/cells.parquet .csv  the ledger as a table
+RUN/*.pdf *.png         figures
+RUN/workers.log         what the workers printed
+RUN/spool/, RUN/lock    of a run that is under way
 """
 
 from __future__ import annotations

@@ -160,7 +160,9 @@ class Ledger:
         for settings, record in records:
             text = canonical(settings)
             told = canonical({k: v for k, v in asdict(record).items() if k not in _COLUMNS})
-            rows.append((record.key, text, record.status, told, _checksum(text, record.status, told)))
+            rows.append(
+                (record.key, text, record.status, told, _checksum(text, record.status, told))
+            )
         if not rows:
             return
         try:

@@ -107,12 +107,15 @@ def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
 
 
 def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every metric asked for, by method; "cells" says over how many."""
+    """Mean of every metric asked for, by method; "cells" says over how many.
+
+    Points of the grid count alike, however many seeds an adaptive sweep gave them.
+    """
     rows = []
     for variant in sweep.variants:
         mine = frame[frame["label"] == variant.label]
         row: dict[str, Any] = {"label": variant.label, "cells": len(mine)}
-        rows.append(row | {metric: mine[metric].mean() for metric in sweep.metrics})
+        rows.append(row | {m: figures.mean_of_points(sweep, mine, m)[0] for m in sweep.metrics})
     return pd.DataFrame(rows)
 
 

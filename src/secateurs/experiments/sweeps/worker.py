@@ -1,8 +1,8 @@
 """What runs in a worker: one cell, its time limit, and its trace in the spool.
 
 The spool is a folder with one small file for each cell that was started and is not yet in the
-ledger: a line with its settings when it starts, one with its record when it ends.  The ledger has one writer, the
-parent, and takes its records over by batches; whatever kills the parent or a worker in between,
+ledger: a line with its settings when it starts, one with its record when it ends.  The ledger has
+one writer, the parent, which writes by batches; whatever kills the parent or a worker in between,
 finished cells are found in the spool, and so is the cell that a dead worker was at.
 
 Time limits have two steps.  At the limit an exception is raised in the cell, which ends anything
@@ -13,6 +13,7 @@ native code that never returns.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import fcntl
@@ -38,6 +39,7 @@ from secateurs.experiments.sweeps.registry import Number
 
 GRACE = 2.0  # seconds between the two steps of a time limit
 PARENT_POLL = 0.2  # seconds after which a worker notices that its parent is gone
+LOG = "workers.log"  # in the run folder
 LOCK_WAIT = 30.0  # seconds in which the workers of a killed parent must have ended
 TRACEBACK_TAIL = 1500  # characters of a traceback that are kept
 
@@ -76,7 +78,7 @@ class Task:
 
 def run_task(evaluate: Evaluate, task: Task) -> Record:
     """Compute a cell; whatever goes wrong in it is its record."""
-    _prepare(task.parent)
+    _prepare(task.parent, task.spool)
     if task.parent is not None and os.getppid() != task.parent:
         os._exit(1)  # the parent is dead, and so may be the run
     with _spooled(task) as file:
@@ -168,7 +170,7 @@ def _wait_for(file: int, path: Path) -> None:
 
 @contextmanager
 def _limited(seconds: float, file: int | None) -> Iterator[None]:
-    """Raise `TimeLimitError` inside after so many seconds; end the process if that does not help."""
+    """Raise `TimeLimitError` inside at the limit; end the process if that does not help."""
     here = threading.get_ident()
     output = sys.__stderr__.fileno() if file is None and sys.__stderr__ is not None else file
     if output is not None:
@@ -204,15 +206,18 @@ def _raise_in(thread: int) -> None:
 
 
 @cache
-def _prepare(parent: int | None) -> None:
-    """Once in a process: one thread, no Ctrl-C of the parent's, an end with the parent."""
+def _prepare(parent: int | None, spool: Path | None) -> None:
+    """Once in a process: one thread, output to a log, no Ctrl-C of the parent's, an end with it."""
     threadpool_limits(1)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    if parent is None:
+    if parent is None or spool is None:
         return
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers in order
+    with contextlib.suppress(OSError), (spool.parent / LOG).open("ab") as log:
+        for output in (1, 2):  # what libraries print must not write into the parent's output
+            os.dup2(log.fileno(), output)
 
     def follow() -> None:
         while os.getppid() == parent:

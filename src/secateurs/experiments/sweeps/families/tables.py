@@ -49,9 +49,7 @@ def train(
     task: Task, *, trainer: str, max_epochs: Count | Literal["auto"] = "auto", random_state: int
 ) -> Estimator:
     """Fit the estimator of the task's kind with any trainer."""
-    kind: Any = (
-        SparseMLPClassifier if task.data.task == "classification" else SparseMLPRegressor
-    )
+    kind: Any = SparseMLPClassifier if task.data.task == "classification" else SparseMLPRegressor
     model: Estimator = kind(task.n_nonzero, (task.hidden,), max_epochs, random_state=random_state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

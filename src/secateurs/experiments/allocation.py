@@ -1,0 +1,48 @@
+"""What a function allocates, from the allocators themselves (numpy's and torch's on the CPU)."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.profiler import ProfilerActivity, profile
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Bytes allocated beyond what was there before the call.
+
+    Attributes
+    ----------
+    torch_peak, numpy_peak : int
+        Most alive at once; the trainers use numpy before and after training, torch during it.
+    largest : int
+        Largest single torch allocation.
+    """
+
+    torch_peak: int
+    numpy_peak: int
+    largest: int
+
+
+def measure(function: Callable[[], object]) -> Allocation:
+    """Run a function and add up its allocations and releases in order."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        function()
+    numpy_peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    changes = [
+        (event.start_ns(), event.nbytes())
+        for event in run.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    ]
+    if not changes:
+        raise RuntimeError("the profiler of torch recorded no allocation; is it built with Kineto?")
+    alive = torch_peak = 0
+    for _, change in sorted(changes):
+        alive += change
+        torch_peak = max(torch_peak, alive)
+    return Allocation(torch_peak, numpy_peak, max(change for _, change in changes))
