@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +70,9 @@ def fit_power_law(x: FloatArray, y: FloatArray) -> PowerLaw:
     intercept = float(t.mean() - slope * centre)
     left = t - intercept - slope * s
     error = float(np.sqrt((left**2).sum() / (n - 2))) if n > 2 else np.nan
-    width = (
-        float(student.ppf(0.5 + LEVEL / 2, n - 2)) * error / np.sqrt(spread) if n > 2 else np.nan
-    )
+    width = math.nan
+    if n > 2:
+        width = float(student.ppf(0.5 + LEVEL / 2, n - 2)) * error / math.sqrt(spread)
     return PowerLaw(slope, intercept, slope - width, slope + width, centre, error, spread, n)
 
 

@@ -28,6 +28,8 @@ EXPORTS = (".parquet", ".csv")
 _COLUMNS = ("key", "status")  # of a record, kept in columns of their own
 MISSES = 10_000  # unreadable rows in a row after which salvage takes the file to be over
 
+Status = Literal["done", "failed"]
+
 _TABLES = """
 CREATE TABLE cells (
   number INTEGER PRIMARY KEY,
@@ -66,7 +68,7 @@ class Record:
     """
 
     key: str
-    status: Literal["done", "failed"]
+    status: Status
     metrics: dict[str, float | None]
     attempts: int = 1
     error: str | None = None
@@ -196,7 +198,7 @@ class Ledger:
     def records(self) -> Iterator[tuple[dict[str, Any], Record]]:
         """Settings and record of every cell, in the order in which they came."""
         for key, settings, status, record, _ in self._rows():
-            yield json.loads(settings), Record(key=key, status=status, **json.loads(record))
+            yield json.loads(settings), Record(key, status, **json.loads(record))
 
     def keys(self, status: str) -> set[str]:
         """Keys of the cells that are "done" or "failed"."""
@@ -252,7 +254,7 @@ class Ledger:
             frame.to_parquet(stream, index=False)
         write_atomically(path, stream.getvalue())
 
-    def _rows(self) -> Iterator[tuple[str, str, str, str, int]]:
+    def _rows(self) -> Iterator[tuple[str, str, Status, str, int]]:
         yield from self._database.execute(
             "SELECT key, settings, status, record, checksum FROM cells ORDER BY number"
         )
@@ -341,7 +343,7 @@ def _readable(path: Path) -> Iterator[tuple[dict[str, Any], Record]]:
                 if _intact(*row):
                     misses = 0
                     key, settings, status, record, _ = row
-                    yield json.loads(settings), Record(key=key, status=status, **json.loads(record))
+                    yield json.loads(settings), Record(key, status, **json.loads(record))
     finally:
         database.close()
 

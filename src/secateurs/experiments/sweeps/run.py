@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -312,15 +313,18 @@ def _pool(workers: int, scheduler: str | None) -> AbstractContextManager[Any]:
     process.
     """
     if scheduler is None:
-        return parallel_config("loky", n_jobs=max(2, workers), inner_max_num_threads=1)
+        config: AbstractContextManager[Any] = parallel_config(
+            "loky", n_jobs=max(2, workers), inner_max_num_threads=1
+        )
+        return config
     try:
-        from distributed import Client
+        distributed = import_module("distributed")
     except ImportError:
         raise RunError(
             "a scheduler needs dask: install it by  pip install 'secateurs[cluster]'"
         ) from None
     try:
-        client = Client(scheduler, timeout=CLUSTER_WAIT)
+        client = distributed.Client(scheduler, timeout=CLUSTER_WAIT)
     except (OSError, ValueError) as error:
         raise RunError(f"{scheduler}: no Dask scheduler answers ({error})") from None
     return _Cluster(client)

@@ -189,7 +189,7 @@ def _more(
             for i in open_places(x, successes, trials):
                 point = {**others, wanted.axis: values[i]}
                 chosen.add((label, *(point[name] for name in sweep.axes)))
-    cells = []
+    cells: list[Cell] = []
     for variant in sweep.variants:
         for point in sweep.points:
             place = (variant.label, *(point[name] for name in sweep.axes))

@@ -32,7 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from secateurs.experiments.sweeps.ledger import Record
 from secateurs.experiments.sweeps.registry import Number

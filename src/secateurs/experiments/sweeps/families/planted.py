@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +26,7 @@ from secateurs.sparse.network import CompactNetwork
 from secateurs.sparse.stack import ReLUStack
 
 FloatArray = NDArray[np.float64]
+Predict = Callable[[Any], NDArray[Any]]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -59,7 +60,7 @@ class Fit:
         None where they cannot be compared with the planted ones.
     """
 
-    predict: Callable[[FloatArray], FloatArray]
+    predict: Predict
     n_nonzero: int
     within_budget: bool
     weights: sp.csr_array | None
@@ -210,7 +211,7 @@ def above_60_db(problem: Planted, fit: Fit) -> float:
 
 
 @planted.metric
-def n_nonzero(problem: Planted, fit: Fit) -> float:
+def n_nonzero(_: Planted, fit: Fit) -> float:
     """Weights, by the method's own count."""
     return fit.n_nonzero
 
@@ -219,9 +220,7 @@ def _of_stack(found: ReLUStack, problem: Planted) -> Fit:
     return _fit(found.predict, found.weights, problem)
 
 
-def _fit(
-    predict: Callable[[FloatArray], FloatArray], weights: sp.csr_array, problem: Planted
-) -> Fit:
+def _fit(predict: Predict, weights: sp.csr_array, problem: Planted) -> Fit:
     live = int((np.diff(weights.indptr) > 0).sum())
     within = weights.nnz <= problem.s and live <= problem.m
     return Fit(predict, weights.nnz, within, weights)

@@ -68,6 +68,6 @@ def score(task: Task, model: Estimator) -> float:
 
 
 @tables.metric
-def n_nonzero(task: Task, model: Estimator) -> float:
+def n_nonzero(_: Task, model: Estimator) -> float:
     """Weights, biases included."""
     return model.n_nonzero_
