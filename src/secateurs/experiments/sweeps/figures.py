@@ -49,8 +49,9 @@ class PowerLaw:
         line = self.intercept + self.slope * t
         if self._n < 3:
             return np.exp(line), np.full(len(t), np.nan), np.full(len(t), np.nan)
-        width = student.ppf(0.5 + LEVEL / 2, self._n - 2) * self._error
-        width = width * np.sqrt(1 / self._n + (t - self._centre) ** 2 / self._spread)
+        quantile = float(student.ppf(0.5 + LEVEL / 2, self._n - 2))
+        leverage = 1 / self._n + (t - self._centre) ** 2 / self._spread
+        width = quantile * self._error * np.sqrt(leverage)
         return np.exp(line), np.exp(line - width), np.exp(line + width)
 
 

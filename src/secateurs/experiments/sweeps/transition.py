@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,8 +107,8 @@ def fit_transition(
     centre = float(t.mean() / scale)
     z = t / scale - centre
 
-    def loss(ab: FloatArray) -> float:
-        return -_penalised(ab[0], ab[1], z, k, n)
+    def loss(ab: NDArray[Any]) -> float:
+        return -_penalised(float(ab[0]), float(ab[1]), z, k, n)
 
     share = float(logit((k.sum() + 0.5) / (n.sum() + 1)))
     starts = [np.array([share, b]) for b in (0.0, 2.0, -2.0)]
@@ -126,10 +127,17 @@ def fit_transition(
         there = (place + centre) * scale
         return math.exp(there) if logarithmic else there
 
-    covariance = np.linalg.inv(_information(a, b, z, n))
     return Transition(
-        *(back(crossing) if inside else None, back(low), back(high), level, b > 0),
-        *(logarithmic, centre, scale, np.array([a, b]), covariance),
+        boundary=back(crossing) if inside else None,
+        low=back(low),
+        high=back(high),
+        level=level,
+        rises=b > 0,
+        _logarithmic=logarithmic,
+        _centre=centre,
+        _scale=scale,
+        _coefficients=np.array([a, b]),
+        _covariance=np.asarray(np.linalg.inv(_information(a, b, z, n)), dtype=np.float64),
     )
 
 
@@ -201,4 +209,4 @@ def _interval(
     return ends[0], ends[1]
 
 
-_PRECISE = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 4000, "maxfev": 4000}
+_PRECISE: Any = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 4000, "maxfev": 4000}
