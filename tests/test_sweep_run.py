@@ -34,7 +34,7 @@ def undisturbed(folder):
 
 
 def killed(folder, after):
-    """Start a sweep in its own process, SIGKILL it `after` seconds of computing; its finished cells.
+    """Finished cells of a sweep in its own process, which gets SIGKILL `after` some seconds.
 
     Workers that outlive it for a moment may still finish theirs: they are counted when all ended.
     """
@@ -98,9 +98,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path):
 
         again = run_cells(asked, unlucky, ledger, workers=2, time_limit=0.5, retries=0)
         assert (again.done, again.failed, again.earlier) == (3, 2, 5)
-        once_more = run_cells(
-            asked[:2], unlucky, ledger, workers=2, retries=0, retry_failed=True
-        )
+        once_more = run_cells(asked[:2], unlucky, ledger, workers=2, retries=0, retry_failed=True)
         assert (once_more.done, once_more.failed, once_more.earlier) == (1, 1, 1)
 
 

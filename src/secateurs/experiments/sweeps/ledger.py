@@ -30,6 +30,11 @@ MISSES = 10_000  # unreadable rows in a row after which salvage takes the file t
 
 Status = Literal["done", "failed"]
 
+# errors of the file system or of other programs: the file itself may be whole
+_ELSEWHERE = (
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+)
 _TABLES = """
 CREATE TABLE cells (
   number INTEGER PRIMARY KEY,
@@ -102,7 +107,7 @@ class Ledger:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         try:
-            self._database = sqlite3.connect(self.path, isolation_level=None)
+            self._database = _connect(self.path)
             self._open()
         except sqlite3.Error as error:
             raise self._explained(error) from error
@@ -275,10 +280,10 @@ class Ledger:
                 f"{self.path}: the disk is full; every cell recorded so far is kept: "
                 "free some space and go on with --resume"
             )
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return self._damaged(str(error))
-        if isinstance(error, sqlite3.OperationalError):
+        if code in _ELSEWHERE:
             return OSError(f"{self.path}: {error}")
+        if isinstance(error, sqlite3.IntegrityError):  # of this program, not of the file
+            return error
         return self._damaged(str(error))
 
 
@@ -329,7 +334,7 @@ def salvage(path: str | Path) -> tuple[int, Path]:
 
 def _readable(path: Path) -> Iterator[tuple[dict[str, Any], Record]]:
     """Rows that can be read one by one and are whole."""
-    database = sqlite3.connect(path, isolation_level=None)
+    database = _connect(path)
     try:
         number = misses = 0
         while misses < MISSES:
@@ -346,6 +351,12 @@ def _readable(path: Path) -> Iterator[tuple[dict[str, Any], Record]]:
                     yield json.loads(settings), Record(key, status, **json.loads(record))
     finally:
         database.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None)
+    database.text_factory = lambda content: content.decode(errors="replace")  # seen by checksum
+    return database
 
 
 def _checksum(settings: str, status: str, record: str) -> int:
