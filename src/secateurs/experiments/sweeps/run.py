@@ -235,7 +235,7 @@ class _Run:
         records = Parallel(
             return_as="generator_unordered",
             pre_dispatch=1 if alone or one_by_one else "2*n_jobs",
-            batch_size=1 if one_by_one else "auto",
+            batch_size=1,
             max_nbytes=None,
             timeout=CLUSTER_LIMITS * (self.time_limit + GRACE) + CLUSTER_WAIT if remote else None,
         )(handed_out())
