@@ -1,10 +1,8 @@
 """The ledger of a sweep: what every cell came to, in one sqlite file with one writer.
 
 A cell's key is the SHA-256 of its canonical JSON.  Records go in by batches, each a transaction of
-a write-ahead log.  After a commit no SIGKILL loses it; before, finished cells are in the spool
-(`worker.py`).  Commits do not wait for the disk (synchronous=NORMAL): on a busy disk that stops
-every process that makes a file for a second, the workers included.  `sync` waits, once a minute: a
-power failure loses at most the cells since, and never the ledger.
+a write-ahead log with synchronous=FULL: after a commit neither SIGKILL nor a power failure loses
+it.  Between commits finished cells are in the spool (`worker.py`).
 """
 
 from __future__ import annotations
@@ -135,7 +133,7 @@ class Ledger:
                 "use the program that made it, or another run folder"
             )
         execute("PRAGMA journal_mode=WAL")
-        execute("PRAGMA synchronous=NORMAL")
+        execute("PRAGMA synchronous=FULL")
         (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise self._damaged(verdict)
@@ -151,13 +149,9 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; everything added is in it."""
-        self.sync()
-        self._database.close()
-
-    def sync(self) -> None:
-        """Wait until everything added is on the disk."""
         with contextlib.suppress(sqlite3.Error):  # a full disk: the log stays beside it
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._database.close()
 
     def add(self, records: Iterable[tuple[Mapping[str, Any], Record]]) -> None:
         """Add records in one transaction: all are kept, or none.

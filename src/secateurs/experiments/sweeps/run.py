@@ -32,7 +32,6 @@ from secateurs.experiments.sweeps.worker import (
 )
 from secateurs.solvers.interrupt import uninterrupted
 
-SYNC_EVERY = 60.0  # seconds of cells that a power failure may cost
 COMMIT_EVERY = 0.5  # seconds; what is finished in between is in the spool
 MAX_CRASHES = 3  # in a row without any cell run: the fault is not in a cell
 CLUSTER_WAIT = 60.0  # seconds a cluster may take to show its first worker
@@ -152,7 +151,7 @@ class _Run:
         self.flying: dict[str, tuple[Cell, int]] = {}  # handed out: settings, attempt
         self.ready: list[tuple[Cell, Record]] = []  # finished, not yet in the ledger
         self.again: list[tuple[Cell, int]] = []
-        self.committed = self.synced = time.monotonic()
+        self.committed = 0.0
         self.skipped_done = self.skipped_failed = self.n_done = self.n_failed = 0
         self.interrupted = False
         if spool is not None:
@@ -268,9 +267,6 @@ class _Run:
         """Write what is ready to the ledger, then forget it in the spool."""
         self.ledger.add(self.ready)
         self.committed = time.monotonic()
-        if self.committed - self.synced > SYNC_EVERY:
-            self.ledger.sync()
-            self.synced = time.monotonic()
         if self.spool is not None:
             clear_spool(self.spool, [record.key for _, record in self.ready])
         self.ready = []

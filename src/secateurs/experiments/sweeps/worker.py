@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -209,6 +210,7 @@ def _raise_in(thread: int) -> None:
 def _prepare(parent: int | None, spool: Path | None) -> None:
     """Once in a process: one thread, output to a log, no Ctrl-C of the parent's, an end with it."""
     threadpool_limits(1)
+    gc.freeze()  # loky collects garbage once a second: not among a million objects of libraries
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     if parent is None or spool is None:
