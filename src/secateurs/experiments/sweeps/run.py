@@ -16,6 +16,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing import TimeoutError as JoblibTimeoutError
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ class _Run:
             try:
                 self.one_pass(tasks, evaluate, alone=alone, one_by_one=one_by_one)
                 suspects = []
-            except (BrokenExecutor, TimeoutError) as error:
+            except (BrokenExecutor, JoblibTimeoutError) as error:
                 suspects = self.after_crash(one_by_one=one_by_one)
                 if one_by_one:
                     suspects.extend(tasks)
