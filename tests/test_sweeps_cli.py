@@ -16,7 +16,13 @@ from secateurs.experiments.claims.claim import SCALES
 from secateurs.experiments.claims.reproduce import chosen, measure_part, part_cell, reproduce
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
-from secateurs.experiments.sweeps.sweep import run_sweep, sweep_frame
+from secateurs.experiments.sweeps.sweep import (
+    boundaries,
+    run_sweep,
+    summary,
+    sweep_frame,
+    write_results,
+)
 
 SWEEP = """\
 problem = "planted_relu"
@@ -178,6 +184,20 @@ def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
         ledger.add((c, Record(key_of(c), "done", planted_boundary(c))) for c in later)
         run_sweep(sweep, ledger)
         pd.testing.assert_frame_equal(sweep_frame(sweep, ledger), frame)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_results_of_a_sweep_without_a_finished_cell(tmp_path, fails):
+    sweep = parse_sweep(SWEEP + ADAPTIVE)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        if fails:
+            ledger.add((c, Record(key_of(c), "failed", {}, 2, "E: no")) for c in sweep.cells())
+        written = write_results(sweep, ledger, tmp_path)
+        frame = sweep_frame(sweep, ledger)
+        assert len(frame) == 0
+        assert list(summary(sweep, frame)["cells"]) == [0, 0]
+        assert boundaries(sweep, frame, "n", "exact", 0.95) == []
+    assert {path.name for path in written} == {"cells.parquet", "cells.csv"}
 
 
 @pytest.mark.parametrize("paper", CLAIMS)

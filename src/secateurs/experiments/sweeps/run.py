@@ -189,7 +189,7 @@ class _Run:
             try:
                 self.one_pass(tasks, evaluate, alone=alone, one_by_one=one_by_one)
                 suspects = []
-            except (BrokenExecutor, JoblibTimeoutError) as error:
+            except (BrokenExecutor, JoblibTimeoutError, TimeoutError) as error:
                 suspects = self.after_crash(one_by_one=one_by_one)
                 if one_by_one:
                     suspects.extend(tasks)

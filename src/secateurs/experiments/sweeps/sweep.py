@@ -14,7 +14,7 @@ from secateurs.experiments.figures import save_figure
 from secateurs.experiments.sweeps import figures
 from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
 from secateurs.experiments.sweeps.ledger import Ledger, canonical_method
-from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
 from secateurs.experiments.sweeps.run import Counts, run_cells
 from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
 
@@ -102,6 +102,9 @@ def labels(sweep: Sweep) -> dict[str, str]:
 def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
     """The finished cells of a sweep's own methods, one row each."""
     frame = ledger.frame(labels(sweep))
+    # all columns, also where no cell is finished
+    wanted = ["label", "status", "seed", *sweep.axes, *sweep.family.metrics, CPU_SECONDS]
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *wanted])))
     known = frame["label"].isin([v.label for v in sweep.variants])
     return frame[(frame["status"] == "done") & known].reset_index(drop=True)
 
