@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from secateurs.cli import (  # noqa: F401 - importing registers the commands
     models,
     recovery,
+    report,
     reproduce,
     sensing,
     sweeps,
