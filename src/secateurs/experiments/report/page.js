@@ -69,7 +69,8 @@ function table(place, columns, rows, get, label) {
     if (sortedBy) {
       const sign = down ? -1 : 1;
       const key = (row) => get(row, sortedBy.name);
-      shown.sort((a, b) => sign * compare(key(a), key(b)) || a - b);
+      shown.sort((a, b) => isMissing(key(a)) - isMissing(key(b))  // last either way
+        || sign * compare(key(a), key(b)) || a - b);
     }
     page = 0;
     draw();
@@ -97,9 +98,11 @@ function table(place, columns, rows, get, label) {
   update();
 }
 
+function isMissing(v) {
+  return v === null || v === "";
+}
+
 function compare(a, b) {
-  const aMissing = a === null || a === "", bMissing = b === null || b === "";
-  if (aMissing || bMissing) return aMissing - bMissing;
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
