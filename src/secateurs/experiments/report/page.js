@@ -285,13 +285,20 @@ function sentence(where, s) {
 function choose(number) {
   if (!places[number]) return;
   at = number;
-  byId("chosen").textContent = places[number].told;
+  mark();
   table(byId("records"), cellColumns, places[number].rows.slice(), (row, name) => value(name, row),
     "records of the place");
 }
 
+// say which place is meant, and outline it in a heat map
 function mark() {
   byId("chosen").textContent = places[at] ? places[at].told : "";
+  if (!state.y) return;
+  const i = at % columnsOfChart, j = Math.floor(at / columnsOfChart);
+  Plotly.relayout("chart", { shapes: [{
+    type: "rect", x0: i - 0.5, x1: i + 0.5, y0: j - 0.5, y1: j + 0.5,
+    line: { color: colours().focus, width: 3 },
+  }] });
 }
 
 function selector(name, options, label) {
