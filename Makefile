@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow lint types bench docs clean
+.PHONY: install demo test test-slow browser lint types bench docs clean
 
 install: $(STAMP)
 
@@ -20,6 +20,10 @@ test: install
 
 test-slow: install
 	$(BIN)/pytest -m slow
+
+# The tests of the report open it in Chromium, and are skipped without one.
+browser:
+	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 lint: install
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tests.allocation import Allocation, measure
+from secateurs.experiments.allocation import Allocation, measure
 
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.dense import dense

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.experiments.allocation import measure
 from secateurs.problems.tables import fit_schema
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
@@ -32,7 +33,6 @@ from secateurs.solvers.distributed import Group, GroupError, distributed
 from secateurs.solvers.iht import iht
 from secateurs.solvers.prune_regrow import prune_regrow
 from secateurs.solvers.rigl import rigl
-from tests.allocation import measure
 from tests.strategies import random_network
 
 Result = dict[str, Any]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from secateurs.experiments.allocation import measure
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.prune_regrow import prune_regrow
-from tests.allocation import measure
 
 
 def train(d, m, s, overshoot, batch_size=20, n_steps=60):

@@ -9,8 +9,17 @@ from typing import NoReturn
 import cyclopts
 from sklearn.exceptions import ConvergenceWarning
 
-from secateurs.cli import models, recovery, sensing, training  # noqa: F401 - importing registers the commands
+from secateurs.cli import (  # noqa: F401 - importing registers the commands
+    models,
+    recovery,
+    report,
+    reproduce,
+    sensing,
+    sweeps,
+    training,
+)
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
+from secateurs.experiments.sweeps.run import RunError
 from secateurs.solvers.distributed import launched
 
 
@@ -27,7 +36,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", INTERRUPTED)
-    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
+    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, RunError) as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)
 

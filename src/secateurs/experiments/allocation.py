@@ -39,7 +39,8 @@ def measure(function: Callable[[], object]) -> Allocation:
         for event in run.kineto_results.events()
         if event.name() == "[memory]"
     ]
-    assert changes, "the profiler recorded no allocation"
+    if not changes:
+        raise RuntimeError("the profiler of torch recorded no allocation; is it built with Kineto?")
     alive = torch_peak = 0
     for _, change in sorted(changes):
         alive += change

@@ -1,0 +1,117 @@
+"""What a sweep costs beside its cells, and what a second worker brings.
+
+    python -m benchmarks.sweep_overhead               # overhead of a cell; two workers
+    python -m benchmarks.sweep_overhead --cells 100000   # memory of a large sweep
+
+Overhead is wall time of cells that compute nothing, workers being started, beside the floor: the
+same function called in a loop, and joblib alone.  Two workers are compared with one on cells that
+need a processor, and on cells that only wait: the first shows what the machine has left, the second
+what the engine allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.run import run_cells
+
+BUSY, IDLE = 0.1, 0.1  # seconds of a cell
+WARM = 200  # cells before the clock starts: workers import, batches grow
+
+
+def trivial(cell: Mapping[str, Any]) -> dict[str, float]:
+    return {"i": float(cell["i"])}
+
+
+def busy(cell: Mapping[str, Any]) -> dict[str, float]:
+    until = time.thread_time() + BUSY
+    while time.thread_time() < until:
+        pass
+    return {"i": float(cell["i"])}
+
+
+def idle(cell: Mapping[str, Any]) -> dict[str, float]:
+    time.sleep(IDLE)
+    return {"i": float(cell["i"])}
+
+
+def cells(n: int, first: int = 0) -> Iterator[dict[str, Any]]:
+    return ({"i": i} for i in range(first, first + n))
+
+
+def timed(
+    function: Callable[[Mapping[str, Any]], Any], n: int, workers: int
+) -> tuple[float, float]:
+    """Wall and processor seconds (of this process) of n cells, after a start."""
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
+        run_cells(cells(WARM, n), trivial, ledger, workers=workers)
+        wall, cpu = time.perf_counter(), time.process_time()
+        counts = run_cells(cells(n), function, ledger, workers=workers)
+        assert counts.done == n, counts
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def memory(n: int) -> None:
+    """Largest resident memory of this process after parts of a sweep of n trivial cells."""
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
+        for part in (n // 100, n // 10, n // 2, n):
+            start, cpu = time.perf_counter(), time.process_time()
+            counts = run_cells(cells(part), trivial, ledger, workers=2)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            new = counts.done - counts.earlier
+            print(
+                f"{counts.done:>8} cells: peak {peak:.0f} MiB, "
+                f"{1000 * (time.perf_counter() - start) / new:.2f} ms wall and "
+                f"{1000 * (time.process_time() - cpu) / new:.2f} ms processor of the parent a cell",
+                flush=True,
+            )
+        size = sum(path.stat().st_size for path in Path(folder).glob("l.sqlite*"))
+        print(f"ledger {size / n:.0f} bytes a cell")
+        start = time.perf_counter()
+        with Ledger(Path(folder) / "l.sqlite"):
+            print(f"opened, every checksum read, in {time.perf_counter() - start:.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, help="memory of a sweep of so many cells instead")
+    parser.add_argument("--trivial", type=int, default=3000)
+    parser.add_argument("--timed", type=int, default=60, help="cells that take a tenth of a second")
+    args = parser.parse_args()
+    if args.cells:
+        memory(args.cells)
+        return
+    n = args.trivial
+    start = time.perf_counter()
+    for cell in cells(n):
+        trivial(cell)
+    bare = time.perf_counter() - start
+    start = time.perf_counter()
+    Parallel(n_jobs=2, return_as="list")(delayed(trivial)(cell) for cell in cells(n))
+    start = time.perf_counter()
+    Parallel(n_jobs=2, return_as="list")(delayed(trivial)(cell) for cell in cells(n))
+    joblib = time.perf_counter() - start
+    print(f"a call {1000 * bare / n:.4f} ms; joblib alone {1000 * joblib / n:.3f} ms")
+    for workers in (1, 2):
+        wall, cpu = timed(trivial, n, workers)
+        print(
+            f"{workers} worker(s): {1000 * wall / n:.3f} ms wall a cell, of it "
+            f"{1000 * cpu / n:.3f} ms of the parent's processor",
+            flush=True,
+        )
+    for name, function in (("wait", idle), ("compute", busy)):
+        one, two = (timed(function, args.timed, workers)[0] for workers in (1, 2))
+        print(f"cells that {name}: two workers {one / two:.2f} times one", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Measure claims: their parts are cells of a run, with its ledger, workers and time limits."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from secateurs.experiments.claims import CLAIMS
+from secateurs.experiments.claims.claim import Claim, Scale
+from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.registry import CPU_SECONDS, Number
+from secateurs.experiments.sweeps.run import Counts, run_cells
+from secateurs.problems.tables import nearest
+
+VERSION = 1  # of a part; raise it when equal settings come to mean something else
+TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 24 * 3600.0}  # seconds for a part
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a claim.
+
+    Attributes
+    ----------
+    paper : str
+    claim : Claim
+    verdict : {"holds", "fails", "unknown"}
+        "unknown" when a part failed or was not run.
+    measured : float
+        nan when unknown.
+    parts : DataFrame
+        Settings and numbers of the finished parts.
+    cpu_seconds : float
+    error : str or None
+        Of the first part that failed.
+    """
+
+    paper: str
+    claim: Claim
+    verdict: str
+    measured: float
+    parts: pd.DataFrame
+    cpu_seconds: float
+    error: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as JSON can hold it."""
+        low, high = self.claim.low, self.claim.high
+        return {
+            "paper": self.paper,
+            "claim": self.claim.name,
+            "statement": self.claim.statement,
+            "source": self.claim.source,
+            "quantity": self.claim.quantity,
+            "expected": self.claim.expected,
+            "low": None if math.isinf(low) else low,
+            "high": None if math.isinf(high) else high,
+            "measured": None if math.isnan(self.measured) else self.measured,
+            "verdict": self.verdict,
+            "cpu_seconds": self.cpu_seconds,
+            "error": self.error,
+        }
+
+
+def chosen(paper: str | None, name: str | None) -> list[tuple[str, Claim]]:
+    """Claims of one paper or of all, or the one of a name.
+
+    Raises
+    ------
+    ValueError
+        No such paper or claim; the message says which is nearest.
+    """
+    if paper is not None and paper not in CLAIMS:
+        raise ValueError(
+            f"no paper {paper!r}; there are {', '.join(CLAIMS)}{nearest(paper, CLAIMS)}"
+        )
+    found = [(p, c) for p, cs in CLAIMS.items() if paper in (None, p) for c in cs]
+    if name is None:
+        return found
+    names = [claim.name for _, claim in found]
+    if name not in names:
+        raise ValueError(f"no claim {name!r}; there are {', '.join(names)}{nearest(name, names)}")
+    return [(p, c) for p, c in found if c.name == name]
+
+
+def reproduce(
+    claims: Iterable[tuple[str, Claim]],
+    scale: Scale,
+    ledger: Ledger,
+    *,
+    workers: int = 1,
+    progress: Callable[[Counts, int], None] | None = None,
+) -> tuple[list[Outcome], Counts]:
+    """Measure and judge claims; parts that the ledger has are not measured again.
+
+    Parameters
+    ----------
+    claims : iterable of (paper, Claim)
+    scale : {"quick", "full"}
+    ledger : Ledger
+    workers : int
+    progress : callable, optional
+        Called with `Counts` and the number of parts.
+
+    Returns
+    -------
+    outcomes : list of Outcome, in the order of the claims
+    counts : Counts
+    """
+    claims = list(claims)
+    cells = {
+        (paper, claim.name): [part_cell(paper, claim, part) for part in claim.parts(scale)]
+        for paper, claim in claims
+    }
+    total = sum(map(len, cells.values()))
+    counts = run_cells(
+        [cell for parts in cells.values() for cell in parts],
+        measure_part,
+        ledger,
+        workers=workers,
+        time_limit=TIME_LIMITS[scale],
+        progress=None if progress is None else lambda now: progress(now, total),
+    )
+    records = {record.key: record for _, record in ledger.records()}
+    outcomes = [
+        _judged(paper, claim, [records.get(key_of(c)) for c in cells[paper, claim.name]], scale)
+        for paper, claim in claims
+    ]
+    return outcomes, counts
+
+
+def part_cell(paper: str, claim: Claim, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a claim as a cell."""
+    return {"version": VERSION, "paper": paper, "claim": claim.name, "settings": dict(settings)}
+
+
+def measure_part(cell: Mapping[str, Any]) -> dict[str, Number]:
+    """Measure one part."""
+    (claim,) = (c for c in CLAIMS[cell["paper"]] if c.name == cell["claim"])
+    began = time.process_time()
+    numbers = {name: float(value) for name, value in claim.measure(**cell["settings"]).items()}
+    cpu = time.process_time() - began
+    measured = {k: None if math.isnan(v) else v for k, v in numbers.items()}
+    return {CPU_SECONDS: cpu, **measured}
+
+
+def _judged(paper: str, claim: Claim, records: list[Record | None], scale: Scale) -> Outcome:
+    """The outcome of a claim whose parts are in the ledger, or failed, or are missing."""
+    done = [r for r in records if r is not None and r.status == "done"]
+    settings = claim.parts(scale)
+    rows = [
+        {**part, **record.metrics}
+        for part, record in zip(settings, records, strict=True)
+        if record is not None and record.status == "done"
+    ]
+    frame = pd.DataFrame(rows)
+    cpu = sum(record.metrics[CPU_SECONDS] or 0.0 for record in done)
+    error = next((r.error for r in records if r is not None and r.status == "failed"), None)
+    if len(done) < len(records):
+        return Outcome(paper, claim, "unknown", math.nan, frame, cpu, error)
+    measured = float(claim.judge(frame))
+    verdict = "holds" if claim.holds(measured) else "fails"
+    return Outcome(paper, claim, verdict, measured, frame, cpu, None)

@@ -1,0 +1,167 @@
+"""Problems, methods and metrics by name; what a cell of a sweep is.
+
+A family is a set of functions that understand each other:
+
+    planted = Family("planted_relu", ours=("pursuit",))
+
+    @planted.problem                        # settings -> data; its name is written in the file
+    def planted_relu(*, n: int, d: int, random_state: int) -> PlantedProblem: ...
+
+    @planted.method                         # data and settings -> anything the metrics can read
+    def pursuit(problem: PlantedProblem, *, max_rounds: int = 100, random_state: int) -> Fit: ...
+
+    @planted.metric                         # data and result -> one number
+    def psnr(problem: PlantedProblem, fit: Fit) -> float: ...
+
+Settings are keyword arguments with type hints; ``Annotated[int, Field(ge=1)]`` says more about
+one.  Every problem and every method takes `random_state`, which is not a setting: it comes from
+the seed of the cell.  To add a method write one such function; to add a family write one file in
+families/ and its line in families/__init__.py.  Nothing else has to know.
+
+A problem that some settings make impossible says so before a sweep starts:
+``@planted.problem(check=f)``, where f takes the settings and raises ValueError.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints, overload
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, create_model
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Number = float | None  # None: does not apply, or not a number
+CPU_SECONDS = "cpu_seconds"  # measured for every cell, of its method alone
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """How data are made, and a test of the settings that costs nothing."""
+
+    make: Callable[..., Any]
+    check: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """Problems, the methods that solve them and the metrics that judge the result.
+
+    Attributes
+    ----------
+    name : str
+    ours : tuple of str
+        Methods drawn in our colour; the others are peers.
+    problems, methods, metrics : dict
+        By name; filled by the decorators below.
+    """
+
+    name: str
+    ours: tuple[str, ...] = ()
+    problems: dict[str, Problem] = field(default_factory=dict)
+    methods: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    metrics: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @overload
+    def problem(self, make: Function) -> Function: ...
+    @overload
+    def problem(self, *, check: Callable[..., None]) -> Callable[[Function], Function]: ...
+    def problem(
+        self, make: Function | None = None, *, check: Callable[..., None] | None = None
+    ) -> Function | Callable[[Function], Function]:
+        """Register a function from settings to data under its own name."""
+
+        def register(function: Function) -> Function:
+            settings_model(function)  # an unusable signature is told at once
+            self.problems[function.__name__] = Problem(function, check)
+            return function
+
+        return register if make is None else register(make)
+
+    def method(self, solve: Function, name: str | None = None) -> Function:
+        """Register a function from data and settings to a result, under its own name or `name`."""
+        settings_model(solve)
+        self.methods[name or solve.__name__] = solve
+        return solve
+
+    def metric(self, measure: Function) -> Function:
+        """Register a function from data and result to a number, under its own name."""
+        self.metrics[measure.__name__] = measure
+        return measure
+
+
+def settings_model(function: Callable[..., Any]) -> type[BaseModel]:
+    """A strict pydantic model of the keyword settings of a problem or a method.
+
+    Raises
+    ------
+    TypeError
+        A setting without a type hint, or no `random_state`.
+    """
+    inner = getattr(function, "func", function)  # of a functools.partial
+    hints = get_type_hints(inner, include_extras=True)
+    parameters = inspect.signature(function).parameters
+    bound = getattr(function, "keywords", {})
+    if "random_state" not in parameters:
+        raise TypeError(f"{inner.__name__} takes no random_state; a cell must be reproducible")
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY or name in {"random_state", *bound}:
+            continue
+        if name not in hints:
+            raise TypeError(f"{inner.__name__}: setting {name!r} has no type hint")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints[name], default)
+    return create_model(inner.__name__, __config__=_STRICT, **fields)
+
+
+def evaluate(family: Family, cell: Mapping[str, Any]) -> dict[str, Number]:
+    """Compute one cell: make the problem, run the method, measure.
+
+    Parameters
+    ----------
+    family : Family
+    cell : mapping
+        "problem", "problem_settings", "method", "method_settings", "seed".
+
+    Returns
+    -------
+    dict
+        Every metric of the family, and "cpu_seconds" of the method.  Apart from the last a pure
+        function of the cell.  None where a metric is not a number.
+
+    Raises
+    ------
+    ValueError
+        A metric is infinite, or what the problem or the method raised.
+    """
+    data_seed, method_seed = seeds(cell["seed"])
+    problem = family.problems[cell["problem"]].make(
+        **cell["problem_settings"], random_state=data_seed
+    )
+    began = time.process_time()
+    result = family.methods[cell["method"]](
+        problem, **cell["method_settings"], random_state=method_seed
+    )
+    cpu = time.process_time() - began
+    measured: dict[str, Number] = {CPU_SECONDS: cpu}
+    for name, measure in family.metrics.items():
+        value = float(measure(problem, result))
+        if math.isinf(value):
+            raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
+        measured[name] = None if math.isnan(value) else value
+    return measured
+
+
+def seeds(seed: int) -> tuple[int, int]:
+    """Seeds of the data and of the method; unrelated, so that no method draws its data's numbers.
+
+    The data keep the seed of the cell: ``planted_relu(..., random_state=seed)`` makes them again.
+    """
+    return seed, int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])

@@ -1,0 +1,237 @@
+"""A whole sweep: the grid, then more seeds near the transition, then tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from secateurs.experiments.figures import save_figure
+from secateurs.experiments.sweeps import figures
+from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
+from secateurs.experiments.sweeps.ledger import Ledger, canonical_method
+from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
+from secateurs.experiments.sweeps.run import Counts, run_cells
+from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
+
+Place = tuple[Any, ...]
+SweepProgress = Callable[[Counts, int], None]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where one method begins to succeed, the other axes being fixed.
+
+    Attributes
+    ----------
+    label : str
+        Of the method.
+    others : dict
+        Values of the other axes.
+    fit : Transition
+    """
+
+    label: str
+    others: dict[str, Any]
+    fit: Transition
+
+
+def run_sweep(
+    sweep: Sweep,
+    ledger: Ledger,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    progress: SweepProgress | None = None,
+) -> Counts:
+    """Compute what the ledger does not have of a sweep, adaptive rounds included.
+
+    The cells of a round follow from the results of the rounds before it and from nothing else:
+    a sweep that was stopped goes on as if it had not been.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    ledger : Ledger
+    workers, scheduler, retry_failed
+        As in `run_cells`.
+    progress : callable, optional
+        Called after every cell with `Counts` and the number of cells known so far.
+
+    Returns
+    -------
+    Counts
+    """
+    total = Counts()
+    n_cells = 0
+    for cells in _rounds(sweep, ledger):
+        before, n_cells = total, n_cells + len(cells)
+
+        def told(now: Counts, before: Counts = before, n_cells: int = n_cells) -> None:
+            if progress is not None:
+                progress(_sum(before, now), n_cells)
+
+        found = run_cells(
+            cells,
+            partial(evaluate, sweep.family),
+            ledger,
+            workers=workers,
+            scheduler=scheduler,
+            time_limit=sweep.time_limit,
+            retries=sweep.retries,
+            retry_failed=retry_failed,
+            progress=told,
+        )
+        told(found)
+        total = _sum(before, found)
+        if total.interrupted:
+            break
+    return total
+
+
+def labels(sweep: Sweep) -> dict[str, str]:
+    """Names of the methods of a sweep, for `Ledger.frame`."""
+    return {canonical_method(v.method, v.settings): v.label for v in sweep.variants}
+
+
+def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
+    """The finished cells of a sweep's own methods, one row each."""
+    frame = ledger.frame(labels(sweep))
+    # all columns, also where no cell is finished
+    wanted = ["label", "status", "seed", *sweep.axes, *sweep.family.metrics, CPU_SECONDS]
+    frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *wanted])))
+    known = frame["label"].isin([v.label for v in sweep.variants])
+    return frame[(frame["status"] == "done") & known].reset_index(drop=True)
+
+
+def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean of every metric asked for, by method; "cells" says over how many.
+
+    Points of the grid count alike, however many seeds an adaptive sweep gave them.
+    """
+    rows = []
+    for variant in sweep.variants:
+        mine = frame[frame["label"] == variant.label]
+        row: dict[str, Any] = {"label": variant.label, "cells": len(mine)}
+        rows.append(row | {m: figures.mean_of_points(sweep, mine, m)[0] for m in sweep.metrics})
+    return pd.DataFrame(rows)
+
+
+def boundaries(
+    sweep: Sweep, frame: pd.DataFrame, axis: str, metric: str, level: float
+) -> list[Boundary]:
+    """The transition along an axis for every method and every value of the other axes."""
+    return [
+        Boundary(label, others, fit_transition(*counts, level))
+        for label, others, counts in _lines(sweep, frame, axis, metric)
+        if (counts[2] > 0).sum() > 1
+    ]
+
+
+def write_results(sweep: Sweep, ledger: Ledger, folder: Path) -> list[Path]:
+    """Tables and figures of a sweep, each written whole; returns what was written."""
+    written = [folder / "cells.parquet", folder / "cells.csv"]
+    for path in written:
+        ledger.export(path, labels(sweep))
+    frame = sweep_frame(sweep, ledger)
+    for wanted in sweep.figures:
+        if frame[wanted.metric].notna().any():
+            drawn = figures.draw(sweep, frame, wanted)
+            for kind in ("pdf", "png"):
+                written.append(folder / f"{wanted.name}.{kind}")
+                save_figure(drawn, written[-1])
+    return written
+
+
+def _rounds(sweep: Sweep, ledger: Ledger) -> Iterator[_Cells]:
+    """The grid, then the cells of every adaptive round."""
+    yield _Cells(sweep.cells, sweep.n_cells)
+    wanted = sweep.adaptive
+    if wanted is None:
+        return
+    n_seeds = dict.fromkeys(_points(sweep), len(sweep.seeds))
+    for _ in range(wanted.rounds):
+        more = _more(sweep, ledger, wanted, n_seeds)
+        if not more:
+            return
+        yield _Cells(lambda more=more: iter(more), len(more))  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells that are made when they are needed."""
+
+    make: Callable[[], Iterator[Cell]]
+    n_cells: int
+
+    def __iter__(self) -> Iterator[Cell]:
+        return self.make()
+
+    def __len__(self) -> int:
+        return self.n_cells
+
+
+def _more(
+    sweep: Sweep, ledger: Ledger, wanted: AdaptiveSettings, n_seeds: dict[Place, int]
+) -> list[Cell]:
+    """The next seeds of the points whose outcome is open; counts them in `n_seeds`."""
+    frame = sweep_frame(sweep, ledger)
+    places = frame[["label", *sweep.axes]].itertuples(index=False, name=None)
+    # of a sweep that goes on, later rounds are there already: they must not change this one
+    asked = [n_seeds[place] for place in places]
+    frame = frame[frame["seed"] < asked]
+    values = sweep.axes[wanted.axis]
+    chosen: set[Place] = set()
+    for label, others, (x, successes, trials) in _lines(sweep, frame, wanted.axis, wanted.metric):
+        if (trials > 0).sum() > 1:
+            for i in open_places(x, successes, trials):
+                point = {**others, wanted.axis: values[i]}
+                chosen.add((label, *(point[name] for name in sweep.axes)))
+    cells: list[Cell] = []
+    for variant in sweep.variants:
+        for point in sweep.points:
+            place = (variant.label, *(point[name] for name in sweep.axes))
+            if place in chosen:
+                first = n_seeds[place]
+                n_seeds[place] = first + wanted.seeds_a_round
+                seeds = range(first, n_seeds[place])
+                cells.extend(sweep.cell(point, variant, seed) for seed in seeds)
+    return cells
+
+
+def _lines(
+    sweep: Sweep, frame: pd.DataFrame, axis: str, metric: str
+) -> Iterator[tuple[str, dict[str, Any], tuple[Any, Any, Any]]]:
+    """Successes and trials along an axis, for every method and value of the other axes."""
+    others = [name for name in sweep.axes if name != axis]
+    values = sweep.axes[axis]
+    grouped = frame.groupby([*others, "label", axis], sort=False)[metric].agg(["sum", "count"])
+    at = {name: place for place, name in enumerate(sweep.axes)}
+    lines = dict.fromkeys(
+        (label, *(place[at[name]] for name in others)) for label, *place in _points(sweep)
+    )
+    for label, *fixed in lines:
+        counts = grouped.reindex([(*fixed, label, value) for value in values]).fillna(0)
+        told = dict(zip(others, fixed, strict=True))
+        yield label, told, (values, counts["sum"].to_numpy(), counts["count"].to_numpy())
+
+
+def _points(sweep: Sweep) -> Iterator[Place]:
+    """Every method at every point of the grid: its label, then its place on each axis."""
+    for variant in sweep.variants:
+        for point in sweep.points:
+            yield (variant.label, *(point[name] for name in sweep.axes))
+
+
+def _sum(before: Counts, now: Counts) -> Counts:
+    return replace(
+        now,
+        done=before.done + now.done,
+        failed=before.failed + now.failed,
+        earlier=before.earlier + now.earlier,
+    )
