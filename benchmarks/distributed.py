@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from secateurs.experiments.allocation import measure
 
+from secateurs.experiments.allocation import measure
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.distributed import Group, distributed
 from secateurs.solvers.iht import iht

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from secateurs.experiments.allocation import Allocation, measure
 
+from secateurs.experiments.allocation import Allocation, measure
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.dense import dense
 from secateurs.solvers.prune_regrow import prune_regrow
