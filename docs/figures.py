@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from secateurs import SparseMLPClassifier, compare, load_dataset
 from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
+from secateurs.experiments.sensing_figures import norms_figure
 from secateurs.problems.datasets import split
 from secateurs.problems.planted import PlantedProblem, planted_relu
+from secateurs.problems.sensing import planted_sensing
 from secateurs.solvers.data import Scaling, TrainingData
+from secateurs.solvers.group_lasso_path import group_lasso_path
 from secateurs.solvers.iht import iht
 from secateurs.solvers.iht_network import iht_network
 from secateurs.solvers.imp import imp_path
 from secateurs.solvers.pursuit import relu_pursuit
+from secateurs.solvers.sensing_baselines import compare_column_norms
 from secateurs.sparse.network import CompactNetwork
 
 Array = NDArray[np.floating]
@@ -168,6 +172,19 @@ def recovery_figure() -> Figure:
     return figure
 
 
+def sensing_figure() -> Figure:
+    """Column norms of one over-parameterised model, with the group lasso and without."""
+    problem = planted_sensing(450, 50, 2, noise_ratio=0.05, random_state=0)
+    path = group_lasso_path(problem.operator, problem.y)
+    norms = compare_column_norms(
+        problem.operator,
+        problem.y,
+        strength=path.measured["strength"],
+        beta=path.measured["beta"],
+    )
+    return norms_figure(norms)
+
+
 def main() -> None:
     """Write every picture to docs/images."""
     torch.set_num_threads(1)
@@ -175,6 +192,7 @@ def main() -> None:
     save_figure(budget_figure(), IMAGES / "digits_budget.png")
     save_figure(digits_figure(), IMAGES / "digits_fit.png")
     save_figure(recovery_figure(), IMAGES / "recovery_transition.png")
+    save_figure(sensing_figure(), IMAGES / "sensing_norms.png")
 
 
 if __name__ == "__main__":

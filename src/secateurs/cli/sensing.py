@@ -54,7 +54,7 @@ def sense(
     signed
         Allow negative eigenvalues.
     intercept
-        Fit a constant too; measurements x.Mx need it.
+        Fit a constant too.
     criterion
         Where to stop: certificate (what is left looks like noise) or bic.
     seed

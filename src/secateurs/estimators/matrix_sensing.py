@@ -68,7 +68,7 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
     signed : bool
         Allow negative eigenvalues; without, M is positive semidefinite.
     fit_intercept : bool
-        Fit b.  Measurements x x^T need it, or centred data: they all share the direction E x x^T.
+        Fit b: y may then have an unknown constant.
     criterion : {"certificate", "bic"}
         Where the path stops: when what is left looks like noise, or at the smallest BIC.
     tolerance : float

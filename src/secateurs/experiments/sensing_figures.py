@@ -111,12 +111,12 @@ def norms_figure(norms: ColumnNorms) -> Figure:
         axis.set_title(title, fontsize=10)
     panels[0].set_ylabel("norm")
     panels[0].annotate(
-        "pruned below", (len(norms.penalised), norms.threshold), ha="right", va="bottom", fontsize=8
+        "pruned below", (len(norms.penalised), norms.threshold), ha="right", va="top", fontsize=8
     )
     for axis, loss in zip(panels, (norms.pruned_penalised, norms.pruned_plain), strict=True):
         axis.annotate(
             f"loss after keeping the {norms.n_kept} largest:\n{loss:.3f} of the mean square",
-            (0.97, 0.95),
+            (0.97, 0.75),
             xycoords="axes fraction",
             ha="right",
             va="top",
