@@ -28,7 +28,7 @@ from secateurs.solvers.solution import ProgressCallback, Solution
 Vector = NDArray[np.float64]
 TRIED = 1e-2  # tolerance of a number of components that is only tried
 ROUNDING = 1e-13  # of the largest deviation: a column that varies less is constant
-CANDIDATES = 2000  # pairs whose effect is measured
+CANDIDATES = 400  # pairs whose effect is measured
 BLOCK = 1 << 22  # numbers of products held at once
 FLAT = 1e-6  # relative: what a product adds to a linear function below it is rounding
 LEAST_VARIANCE = 1e-10  # of the largest: directions of x below it are constant
@@ -127,11 +127,12 @@ def fit_quadratic(
     measurements = RankOne(Z)
     nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
     operator = Projected(measurements, nuisance)
+    inverse = np.linalg.pinv(nuisance)
 
     def finished(factors: Factors) -> Quadratic:
         """The function of these components, with b and w refitted."""
         rest = y - measurements.forward_factors(factors.components, factors.signs)
-        found = np.linalg.lstsq(nuisance, rest, rcond=None)[0]
+        found = inverse @ rest
         w = found[1:] if fit_linear else np.zeros(Z.shape[1])
         U = factors.components @ whitening.T
         return Quadratic(centre, whitening @ w, float(found[0]), U, factors.signs)
