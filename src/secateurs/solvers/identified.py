@@ -25,7 +25,7 @@ IntArray = NDArray[np.intp]
 
 REDUNDANT = 5  # rows beyond the weights: of a network, and of each neuron among its open rows
 EVIDENCE = 3  # rows that must see a weight, or speak against a network one step away
-SHARES = (1.0, 0.1)  # c in (1); below 1 the network has one weight more
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)  # c in (1); below 1 the network has one weight more
 ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries that no row parts
 ROWS_PER_HIDDEN = 4  # of weights left: 2 for closed on all rows by chance, more for their choice
 DRAWN = 512  # rows whose inputs are drawn one by one
@@ -59,14 +59,15 @@ def doubt(
     str
         The first of these that holds, in words:
 
-        - the distinct rows are fewer than the unknowns + 5 (and not all there can be), the rows on which a neuron is open
-          fewer than its weights + 5, or those on which a weight counts fewer than 3;
+        - the distinct rows are fewer than the unknowns + 5 (and not all there can be), the rows on
+          which a neuron is open fewer than its weights + 5, or those on which a weight counts
+          fewer than 3;
         - two used inputs that can pull against each other do so on fewer than 3 rows;
         - the Jacobian has a null space, which shows on other rows;
         - fewer than 3 rows speak against a network (1), which differs on other rows;
         - s is not spent, and fewer than 3 rows would see a further weight, alone or beside one
-          there is, or what is left is enough for a neuron that no row opens (on inputs that are
-          never negative, two weights).
+          there is, or two weights are left, and the rows are fewer than 100 or the inputs never
+          negative and hardly ever zero: a neuron could be there that no row opens.
 
     Notes
     -----
