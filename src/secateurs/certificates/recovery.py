@@ -258,7 +258,7 @@ def fit_certificate(
             "measured",
         ),
         _held_out(network, X_held_out, y_held_out),
-        _identification(network, np.asarray(X, dtype=float), residual, n_nonzero),
+        _identification(network, np.asarray(X, dtype=np.float64), residual, n_nonzero),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
     if len(live):
@@ -293,7 +293,9 @@ def _held_out(network: ReLUStack, X: Array | None, y: Array | None) -> Check:
     )
 
 
-def _identification(network: ReLUStack, X: Array, residual: float, n_nonzero: int) -> Check:
+def _identification(
+    network: ReLUStack, X: NDArray[np.float64], residual: float, n_nonzero: int
+) -> Check:
     """Whether the rows speak against every other network that `doubt` looks at."""
     told, verdict = "other networks that fit: not looked for, this one does not fit", "unknown"
     if network.generators is not None or not network.fused:

@@ -160,7 +160,7 @@ def image(
     psnr = decibels(original, fitted)
     if output is not None:
         save_figure(image_figure(original, fitted, psnr, model.n_nonzero_), output)
-    record = {
+    record: dict[str, Any] = {
         "picture": picture,
         "shape": list(problem.image_shape),
         "budget": nonzeros,
