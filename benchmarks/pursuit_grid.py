@@ -5,6 +5,7 @@
     python -m benchmarks.pursuit_grid --hard --large
     python -m benchmarks.pursuit_grid --kind non-negative   # judged by fresh rows alone
     python -m benchmarks.pursuit_grid --rows 400 --inputs 1000 --few
+    python -m benchmarks.pursuit_grid --seeds 1 --peers     # hard thresholding, magnitude pruning
 
 A cell is exact when fresh rows are predicted to more than 100 dB, the matched weights differ by
 less than 1e-6 of the largest, and both budgets hold.
@@ -14,10 +15,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import product
 
 import numpy as np
+import torch
 from scipy.linalg import toeplitz
 
+from benchmarks.pursuit_peers import decibels, pruning, thresholding
 from secateurs.problems.planted import planted_output, planted_relu
 from secateurs.solvers.matching import match_neurons
 from secateurs.solvers.pursuit import relu_pursuit
@@ -39,15 +43,9 @@ LARGE = [(20, 50, 50000), (100, 100, 50000)]
 FIRST_SEED = 7000  # of seeds never used while the solver was tuned
 
 
-def decibels(y: np.ndarray, prediction: np.ndarray) -> float:
-    """Peak signal to noise on fresh rows."""
-    error = np.sqrt(np.mean((y - prediction) ** 2))
-    return float(20 * np.log10(np.abs(y).max() / max(error, 1e-300)))
-
-
 def cell(
     m: int, s: int, n: int, d: int, seed: int, kind: str = "normal", noise: float = 0.0
-) -> tuple[bool, float]:
+) -> tuple[bool, float, float]:
     problem = planted_relu(n, d, m, s, random_state=seed)
     rng = np.random.default_rng(seed)
     X, X_test = KINDS[kind](rng, problem.X), KINDS[kind](rng, problem.X_test)
@@ -68,7 +66,33 @@ def cell(
         f"cpu {cpu:6.2f}  rounds {solution.measured['rounds']:<4}{solution.status}",
         flush=True,
     )
-    return exact, cpu
+    return exact, db, cpu
+
+
+def compare(cells: list[tuple[int, int, int]], d: int, seeds: list[int]) -> None:
+    """The grid by the pursuit and by its peers; a table of what each reached."""
+    torch.set_num_threads(1)
+    reached: dict[str, list[tuple[float, float]]] = {}
+    for (m, s, n), seed in product(cells, seeds):
+        problem = planted_relu(n, d, m, s, random_state=seed)
+        peers = {
+            "IHT, 15 steps": lambda p=problem, m=m, s=s: thresholding(p, m, s, 15),
+            "IHT, 200 steps": lambda p=problem, m=m, s=s: thresholding(p, m, s, 200),
+            "IMP, tuned": lambda p=problem, m=m, s=s: pruning(p, m, s),
+        }
+        reached.setdefault("pursuit", []).append(cell(m, s, n, d, seed)[1:])
+        for name, peer in peers.items():
+            reached.setdefault(name, []).append(peer())
+            db, cpu = reached[name][-1]
+            print(f"    {name:15}{db:6.0f} dB  cpu {cpu:6.2f}", flush=True)
+    print("| method | above 100 dB | median dB | lowest, highest dB | median CPU s |")
+    print(5 * "|---" + "|")
+    for name, values in reached.items():
+        db, cpu = np.array(values).T
+        print(
+            f"| {name} | {(db > 100).sum()} of {len(db)} | {np.median(db):.0f} | "
+            f"{db.min():.0f}, {db.max():.0f} | {np.median(cpu):.2f} |"
+        )
 
 
 def main() -> None:
@@ -82,19 +106,24 @@ def main() -> None:
     parser.add_argument("--few", action="store_true", help="cells for fewer rows than inputs")
     parser.add_argument("--kind", choices=list(KINDS), default="normal")
     parser.add_argument("--noise", type=float, default=0.0, help="in units of the std of y")
+    parser.add_argument("--peers", action="store_true", help="thresholding and pruning too")
     args = parser.parse_args()
     cells = [(m, s, args.rows) for m, s, _ in GRID]
     if args.few:
         cells = [(m, s, args.rows) for m, s in FEW]
     if args.hard or args.large:
         cells = HARD * args.hard + LARGE * args.large
+    seeds = [args.first_seed + seed for seed in range(args.seeds)]
+    if args.peers:
+        if args.kind != "normal" or args.noise:
+            parser.error("--peers compares on normal inputs without noise")
+        compare(cells, args.inputs, seeds)
+        return
     results = [
-        cell(m, s, n, args.inputs, args.first_seed + seed, args.kind, args.noise)
-        for m, s, n in cells
-        for seed in range(args.seeds)
+        cell(m, s, n, args.inputs, seed, args.kind, args.noise)
+        for (m, s, n), seed in product(cells, seeds)
     ]
-    exact = [ok for ok, _ in results]
-    cpu = [seconds for _, seconds in results]
+    exact, _, cpu = zip(*results, strict=True)
     print(
         f"exact {sum(exact)} of {len(exact)} ({100 * np.mean(exact):.0f} %), "
         f"CPU median {np.median(cpu):.2f} s, mean {np.mean(cpu):.2f} s, largest {max(cpu):.1f} s"

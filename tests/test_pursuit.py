@@ -154,7 +154,10 @@ def test_other_inputs_than_normal_ones(kind, seed):
     X, X_test = INPUTS[kind](rng, p.X), INPUTS[kind](rng, p.X_test)
     y, y_test = (planted_output(p.truth, Z, fused=True) for Z in (X, X_test))
     solution = relu_pursuit(X, y, 15, 5)
-    assert solution.status == "exact"
+    assert solution.measured["residual"] < 1e-10
+    # weights left on inputs that are never negative could be a neuron that no row opens
+    left = kind == "non-negative" and solution.value.weights.nnz < 14
+    assert solution.status == ("converged" if left else "exact")
     assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
 
 
@@ -177,7 +180,7 @@ def test_inputs_of_two_values_are_never_called_exact_wrongly(kind):
     y = planted_output(p.truth, X, fused=True)
     solution = relu_pursuit(X, y, 12, 4)
     error = np.linalg.norm(solution.value.predict(X) - y) / np.linalg.norm(y)
-    assert (solution.status == "exact") == (error < 1e-10)
+    assert (solution.status in ("exact", "converged")) == (error < 1e-10)
     assert solution.value.weights.nnz <= 12
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.certificates.check import Certificate, Check, Verdict
+from secateurs.solvers.identified import doubt
 from secateurs.sparse.stack import ReLUStack
 
 BLOCK = 512  # patterns compared at once
@@ -229,8 +231,9 @@ def fit_certificate(
     Returns
     -------
     Certificate
-        Checks "budget", "residual", "held-out PSNR", then those of `pattern_certificate` for
-        the first layer's neurons with weights (their generators, in convex form).
+        Checks "budget", "residual", "held-out PSNR", "identification", then those of
+        `pattern_certificate` for the first layer's neurons with weights (their generators, in
+        convex form).
     """
     count = network.n_nonzero
     y = np.asarray(y, dtype=float)
@@ -255,6 +258,7 @@ def fit_certificate(
             "measured",
         ),
         _held_out(network, X_held_out, y_held_out),
+        _identification(network, np.asarray(X, dtype=np.float64), residual, n_nonzero),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
     if len(live):
@@ -287,6 +291,25 @@ def _held_out(network: ReLUStack, X: Array | None, y: Array | None) -> Check:
         EXACT_PSNR,
         "measured",
     )
+
+
+def _identification(
+    network: ReLUStack, X: NDArray[np.float64], residual: float, n_nonzero: int
+) -> Check:
+    """Whether the rows speak against every other network that `doubt` looks at."""
+    told, verdict = "other networks that fit: not looked for, this one does not fit", "unknown"
+    if network.generators is not None or not network.fused:
+        told = "other networks that fit: looked for with one layer and its own gates only"
+    elif not residual > EXACT_RESIDUAL:
+        why = doubt(X, network.weights, n_nonzero)
+        told = f"another network may fit as well: {why}"
+        if not why:
+            told, verdict = (
+                "the rows speak against every network nearby (no others checked)",
+                "holds",
+            )
+    source = "derived: weights moved between neurons, null space, rows for each weight"
+    return Check("identification", told, cast(Verdict, verdict), None, None, source)
 
 
 def _sample_size(n: int, s: int | None, d: int | None, p: int) -> Check:

@@ -54,6 +54,7 @@ EXACT = 1e-8  # relative held-out error at which no larger budget is tried
 PATIENCE = 2  # larger budgets tried after the best
 
 Solver = Literal["pursuit", "iht"]
+Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
 
 
 class ReLURecord(Strict):
@@ -104,8 +105,10 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     intercept_ : float
     n_nonzero_ : int
     status_ : str
-        "exact" (relative residual below 1e-10), "converged" (what is left looks like noise, or
-        no step helps), "stalled", "budget", "interrupted".
+        "exact" (no residual on the rows of the fit nor on those held out, and the check
+        "identification" of the certificate holds), "converged" (no residual on the rows of the
+        fit, but another network may fit as well; or what is left looks like noise, or no step
+        helps), "stalled", "budget", "interrupted".
     solver_ : str
         Which solver's result was kept.
     history_ : dict of lists
@@ -124,6 +127,8 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     """
 
     coef_: sparse.csr_array
+    budget_: int
+    status_: Status
     certificate_: Certificate
     history_: dict[str, list[float]]
     status_: Status
@@ -192,6 +197,8 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
             X_held_out=X[held_out] if len(held_out) else None,
             y_held_out=y[held_out] - self.intercept_ if len(held_out) else None,
         )
+        if self.status_ == "exact" and not self._is_identified(X[held_out], y[held_out]):
+            self.status_ = "converged"
         self.report_ = {
             "nonzeros": self.n_nonzero_,
             "neurons": int((np.diff(self.coef_.indptr) > 0).sum()),
@@ -205,6 +212,15 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
                 stacklevel=2,
             )
         return self
+
+    def _is_identified(self, X: Any, y: Any) -> bool:
+        """Whether the rows of the fit show that it is the one, and those held out agree."""
+        if self.certificate_["identification"].verdict != "holds":
+            return False
+        return len(y) == 0 or bool(
+            np.linalg.norm(y - self.intercept_ - relu_sum(X, self.coef_))
+            <= EXACT * np.linalg.norm(y)
+        )
 
     def _fit_growing(self, parts: tuple[Any, ...], tell: ProgressCallback | None) -> None:
         """Double the budget while the held-out error falls."""
@@ -248,7 +264,8 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
             )
             value = pursued.value
             found.append(("pursuit", pursued, value.weights, value.intercept))
-            if pursued.status in ("exact", "converged", "interrupted"):
+            settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]
+            if settled or pursued.status == "interrupted":
                 return found[0]
         if self.solver == "iht" or (self.solver == "auto" and not self.fit_intercept):
             solution = iht(X, y, s, m, n_steps=IHT_STEPS, random_state=self.seed_, progress=tell)

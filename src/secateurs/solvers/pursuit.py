@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from secateurs.solvers.binary_inputs import absorb_linear, lower_centres
+from secateurs.solvers.identified import doubt
 from secateurs.solvers.interrupt import uninterrupted
 from secateurs.solvers.pursuit_candidates import best_gain, candidates
 from secateurs.solvers.pursuit_data import (
@@ -60,6 +61,7 @@ from secateurs.solvers.sparse_lm import (
 EXACT = 1e-10  # relative residual over all rows of an exact fit
 SOLVED = 1e-12  # of a search that need not go on
 TRUSTED = 1e-6  # of a search whose rows were enough
+ROUNDING = 1e-15  # of a weight relative to the largest, columns at unit scale
 MAX_STALLS = 8  # rounds without progress
 ROWS_PER_UNKNOWN = 10  # of the first search; four times as many of each next one
 POLISH_STEPS = 20
@@ -132,11 +134,12 @@ def relu_pursuit(
     Solution of ReLUFit
         With at most s nonzeros in at most m rows, always.  Its status:
 
-        - "exact": ||y - f(X)|| < 1e-10 ||y|| over all rows.  That is a fact about these
-          rows; that the weights are the only ones is not implied.
-        - "converged": not exact, and no entry of a neuron in use, nor any of the directions
-          tried, correlates with the residual by more than 5 standard errors, and no few rows
-          carry it: what is left looks like noise.  Said from 8 (s + d) rows on.
+        - "exact": ||y - f(X)|| < 1e-10 ||y|| over all rows, and the rows speak against every
+          other network that `identified.doubt` looks at.  No proof that there is none.
+        - "converged": ||y - f(X)|| < 1e-10 ||y||, but another network may fit as well:
+          ``measured["doubt"]`` says why.  Or no entry of a neuron in use, nor any of the
+          directions tried, correlates with the residual by more than 5 standard errors, and no
+          few rows carry it: what is left looks like noise.  Said from 8 (s + d) rows on.
         - "stalled": structure is left that the search, or the budget, could not use, or the
           rows are too few to tell.
         - "budget": max_rounds are spent while the residual still fell.
@@ -144,7 +147,8 @@ def relu_pursuit(
 
         ``history`` has the relative residual on the rows searched and the nonzeros of the
         sign-free form by round; ``measured`` has residual (relative, all rows), rounds,
-        restarts, n_search (rows of the last search) and cpu (seconds of this process).
+        restarts, n_search (rows of the last search), doubt (text, empty without one) and cpu
+        (seconds of this process).
 
     Raises
     ------
@@ -213,11 +217,18 @@ def relu_pursuit(
             so_far = polish(columns, X, target, best, s, m, quick=True)
             net, residual = better((net, residual), so_far)
 
+    found = to_fit(columns, net, y_scale, m, X.shape[1])
     relative = float(np.linalg.norm(residual)) / norm
+    uncertain = ""
+    try:
+        if relative < EXACT:
+            uncertain = doubt(X, found.weights, s, intercept=columns.intercept)
+    except KeyboardInterrupt:
+        ended = "interrupted"
     if ended == "interrupted":
         status = ended
     elif relative < EXACT:
-        status = "exact"
+        status = "converged" if uncertain else "exact"
     elif ended == "budget":
         status = "budget"
     else:
@@ -227,9 +238,10 @@ def relu_pursuit(
         "rounds": best.rounds,
         "restarts": best.restarts,
         "n_search": best.rows.n,
+        "doubt": uncertain,
         "cpu": time.process_time() - started,
     }
-    return Solution(to_fit(columns, net, y_scale, m, X.shape[1]), status, best.history, measured)
+    return Solution(found, status, best.history, measured)
 
 
 class Search:
@@ -482,7 +494,8 @@ def better(
 
 
 def to_fit(columns: Columns, net: Network, y_scale: float, m: int, d: int) -> ReLUFit:
-    """Weights in the units of the data."""
+    """Weights in the units of the data, without those that rounding left."""
+    net = net.without(np.abs(net.value) < ROUNDING * np.abs(net.value).max(initial=0.0))
     value = net.value * y_scale / columns.scale[net.coordinate]
     indptr = np.full(m + 1, net.nnz)
     indptr[: net.n_neurons + 1] = np.concatenate([[0], np.cumsum(net.counts)])

@@ -83,8 +83,8 @@ def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.floa
         Z *= r
         covariance = (Z @ XT.T) / np.float32(rows.n) - np.outer(Z.mean(axis=1), mean)
         V = _threshold(np.divide(covariance, std, dtype=np.float32), cut, q_max) / std
-        V = V[V.any(axis=1)]
-        V /= np.sqrt(np.einsum("ij,ij->i", V, V))[:, None]
+        norm = np.linalg.norm(V, axis=1)
+        V = V[norm > 0.0] / norm[norm > 0.0, None]
         if step in (1, 3, 5):
             V = _distinct(V)
         if not len(V):

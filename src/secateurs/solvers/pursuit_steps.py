@@ -270,6 +270,8 @@ def _better_joined(rows: HeldRows, net: Network, fit: Fit) -> list[tuple[int, in
 def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fit]:
     """Merge twins and drop the least salient entries while an exact fit stays exact.
 
+    One entry, then two, four, ... at once; after a failure again from one.
+
     A fit that is not exact loses what a t-test at z = 4 cannot tell from noise.  Then the least
     salient entries beyond `n_most` go, a tenth at a time; not those of an exact fit on inputs of
     +-1, whose stars can share centres once they are ReLU neurons.
@@ -298,11 +300,16 @@ def shrink(rows: Rows, net: Network, fit: Fit, n_most: int) -> tuple[Network, Fi
         negligible = np.abs(net.value) < 1e-7 * np.abs(net.value).max(initial=0.0)
         if negligible.any():
             attempt(net.without(negligible))
-        while net.nnz:
+        n_drop = 1
+        while net.nnz and n_drop:
             weight = saliency(rows, net)
-            drop = np.arange(net.nnz) == np.argmin(weight)
-            if np.isinf(weight.min()) or not attempt(net.without(drop)):
-                break
+            drop = np.zeros(net.nnz, dtype=bool)
+            drop[np.argsort(weight, kind="stable")[:n_drop]] = True
+            drop &= np.isfinite(weight)
+            if drop.any() and attempt(net.without(drop)):
+                n_drop *= 2
+            else:  # one of them was needed: on with one at a time, or it was the last
+                n_drop = int(n_drop > 1)
         if isinstance(rows, HeldRows) and rows.signs:  # the ReLU form may have fewer
             return net, fit
     else:
