@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from secateurs.experiments.sweeps.families.planted import planted
+from secateurs.experiments.sweeps.families.sensing import sensing
 from secateurs.experiments.sweeps.families.tables import tables
 from secateurs.experiments.sweeps.registry import Family
 
-FAMILIES: tuple[Family, ...] = (planted, tables)
+FAMILIES: tuple[Family, ...] = (planted, sensing, tables)
 
 
 def family_of(problem: str) -> Family | None:

@@ -1,0 +1,120 @@
+"""Planted matrix sensing: the group lasso path against solvers that are told more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from secateurs.experiments.sweeps.registry import Family
+from secateurs.problems import sensing as source
+from secateurs.problems.sensing import SensingProblem
+from secateurs.solvers import sensing_baselines
+from secateurs.solvers.factored import Factors
+from secateurs.solvers.fixed_rank import fit_rank
+from secateurs.solvers.group_lasso_path import group_lasso_path
+from secateurs.solvers.solution import Solution
+
+Count = Annotated[int, Field(ge=1)]
+sensing = Family("matrix_sensing", ours=("path",))
+
+
+@dataclass(frozen=True, eq=False)
+class Sensed:
+    """A planted matrix, and the rank that some methods are told."""
+
+    data: SensingProblem
+    r: int
+
+
+def _fits(*, d: int, r: int, **_: object) -> None:
+    if r > d:
+        raise ValueError(f"r = {r}: a matrix of size d = {d} has at most that rank")
+
+
+@sensing.problem(check=_fits)
+def matrix_sensing(
+    *,
+    n: Count,
+    d: Count,
+    r: Count,
+    kind: Literal["gaussian", "rademacher", "rank-one"] = "gaussian",
+    noise_ratio: Annotated[float, Field(ge=0)] = 0.0,
+    random_state: int,
+) -> Sensed:
+    """See `secateurs.problems.sensing.planted_sensing`."""
+    data = source.planted_sensing(
+        n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state
+    )
+    return Sensed(data, r)
+
+
+@sensing.problem
+def phase_retrieval(
+    *, n: Count, d: Count, noise: Annotated[float, Field(ge=0)] = 0.0, random_state: int
+) -> Sensed:
+    """See `secateurs.problems.sensing.phase_retrieval`."""
+    return Sensed(source.phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
+
+
+@sensing.method
+def path(
+    problem: Sensed,
+    *,
+    criterion: Literal["certificate", "bic"] = "certificate",
+    random_state: int,
+) -> Solution[Factors]:
+    """See `secateurs.solvers.group_lasso_path`: told nothing."""
+    data = problem.data
+    return group_lasso_path(data.operator, data.y, criterion=criterion, random_state=random_state)
+
+
+@sensing.method
+def told_rank(problem: Sensed, *, random_state: int) -> Solution[Factors]:
+    """See `secateurs.solvers.fixed_rank`: told the rank."""
+    del random_state  # nothing is drawn
+    return fit_rank(problem.data.operator, problem.data.y, problem.r)
+
+
+@sensing.method
+def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> Solution[Factors]:
+    """See `secateurs.solvers.sensing_baselines`: told the rank."""
+    del random_state  # nothing is drawn
+    data = problem.data
+    return sensing_baselines.scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
+
+
+@sensing.metric
+def error(problem: Sensed, found: Solution[Factors]) -> float:
+    """||M_found - M||_F / ||M||_F."""
+    return problem.data.error(found.value.components, found.value.signs)
+
+
+@sensing.metric
+def rank(_: Sensed, found: Solution[Factors]) -> float:
+    """Components found."""
+    return float(len(found.value.components))
+
+
+@sensing.metric
+def exact_rank(problem: Sensed, found: Solution[Factors]) -> float:
+    """1 for as many components as were planted; else 0."""
+    return float(len(found.value.components) == len(problem.data.components))
+
+
+@sensing.metric
+def certified(_: Sensed, found: Solution[Factors]) -> float:
+    """1 where what is left looks like noise; nan for a method that does not ask."""
+    told = found.measured.get("certified")
+    return math.nan if told is None else float(told)
+
+
+@sensing.metric
+def relative_noise(problem: Sensed, _: Solution[Factors]) -> float:
+    """Sigma sqrt(r d / n) / ||M||_F, the order of the error that noise allows."""
+    data = problem.data
+    n, d = data.operator.shape
+    size = float((abs(data.components @ data.components.conj().T) ** 2).sum() ** 0.5)
+    return data.sigma * math.sqrt(len(data.components) * d / n) / size
