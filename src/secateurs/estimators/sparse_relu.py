@@ -54,7 +54,6 @@ EXACT = 1e-8  # relative held-out error at which no larger budget is tried
 PATIENCE = 2  # larger budgets tried after the best
 
 Solver = Literal["pursuit", "iht"]
-Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
 
 
 class ReLURecord(Strict):
@@ -128,7 +127,6 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
 
     coef_: sparse.csr_array
     budget_: int
-    status_: Status
     certificate_: Certificate
     history_: dict[str, list[float]]
     status_: Status

@@ -28,7 +28,7 @@ class Allocation:
 
 def measure(function: Callable[[], object]) -> Allocation:
     """Run a function and add up its allocations and releases in order."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True):
+    with profile(profile_memory=True):
         pass  # its first use imports modules, which are not the function's
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
