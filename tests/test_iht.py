@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from secateurs.experiments.allocation import measure
 from secateurs.solvers import gates as gates_module
 from secateurs.solvers import iht as iht_module
 from secateurs.solvers.exchange import _eliminate, exchange
@@ -16,7 +17,6 @@ from secateurs.solvers.gates import Chunks, FixedGates, OwnGates, SupportColumns
 from secateurs.solvers.iht import iht
 from secateurs.solvers.iht_network import iht_network
 from secateurs.sparse.stack import Generators
-from tests.allocation import measure
 from tests.reference.planted import planted, planted_network, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
 
