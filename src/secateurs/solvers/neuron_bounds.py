@@ -29,6 +29,7 @@ from secateurs.solvers.sup_error import Array, PrunedNeuron, bracket
 SAFE = 1 - 1e-12  # what rounding may add to the closed forms
 STARTS, EXCHANGES = 12, 40  # of the search for x0
 COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
+MANY = 128  # terms above which the exchange is left out: a third of the bound, for d > 256
 PIVOTS = 10  # simplex steps a row before the relaxation is given up
 CELLS = 2000  # of the sphere, for the worst points of a fractional network
 
@@ -156,11 +157,11 @@ def _alternation(terms: int) -> tuple[Array, Array]:
 
     Remez's exchange.  The weights of the divided difference are scale free up to one factor.
     """
-    nodes = np.sin(np.linspace(0, np.pi / 2, terms + 1)) if terms > 1 else np.array([0.0, 1.0])
-    grid = np.sin(np.linspace(0, np.pi / 2, 400 * terms + 1))
+    nodes = np.append(0.0, np.cos(np.arange(terms) * np.pi / (2 * terms - 1))[::-1])
+    grid = np.sin(np.linspace(0, np.pi / 2, 60 * terms + 1 if terms <= MANY else 1))
     basis = np.arange(0, 2 * terms, 2)
     signs = (-1.0) ** np.arange(terms + 1)
-    for _ in range(30):
+    for _ in range(30 if terms <= MANY else 0):
         system = np.column_stack([np.cos(np.outer(np.arccos(nodes), basis)), signs])
         solution = np.linalg.solve(system, nodes)
         error = grid - np.cos(np.outer(np.arccos(grid), basis)) @ solution[:-1]
@@ -244,7 +245,7 @@ def _cosines(V: Array, target: Array) -> Array:
 def _relax(
     A: Array, f: Array, both: NDArray[np.bool_], columns: NDArray[np.intp]
 ) -> tuple[float, Array, NDArray[np.intp]]:
-    """min e over z in [0, 1]^N:  f - A z <= e where `both`, A z - f <= e; its dual value."""
+    """Min e over z in [0, 1]^N:  f - A z <= e where `both`, A z - f <= e; its dual value."""
     n = A.shape[1]
     best, z = 0.0, np.zeros(n)
     for _ in range(COLUMN_ROUNDS):

@@ -41,10 +41,10 @@ from secateurs.solvers.sup_error import (
 )
 
 EXHAUSTIVE, INTEGER = 20, 64  # most neurons for every subset; for the integer program (d = 2)
-ROUNDS = {"gray": 12, "milp": 6, "local": 4}  # of constraint generation
+ROUNDS = {"gray": 12, "milp": 6, "local": 8}  # of constraint generation
 NODE_LIMIT = 4000  # of each integer program: a count, so that a run can be repeated
-NEAREST, RANDOM = 36, 20  # neurons the local search chooses from, with the relaxation's
-STARTS, KICKS = 12, 150  # of the local search
+NEAREST, RANDOM = 100, 40  # neurons the local search chooses from, with the relaxation's
+STARTS, KICKS = 12, 300  # of the local search
 NEW_POINTS = 8  # a round
 QUICK_CELLS = 20_000  # of the sphere, for the subsets on the way; the last gets `max_cells`
 MILP_TOLERANCE = 1e-6  # HiGHS's feasibility tolerances, times 1 + N taken off its bound
@@ -124,7 +124,8 @@ def prune_neurons(
     Notes
     -----
     Costs a round, with K points: 2^N K flops for N <= 20; at most `node_limit` linear programs
-    of size [2 K, N]; otherwise about 60^2 K a pass of the local search.
+    of size [2 K, N]; otherwise about 200^2 K / 2 a pass of the local search,
+    most of them cut short.
     Source: Ferre et al. (2026) for the problem; algorithms and bounds derived.
     """
     given = checked(W, alpha, target, form)
@@ -147,9 +148,7 @@ def prune_neurons(
         run.finish(max_cells)
     except KeyboardInterrupt:
         run.status = "interrupted"
-    value = NeuronSubset(
-        run.mask, size * run.error, size * run.at_least, size * run.lower, method
-    )
+    value = NeuronSubset(run.mask, size * run.error, size * run.at_least, size * run.lower, method)
     gap = run.error / run.lower - 1 if run.lower > 0 else math.inf
     return Solution(value, run.status, run.history, {"gap": gap, "n_kept": int(run.mask.sum())})
 
@@ -185,11 +184,8 @@ class _Run:
     def closed(self) -> bool:
         """Record a round; True when no subset is better by more than the tolerance."""
         self.step += 1
-        self.lower = min(self.lower, self.error)  # both are proven: the rest is rounding
         kept = int(self.mask.sum())
-        for key, value in zip(
-            self.history, (self.step, self.error, kept, self.lower), strict=True
-        ):
+        for key, value in zip(self.history, (self.step, self.error, kept, self.lower), strict=True):
             self.history[key].append(value)
         if self.progress is not None:
             self.progress(Progress(self.step, ROUNDS[self.method], self.error, kept))
@@ -243,7 +239,7 @@ def _spread(problem: PrunedNeuron, worst: Array) -> Array:
 
 
 def _every_subset(run: _Run, X: Array) -> None:
-    problem = run.problem
+    problem, last = run.problem, -1
     for _ in range(ROUNDS["gray"]):
         A = point_matrix(problem, X)
         f = np.maximum(X @ problem.target, 0)
@@ -251,8 +247,9 @@ def _every_subset(run: _Run, X: Array) -> None:
         run.lower = max(run.lower, least - problem.slack)
         mask = (code >> np.arange(len(problem.V))) & 1 == 1
         X = np.vstack([X, run.offer(mask)])
-        if run.closed():
+        if run.closed() or code == last:  # a subset met again: no point is worse than these
             break
+        last = code
 
 
 @njit(cache=True)
@@ -314,7 +311,9 @@ def _milp(
 ) -> tuple[Mask | None, float]:
     """Subset of least error over the points and a lower bound for all; None if none < upper."""
     n = A.shape[1]
-    rows = np.vstack([np.column_stack([-A[both], -np.ones(both.sum())]), np.column_stack([A, -np.ones(len(f))])])
+    rows = np.vstack(
+        [np.column_stack([-A[both], -np.ones(both.sum())]), np.column_stack([A, -np.ones(len(f))])]
+    )
     solved = optimize.milp(
         np.append(np.zeros(n), 1.0),
         integrality=np.append(np.ones(n), 0),
@@ -375,9 +374,7 @@ def _improve(run: _Run, X: Array, columns: NDArray[np.intp]) -> Array:
 
 
 @njit(cache=True)
-def _search(
-    rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]
-) -> Mask:
+def _search(rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]) -> Mask:
     """Iterated local search: descents from the starts, then from the best with three changes."""
     n = len(rows)
     best, best_error = np.zeros(n, dtype=np.bool_), np.inf

@@ -92,7 +92,7 @@ def bound_by_cells(
         bounds = bounds[keep]
         halve = True
     # sum lambda_j <= 1 / rho <= sqrt(d) times what the near kinks may hide
-    upper = max(dropped, lower) + np.sqrt(d) * KINK * float(lengths.sum() + b)
+    upper = max(dropped, lower) + d**0.5 * KINK * float(lengths.sum() + b)
     return lower, Q @ point, upper
 
 
@@ -196,7 +196,7 @@ def _refine(
             bounds[k] = max(above, below)
         # the error at the new edge: both children see it, their cuts are the same there
         E = _error(middle, base[c], cuts[start[c] : start[c + 1]], V, signs, b, form_b)
-        if E > found:
+        if found < E:
             found = E
             point = middle.copy()
     return new, new_base, new_start, new_cuts[: new_start[-1]], bounds, found, point

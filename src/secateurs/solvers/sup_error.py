@@ -157,10 +157,9 @@ def bracket(
         )
         upper = min(upper, bound)
         if found > best:
-            x, E_x = _climb(problem, point, found, np.random.default_rng(random_state))
-            X, best = np.vstack([x, X]), max(best, E_x)
-    lower = max(best - slack, 0.0)
-    return lower, max(upper + slack, lower), X
+            x, best = _climb(problem, point, found, np.random.default_rng(random_state))
+            X = np.vstack([x, X])
+    return max(best - slack, 0.0), float(upper) + slack, X
 
 
 def closed_bound(problem: PrunedNeuron) -> float:
