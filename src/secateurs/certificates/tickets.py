@@ -215,6 +215,8 @@ def ticket_certificate(
     """
     if not eps > 0:
         raise ValueError(f"got eps = {eps!r}; expected a positive error")
+    if lower_bound is not None and not lower_bound >= 0:
+        raise ValueError(f"got lower_bound = {lower_bound!r}; expected that of prune_neurons")
     given = checked(W, alpha, target, form)
     lower, upper = sup_error(W, alpha, target, form, subset, random_state=random_state)
     within: Verdict = "holds" if upper <= eps else "fails" if lower > eps else "unknown"

@@ -259,7 +259,7 @@ def _relax(
             method="highs-ds",
             options={"maxiter": PIVOTS * len(rows)},  # it may cycle where the bound is 0
         )
-        if solved.status != 0:
+        if solved.x is None or solved.status != 0:
             break
         prices = np.maximum(-np.asarray(solved.ineqlin.marginals), 0)
         y = np.zeros(len(f))

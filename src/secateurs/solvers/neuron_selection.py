@@ -179,7 +179,7 @@ class _Run:
         at_least, error, worst = bracket(part, self.tolerance / 2, max_cells, self.random_state)
         if error < self.error:
             self.mask, self.error, self.at_least = mask.copy(), error, at_least
-        return worst[:NEW_POINTS] if len(p.target) > 2 else _spread(part, worst)
+        return worst[:NEW_POINTS] if len(p.target) > 2 else _spread(worst)
 
     def closed(self) -> bool:
         """Record a round; True when no subset is better by more than the tolerance."""
@@ -227,7 +227,7 @@ def _first_points(problem: PrunedNeuron, random_state: int) -> Array:
     return np.asarray(points[size > 0] / size[size > 0, None])
 
 
-def _spread(problem: PrunedNeuron, worst: Array) -> Array:
+def _spread(worst: Array) -> Array:
     """The worst points of a circle that are not next to a worse one."""
     chosen: list[Array] = []
     for x in worst[:400]:
@@ -311,9 +311,8 @@ def _milp(
 ) -> tuple[Mask | None, float]:
     """Subset of least error over the points and a lower bound for all; None if none < upper."""
     n = A.shape[1]
-    rows = np.vstack(
-        [np.column_stack([-A[both], -np.ones(both.sum())]), np.column_stack([A, -np.ones(len(f))])]
-    )
+    rows = np.vstack([-A[both], A])
+    rows = np.column_stack([rows, -np.ones(len(rows))])
     solved = optimize.milp(
         np.append(np.zeros(n), 1.0),
         integrality=np.append(np.ones(n), 0),

@@ -73,8 +73,9 @@ def bound_by_cells(
     while len(cells):
         if halve:  # when not all fit, the worst cells; the others keep their bound
             order = np.argsort(-bounds, kind="stable")
-            room = np.searchsorted(np.diff(start)[order].cumsum(), MAX_CUTS, side="right")
-            room = min(int(room), (max_cells - spent) // 2)
+            held = np.diff(start)[order].cumsum()
+            fit = int(np.searchsorted(held, MAX_CUTS, side="right"))
+            room = min(fit, (max_cells - spent) // 2)
             kept = np.sort(order[: max(room, 0)])
             dropped = max(dropped, float(np.delete(bounds, kept).max(initial=0.0)))
             cells, base, start, cuts = _take(kept, cells, base, start, cuts)
@@ -231,13 +232,13 @@ def _depth(cell: Array) -> float:
         for a in range(d):
             value += m[a] * cell[j, a]
         least = min(least, value)
-    return least
+    return float(least)
 
 
 @njit(cache=True)
 def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
     """Bound (2), at least 0; the second part only where the first does not settle it."""
-    first = max(u.max(), 0.0) / rho
+    first = float(max(u.max(), 0.0) / rho)
     if first <= enough:
         return first
     d = len(u)
@@ -249,7 +250,7 @@ def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
             missed -= cell[j, a] * q[a]
         worst = max(worst, abs(missed))
         length += q[j] ** 2
-    return min(first, np.sqrt(length) + worst / rho)
+    return float(min(first, np.sqrt(length) + worst / rho))
 
 
 @njit(cache=True)
@@ -267,4 +268,4 @@ def _error(
         h += signs[i] * max(value, 0.0)
     if form_b:
         h = max(h, 0.0)
-    return abs(max(b * x[0], 0.0) - h)
+    return float(abs(max(b * x[0], 0.0) - h))

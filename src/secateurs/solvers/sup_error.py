@@ -44,7 +44,7 @@ class PrunedNeuron:
         """Bounds the rounding of one value of E at a point of the sphere."""
         scale = float(np.linalg.norm(self.target) + np.linalg.norm(self.V, axis=1).sum())
         n, d = self.V.shape
-        return 4 * (n + d + 4) * float(np.finfo(float).eps) * scale
+        return float(4 * (n + d + 4) * np.finfo(float).eps * scale)
 
     def errors(self, X: Array) -> Array:
         """E at the rows of X [k, d]; 2 k N d flops."""
@@ -134,7 +134,6 @@ def bracket(
     tolerance: float = TOLERANCE,
     max_cells: int = MAX_CELLS,
     random_state: int = 0,
-    starts: Array | None = None,
 ) -> tuple[float, float, Array]:
     """Lower and upper bound of the sup, and points [k, d] of large error, the worst first."""
     d, slack = len(problem.target), problem.slack
@@ -144,7 +143,7 @@ def bracket(
     elif d == 2:
         X, E = circle_maxima(problem)
     else:
-        X, E = _ascend(problem, random_state, starts)
+        X, E = _ascend(problem, random_state)
     order = np.argsort(-E, kind="stable")
     X, best = X[order], float(E[order[0]])
     if d <= 2:
@@ -180,11 +179,8 @@ def closed_bound(problem: PrunedNeuron) -> float:
     up, down = s @ np.maximum(along, 0), s @ np.maximum(-along, 0)
     cone = max(abs(size - up), abs(down)) + float(off)
     odd = float(np.linalg.norm(b - s @ V)) / 2
-    even = max(
-        _spectral(np.vstack([b, V[s < 0]])),
-        _spectral(V[s > 0]),
-    )
-    return min(lipschitz, cone, odd + even / 2)
+    even = max(_spectral(np.vstack([b, V[s < 0]])), _spectral(V[s > 0]))
+    return float(min(lipschitz, float(cone), odd + even / 2))
 
 
 def _spectral(V: Array) -> float:
@@ -209,11 +205,11 @@ def circle_maxima(problem: PrunedNeuron) -> tuple[Array, Array]:
     angle = np.arctan2(V[here, 1], V[here, 0])
     kinks = np.mod(np.concatenate([angle - np.pi / 2, angle + np.pi / 2]), 2 * np.pi)
     order = np.argsort(kinks, kind="stable")
-    edges = kinks[order]
+    edges: Array = np.asarray(kinks[order])
     lengths = np.diff(edges, append=edges[0] + 2 * np.pi)
     first = (int(lengths.argmax()) + 1) % len(edges)  # start after the longest arc
     middle = edges[first - 1] + lengths[first - 1] / 2
-    order, edges, lengths = (np.roll(a, -first) for a in (order, edges, lengths))
+    order, edges, lengths = np.roll(order, -first), np.roll(edges, -first), np.roll(lengths, -first)
     s = np.append(problem.signs, 0.0)[here]
     c = _pieces(V[here] * s[:, None], V[here], order, middle)
     is_target = (here == len(V) - 1).astype(float)
@@ -243,13 +239,13 @@ def _turn(g: Array, edges: Array) -> Array:
     return np.mod(np.arctan2(g[:, 1], g[:, 0]) - edges, np.pi)
 
 
-def _ascend(problem: PrunedNeuron, random_state: int, starts: Array | None) -> tuple[Array, Array]:
+def _ascend(problem: PrunedNeuron, random_state: int) -> tuple[Array, Array]:
     """Points of large error: exact maxima over great circles, from several starts."""
     rng = np.random.default_rng(random_state)
     d, b = len(problem.target), problem.target
     sample = rng.standard_normal((64 * d, d))
     fixed = np.vstack([b, -b, b - problem.signs @ problem.V, problem.V[:512], -problem.V[:512]])
-    sample = np.vstack([sample, fixed] if starts is None else [starts, sample, fixed])
+    sample = np.vstack([sample, fixed])
     size = np.linalg.norm(sample, axis=1)
     sample = sample[size > 0] / size[size > 0, None]
     E = problem.errors(sample)
