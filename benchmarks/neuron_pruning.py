@@ -105,14 +105,17 @@ def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
         said = "within" if least <= middle <= most else "OUTSIDE"
         print(f"d = {d}: slope {middle:.2f} [{low:.2f}, {high:.2f}], {said} {least} to {most}")
         fits.append({"d": d, "slope": middle, "low": float(low), "high": float(high)})
-    widths = [
+        if out is not None:  # after every dimension: a run that is stopped keeps what it has
+            content = {"points": points, "slopes": fits, "proven_widths": proven(dimensions)}
+            write_atomically(Path(out), json.dumps(content, indent=1).encode())
+
+
+def proven(dimensions: list[int]) -> list[dict[str, Any]]:
+    return [
         {"d": d, "eps": eps, "necessary": required_width(d, eps).necessary}
         for d in dimensions
         for eps in (0.3, 0.1, 0.03, 0.01)
     ]
-    if out is not None:
-        content = {"points": points, "slopes": fits, "proven_widths": widths}
-        write_atomically(Path(out), json.dumps(content, indent=1).encode())
 
 
 def integer(seeds: int) -> None:

@@ -4,9 +4,8 @@
     form A: E = |f - h|,    form B: E = |f - relu(h)|
 
 E is positively homogeneous: its sup over the ball is that over the sphere.  On a great circle
-it is linear in x between kinks, so its maximum there is exact: an end of an arc, the peak of
-the linear piece, or in form B a zero of h.  That is the answer for d = 2 and the line search of
-the ascent above; the upper bound above comes from `sphere_cells` and three closed forms.
+its maximum is exact (`great_circles`): the answer for d = 2, and the line search of the ascent
+above.  The upper bound for d > 2 comes from `sphere_cells` and three closed forms.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from secateurs.solvers.great_circles import circle_maxima, climb
 from secateurs.solvers.sphere_cells import bound_by_cells
 
 Form = Literal["A", "B"]
@@ -55,20 +55,6 @@ class PrunedNeuron:
             h = np.maximum(x @ self.V.T, 0) @ self.signs
             found[a : a + step] = self._compare(np.maximum(x @ self.target, 0), h)
         return found
-
-    def gradient(self, x: Array) -> Array:
-        """A gradient of E at x, one side's where it has a kink."""
-        h = (self.V @ x > 0) * self.signs
-        f = self.target if self.target @ x > 0 else np.zeros_like(x)
-        g = h @ self.V
-        if self.form == "B" and g @ x < 0:
-            g = np.zeros_like(x)
-        return np.asarray(f - g if (f - g) @ x >= 0 else g - f)
-
-    def on_circle(self, x: Array, p: Array) -> PrunedNeuron:
-        """The same functions on the plane of the orthonormal x and p, a problem with d = 2."""
-        plane = np.stack([x, p], axis=1)
-        return PrunedNeuron(self.V @ plane, self.signs, self.target @ plane, self.form)
 
     def _compare(self, f: Array, h: Array) -> Array:
         return np.abs(f - (np.maximum(h, 0) if self.form == "B" else h))
@@ -141,7 +127,7 @@ def bracket(
         X = np.array([[1.0], [-1.0]])
         E = problem.errors(X)
     elif d == 2:
-        X, E = circle_maxima(problem)
+        X, E = circle_maxima(problem.V, problem.signs, problem.target, problem.form == "B")
     else:
         X, E = _ascend(problem, random_state)
     order = np.argsort(-E, kind="stable")
@@ -156,7 +142,7 @@ def bracket(
         )
         upper = min(upper, bound)
         if found > best:
-            x, best = _climb(problem, point, found, np.random.default_rng(random_state))
+            x, best = _climb(problem, point, np.random.default_rng(random_state))
             X = np.vstack([x, X])
     return max(best - slack, 0.0), float(upper) + slack, X
 
@@ -192,53 +178,6 @@ def _spectral(V: Array) -> float:
     return math.sqrt(float(lengths.sum()) * float(np.linalg.norm((V.T / lengths) @ V, 2)))
 
 
-def circle_maxima(problem: PrunedNeuron) -> tuple[Array, Array]:
-    """Points [k, 2] among which the maximum of E over the circle is, and E at each.
-
-    Between kinks h = <c, x> and f = <b, x>, with c and b the sums over the active neurons: both
-    are running sums over the sorted kinks.
-    """
-    V = np.vstack([problem.V, problem.target])
-    here = np.flatnonzero((V != 0).any(axis=1))
-    if not len(here):
-        return np.array([[1.0, 0.0]]), np.zeros(1)
-    angle = np.arctan2(V[here, 1], V[here, 0])
-    kinks = np.mod(np.concatenate([angle - np.pi / 2, angle + np.pi / 2]), 2 * np.pi)
-    order = np.argsort(kinks, kind="stable")
-    edges: Array = np.asarray(kinks[order])
-    lengths = np.diff(edges, append=edges[0] + 2 * np.pi)
-    first = (int(lengths.argmax()) + 1) % len(edges)  # start after the longest arc
-    middle = edges[first - 1] + lengths[first - 1] / 2
-    order, edges, lengths = np.roll(order, -first), np.roll(edges, -first), np.roll(lengths, -first)
-    s = np.append(problem.signs, 0.0)[here]
-    c = _pieces(V[here] * s[:, None], V[here], order, middle)
-    is_target = (here == len(V) - 1).astype(float)
-    b = _pieces(V[here] * is_target[:, None], V[here], order, middle)
-    turns = [np.zeros(len(edges)), _turn(b - c, edges)]  # angle from the start of the arc
-    if problem.form == "B":
-        turns += [_turn(b, edges), _turn(c[:, ::-1] * [-1.0, 1.0], edges)]
-    turn = np.stack(turns)
-    arc = np.broadcast_to(np.arange(len(edges)), turn.shape)
-    inside = turn <= lengths
-    turn, arc = turn[inside], arc[inside]
-    at = edges[arc] + turn
-    X = np.stack([np.cos(at), np.sin(at)], axis=1)
-    f, h = (b[arc] * X).sum(1), (c[arc] * X).sum(1)
-    return X, problem._compare(f, h)
-
-
-def _pieces(gain: Array, V: Array, order: NDArray[np.intp], middle: float) -> Array:
-    """Linear pieces [2 N, 2] after each kink: the sum of `gain` over the active rows of V."""
-    active = V @ np.array([np.cos(middle), np.sin(middle)]) > 0
-    change = np.concatenate([gain, -gain])[order]
-    return np.asarray(gain[active].sum(0) + change.cumsum(0))
-
-
-def _turn(g: Array, edges: Array) -> Array:
-    """Angle from each edge to the next peak of |<g, x>|."""
-    return np.mod(np.arctan2(g[:, 1], g[:, 0]) - edges, np.pi)
-
-
 def _ascend(problem: PrunedNeuron, random_state: int) -> tuple[Array, Array]:
     """Points of large error: exact maxima over great circles, from several starts."""
     rng = np.random.default_rng(random_state)
@@ -250,34 +189,14 @@ def _ascend(problem: PrunedNeuron, random_state: int) -> tuple[Array, Array]:
     sample = sample[size > 0] / size[size > 0, None]
     E = problem.errors(sample)
     chosen = np.argsort(-E, kind="stable")[:STARTS]
-    ends = [_climb(problem, sample[k], float(E[k]), rng) for k in chosen]
+    ends = [_climb(problem, sample[k], rng) for k in chosen]
     return np.array([x for x, _ in ends]), np.array([value for _, value in ends])
 
 
-def _climb(
-    problem: PrunedNeuron, x: Array, value: float, rng: np.random.Generator
-) -> tuple[Array, float]:
-    """Maximise over great circles through x: along the gradient, then random ones."""
-    failed = 0
-    for _ in range(CIRCLES):
-        p = problem.gradient(x) if failed == 0 else rng.standard_normal(len(x))
-        p = p - (p @ x) * x
-        size = float(np.linalg.norm(p))
-        if size > 1e-12:
-            plane = problem.on_circle(x, p / size)
-            Y, E = circle_maxima(plane)
-            best = int(E.argmax())
-            if E[best] > value * (1 + 1e-9):
-                y = Y[best, 0] * x + Y[best, 1] * p / size
-                y = y / np.linalg.norm(y)
-                found = float(problem.errors(y[None])[0])
-                if found > value:
-                    x, value, failed = y, found, 0
-                    continue
-        failed += 1
-        if failed > PATIENCE:
-            break
-    return x, value
+def _climb(problem: PrunedNeuron, x: Array, rng: np.random.Generator) -> tuple[Array, float]:
+    directions = rng.standard_normal((CIRCLES, len(x)))
+    p = problem
+    return climb(p.V, p.signs, p.target, p.form == "B", x, directions, PATIENCE)
 
 
 def checked(
