@@ -26,7 +26,7 @@ from scipy import optimize
 
 from secateurs.solvers.sup_error import Array, PrunedNeuron, bracket
 
-SAFE = 1 - 1e-12  # what rounding may add to the closed forms
+ROUNDING = 1e-14  # of an angle, and of the closed forms for each pair of latitudes
 STARTS, EXCHANGES = 12, 40  # of the search for x0
 COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
 MANY = 128  # terms above which the exchange is left out: a third of the bound, for d > 256
@@ -99,7 +99,7 @@ def _widest(V: Array, signs: Array) -> tuple[Array, NDArray[np.intp]]:
 
 def breakpoint_bound(delta: float) -> float:
     """tan(delta / 2) / 2, for a unit target."""
-    return SAFE * float(np.tan(delta / 2)) / 2
+    return float(np.tan(max(delta - ROUNDING, 0) / 2)) / 2
 
 
 def nearest_angle(W: Array, target: Array) -> float:
@@ -138,7 +138,8 @@ def latitude_bound(delta: float, d: int) -> float:
     Any latitudes in [0, delta] give a bound; those used are where the best even polynomial
     leaves |T| furthest, on the [0, delta'] that is best.
     """
-    if not 0 < delta <= np.pi / 2:
+    delta = min(delta, np.pi / 2) - ROUNDING
+    if delta <= 0:
         return 0.0
     d += d % 2
     nodes, log_c = _alternation(d // 2)
@@ -148,7 +149,7 @@ def latitude_bound(delta: float, d: int) -> float:
     for share in np.linspace(0.2, 1, 41):
         T = np.tan(min(share * delta, 1.55)) * nodes
         best = max(best, abs(float((signs * c * T).sum())) / float((c * np.hypot(1, T)).sum()))
-    return SAFE * best / 2
+    return max(best / 2 - ROUNDING * len(c) ** 2, 0.0)
 
 
 @cache
@@ -220,7 +221,7 @@ def relaxation_bound(
         found, z, columns = _relax(A, f, f > tau if problem.form == "B" else f >= 0, columns)
         if problem.form == "B":
             found = min(found, tau)
-        best = max(best, found - problem.slack)
+        best = max(best, found - problem.rounding(n + len(X) + 4))
         if k + 1 == rounds or not n:
             break
         whole = PrunedNeuron(problem.V * z[:, None], problem.signs, problem.target, problem.form)

@@ -18,7 +18,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
@@ -32,6 +31,7 @@ from secateurs.solvers.neuron_bounds import (
     relaxation_bound,
 )
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
+from secateurs.solvers.subset_exchange import REFRESH, best_code, local_search
 from secateurs.solvers.sup_error import (
     Array,
     Form,
@@ -144,7 +144,7 @@ def prune_neurons(
         elif method == "milp":
             _integer_program(run, X, node_limit)
         else:
-            _local_search(run, X)
+            _nearby_neurons(run, X)
         run.finish(max_cells)
     except KeyboardInterrupt:
         run.status = "interrupted"
@@ -243,45 +243,13 @@ def _every_subset(run: _Run, X: Array) -> None:
     for _ in range(ROUNDS["gray"]):
         A = point_matrix(problem, X)
         f = np.maximum(X @ problem.target, 0)
-        code, least = _gray(np.ascontiguousarray(A.T), f, problem.form == "B")
-        run.lower = max(run.lower, least - problem.slack)
+        code, least = best_code(np.ascontiguousarray(A.T), f, problem.form == "B")
+        run.lower = max(run.lower, least - problem.rounding(len(problem.V) + REFRESH + 4))
         mask = (code >> np.arange(len(problem.V))) & 1 == 1
         X = np.vstack([X, run.offer(mask)])
         if run.closed() or code == last:  # a subset met again: no point is worse than these
             break
         last = code
-
-
-@njit(cache=True)
-def _gray(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
-    """The subset (as bits) of least largest error over the points; rows [N, K] are neurons."""
-    n, k = rows.shape
-    h = np.zeros(k)
-    best_code, best = 0, f.max()
-    code = 0
-    for step in range(1, 1 << n):
-        i = 0
-        while not (step >> i) & 1:
-            i += 1
-        code ^= 1 << i
-        if step % 4096 == 0:  # the running sum starts afresh: rounding stays bounded
-            h[:] = 0.0
-            for j in range(n):
-                if (code >> j) & 1:
-                    h += rows[j]
-        elif (code >> i) & 1:
-            h += rows[i]
-        else:
-            h -= rows[i]
-        error = 0.0
-        for p in range(k):
-            value = max(h[p], 0.0) if form_b else h[p]
-            error = max(error, abs(f[p] - value))
-            if error >= best:
-                break
-        if error < best:
-            best_code, best = code, error
-    return best_code, best
 
 
 def _integer_program(run: _Run, X: Array, node_limit: int) -> None:
@@ -336,7 +304,7 @@ def _relaxed(run: _Run, X: Array) -> Array:
     return X
 
 
-def _local_search(run: _Run, X: Array) -> None:
+def _nearby_neurons(run: _Run, X: Array) -> None:
     problem, n = run.problem, len(run.problem.V)
     taus = [0.0] if problem.form == "A" else [0.4, 0.1]
     support = np.zeros(0, dtype=np.intp)
@@ -366,74 +334,7 @@ def _improve(run: _Run, X: Array, columns: NDArray[np.intp]) -> Array:
     kicks = rng.integers(n, size=(KICKS, 3))
     A = point_matrix(problem, X)[:, columns]
     f = np.maximum(X @ problem.target, 0)
-    chosen = _search(np.ascontiguousarray(A.T), f, problem.form == "B", starts, kicks)
+    chosen = local_search(np.ascontiguousarray(A.T), f, problem.form == "B", starts, kicks)
     mask = np.zeros(len(problem.V), dtype=bool)
     mask[columns[chosen]] = True
     return run.offer(mask)
-
-
-@njit(cache=True)
-def _search(rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]) -> Mask:
-    """Iterated local search: descents from the starts, then from the best with three changes."""
-    n = len(rows)
-    best, best_error = np.zeros(n, dtype=np.bool_), np.inf
-    for s in range(len(starts)):
-        z = starts[s].copy()
-        error = _descend(rows, f, form_b, z)
-        if error < best_error:
-            best, best_error = z, error
-    for t in range(len(kicks)):
-        z = best.copy()
-        for i in kicks[t]:
-            z[i] = not z[i]
-        error = _descend(rows, f, form_b, z)
-        if error < best_error:
-            best, best_error = z, error
-    return best
-
-
-@njit(cache=True)
-def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
-    """Change the one or two neurons that lower the largest error most, until none does."""
-    n, k = rows.shape
-    h = np.zeros(k)
-    for i in range(n):
-        if z[i]:
-            h += rows[i]
-    error = _largest(f, h, form_b)
-    while True:
-        best, a, b = error * (1 - 1e-12), -1, -1
-        for i in range(n):
-            si = -1.0 if z[i] else 1.0
-            for j in range(i, n):
-                sj = 0.0 if i == j else (-1.0 if z[j] else 1.0)
-                worst = 0.0
-                for p in range(k):
-                    value = h[p] + si * rows[i, p] + sj * rows[j, p]
-                    if form_b:
-                        value = max(value, 0.0)
-                    worst = max(worst, abs(f[p] - value))
-                    if worst >= best:
-                        break
-                if worst < best:
-                    best, a, b = worst, i, j
-        if a < 0:
-            return error
-        z[a] = not z[a]
-        if b != a:
-            z[b] = not z[b]
-        h[:] = 0.0
-        for i in range(n):
-            if z[i]:
-                h += rows[i]
-        error = _largest(f, h, form_b)
-
-
-@njit(cache=True)
-def _largest(f: Array, h: Array, form_b: bool) -> float:
-    """Largest error over the points."""
-    worst = 0.0
-    for p in range(len(f)):
-        value = max(h[p], 0.0) if form_b else h[p]
-        worst = max(worst, abs(f[p] - value))
-    return worst

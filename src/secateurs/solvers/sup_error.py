@@ -42,9 +42,12 @@ class PrunedNeuron:
     @property
     def slack(self) -> float:
         """Bounds the rounding of one value of E at a point of the sphere."""
-        scale = float(np.linalg.norm(self.target) + np.linalg.norm(self.V, axis=1).sum())
-        n, d = self.V.shape
-        return float(4 * (n + d + 4) * np.finfo(float).eps * scale)
+        return self.rounding(sum(self.V.shape) + 4)
+
+    def rounding(self, operations: int) -> float:
+        """Bounds the rounding of so many additions of values of the size of f and h."""
+        scale = np.linalg.norm(self.target) + np.linalg.norm(self.V, axis=1).sum()
+        return float(4 * operations * np.finfo(float).eps * scale)
 
     def errors(self, X: Array) -> Array:
         """E at the rows of X [k, d]; 2 k N d flops."""
