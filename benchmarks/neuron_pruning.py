@@ -193,7 +193,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("scaling", "integer", "violations"), default="scaling")
     parser.add_argument("--d", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4))
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--out", help="JSON file of the points (scaling)")
     arguments = parser.parse_args()

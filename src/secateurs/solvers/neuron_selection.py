@@ -41,10 +41,10 @@ from secateurs.solvers.sup_error import (
 )
 
 EXHAUSTIVE, INTEGER = 20, 64  # most neurons for every subset; for the integer program (d = 2)
-ROUNDS = {"gray": 12, "milp": 6, "local": 8}  # of constraint generation
+ROUNDS = {"gray": 12, "milp": 6, "local": 10}  # of constraint generation
 NODE_LIMIT = 4000  # of each integer program: a count, so that a run can be repeated
-NEAREST, RANDOM = 100, 40  # neurons the local search chooses from, with the relaxation's
-STARTS, KICKS = 12, 300  # of the local search
+NEAREST, RANDOM = 200, 40  # neurons the local search chooses from, with the relaxation's
+STARTS, KICKS = 12, 50  # of the local search
 NEW_POINTS = 8  # a round
 QUICK_CELLS = 20_000  # of the sphere, for the subsets on the way; the last gets `max_cells`
 MILP_TOLERANCE = 1e-6  # HiGHS's feasibility tolerances, times 1 + N taken off its bound
@@ -124,8 +124,8 @@ def prune_neurons(
     Notes
     -----
     Costs a round, with K points: 2^N K flops for N <= 20; at most `node_limit` linear programs
-    of size [2 K, N]; otherwise about 200^2 K / 2 a pass of the local search,
-    most of them cut short.
+    of size [2 K, N]; otherwise about 300^2 K / 2 a pass of the local
+    search, most candidates cut short.
     Source: Ferre et al. (2026) for the problem; algorithms and bounds derived.
     """
     given = checked(W, alpha, target, form)

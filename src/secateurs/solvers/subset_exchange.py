@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 REFRESH = 64  # steps of the Gray code
+LAWSON = 8  # reweighted least squares a start
 
 
 @njit(cache=True)
@@ -54,11 +55,16 @@ def best_code(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
 def local_search(
     rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]
 ) -> Mask:
-    """Iterated local search: descents from the starts, then from the best with three changes."""
+    """Iterated local search: descents from the starts, then from the best with three changes.
+
+    The largest error alone is flat around most subsets; a start is first led by weighted least
+    squares (`_reweighted`).
+    """
     n = len(rows)
     best, best_error = np.zeros(n, dtype=np.bool_), np.inf
     for s in range(len(starts)):
         z = starts[s].copy()
+        _reweighted(rows, f, form_b, z)
         error = _descend(rows, f, form_b, z)
         if error < best_error:
             best, best_error = z, error
@@ -70,6 +76,56 @@ def local_search(
         if error < best_error:
             best, best_error = z, error
     return best
+
+
+@njit(cache=True)
+def _reweighted(rows: Array, f: Array, form_b: bool, z: Mask) -> None:
+    """Lawson's steps: least squares by exchanges, then weights of the points times their error.
+
+    Leaves in z the subset of least largest error on the way.
+    """
+    n, k = rows.shape
+    weights, best, best_error = np.ones(k), z.copy(), np.inf
+    for _ in range(LAWSON):
+        h = np.zeros(k)
+        for i in range(n):
+            if z[i]:
+                h += rows[i]
+        weighted = rows * weights
+        gram, slope = weighted @ rows.T, weighted @ (f - h)
+        while True:
+            least, a, b = -1e-12, -1, -1
+            for i in range(n):
+                si = -1.0 if z[i] else 1.0
+                alone = gram[i, i] - 2 * si * slope[i]
+                if alone < least:
+                    least, a, b = alone, i, i
+                for j in range(i + 1, n):
+                    sj = -1.0 if z[j] else 1.0
+                    change = alone + gram[j, j] - 2 * sj * slope[j] + 2 * si * sj * gram[i, j]
+                    if change < least:
+                        least, a, b = change, i, j
+            if a < 0:
+                break
+            slope -= gram[a] * (-1.0 if z[a] else 1.0)
+            z[a] = not z[a]
+            if b != a:
+                slope -= gram[b] * (-1.0 if z[b] else 1.0)
+                z[b] = not z[b]
+        h[:] = 0.0
+        for i in range(n):
+            if z[i]:
+                h += rows[i]
+        error = _largest(f, h, form_b)
+        if error < best_error:
+            best, best_error = z.copy(), error
+        if error == 0.0:
+            break
+        for p in range(k):
+            value = max(h[p], 0.0) if form_b else h[p]
+            weights[p] *= 0.05 + abs(f[p] - value) / error
+        weights *= k / weights.sum()
+    z[:] = best
 
 
 @njit(cache=True)
