@@ -83,6 +83,19 @@ def test_known_errors(d):
     assert sup_error(*both, target, "B")[1] < 1e-9
 
 
+@pytest.mark.parametrize("d", [3, 4, 9])
+def test_a_distance_of_1e_9_from_the_target_is_seen(d):
+    """sup |relu(t) - relu(w)| is sin of the angle: no bound may fall below it."""
+    rng = np.random.default_rng(d)
+    for angle in (1e-10, 1e-9, 1e-8, 1e-6):
+        Q = np.linalg.qr(rng.standard_normal((d, d)))[0]
+        w = np.cos(angle) * Q[0] + np.sin(angle) * Q[1]
+        for form in FORMS:
+            lower, upper = sup_error(w[None], [1.0], Q[0], form)
+            assert lower <= 1.001 * angle
+            assert np.sin(angle) <= upper
+
+
 def test_form_b_is_never_worse_than_form_a():
     for seed in range(30):
         W, alpha, target = adversarial(2, 8, seed)

@@ -164,7 +164,8 @@ def closed_bound(problem: PrunedNeuron) -> float:
     size, lengths = float(np.linalg.norm(b)), np.linalg.norm(V, axis=1)
     lipschitz = size + float(lengths.sum())
     along = V @ b / size
-    off = np.sqrt(np.maximum(lengths**2 - along**2, 0)).sum()
+    # not from lengths^2 - along^2, which loses distances below 1e-8
+    off = np.linalg.norm(V - along[:, None] * (b / size), axis=1).sum()
     up, down = s @ np.maximum(along, 0), s @ np.maximum(-along, 0)
     cone = max(abs(size - up), abs(down)) + float(off)
     odd = float(np.linalg.norm(b - s @ V)) / 2
