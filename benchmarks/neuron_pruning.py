@@ -8,7 +8,8 @@ Scaling (form A): Gaussian networks of N neurons; the median over the seeds of t
 of the subset found, of the lower bound over all subsets and of the bound for every alpha.  The
 slope is that of log N on log(1 / median error); its band is the 95 % interval of a bootstrap over
 the seeds.  It is also given for the wider half, where the search sees a smaller share of the
-neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points go to a JSON file, from which the gap plot is drawn.
+neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points go to a JSON
+file, from which the gap plot is drawn.
 """
 
 from __future__ import annotations
