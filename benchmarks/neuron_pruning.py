@@ -9,7 +9,7 @@ of the subset found, of the lower bound over all subsets and of the bound for ev
 slope is that of log N on log(1 / median error); its band is the 95 % interval of a bootstrap over
 the seeds.  It is also given for the wider half, where the search sees a smaller share of the
 neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points go to a JSON
-file, from which the gap plot is drawn.
+file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ import numpy as np
 from scipy import optimize
 
 from secateurs.certificates.tickets import neuron_lower_bound, required_width
+from secateurs.experiments.ticket_scaling import (
+    NeuronPoint,
+    gaussian_network,
+    neuron_point,
+    power_law,
+)
 from secateurs.files import write_atomically
 from secateurs.solvers.neuron_selection import prune_neurons
 from secateurs.solvers.sup_error import checked, sup_error
@@ -40,8 +47,7 @@ KINDS = ("Gaussian", "duplicates", "opposites", "near-parallel", "near the targe
 def instance(d: int, n: int, seed: int, kind: str = "Gaussian") -> tuple[Any, Any, Any]:
     """W [n, d], alpha [n] and a unit target [d]."""
     rng = np.random.default_rng([seed, d, n])
-    W, alpha, target = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
-    target /= np.linalg.norm(target)
+    W, alpha, target = gaussian_network(d, n, rng)
     half = n // 2
     if kind == "duplicates":
         W[half : 2 * half] = W[:half]
@@ -59,39 +65,19 @@ def instance(d: int, n: int, seed: int, kind: str = "Gaussian") -> tuple[Any, An
     return W, alpha, target
 
 
-def slope(widths: np.ndarray, errors: np.ndarray) -> float:
-    return float(np.polyfit(np.log(1 / np.median(errors, axis=1)), np.log(widths), 1)[0])
-
-
 def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
     points: list[dict[str, Any]] = []
     fits: list[dict[str, Any]] = []
     print("| d | N | error found | lower bound, these alpha | any alpha | kept | s |")
     print("|---|---|---|---|---|---|---|")
     for d in dimensions:
-        errors = []
+        of_d: list[NeuronPoint] = []
         for n in WIDTHS[d]:
             start = time.process_time()
-            rows = []
-            for seed in range(seeds):
-                W, alpha, target = instance(d, n, seed)
-                found = prune_neurons(W, alpha, target, "A", tolerance=2e-3).value
-                rows.append(
-                    {
-                        "d": d,
-                        "n_neurons": n,
-                        "seed": seed,
-                        "error": found.error,
-                        "error_at_least": found.error_at_least,
-                        "lower_bound": found.lower_bound,
-                        "any_alpha_bound": neuron_lower_bound(W, target),
-                        "n_kept": int(found.mask.sum()),
-                    }
-                )
-            points += rows
-            errors.append([row["error"] for row in rows])
+            rows = [neuron_point(d, n, seed) for seed in range(seeds)]
+            of_d += rows
             error, bound, free, kept = (
-                float(np.median([row[key] for row in rows]))
+                float(np.median([getattr(row, key) for row in rows]))
                 for key in ("error", "lower_bound", "any_alpha_bound", "n_kept")
             )
             cpu = (time.process_time() - start) / seeds
@@ -99,21 +85,17 @@ def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
                 f"| {d} | {n} | {error:.4f} | {bound:.4f} | {free:.4f} | {kept:g} | {cpu:.1f} |",
                 flush=True,
             )
-        rng = np.random.default_rng(0)
-        E, N = np.array(errors), np.array(WIDTHS[d])
-        drawn = [slope(N, E[:, rng.integers(seeds, size=seeds)]) for _ in range(1000)]
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        middle, (least, most) = slope(N, E), EXPECTED[d]
-        said = "within" if least <= middle <= most else "OUTSIDE"
-        wide = slope(N[len(N) // 2 :], E[len(N) // 2 :])
+        points += [asdict(point) for point in of_d]
+        law, (least, most) = power_law(of_d), EXPECTED[d]
+        said = "within" if least <= law.slope <= most else "OUTSIDE"
+        half = WIDTHS[d][len(WIDTHS[d]) // 2]
+        wide = power_law([point for point in of_d if point.n_neurons >= half]).slope
         print(
-            f"d = {d}: slope {middle:.2f} [{low:.2f}, {high:.2f}], {said} {least} to {most}; "
-            f"wider half {wide:.2f}",
+            f"d = {d}: slope {law.slope:.2f} [{law.low:.2f}, {law.high:.2f}], {said} {least} to "
+            f"{most}; wider half {wide:.2f}",
             flush=True,
         )
-        fits.append(
-            {"d": d, "slope": middle, "wider_half": wide, "low": float(low), "high": float(high)}
-        )
+        fits.append({"d": d, **asdict(law), "wider_half": wide})
         if out is not None:  # after every dimension: a run that is stopped keeps what it has
             content = {"points": points, "slopes": fits, "proven_widths": proven(dimensions)}
             write_atomically(Path(out), json.dumps(content, indent=1).encode())
