@@ -16,7 +16,6 @@ from torch import nn
 
 from secateurs.archive import is_archive, read_archive
 from secateurs.certificates.ticket_networks import network_certificate
-from secateurs.certificates.tickets import Mode, required_width
 from secateurs.cli.common import (
     INTERRUPTED,
     UsageError,
@@ -275,7 +274,10 @@ def ticket_bounds(
     json
         Print one JSON object instead of text.
     """
-    modes: tuple[tuple[Mode, Any], ...] = (("weights", "B"), ("neurons", "A"), ("neurons", "B"))
+    # imported here: it loads a compiler, which the other commands do without
+    from secateurs.certificates.tickets import required_width
+
+    modes: tuple[tuple[Any, Any], ...] = (("weights", "B"), ("neurons", "A"), ("neurons", "B"))
     widths = [
         {"mode": mode, "form": form, **asdict(required_width(d, eps, delta, mode, form))}
         for mode, form in modes
