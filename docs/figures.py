@@ -46,7 +46,7 @@ GAP_WIDTHS = {
     3: (128, 256, 512, 1024, 2048),
     4: (128, 256, 512, 1024, 2048, 4096),
 }
-GAP_SEEDS, GAP_NETWORKS = 4, 20
+GAP_SEEDS, GAP_NETWORKS = 6, 20
 GAP_BITS = (2, 4, 7, 10, 13)
 
 
@@ -178,7 +178,7 @@ def recovery_figure() -> Figure:
 
 
 def gap() -> Figure:
-    """Width against accuracy, pruning weights and neurons; about two minutes."""
+    """Width against accuracy, pruning weights and neurons; about three minutes."""
     points = [
         neuron_point(d, n, seed)
         for d, widths in GAP_WIDTHS.items()

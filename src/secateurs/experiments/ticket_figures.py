@@ -37,7 +37,7 @@ def gap_figure(points: Sequence[NeuronPoint], bits: Sequence[int], needed: Neede
         _draw_proven(axis, d, bits)
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_ylim(1, 4e4)
+        axis.set_ylim(1, 1e6)  # room for the legend
         axis.set_xlabel("1 / eps")
         axis.set_title(f"d = {d}")
         axis.grid(color=SOFT)

@@ -74,7 +74,7 @@ def sup_error(
     max_cells: int = MAX_CELLS,
     random_state: int = 0,
 ) -> tuple[float, float]:
-    """Bounds of the sup over the unit ball of |relu(<w*, x>) - network(x)|.
+    """Bounds of the sup over the unit ball of ``|relu(<w*, x>) - network(x)|``.
 
     Parameters
     ----------
