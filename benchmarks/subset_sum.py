@@ -20,8 +20,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from secateurs.experiments.ticket_scaling import bit_law, fewest_neurons
 from secateurs.solvers.subset_sum import subset_sum
-from secateurs.solvers.weight_pruning import prune_weights
 
 N_MINIMUM = 21
 CPSAT = """
@@ -141,30 +141,18 @@ def slopes(n_seeds: int) -> None:
     terms = [subset_sum(a, t, 2.0**-b, max_terms=44).n_used.mean() for b in bits]
     fit = np.polyfit(bits, terms, 1)
     print(f"terms: {fit[0]:.3f} log2(1 / eps) + {fit[1]:.2f}, eps 2^-4 to 2^-26, 2000 targets")
-    bits = np.array([4, 7, 10, 13, 16])
+    bits = [4, 7, 10, 13, 16]
     for d in (2, 4, 8, 16):
-        needed = np.array([[fewest(d, 2.0**-b, seed) for b in bits] for seed in range(n_seeds)])
-        each = np.polyfit(bits, needed.T, 1)[0] / d
-        fit = np.polyfit(bits, needed.mean(0), 1)
+        needed = np.array(
+            [[fewest_neurons(d, 2.0**-b, seed) for b in bits] for seed in range(n_seeds)]
+        )
+        law = bit_law(bits, needed)
         print(
-            f"weight pruning, d = {d}: N = {fit[0]:.2f} log2(1 / eps) + {fit[1]:.1f}, that is "
-            f"{fit[0] / d:.2f} d a bit (standard error {each.std(ddof=1) / n_seeds**0.5:.2f}, "
+            f"weight pruning, d = {d}: N = {law.per_bit:.2f} log2(1 / eps) + {law.at_one:.1f}, "
+            f"that is {law.per_bit / d:.2f} d a bit (standard error {law.standard_error / d:.2f}, "
             f"{n_seeds} networks)",
             flush=True,
         )
-
-
-def fewest(d: int, eps: float, seed: int) -> int:
-    """Fewest neurons, the first of one random network, with which eps is reached."""
-    rng = np.random.default_rng(seed)
-    w = rng.standard_normal(d)
-    W, alpha = rng.standard_normal((80 * d, d)), rng.standard_normal(80 * d)
-    low, high = 0, 80 * d
-    while high - low > 1:
-        n = (low + high) // 2
-        found = prune_weights(W[:n], alpha[:n], w / np.linalg.norm(w), eps)
-        low, high = (low, n) if found.error <= eps else (n, high)
-    return high
 
 
 if __name__ == "__main__":

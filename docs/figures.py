@@ -15,6 +15,8 @@ from secateurs import SparseMLPClassifier, compare, load_dataset
 from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
 from secateurs.experiments.sensing_figures import norms_figure
+from secateurs.experiments.ticket_figures import gap_figure
+from secateurs.experiments.ticket_scaling import fewest_neurons, neuron_point
 from secateurs.problems.datasets import split
 from secateurs.problems.planted import PlantedProblem, planted_relu
 from secateurs.problems.sensing import planted_sensing
@@ -43,6 +45,13 @@ ROWS = (100, 150, 200, 300, 500, 1000)
 SEEDS = 6
 EXACT, PAPER_BAR = 100, 60  # dB on fresh rows
 CAPPED = 350  # dB, about rounding
+GAP_WIDTHS = {
+    2: (16, 128, 256, 512, 1024, 2048),
+    3: (128, 256, 512, 1024, 2048),
+    4: (128, 256, 512, 1024, 2048, 4096),
+}
+GAP_SEEDS, GAP_NETWORKS = 6, 20
+GAP_BITS = (2, 4, 7, 10, 13)
 
 
 def budget_figure() -> Figure:
@@ -185,6 +194,23 @@ def sensing_figure() -> Figure:
     return norms_figure(norms)
 
 
+def gap() -> Figure:
+    """Width against accuracy, pruning weights and neurons; about three minutes."""
+    points = [
+        neuron_point(d, n, seed)
+        for d, widths in GAP_WIDTHS.items()
+        for n in widths
+        for seed in range(GAP_SEEDS)
+    ]
+    needed = {
+        d: np.array(
+            [[fewest_neurons(d, 2.0**-b, seed) for b in GAP_BITS] for seed in range(GAP_NETWORKS)]
+        )
+        for d in GAP_WIDTHS
+    }
+    return gap_figure(points, GAP_BITS, needed)
+
+
 def main() -> None:
     """Write every picture to docs/images."""
     torch.set_num_threads(1)
@@ -193,6 +219,7 @@ def main() -> None:
     save_figure(digits_figure(), IMAGES / "digits_fit.png")
     save_figure(recovery_figure(), IMAGES / "recovery_transition.png")
     save_figure(sensing_figure(), IMAGES / "sensing_norms.png")
+    save_figure(gap(), IMAGES / "tickets_gap.png")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,15 @@ def archive_bytes(record: dict[str, Any], arrays: dict[str, NDArray[Any]], **lay
     return safetensors.numpy.save(arrays, metadata={_METADATA: text})
 
 
+def is_archive(path: str | Path) -> bool:
+    """Whether a file is a safetensors file of ours, by its header alone."""
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            return _METADATA in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
 def read_archive(path: str | Path) -> Archive:
     """Read a file made of `archive_bytes`.
 

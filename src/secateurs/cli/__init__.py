@@ -16,6 +16,7 @@ from secateurs.cli import (  # noqa: F401 - importing registers the commands
     reproduce,
     sensing,
     sweeps,
+    tickets,
     training,
 )
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app

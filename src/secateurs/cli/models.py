@@ -11,6 +11,7 @@ import pandas as pd
 from cyclopts import Parameter
 from rich.table import Table
 
+from secateurs.archive import read_archive
 from secateurs.cli.common import (
     UsageError,
     app,
@@ -21,6 +22,7 @@ from secateurs.cli.common import (
     print_json,
     size,
 )
+from secateurs.cli.tickets import describe_ticket, print_described
 from secateurs.estimators.files import load
 from secateurs.estimators.inputs import input_names
 from secateurs.estimators.matrix_sensing import MatrixSensing
@@ -87,10 +89,14 @@ def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = F
     Parameters
     ----------
     model
-        A file written by `secateurs fit --output`.
+        A file written by `secateurs fit --output`, or by `secateurs ticket --output`.
     json
         Print one JSON object instead of tables.
     """
+    if read_archive(model).body["record"].get("kind") == "ticket":
+        ticket = describe_ticket(model)
+        (print_json if json else print_described)(ticket)
+        return 0
     fitted = load(model)
     describe, show = _describe_network, _print_network
     if isinstance(fitted, SparseReLURegressor):

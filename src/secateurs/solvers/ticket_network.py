@@ -15,7 +15,7 @@ of U and V and the masks; U and V are made again whenever they are needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -67,12 +67,12 @@ class Ticket:
     @property
     def n_kept(self) -> int:
         """Weights of the random network that stay, of U and of V."""
-        return sum(kept for kept, _ in self._counts())
+        return sum(kept for kept, _ in self.counts().values())
 
     @property
     def n_random(self) -> int:
         """Weights of the random network: dense U and V, of units up to the last one used."""
-        return sum(total for _, total in self._counts())
+        return sum(total for _, total in self.counts().values())
 
     @property
     def width_factor(self) -> int:
@@ -120,7 +120,9 @@ class Ticket:
         masks = self.masks[number][name].reshape(-1, n_inputs)
         return unpack_masks(np.bitwise_or.reduce(masks, 0), bits_in(masks))
 
-    def _counts(self) -> Iterator[tuple[int, int]]:
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """Weights of U and V that stay, and weights there are, of every layer with weights."""
+        result = {}
         for number, layer in enumerate(self.layers):
             if not layer.blocks():
                 continue
@@ -130,7 +132,8 @@ class Ticket:
             )
             n_inputs = layer.n_in + layer.bias
             hidden = self._units(number) * n_inputs
-            yield kept, hidden * (n_inputs + layer.n_out * layer.taps)
+            result[number] = kept, hidden * (n_inputs + layer.n_out * layer.taps)
+        return result
 
 
 class _Candidates:

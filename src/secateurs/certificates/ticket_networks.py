@@ -1,0 +1,52 @@
+"""What is certified about a network found inside a random one, and what is not."""
+
+from __future__ import annotations
+
+from secateurs.certificates.check import Certificate, Check
+from secateurs.solvers.ticket_report import TicketReport
+
+
+def network_certificate(report: TicketReport, eps: float) -> Certificate:
+    """The statements that `verify_ticket` has shown.
+
+    Parameters
+    ----------
+    report : TicketReport
+    eps : float
+        Largest error of a weight that was asked for.
+
+    Returns
+    -------
+    Certificate
+        "weights": holds when every one is within eps.  "outputs": a bound for all inputs of the
+        radius, with no threshold.  "predictions" is always unknown: no data were looked at.
+    """
+    if not eps > 0:
+        raise ValueError(f"got eps = {eps!r}; expected a positive error")
+    weights = Check(
+        "weights",
+        f"the masks, added up from the seed again, are within {eps:g} of all {report.n_weights} "
+        "weights",
+        "holds" if report.n_outside == 0 and report.max_error <= eps else "fails",
+        report.max_error,
+        eps,
+        "measured in float64",
+    )
+    outputs = Check(
+        "outputs",
+        f"for every input of l2 norm at most {report.radius:g} the outputs differ by at most "
+        f"{report.error_bound:.4g} in l2, in exact arithmetic",
+        "holds",
+        report.error_bound,
+        None,
+        "derived: secateurs.solvers.ticket_report, through the norms of the layers",
+    )
+    predictions = Check(
+        "predictions",
+        "no data were looked at; compare effective_module(ticket) with the target on yours",
+        "unknown",
+        None,
+        None,
+        "none",
+    )
+    return Certificate((weights, outputs, predictions))
