@@ -14,10 +14,13 @@ hand.  Ranks and the other transforms are ours: sign(he_3) has information expon
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
@@ -28,7 +31,9 @@ from secateurs.solvers.solution import Progress, ProgressCallback
 FloatArray = NDArray[np.float64]
 SingleArray = NDArray[np.float32]
 
-NARROW = 256  # columns worked on at once: they stay in the cache
+NARROW = 64  # columns ranked at once: they stay in the cache
+WIDE = 512  # columns standardised at once
+FAR = 16.0  # squared mean over variance from which float32 sums of powers lose digits
 SAME = 0.999  # label transforms with a larger correlation are one
 CONSTANT = 1e-6  # a standard deviation below this, in units of 1, is none
 
@@ -147,11 +152,11 @@ def screen(
         raise ValueError(f"got X with {source.n} rows and {len(T)} labels; expected as many")
     Z = np.empty((source.d, T.shape[1], degrees), dtype=np.float32)
     single = np.ascontiguousarray(T, dtype=np.float32)
+    products, width = (_ranked, NARROW) if ranked else (_standardised, WIDE)
     for start, block in source.blocks():
-        for a in range(0, block.shape[1], NARROW):
-            part = block[:, a : a + NARROW]
+        for a in range(0, block.shape[1], width):
+            part = block[:, a : a + width]
             at = start + a
-            products = _ranked if ranked else _standardised
             Z[at : at + part.shape[1]] = products(part, single, degrees, source, at)
         if progress is not None:
             done = start + block.shape[1]
@@ -205,13 +210,7 @@ def standardised(t: FloatArray) -> FloatArray:
 
 def normal_scores(values: NDArray[Any]) -> FloatArray:
     """Normal scores of the ranks, ties at their middle rank, mean 0 and variance 1."""
-    order, tied = _order(np.ascontiguousarray(values)[None])
-    n = len(values)
-    g = np.empty(n)
-    g[order[0]] = _table(n)
-    if tied[0]:
-        g = _middle_ranks(values[None])[0]
-    return g
+    return _scores(np.asarray(values, dtype=np.float64)[None])[0][0]
 
 
 def rank_block(block: NDArray[Any]) -> tuple[SingleArray, NDArray[np.bool_]]:
@@ -221,22 +220,32 @@ def rank_block(block: NDArray[Any]) -> tuple[SingleArray, NDArray[np.bool_]]:
         # integers of up to 24 bits are exact in float32
         wide = columns.dtype.kind in "iu" and columns.dtype.itemsize > 2
         columns = columns.astype(np.float64 if wide else np.float32)
+    scores, tied = _scores(columns)
+    return scores.astype(np.float32, copy=False), tied
+
+
+def _scores(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Normal scores of every row of [B, n] in its own type, and which rows have ties."""
     order, tied = _order(columns)
-    x = np.empty(columns.shape, dtype=np.float32)
     n = columns.shape[1]
-    order += (np.arange(len(order)) * n)[:, None]
-    x.ravel()[order.ravel()] = np.tile(_table(n).astype(np.float32), len(order))
+    x = torch.empty(columns.shape, dtype=torch.from_numpy(columns[:0]).dtype)
+    table = torch.from_numpy(_table(n)).to(x.dtype)
+    x.scatter_(1, torch.from_numpy(order), table.expand(len(order), n))
+    scores: NDArray[Any] = x.numpy()
     if tied.any():
-        x[tied] = _middle_ranks(columns[tied])
-    return x, tied
+        by_size = np.take_along_axis(columns[tied], order[tied], axis=1)
+        middle = _middle_ranks(by_size)
+        part = np.empty_like(columns[tied])
+        np.put_along_axis(part, order[tied], middle.astype(part.dtype), axis=1)
+        scores[tied] = part
+    return scores, tied
 
 
 def _order(columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Positions by increasing value of every row of [B, n], and which rows have equal values.
 
     float32: the value, made an integer of the same order, and the position in one 64-bit key;
-    sorting keys takes a third of the time of an argsort.  Rows with NaN or infinite ends are
-    told by their extremes and refused by the caller.
+    sorting keys takes a third of the time of an argsort.
     """
     n = columns.shape[1]
     if columns.dtype != np.float32:
@@ -255,19 +264,24 @@ def _order(columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]
     return keys, tied
 
 
+@lru_cache(maxsize=8)
 def _table(n: int) -> FloatArray:
     """Normal scores of ranks 1 to n without ties."""
     return standardised(ndtri((np.arange(n) + 0.5) / n))
 
 
-def _middle_ranks(columns: NDArray[Any]) -> FloatArray:
-    """Normal scores of middle ranks, rows of [B, n] one by one."""
-    out = np.empty(columns.shape)
-    for row, values in zip(out, columns, strict=True):
-        _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-        middle = np.cumsum(counts) - counts / 2
-        row[:] = standardised(ndtri(middle / len(values))[which])
-    return out
+def _middle_ranks(by_size: NDArray[Any]) -> FloatArray:
+    """Normal scores of middle ranks, standardised, for rows sorted by value [B, n]."""
+    n = by_size.shape[1]
+    place = np.broadcast_to(np.arange(n), by_size.shape)
+    new = np.ones(by_size.shape, dtype=bool)
+    new[:, 1:] = by_size[:, 1:] != by_size[:, :-1]
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    ends = np.ones(by_size.shape, dtype=bool)
+    ends[:, :-1] = new[:, 1:]
+    last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
+    half = ndtri((np.arange(2 * n - 1) + 1.0) / (2 * n))  # by twice the middle rank
+    return standardised(half[first + last].T).T
 
 
 def _ranked(
@@ -276,20 +290,25 @@ def _ranked(
     """(1) for a block [n, B] of columns, [B, C, K]."""
     _refuse_infinite(block, source, at)
     x, tied = rank_block(block)
-    n = len(T)
+    scale = _degree_scales(len(T), degrees)
+    Z = _products(x, T, degrees)
+    if not tied.any():
+        return np.asarray(Z * scale, dtype=np.float32)
+    factors = np.broadcast_to(scale, (len(x), degrees)).copy()
+    factors[tied] = _own_scales(x[tied].astype(np.float64), degrees)
+    return np.asarray(Z * factors[:, None, :], dtype=np.float32)
+
+
+def _products(x: SingleArray, T: SingleArray, degrees: int) -> SingleArray:
+    """sum_i T_c(i) he_k(x_ij); T has mean 0, so constants of he_k drop out, [B, C, K]."""
     Z = np.empty((len(x), T.shape[1], degrees), dtype=np.float32)
-    scale = _degree_scales(n, degrees)
-    P = x @ T
-    Z[:, :, 0] = P * scale[0]
+    Z[:, :, 0] = x @ T
     if degrees > 1:
         power = x * x
-        Z[:, :, 1] = (power @ T) * scale[1]  # T has mean 0: constants drop out
+        Z[:, :, 1] = power @ T
     if degrees > 2:
         power *= x
-        Z[:, :, 2] = ((power @ T) - 3.0 * P) * scale[2]
-    for b in np.flatnonzero(tied):  # h_k standardised by itself
-        h = _hermite(x[b].astype(np.float64), degrees)
-        Z[b] = (T.T @ h.astype(np.float32)) / math.sqrt(n)
+        Z[:, :, 2] = power @ T - 3.0 * Z[:, :, 0]
     return Z
 
 
@@ -302,48 +321,69 @@ def _refuse_infinite(block: NDArray[Any], source: Columns, at: int) -> None:
         raise not_finite(source.label(at + int(np.flatnonzero(bad)[0])))
 
 
-def _hermite(x: FloatArray, degrees: int) -> FloatArray:
-    """h_1, .., h_K of one column, each standardised (zeros when constant), [n, K]."""
-    h = np.stack([x, x**2, x**3 - 3 * x][:degrees], axis=1)
-    h -= h.mean(axis=0)
-    scale = h.std(axis=0)
-    return np.asarray(np.where(scale > CONSTANT, h / np.where(scale > CONSTANT, scale, 1.0), 0.0))
+def _own_scales(x: FloatArray, degrees: int) -> FloatArray:
+    """1 / (sqrt(n) std he_k) of every row of [B, n], 0 where he_k is constant, [B, K]."""
+    deviation = np.stack([h.std(axis=1) for h in _hermite(x)[:degrees]], axis=1)
+    varies = deviation > CONSTANT
+    return np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0) / math.sqrt(x.shape[1])
 
 
+def _hermite(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """he_1, he_2 and he_3 up to constants, which no product with a label sees."""
+    square = x * x
+    return x, square, (square - 3.0) * x
+
+
+@lru_cache(maxsize=8)
 def _degree_scales(n: int, degrees: int) -> FloatArray:
-    """1 / (sqrt(n) std h_k) for ranks without ties."""
-    x = _table(n)
-    return np.asarray(
-        [1 / (math.sqrt(n) * h.std()) for h in (x, x**2, x**3 - 3 * x)[:degrees]]
-    )
+    """1 / (sqrt(n) std he_k) for ranks without ties."""
+    return _own_scales(_table(n)[None], degrees)[0]
 
 
 def _standardised(
     block: NDArray[Any], T: SingleArray, degrees: int, source: Columns, at: int
 ) -> SingleArray:
-    """(1) for columns that are only centred and scaled, [B, C, K]."""
+    """(1) for columns that are only centred and scaled, [B, C, K].
+
+    Sums of powers as the data are; columns whose mean hides their spread are centred first.
+    """
     n = len(T)
-    A = np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T])
-    x = np.asarray(block, dtype=np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
+    A = torch.from_numpy(np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T]))
+    x = _tensor(block)
+    P = A @ x
+    power = x * x
+    Q = A @ power
+    mean, square = P[0], Q[0]
+    if not bool(torch.isfinite(square).all()):
+        raise not_finite(source.label(at + int(torch.nonzero(~torch.isfinite(square))[0])))
+    if bool((mean.square() > FAR * (square - mean.square())).any()):
+        centre = block.mean(axis=0, dtype=np.float64)
+        x = _tensor(block - centre)
         P = A @ x
-        x = x - P[0]
         power = x * x
         Q = A @ power
-    if not np.isfinite(Q[0]).all():
-        raise not_finite(source.label(at + int(np.flatnonzero(~np.isfinite(Q[0]))[0])))
-    size = np.sqrt(Q[0])
-    size = np.where(size > CONSTANT * np.abs(P[0]), size, np.inf)  # constant columns score 0
-    root = math.sqrt(n)
-    Z = np.empty((x.shape[1], T.shape[1], degrees), dtype=np.float32)
-    Z[:, :, 0] = (P[1:] / (root * size)).T
+        hidden = np.abs(centre) * np.finfo(np.float32).eps
+        mean, square = P[0], Q[0] - torch.from_numpy(hidden**2).float()
+    size = (square - mean.square()).clamp_min(0.0).sqrt()
+    size = torch.where(size > 0, size, torch.inf)  # constant columns score 0
+    first = P[1:] / size
+    Z = torch.empty(x.shape[1], T.shape[1], degrees)
+    Z[:, :, 0] = first.t()
     if degrees > 1:
-        Z[:, :, 1] = (Q[1:] / (root * math.sqrt(2.0) * size**2)).T
+        second = (Q[1:] - 2.0 * mean * P[1:]) / size**2
+        Z[:, :, 1] = second.t()
     if degrees > 2:
         power *= x
-        C = A @ power
-        Z[:, :, 2] = ((C[1:] / size**3 - 3.0 * P[1:] / size) / (root * math.sqrt(6.0))).T
-    return Z
+        third = (A[1:] @ power - 3.0 * mean * Q[1:] + 3.0 * mean**2 * P[1:]) / size**3
+        Z[:, :, 2] = (third - 3.0 * first).t()
+    factorials = torch.tensor([1.0, 2.0, 6.0][:degrees])
+    return np.asarray((Z / (n * factorials).sqrt()).numpy())
+
+
+def _tensor(block: NDArray[Any]) -> torch.Tensor:
+    with warnings.catch_warnings():  # a mapped file cannot be written to, nor do we
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.asarray(block, dtype=np.float32))
 
 
 def _calibrate(Z: SingleArray, T: FloatArray) -> None:
