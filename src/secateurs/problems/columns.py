@@ -189,7 +189,9 @@ def _of_frame(frame: Any) -> Columns:
     names = [str(name) for name in frame.columns]
     for name, kind in zip(names, frame.dtypes, strict=True):
         if getattr(kind, "kind", "O") not in "fiub":
-            raise ValueError(f"column {name!r} has type {kind}; expected numbers: encode or drop it")
+            raise ValueError(
+                f"column {name!r} has type {kind}; expected numbers: encode or drop it"
+            )
 
     def read(columns: Any) -> NDArray[Any]:
         return np.asarray(frame.iloc[:, columns].to_numpy(dtype=np.float64, na_value=np.nan))

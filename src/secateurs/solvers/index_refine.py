@@ -71,7 +71,7 @@ def _normal(wald: float, r: int) -> float:
 
 
 def residual_labels(head: Head, rows: Rows) -> FloatArray:
-    """e G for every output and index, without what the kept columns explain, [n, k r] (3)."""
+    """E G for every output and index, without what the kept columns explain, [n, k r] (3)."""
     e, G = tangent(head, rows)
     k, n, r = G.shape
     labels = (e[:, :, None] * G).transpose(1, 0, 2).reshape(n, k * r)

@@ -50,9 +50,7 @@ def binned(values: NDArray[np.floating], weights: FloatArray | None = None) -> B
 
 def product(a: Binned, b: Binned) -> Binned:
     """Distribution of the product of two independent values, standardised."""
-    return binned(
-        np.outer(a.values, b.values).ravel(), np.outer(a.weights, b.weights).ravel()
-    )
+    return binned(np.outer(a.values, b.values).ravel(), np.outer(a.weights, b.weights).ravel())
 
 
 @dataclass(frozen=True, eq=False)

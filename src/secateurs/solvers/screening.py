@@ -63,7 +63,7 @@ class Screen:
 
     @property
     def scores(self) -> FloatArray:
-        """max |z| of every column, [d]."""
+        """Max |z| of every column, [d]."""
         return np.abs(self.z).max(axis=(1, 2)).astype(np.float64)
 
     @property
