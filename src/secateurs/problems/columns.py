@@ -1,4 +1,4 @@
-"""A matrix as blocks of columns, wherever it lies: memory, a mapped file, sparse, Arrow, Parquet."""
+"""A matrix as blocks of columns: in memory, a mapped file, sparse, Arrow or Parquet."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def columns_of(X: Any) -> Columns:
     if isinstance(X, str | Path):
         return _of_file(Path(X))
     if sparse.issparse(X):
-        csc = sparse.csc_array(X)
+        csc: Any = X.tocsc()
         return _checked(csc.shape, csc.dtype, lambda c: csc[:, c].toarray(order="F"))
     if hasattr(X, "column_names") and hasattr(X, "schema"):  # pyarrow Table or RecordBatch
         return _of_arrow(X, lambda names: X.select(names))

@@ -126,7 +126,7 @@ def planted_multi_index(
     rng = np.random.default_rng(random_state)
     V = _directions(d, r, sparsity, q, spread, rng)
     X, X_test = (_inputs(rows, d, inputs, rng) for rows in (n, n_test))
-    y, y_test = (_output(terms, Z @ V.T) for Z in (X, X_test))
+    y, y_test = (_output(terms, np.asarray(Z @ V.T)) for Z in (X, X_test))
     scale = 1.0 if not terms else float(noise) * (float(y.std()) or 1.0)
     y = y + scale * rng.standard_normal(n)
     return MultiIndexProblem(X, y, V, X_test, y_test, link)

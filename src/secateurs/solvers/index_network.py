@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,7 +94,14 @@ class Head:
     score: float  # on the validation rows
 
     def parameters(self) -> list[Tensor]:
+        """D, A, b, w and c."""
         return [self.D, self.A, self.b, self.w, self.c]
+
+    @classmethod
+    def of(cls, parameters: list[Tensor], score: float) -> Head:
+        """The reverse of `parameters`."""
+        D, A, b, w, c = parameters
+        return cls(D, A, b, w, c, score)
 
 
 def initial_head(rows: Rows, D: Tensor, hidden: int, generator: torch.Generator) -> Head:
@@ -170,7 +177,7 @@ def train(rows: Rows, head: Head, steps: int, rate: float = RATE, fixed: bool = 
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
         optimiser.zero_grad()
-        out = outputs(Head(*parameters, 0.0), X)
+        out = outputs(Head.of(parameters, 0.0), X)
         if rows.task == "regression":
             loss = (out - Y).square().mean()
         else:
@@ -178,11 +185,11 @@ def train(rows: Rows, head: Head, steps: int, rate: float = RATE, fixed: bool = 
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step % LOOK == 0 or step == steps:
-            now = Head(*(p.detach().clone() for p in parameters), 0.0)
+            now = Head.of([p.detach().clone() for p in parameters], 0.0)
             with torch.no_grad():
                 value = score(rows, outputs(now, rows.X))
             if value > best.score:
-                best = Head(*now.parameters(), value)
+                best = replace(now, score=value)
     return best
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.problems.columns import Columns
-from secateurs.solvers.index_directions import (
-    RankedColumns,
-    anchors,
-    directions,
-    level,
-    strongest,
-)
+from secateurs.solvers.index_data import Data
+from secateurs.solvers.index_directions import anchors, directions, level, strongest
 from secateurs.solvers.index_network import Head, Rows, initial_head, train
-from secateurs.solvers.screening import Screen, standardised
+from secateurs.solvers.interactions import (
+    Interactions,
+    pair_cost,
+    pair_screen,
+    ranked_matrix,
+    triple_cost,
+    triple_screen,
+)
+from secateurs.solvers.screening import Screen
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,56 +28,8 @@ FEWEST = 4  # columns tried when the screen finds fewer than two
 SIZES = (8, 24, 64)  # first supports besides the hits
 ROUNDS = 3
 STEPS = 400
+PRODUCTS = 1e11  # multiply-adds that pairs, or triples, may take
 SMALL = 8  # columns up to which they are also tried as directions of their own
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What every step of the search reads.
-
-    Attributes
-    ----------
-    source : Columns
-    ranked : RankedColumns
-    T : float array [n, C]
-        Label transforms.
-    Y : float array [n, k]
-        Standardised targets, or class indicators.
-    order : int array [n]
-        Rows, those that are trained on first.
-    n_train : int
-    task : str
-    hidden : int
-    alpha : float
-    cap : int
-        Most columns kept.
-    generator : torch.Generator
-    """
-
-    source: Columns
-    ranked: RankedColumns
-    T: FloatArray
-    Y: FloatArray
-    order: IntArray
-    n_train: int
-    task: str
-    hidden: int
-    alpha: float
-    cap: int
-    generator: torch.Generator = field(default_factory=torch.Generator)
-
-    def rows(self, J: IntArray) -> Rows:
-        """Raw columns J, standardised, training rows first."""
-        X = standardised(self.source.take(J))[self.order]
-        Y = torch.from_numpy(self.Y[self.order]).float()
-        return Rows(torch.from_numpy(X).float(), Y, self.n_train, self.task)
-
-    def labels(self, R: FloatArray) -> FloatArray:
-        """Labels [n, c] in the order of `rows`, as in the data; validation rows 0."""
-        out = np.zeros(R.shape)
-        train_rows = self.order[: self.n_train]
-        out[train_rows] = standardised(R[: self.n_train]) * np.sqrt(len(R) / self.n_train)
-        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,3 +84,24 @@ def _directions(data: Data, found: Screen, J: IntArray) -> FloatArray:
 
 def _anchor_labels(data: Data, found: Screen, J: IntArray) -> FloatArray:
     return anchors(data.ranked.take(J), data.T, _directions(data, found, J))
+
+
+def product_columns(data: Data, found: Screen) -> IntArray:
+    """Columns in pairs; in triples when neither columns nor pairs are found (1)."""
+    n, d = data.source.n, data.source.d
+    C = data.T.shape[1]
+    x = data.ranked.kept
+    if d < 2 or pair_cost(n, d, C) > PRODUCTS:
+        return np.empty(0, dtype=np.int64)
+    x = ranked_matrix(data.source) if x is None else x
+    hits = [pair_screen(x, data.T, data.alpha)]
+    if not len(found.selected) and d > 2 and triple_cost(n, d) <= PRODUCTS:
+        hits.append(triple_screen(x, data.T[:, 0], data.alpha))
+    strongest_first = [h.columns.ravel()[: data.cap] for h in sorted(hits, key=_strength)]
+    flat = np.concatenate(strongest_first)
+    return np.asarray(list(dict.fromkeys(flat.tolist())), dtype=np.int64)[: data.cap]
+
+
+def _strength(hits: Interactions) -> float:
+    """Sorts the screen whose best product stands out most first."""
+    return hits.threshold - float(np.abs(hits.z).max(initial=0.0))

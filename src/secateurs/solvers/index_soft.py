@@ -13,7 +13,7 @@ maximisation of the automatic relevance prior (MacKay 1992; Tipping 2001); its u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -91,9 +91,9 @@ def soft_directions(rows: Rows, head: Head, hidden: int, generator: torch.Genera
 def on_indices(rows: Rows, head: Head, steps: int) -> Head:
     """Train everything but the directions: the columns are read once."""
     small = Rows(rows.X @ head.D.t(), rows.Y, rows.n_train, rows.task)
-    eye = Head(torch.eye(len(head.D)), *head.parameters()[1:], head.score)
+    eye = replace(head, D=torch.eye(len(head.D)))
     done = train(small, eye, steps, fixed=True)
-    return Head(head.D, *done.parameters()[1:], done.score)
+    return replace(done, D=head.D)
 
 
 def lightest(rows: Rows, head: Head, loss: float) -> NDArray[np.bool_]:
@@ -106,7 +106,7 @@ def lightest(rows: Rows, head: Head, loss: float) -> NDArray[np.bool_]:
         m = min(len(size), int((share < part).sum()) + 1)
         kept = torch.zeros(len(size), dtype=torch.bool)
         kept[order[:m]] = True
-        light = Head(head.D * kept, *head.parameters()[1:], 0.0)
+        light = replace(head, D=head.D * kept)
         if score(rows, outputs(light, rows.X)) >= head.score - loss:
             break
     kept &= size > 0

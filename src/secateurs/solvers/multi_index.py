@@ -24,33 +24,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
-from secateurs.problems.columns import Columns, columns_of
-from secateurs.solvers.index_directions import level, ranked_columns
-from secateurs.solvers.index_network import (
-    Head,
-    IndexNetwork,
-    finished,
-    gradients,
-    initial_head,
-    outputs,
-    responses,
-    score,
-    train,
-)
+from secateurs.problems.columns import columns_of
+from secateurs.solvers.index_data import Data, prepared
+from secateurs.solvers.index_directions import level
+from secateurs.solvers.index_network import gradients, initial_head, outputs, score, train
 from secateurs.solvers.index_refine import conditional_scores, residual_labels
-from secateurs.solvers.index_search import STEPS, Candidate, Data, first_network, supports
-from secateurs.solvers.index_soft import lightest, most_columns, soft_directions
-from secateurs.solvers.interactions import (
-    Interactions,
-    pair_cost,
-    pair_screen,
-    ranked_matrix,
-    triple_cost,
-    triple_screen,
+from secateurs.solvers.index_result import (
+    SMALL_RANK,
+    MultiIndexFit,
+    fit_of,
+    measured,
+    signal_detected,
 )
-from secateurs.solvers.screening import Screen, label_transforms, screen, standardised
+from secateurs.solvers.index_search import (
+    STEPS,
+    Candidate,
+    first_network,
+    product_columns,
+    supports,
+)
+from secateurs.solvers.index_soft import lightest, most_columns, soft_directions
+from secateurs.solvers.screening import Screen, screen
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 
 FloatArray = NDArray[np.float64]
@@ -60,53 +55,9 @@ REFINEMENTS = 4
 LOSS = 0.005  # of validation R^2 that a simpler network may cost
 GAIN = 0.002  # of validation R^2 that a larger one must bring
 FREE_GAIN = 0.01  # the same for a first layer that is no longer of rank r
-MOST = 128  # columns kept, and at most an eighth of the rows
-PRODUCTS = 1e11  # multiply-adds that pairs, or triples, may take
 RESIDUAL = 6.0  # standard deviations of sum z^2 that tell of many small coordinates
-SMALL_RANK = 0.02  # share of the gradient's energy below which a direction is dropped
 FREE = 256  # columns up to which the first layer is set free
-CERTAIN = 0.01  # chance of a false alarm of the screen, for `signal_detected`
 N_STAGES = 4
-
-
-@dataclass(frozen=True, eq=False)
-class MultiIndexFit:
-    """What was found.
-
-    Attributes
-    ----------
-    support : int array [s]
-        Kept columns, ascending.
-    directions : CSR array [r, d]
-        Unit rows, in units of standardised columns.
-    network : IndexNetwork
-        On raw kept columns: ``network.predict(X[:, support])``.
-    channel : (str, int)
-        Label transform and degree that the screen found most in.  The degree is the
-        information exponent of the transformed labels, not of y.
-    scores : float array [d]
-        max |z| of the screen.
-    threshold : float
-        Of `scores`.
-    val_r2 : float
-        On validation rows, that the training did not see but the choices did.  For classes
-        1 - log-loss over that of the class shares.
-    signal_detected : bool
-        False: what was found is no better than what noise gives; do not trust the model.
-    """
-
-    support: IntArray
-    directions: sparse.csr_array[np.float64]
-    network: IndexNetwork
-    channel: tuple[str, int]
-    scores: FloatArray
-    threshold: float
-    val_r2: float
-    signal_detected: bool
-
-    def predict(self, X: Any) -> FloatArray:
-        """Values, or class probabilities, for rows of all d columns."""
-        return self.network.predict(columns_of(X).take(self.support))
 
 
 @dataclass
@@ -201,12 +152,12 @@ def multi_index(
     12 numbers a column, or all columns in float32 where they take less than 256 MB.
     """
     source = columns_of(X)
-    data, T_names = _data(source, y, task, max_features, alpha, hidden, validation, random_state)
-    found = screen(source, labels=(data.T, T_names), degrees=degrees, alpha=alpha)
+    data = prepared(source, y, task, max_features, alpha, hidden, validation, random_state)
+    found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
     run = _Run(data, progress)
     products = np.empty(0, dtype=np.int64)
     try:
-        products = _products(data, found) if interactions else products
+        products = product_columns(data, found) if interactions else products
         _search(run, found, products)
         base = run.best
         for stage, step in enumerate((_refine, _soften, _set_free), start=2):
@@ -219,9 +170,9 @@ def multi_index(
         run.status, base = "interrupted", run.best
     assert run.best is not None
     assert base is not None
-    detected = _detected(data, found, products, base)
-    value = _fit(data, found, run.best, y, detected)
-    return Solution(value, run.status, run.history, _measured(data, found, products, run.best))
+    detected = signal_detected(data, found, products, base)
+    value = fit_of(data, found, run.best, y, detected)
+    return Solution(value, run.status, run.history, measured(data, found, products, run.best))
 
 
 def _search(run: _Run, found: Screen, products: IntArray) -> None:
@@ -234,8 +185,10 @@ def _search(run: _Run, found: Screen, products: IntArray) -> None:
 def _refine(run: _Run) -> None:
     """(4): every accepted step may cost LOSS against the best score there was."""
     for _ in range(REFINEMENTS):
-        steps: tuple[Callable[[_Run], bool], ...] = (_fewer_directions, _drop, _add)
-        if not any([step(run) for step in steps]):
+        changed = False
+        for step in STEPS_OF_REFINEMENT:
+            changed = step(run) or changed
+        if not changed:
             break
 
 
@@ -280,7 +233,7 @@ def _add(run: _Run) -> bool:
     J = np.sort(np.concatenate([now.J, hits]))
     D = torch.zeros(len(now.head.D), len(J))
     D[:, np.searchsorted(J, now.J)] = now.head.D
-    wide = Candidate(J, Head(D, *now.head.parameters()[1:], now.head.score), data.rows(J))
+    wide = Candidate(J, replace(now.head, D=D), data.rows(J))
     _, stepped = conditional_scores(wide.head, wide.rows)
     return run.offer(_trained(run, J, torch.from_numpy(stepped).float()), GAIN)
 
@@ -291,8 +244,7 @@ def _soften(run: _Run) -> None:
     z = _residual_scores(data, now, each=True)
     excess = (np.square(z).sum() - z.size) / np.sqrt(2.0 * z.size)
     r = len(now.head.D)
-    most = min(most_columns(now.rows, r), data.source.d)
-    most = min(most, data.cap) if data.cap < _largest_support(data.source.n) else most
+    most = min(most_columns(now.rows, r), data.limit)
     if excess < RESIDUAL or most <= len(now.J):
         return
     order = np.argsort(-np.abs(z).max(axis=1), kind="stable")
@@ -301,7 +253,7 @@ def _soften(run: _Run) -> None:
     D = torch.zeros(r, len(C))
     D[:, np.searchsorted(C, now.J)] = now.head.D
     rows = data.rows(C)
-    start = Head(D, *now.head.parameters()[1:], now.head.score)
+    start = replace(now.head, D=D)
     head = soft_directions(rows, start, data.hidden, data.generator)
     if head.score <= now.head.score + 2 * LOSS:
         return
@@ -344,160 +296,4 @@ def _residual_scores(data: Data, now: Candidate, *, each: bool = False) -> Float
     return z if each else z.max(axis=1)
 
 
-def _products(data: Data, found: Screen) -> IntArray:
-    """Columns in pairs; in triples when neither columns nor pairs are found (1)."""
-    n, d = data.source.n, data.source.d
-    C = data.T.shape[1]
-    x = data.ranked.kept
-    if d < 2 or pair_cost(n, d, C) > PRODUCTS:
-        return np.empty(0, dtype=np.int64)
-    x = ranked_matrix(data.source) if x is None else x
-    hits = [pair_screen(x, data.T, data.alpha)]
-    if not len(found.selected) and d > 2 and triple_cost(n, d) <= PRODUCTS:
-        hits.append(triple_screen(x, data.T[:, 0], data.alpha))
-    strongest_first = [h.columns.ravel()[: data.cap] for h in sorted(hits, key=_strength)]
-    flat = np.concatenate(strongest_first)
-    return np.asarray(list(dict.fromkeys(flat.tolist())), dtype=np.int64)[: data.cap]
-
-
-def _strength(hits: Interactions) -> float:
-    """Sorts the screen whose best product stands out most first."""
-    return hits.threshold - float(np.abs(hits.z).max(initial=0.0))
-
-
-def _detected(data: Data, found: Screen, products: IntArray, base: Candidate) -> bool:
-    """Evidence that noise does not give: a sure hit that predicts, or far too large an R^2.
-
-    Columns were chosen with the validation rows among the others, so on noise s columns of
-    score z give a validation R^2 of about s z^2 / n: twice that must be exceeded.
-    """
-    n, value = data.source.n, base.head.score
-    n_val = n - data.n_train
-    if not value > 2.0 / n_val:
-        return False
-    with torch.no_grad():
-        fitted = responses(base.head, base.rows)[data.n_train :].numpy().ravel()
-    Y = base.rows.Y[data.n_train :].numpy().ravel()
-    together = float(np.corrcoef(fitted, Y)[0, 1]) if fitted.std() > 0 else 0.0
-    sure = bool(found.p_values.min() * data.source.d < CERTAIN)
-    if (sure or len(products) > 0) and together * np.sqrt(n_val) > 3.0:
-        return True
-    by_chance = len(base.J) * level(data.alpha, data.source.d) ** 2 / n
-    return value > 2.0 * by_chance + 3.0 / np.sqrt(n_val)
-
-
-def _fit(
-    data: Data, found: Screen, best: Candidate, y: NDArray[Any], detected: bool
-) -> MultiIndexFit:
-    raw = data.source.take(best.J)
-    scale = raw.std(axis=0)
-    values = np.asarray(y, dtype=np.float64)
-    network = finished(
-        best.head,
-        raw.mean(axis=0),
-        np.where(scale > 0, scale, 1.0),
-        float(values.mean()),
-        float(values.std()),
-        data.task,
-    )
-    c, k = found.channel
-    return MultiIndexFit(
-        best.J,
-        _sparse_directions(best, data.source.d),
-        network,
-        (found.transforms[c], k + 1),
-        found.scores,
-        found.threshold,
-        best.head.score,
-        detected,
-    )
-
-
-def _sparse_directions(best: Candidate, d: int) -> sparse.csr_array[np.float64]:
-    """Orthonormal directions of the fitted function, the one it moves along most first."""
-    with torch.no_grad():
-        G = gradients(best.head, best.rows)
-    moves = torch.einsum("knr,rs->kns", G, best.head.D).reshape(-1, len(best.J)).double()
-    values, vectors = torch.linalg.eigh(moves.t() @ moves)
-    values, vectors = values.flip(0), vectors.flip(1)
-    r = max(1, int((values > SMALL_RANK * values.sum()).sum()))
-    V = vectors[:, : min(r, len(best.head.D))].t().numpy()
-    largest = np.argmax(np.abs(V), axis=1)
-    V = V * np.sign(V[np.arange(len(V)), largest])[:, None]
-    rows = np.repeat(np.arange(len(V)), V.shape[1])
-    return sparse.csr_array((V.ravel(), (rows, np.tile(best.J, len(V)))), shape=(len(V), d))
-
-
-def _measured(data: Data, found: Screen, products: IntArray, best: Candidate) -> dict[str, Any]:
-    n, scores = data.source.n, found.scores
-    c, k = found.channel
-    kept = float(np.median(np.abs(found.z[best.J, c, k])))
-    dropped = np.delete(scores, best.J)
-    return {
-        "alpha": data.alpha,
-        "n": n,
-        "n_train": data.n_train,
-        "hits": found.selected,
-        "products": np.sort(products),
-        "noise_floor": 1.0 / np.sqrt(n),
-        "conditional_scores": conditional_scores(best.head, best.rows)[0],
-        "dropped_score": float(dropped.max()) if len(dropped) else 0.0,
-        "kept_score": kept,
-        "predicted_n": n * ((found.threshold + 1.3) / max(kept, 1e-12)) ** 2,
-    }
-
-
-def _largest_support(n: int) -> int:
-    return max(8, min(n // 8, MOST))
-
-
-def _data(
-    source: Columns,
-    y: NDArray[Any],
-    task: str,
-    max_features: int | None,
-    alpha: float,
-    hidden: int,
-    validation: float,
-    random_state: int | None,
-) -> tuple[Data, tuple[str, ...]]:
-    """Rows split, labels transformed, columns ranked; or why that cannot be."""
-    if task not in ("regression", "classification"):
-        raise ValueError(f'got task {task!r}; expected "regression" or "classification"')
-    if hidden < 1 or int(hidden) != hidden:
-        raise ValueError(f"got hidden = {hidden}; expected an integer >= 1")
-    if not 0.0 < validation < 1.0:
-        raise ValueError(f"got validation = {validation}; expected a share between 0 and 1")
-    if max_features is not None and (max_features < 1 or int(max_features) != max_features):
-        raise ValueError(f"got max_features = {max_features}; expected an integer >= 1, or None")
-    values = np.asarray(y)
-    T, names = label_transforms(values)
-    if len(values) != source.n:
-        raise ValueError(f"got X with {source.n} rows and y with {len(values)}; expected as many")
-    if task == "classification":
-        classes = values.astype(np.int64)
-        if (
-            (classes != values).any()
-            or classes.min() < 0
-            or len(np.unique(classes)) != classes.max() + 1
-        ):
-            raise ValueError("got classes that are not 0, 1, .., K - 1; encode the labels")
-        Y = np.eye(int(classes.max()) + 1)[classes]
-        T = standardised(Y[:, 1:] if Y.shape[1] == 2 else Y)
-        names = tuple(f"class {c}" for c in range(Y.shape[1] - T.shape[1], Y.shape[1]))
-    else:
-        Y = standardised(values.astype(np.float64))[:, None]
-    n_val = max(2, round(validation * source.n))
-    if source.n - n_val < 8:
-        raise ValueError(
-            f"got {source.n} rows; expected at least 10, with validation = {validation}"
-        )
-    seed = np.random.SeedSequence(random_state)
-    order = np.random.default_rng(seed).permutation(source.n)
-    generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
-    cap = min(_largest_support(source.n), max_features or source.d, source.d)
-    ranked = ranked_columns(source)
-    data = Data(
-        source, ranked, T, Y, order, source.n - n_val, task, int(hidden), alpha, cap, generator
-    )
-    return data, names
+STEPS_OF_REFINEMENT: tuple[Callable[[_Run], bool], ...] = (_fewer_directions, _drop, _add)

@@ -64,7 +64,7 @@ class Screen:
     @property
     def scores(self) -> FloatArray:
         """Max |z| of every column, [d]."""
-        return np.abs(self.z).max(axis=(1, 2)).astype(np.float64)
+        return np.asarray(np.abs(self.z).max(axis=(1, 2)), dtype=np.float64)
 
     @property
     def p_values(self) -> FloatArray:
