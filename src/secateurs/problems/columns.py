@@ -97,8 +97,8 @@ def columns_of(X: Any) -> Columns:
         return X
     if isinstance(X, str | Path):
         return _of_file(Path(X))
-    if sparse.issparse(X):
-        csc: Any = X.tocsc()
+    if bool(sparse.issparse(X)):
+        csc = X.tocsc()
         return _checked(csc.shape, csc.dtype, lambda c: csc[:, c].toarray(order="F"))
     if hasattr(X, "column_names") and hasattr(X, "schema"):  # pyarrow Table or RecordBatch
         return _of_arrow(X, lambda names: X.select(names))

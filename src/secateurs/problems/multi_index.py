@@ -82,7 +82,7 @@ def planted_multi_index(
         "he2+he3", "he2(z1)+z1*z2", "z1*z2*z3".  "null": y is noise alone.
     sparsity : float
         With q = 0 the number M of nonzero rows of V^T; with q > 0 the radius
-        R_q = sum_j ||V_j||^q, from r^(q/2) to r^(q/2) d^(1-q/2) or a little less.
+        R_q = sum_j ||V_j||^q, from r to about r (d/r)^(1 - q/2).
     q : float
         In [0, 2).  Above 0 all d coordinates are nonzero, ``|v_j|`` proportional to the -a-th
         power of a coordinate's rank, a chosen to meet R_q.

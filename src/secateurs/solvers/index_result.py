@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SMALL_RANK = 0.02  # share of the gradient's energy below which a direction is dropped
+FAINT = 1.0  # a median score below this predicts nothing
 CERTAIN = 0.01  # chance of a false alarm of the screen, for `signal_detected`
 
 
@@ -89,6 +90,7 @@ def signal_detected(data: Data, found: Screen, products: IntArray, base: Candida
 def fit_of(
     data: Data, found: Screen, best: Candidate, y: NDArray[Any], detected: bool
 ) -> MultiIndexFit:
+    """The best candidate on raw columns and raw targets."""
     raw = data.source.take(best.J)
     scale = raw.std(axis=0)
     values = np.asarray(y, dtype=np.float64)
@@ -129,6 +131,7 @@ def _sparse_directions(best: Candidate, d: int) -> sparse.csr_array[np.float64]:
 
 
 def measured(data: Data, found: Screen, products: IntArray, best: Candidate) -> dict[str, Any]:
+    """Numbers for a certificate; `multi_index` lists them."""
     n, scores = data.source.n, found.scores
     c, k = found.channel
     kept = float(np.median(np.abs(found.z[best.J, c, k])))
@@ -143,5 +146,5 @@ def measured(data: Data, found: Screen, products: IntArray, best: Candidate) -> 
         "conditional_scores": conditional_scores(best.head, best.rows)[0],
         "dropped_score": float(dropped.max()) if len(dropped) else 0.0,
         "kept_score": kept,
-        "predicted_n": n * ((found.threshold + 1.3) / max(kept, 1e-12)) ** 2,
+        "predicted_n": n * ((found.threshold + 1.3) / kept) ** 2 if kept > FAINT else None,
     }

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-TAIL = 24  # extreme values that keep a place of their own, on each side
-MIDDLE = 64  # groups that the others are averaged in
-STEPS = 160  # of t
+TAIL = 16  # extreme values that keep a place of their own, on each side
+MIDDLE = 48  # groups that the others are averaged in
+STEPS = 64  # of t
 LARGEST = 12.0  # the table ends where z* reaches this; beyond, it goes on with its last slope
 
 
@@ -84,7 +84,7 @@ def _one_side(T: Binned, h: Binned, n: int) -> tuple[FloatArray, FloatArray]:
     A = np.outer(T.values, h.values) / np.sqrt(n)
     z, score = [0.0], [0.0]
     largest = float(A.max())
-    for t in np.geomspace(0.05, 60.0, STEPS):
+    for t in np.geomspace(0.1, 60.0, STEPS):
         if t * largest > 500.0:
             break
         E = np.exp(t * A) * h.weights

@@ -210,7 +210,7 @@ def standardised(t: FloatArray) -> FloatArray:
 
 def normal_scores(values: NDArray[Any]) -> FloatArray:
     """Normal scores of the ranks, ties at their middle rank, mean 0 and variance 1."""
-    return _scores(np.asarray(values, dtype=np.float64)[None])[0][0]
+    return np.asarray(_scores(np.asarray(values, dtype=np.float64)[None])[0][0])
 
 
 def rank_block(block: NDArray[Any]) -> tuple[SingleArray, NDArray[np.bool_]]:
@@ -267,7 +267,7 @@ def _order(columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]
 @lru_cache(maxsize=8)
 def _table(n: int) -> FloatArray:
     """Normal scores of ranks 1 to n without ties."""
-    return standardised(ndtri((np.arange(n) + 0.5) / n))
+    return np.asarray(standardised(ndtri((np.arange(n) + 0.5) / n)))
 
 
 def _middle_ranks(by_size: NDArray[Any]) -> FloatArray:
@@ -337,7 +337,7 @@ def _hermite(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 @lru_cache(maxsize=8)
 def _degree_scales(n: int, degrees: int) -> FloatArray:
     """1 / (sqrt(n) std he_k) for ranks without ties."""
-    return _own_scales(_table(n)[None], degrees)[0]
+    return np.asarray(_own_scales(_table(n)[None], degrees)[0])
 
 
 def _standardised(
