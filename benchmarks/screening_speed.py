@@ -29,7 +29,8 @@ from secateurs.problems.columns import columns_of
 from secateurs.solvers.screening import NARROW, rank_block, screen
 
 PEAK = """
-import resource, sys
+import re, sys
+from pathlib import Path
 import numpy as np, torch
 from secateurs.solvers.screening import screen
 torch.set_num_threads(1)
@@ -37,7 +38,8 @@ if len(sys.argv) > 1:
     n = np.load(sys.argv[1], mmap_mode="r").shape[0]
     y = np.random.default_rng(1).standard_normal(n)
     screen(sys.argv[1], y, ranked=sys.argv[2] == "ranked")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = Path("/proc/self/status").read_text()
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) / 1024)
 """
 
 
@@ -112,9 +114,9 @@ def main(n: int, d: int, order: str, folder: str | None, repeats: int) -> None:
                 f"{value / theirs:5.2f}x numpy's"
             )
         empty = peak()
-        for kind in ("ranked", "not"):
-            print(f"largest memory, {kind if kind == 'ranked' else 'not ranked'}: {peak(str(path), kind) - empty:.0f} MB above "
-                  f"the {empty:.0f} MB of the imports")  # fmt: skip
+        for kind in ("ranked", "not ranked"):
+            most = peak(str(path), kind)
+            print(f"largest memory, {kind}: {most:.0f} MB, of which {empty:.0f} MB are imports")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_blocks_do_not_matter(monkeypatch, tmp_path, ranked):
     np.save(tmp_path / "x.npy", X)
     monkeypatch.setattr(columns, "BLOCK_ELEMENTS", 7 * 60)
     monkeypatch.setattr(screening, "NARROW", 3)
-    monkeypatch.setattr(screening, "WIDE", 3)
+    monkeypatch.setattr(screening, "TILE", 30)
     for other in (X, np.asfortranarray(X), tmp_path / "x.npy", sparse.csc_array(X)):
         np.testing.assert_allclose(screen(other, p.y, ranked=ranked).z, whole, atol=1e-5)
 

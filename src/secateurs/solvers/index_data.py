@@ -68,10 +68,10 @@ class Data:
         return Rows(torch.from_numpy(X).float(), Y, self.n_train, self.task)
 
     def labels(self, R: FloatArray) -> FloatArray:
-        """Labels [n, c] in the order of `rows`, as in the data; validation rows 0."""
-        out = np.zeros(R.shape)
-        train_rows = self.order[: self.n_train]
-        out[train_rows] = standardised(R[: self.n_train]) * np.sqrt(len(R) / self.n_train)
+        """Labels of the training rows [n_train, c] on all rows of the data, the others 0."""
+        n = self.source.n
+        out = np.zeros((n, R.shape[1]))
+        out[self.order[: self.n_train]] = standardised(R) * np.sqrt(n / self.n_train)
         return out
 
 

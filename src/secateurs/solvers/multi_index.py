@@ -27,8 +27,15 @@ from numpy.typing import NDArray
 
 from secateurs.problems.columns import columns_of
 from secateurs.solvers.index_data import Data, prepared
-from secateurs.solvers.index_directions import level
-from secateurs.solvers.index_network import gradients, initial_head, outputs, score, train
+from secateurs.solvers.index_directions import directions, level
+from secateurs.solvers.index_network import (
+    gradients,
+    initial_head,
+    outputs,
+    responses,
+    score,
+    train,
+)
 from secateurs.solvers.index_refine import conditional_scores, residual_labels
 from secateurs.solvers.index_result import (
     SMALL_RANK,
@@ -45,7 +52,7 @@ from secateurs.solvers.index_search import (
     supports,
 )
 from secateurs.solvers.index_soft import lightest, most_columns, soft_directions
-from secateurs.solvers.screening import Screen, screen
+from secateurs.solvers.screening import Screen, label_transforms, screen
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 
 FloatArray = NDArray[np.float64]
@@ -65,6 +72,7 @@ class _Run:
     """Best candidate so far; a step that is interrupted leaves it whole."""
 
     data: Data
+    degrees: int
     progress: ProgressCallback | None
     best: Candidate | None = None
     status: str = "converged"
@@ -155,7 +163,7 @@ def multi_index(
     source = columns_of(X)
     data = prepared(source, y, task, max_features, alpha, hidden, validation, random_state)
     found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
-    run = _Run(data, progress)
+    run = _Run(data, degrees, progress)
     products = np.empty(0, dtype=np.int64)
     try:
         products = product_columns(data, found) if interactions else products
@@ -184,7 +192,13 @@ def _search(run: _Run, found: Screen, products: IntArray) -> None:
 
 
 def _refine(run: _Run) -> None:
-    """(4): every accepted step may cost LOSS against the best score there was."""
+    """(4), and once more when the residual has a direction of its own."""
+    _simplify(run)
+    if _another_direction(run):
+        _simplify(run)
+
+
+def _simplify(run: _Run) -> None:
     for _ in range(REFINEMENTS):
         changed = False
         for step in STEPS_OF_REFINEMENT:
@@ -239,6 +253,27 @@ def _add(run: _Run) -> bool:
     return run.offer(_trained(run, J, torch.from_numpy(stepped).float()), GAIN)
 
 
+def _another_direction(run: _Run) -> bool:
+    """Search the residual as y was searched: a new direction is in no gradient of the network."""
+    now, data = _best(run), run.data
+    with torch.no_grad():
+        e = (now.rows.Y - responses(now.head, now.rows)).double().numpy()
+    T, names = label_transforms(e[: data.n_train, -1])
+    T = data.labels(T)
+    rest = replace(data, T=T, transforms=names, cap=max(1, data.cap - len(now.J)))
+    found = screen(data.source, labels=(T, names), degrees=run.degrees, alpha=data.alpha)
+    if not len(found.selected):
+        return False
+    c, k = found.channel
+    extra = supports(rest, found, np.empty(0, dtype=np.int64))[0]
+    more = directions(data.ranked.take(extra), T[:, c], k + 1, found.z[extra, c, k])
+    J = np.union1d(now.J, extra)
+    D = torch.zeros(len(now.head.D) + len(more), len(J))
+    D[: len(now.head.D), np.searchsorted(J, now.J)] = now.head.D
+    D[len(now.head.D) :, np.searchsorted(J, extra)] = torch.from_numpy(more).float()
+    return run.offer(_trained(run, J, D), GAIN)
+
+
 def _soften(run: _Run) -> None:
     """(5), when what is left of y tells of many columns at once."""
     now, data = _best(run), run.data
@@ -291,7 +326,7 @@ def _trained(run: _Run, J: IntArray, D: torch.Tensor) -> Candidate:
 
 def _residual_scores(data: Data, now: Candidate, *, each: bool = False) -> FloatArray:
     """Scores of the residual on the columns not kept, largest [d] or for each label [d, c]."""
-    labels = data.labels(residual_labels(now.head, now.rows))
+    labels = data.labels(residual_labels(now.head, now.rows)[: data.n_train])
     z = np.abs(data.ranked.products(labels))
     z[now.J] = 0.0
     return z if each else z.max(axis=1)

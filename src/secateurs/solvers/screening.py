@@ -14,7 +14,6 @@ hand.  Ranks and the other transforms are ours: sign(he_3) has information expon
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,7 +31,7 @@ FloatArray = NDArray[np.float64]
 SingleArray = NDArray[np.float32]
 
 NARROW = 64  # columns ranked at once: they stay in the cache
-WIDE = 512  # columns standardised at once
+TILE = 1 << 17  # numbers of a tile of columns that are standardised
 FAR = 16.0  # squared mean over variance from which float32 sums of powers lose digits
 SAME = 0.999  # label transforms with a larger correlation are one
 CONSTANT = 1e-6  # a standard deviation below this, in units of 1, is none
@@ -152,8 +151,11 @@ def screen(
         raise ValueError(f"got X with {source.n} rows and {len(T)} labels; expected as many")
     Z = np.empty((source.d, T.shape[1], degrees), dtype=np.float32)
     single = np.ascontiguousarray(T, dtype=np.float32)
-    products, width = (_ranked, NARROW) if ranked else (_standardised, WIDE)
+    products = _ranked if ranked else _standardised
     for start, block in source.blocks():
+        # columns that lie by rows are standardised all at once, in tiles of rows
+        by_rows = not ranked and not block.flags.f_contiguous
+        width = block.shape[1] if by_rows else NARROW
         for a in range(0, block.shape[1], width):
             part = block[:, a : a + width]
             at = start + a
@@ -348,42 +350,52 @@ def _standardised(
     Sums of powers as the data are; columns whose mean hides their spread are centred first.
     """
     n = len(T)
-    A = torch.from_numpy(np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T]))
-    x = _tensor(block)
-    P = A @ x
-    power = x * x
-    Q = A @ power
-    mean, square = P[0], Q[0]
-    if not bool(torch.isfinite(square).all()):
-        raise not_finite(source.label(at + int(torch.nonzero(~torch.isfinite(square))[0])))
-    if bool((mean.square() > FAR * (square - mean.square())).any()):
+    A = np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T])
+    hidden: FloatArray | float = 0.0
+    S = _power_sums(block, A, degrees)
+    mean, square = S[0, 0], S[1, 0]
+    if not np.isfinite(square).all():
+        raise not_finite(source.label(at + int(np.flatnonzero(~np.isfinite(square))[0])))
+    if (mean**2 > FAR * (square - mean**2)).any():
         centre = block.mean(axis=0, dtype=np.float64)
-        x = _tensor(block - centre)
-        P = A @ x
-        power = x * x
-        Q = A @ power
+        S = _power_sums(block - centre, A, degrees)
+        mean, square = S[0, 0], S[1, 0]
         hidden = np.abs(centre) * np.finfo(np.float32).eps
-        mean, square = P[0], Q[0] - torch.from_numpy(hidden**2).float()
-    size = (square - mean.square()).clamp_min(0.0).sqrt()
-    size = torch.where(size > 0, size, torch.inf)  # constant columns score 0
-    first = P[1:] / size
-    Z = torch.empty(x.shape[1], T.shape[1], degrees)
-    Z[:, :, 0] = first.t()
+    size = np.sqrt(np.maximum(square - mean**2 - np.square(hidden), 0.0))
+    size = np.where(size > 0, size, np.inf)  # constant columns score 0
+    Z = np.empty((len(mean), T.shape[1], degrees), dtype=np.float32)
+    first = S[0, 1:] / size
+    Z[:, :, 0] = first.T
     if degrees > 1:
-        second = (Q[1:] - 2.0 * mean * P[1:]) / size**2
-        Z[:, :, 1] = second.t()
+        Z[:, :, 1] = ((S[1, 1:] - 2.0 * mean * S[0, 1:]) / size**2).T
     if degrees > 2:
-        power *= x
-        third = (A[1:] @ power - 3.0 * mean * Q[1:] + 3.0 * mean**2 * P[1:]) / size**3
-        Z[:, :, 2] = (third - 3.0 * first).t()
-    factorials = torch.tensor([1.0, 2.0, 6.0][:degrees])
-    return np.asarray((Z / (n * factorials).sqrt()).numpy())
+        third = S[2, 1:] - 3.0 * mean * S[1, 1:] + 3.0 * mean**2 * S[0, 1:]
+        Z[:, :, 2] = (third / size**3 - 3.0 * first).T
+    return np.asarray(Z / np.sqrt(n * np.array([1.0, 2.0, 6.0][:degrees])), dtype=np.float32)
 
 
-def _tensor(block: NDArray[Any]) -> torch.Tensor:
-    with warnings.catch_warnings():  # a mapped file cannot be written to, nor do we
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(np.asarray(block, dtype=np.float32))
+def _power_sums(block: NDArray[Any], A: SingleArray, degrees: int) -> FloatArray:
+    """A @ x^k for k = 1, .., max(2, K), [max(2, K), 1 + C, B].
+
+    Tiles that stay in the cache, one product with a vector at a time: a skinny GEMM packs its
+    operands and takes longer.
+    """
+    powers = max(2, degrees)
+    out = np.zeros((powers, len(A), block.shape[1]))
+    rows = max(1, TILE // block.shape[1])
+    for r in range(0, len(block), rows):
+        x = np.asarray(block[r : r + rows], dtype=np.float32)
+        power = x
+        with np.errstate(invalid="ignore", over="ignore"):
+            for k in range(powers):
+                if k == 1:
+                    power = x * x
+                elif k > 1:
+                    power *= x
+                for c, a in enumerate(A[:, r : r + rows]):
+                    if c or k < 2:  # the mean of x^3 is not needed
+                        out[k, c] += a @ power
+    return out
 
 
 def _calibrate(Z: SingleArray, T: FloatArray) -> None:
