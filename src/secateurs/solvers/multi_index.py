@@ -256,11 +256,14 @@ def _add(run: _Run) -> bool:
 def _another_direction(run: _Run) -> bool:
     """Search the residual as y was searched: a new direction is in no gradient of the network."""
     now, data = _best(run), run.data
+    room = data.cap - len(now.J)
+    if room < 1:
+        return False
     with torch.no_grad():
         e = (now.rows.Y - responses(now.head, now.rows)).double().numpy()
     T, names = label_transforms(e[: data.n_train, -1])
     T = data.labels(T)
-    rest = replace(data, T=T, transforms=names, cap=max(1, data.cap - len(now.J)))
+    rest = replace(data, T=T, transforms=names, cap=room)
     found = screen(data.source, labels=(T, names), degrees=run.degrees, alpha=data.alpha)
     if not len(found.selected):
         return False
