@@ -9,7 +9,13 @@ from typing import NoReturn
 import cyclopts
 from sklearn.exceptions import ConvergenceWarning
 
-from secateurs.cli import models, recovery, sensing, training  # noqa: F401 - importing registers the commands
+from secateurs.cli import (  # noqa: F401 - importing registers the commands
+    features,
+    models,
+    recovery,
+    sensing,
+    training,
+)
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
 from secateurs.solvers.distributed import launched
 
