@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 BLOCK_ELEMENTS = 1 << 23  # numbers of a block: 32 MB in float32
-MAPPED_BYTES = 1 << 28  # read from a mapped file before its pages are handed back
+MAPPED_BYTES = 1 << 26  # read from a mapped file before its pages, and neighbours, are given back
 KINDS = "a 2-d array, np.memmap, scipy sparse matrix, pandas or pyarrow table, .npy or .parquet"
 
 

@@ -31,7 +31,7 @@ FloatArray = NDArray[np.float64]
 SingleArray = NDArray[np.float32]
 
 NARROW = 64  # columns ranked at once: they stay in the cache
-TILE = 1 << 17  # numbers of a tile of columns that are standardised
+TILE = 1 << 20  # numbers of a tile of columns that are standardised
 FAR = 16.0  # squared mean over variance from which float32 sums of powers lose digits
 SAME = 0.999  # label transforms with a larger correlation are one
 CONSTANT = 1e-6  # a standard deviation below this, in units of 1, is none
@@ -153,9 +153,9 @@ def screen(
     single = np.ascontiguousarray(T, dtype=np.float32)
     products = _ranked if ranked else _standardised
     for start, block in source.blocks():
-        # columns that lie by rows are standardised all at once, in tiles of rows
-        by_rows = not ranked and not block.flags.f_contiguous
-        width = block.shape[1] if by_rows else NARROW
+        width = NARROW
+        if not ranked:  # columns that lie by rows are taken all at once, in tiles of rows
+            width = max(1, TILE // source.n) if block.flags.f_contiguous else block.shape[1]
         for a in range(0, block.shape[1], width):
             part = block[:, a : a + width]
             at = start + a
@@ -381,17 +381,16 @@ def _power_sums(block: NDArray[Any], A: SingleArray, degrees: int) -> FloatArray
     operands and takes longer.
     """
     powers = max(2, degrees)
-    out = np.zeros((powers, len(A), block.shape[1]))
+    out = np.zeros((powers, len(A), block.shape[1]), dtype=np.float64)
     rows = max(1, TILE // block.shape[1])
-    for r in range(0, len(block), rows):
-        x = np.asarray(block[r : r + rows], dtype=np.float32)
-        power = x
-        with np.errstate(invalid="ignore", over="ignore"):
+    order: Any = "F" if block.flags.f_contiguous else "C"
+    buffer = np.empty((min(rows, len(block)), block.shape[1]), dtype=np.float32, order=order)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for r in range(0, len(block), rows):
+            x = power = np.asarray(block[r : r + rows], dtype=np.float32)
             for k in range(powers):
-                if k == 1:
-                    power = x * x
-                elif k > 1:
-                    power *= x
+                if k > 0:
+                    power = np.multiply(power, x, out=buffer[: len(x)])
                 for c, a in enumerate(A[:, r : r + rows]):
                     if c or k < 2:  # the mean of x^3 is not needed
                         out[k, c] += a @ power
