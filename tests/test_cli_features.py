@@ -65,7 +65,7 @@ def test_classes_in_json(capsys, table, tmp_path):
 
 
 def test_noise_is_called_noise(capsys, tmp_path):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     np.savez(tmp_path / "n.npz", X=rng.standard_normal((250, 200)), y=rng.standard_normal(250))
     plot = tmp_path / "n.svg"
     status, out, _ = run(capsys, "features", tmp_path / "n.npz", "--plot", plot)
