@@ -32,10 +32,10 @@ MOST_NUMBERS = 1 << 27  # n d that a problem may have
 
 Fit = Callable[[MultiIndexProblem, int, int], Any]
 METHODS: dict[str, Fit] = {
-    "multi_index": lambda p, k, seed: multi_index(p.X, p.y, random_state=seed),
+    "multi_index": lambda p, _, seed: multi_index(p.X, p.y, random_state=seed),
     "paper, told k and M": lambda p, k, seed: pruned_network(p.X, p.y, k, M, random_state=seed),
     "one large step": lambda p, k, seed: one_large_step(p.X, p.y, k, random_state=seed),
-    "spectral": lambda p, k, seed: spectral(p.X, p.y, random_state=seed),
+    "spectral": lambda p, _, seed: spectral(p.X, p.y, random_state=seed),
 }
 GUESS = {"multi_index": 2, "paper, told k and M": 4, "one large step": 8, "spectral": 8}
 LIMITS = {"one large step": {1: 1600, 2: 400, 3: 0}, "spectral": {1: 400, 2: 400, 3: 0}}

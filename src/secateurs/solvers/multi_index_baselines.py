@@ -126,7 +126,11 @@ def spectral(
         on_indices.w,
         on_indices.intercept,
     )
-    history = {"step": [STEPS], "loss": [1 - head.score], "n_nonzero": [source.d]}
+    history: dict[str, list[float]] = {
+        "step": [STEPS],
+        "loss": [1 - head.score],
+        "n_nonzero": [source.d],
+    }
     return Solution(network, "converged", history, {"val_r2": head.score, "rows": n})
 
 
@@ -187,7 +191,8 @@ def adam_mlp(
     best, score, status = [p.detach().clone() for p in parameters], -math.inf, "converged"
     history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
 
-    def out(W: Any, b: Any, w: Any, c: Any, inputs: Any) -> Any:
+    def out(inputs: torch.Tensor) -> torch.Tensor:
+        W, b, w, c = parameters
         return functional.relu(inputs @ W.t() + b) @ w + c
 
     try:
@@ -195,14 +200,14 @@ def adam_mlp(
             for group in optimiser.param_groups:
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / n_steps))
             optimiser.zero_grad()
-            loss = (out(*parameters, Z[:m]) - t[:m]).square().mean()
-            loss.backward()
+            loss = (out(Z[:m]) - t[:m]).square().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             if step % LOOK and step < n_steps:
                 continue
             now = float(loss.detach())
             with torch.no_grad():
-                r2 = 1.0 - float((out(*parameters, Z[m:]) - t[m:]).square().sum()) / spread
+                r2 = 1.0 - float((out(Z[m:]) - t[m:]).square().sum()) / spread
             for name, value in (("step", step), ("loss", now), ("n_nonzero", hidden * d)):
                 history[name].append(value)
             if r2 > score:

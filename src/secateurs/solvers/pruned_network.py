@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.problems.columns import Columns, columns_of
+from secateurs.problems.columns import Columns, columns_of, not_finite
 from secateurs.problems.multi_index import normalised_hermite
 from secateurs.solvers.index_network import IndexNetwork
 from secateurs.solvers.screening import standardised
@@ -156,8 +156,11 @@ def hermite_scores(source: Columns, target: FloatArray, k: int) -> FloatArray:
     """|s_j| (1), [d]; one pass, O(n d k)."""
     out = np.empty(source.d)
     for start, block in source.blocks():
-        Z = standardised(np.asarray(block, dtype=np.float64))
-        _refuse_infinite(Z, source, start)
+        values = np.asarray(block, dtype=np.float64)
+        bad = ~np.isfinite(values).all(axis=0)
+        if bad.any():
+            raise not_finite(source.label(start + int(np.flatnonzero(bad)[0])))
+        Z = standardised(values)
         out[start : start + Z.shape[1]] = np.abs(target @ normalised_hermite(Z, k)) / len(target)
     return out
 
@@ -246,10 +249,3 @@ def _second_layer(
             best = (w, level - float(mean @ w), ridge, r2)
     assert best is not None
     return best
-
-
-def _refuse_infinite(Z: FloatArray, source: Columns, at: int) -> None:
-    bad = ~np.isfinite(Z).all(axis=0)
-    if bad.any():
-        where = source.label(at + int(np.flatnonzero(bad)[0]))
-        raise ValueError(f"{where} has infinite or missing values; remove or impute them")
