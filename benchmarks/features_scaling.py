@@ -2,22 +2,27 @@
 
     python -m benchmarks.features_scaling                          # all there is, hours
     python -m benchmarks.features_scaling --links he2 --columns 100 400
+    python -m benchmarks.features_scaling --save docs/measured/features_scaling.json
 
 Planted single-index problems with M = 8 of d Gaussian columns and noise of a fifth of the standard
 deviation of y.  "Rows needed" is the smallest n on a grid of ratio sqrt 2 with R^2 > .9 on 2000
-clean fresh rows in 3 of 4 seeds.  Slopes are of log n against log d by least squares.
+clean fresh rows in 3 of 4 seeds.  Slopes are of log n against log d by least squares.  What is saved
+replaces the same cells of the file and leaves the others; docs/figures.py draws it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from secateurs.files import write_atomically
 from secateurs.problems.multi_index import MultiIndexProblem, planted_multi_index
 from secateurs.solvers.multi_index import multi_index
 from secateurs.solvers.multi_index_baselines import one_large_step, spectral
@@ -115,6 +120,16 @@ def measure(
     return found
 
 
+def save(found: dict[tuple[str, str], dict[int, int]], path: Path) -> None:
+    """Add the measurements to a JSON file: {link: {method: {d: n}}}."""
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    for (link, method), cells in found.items():
+        row = known.setdefault(link, {}).setdefault(method, {})
+        row.update({str(d): n for d, n in cells.items()})
+        known[link][method] = dict(sorted(row.items(), key=lambda item: int(item[0])))
+    write_atomically(path, (json.dumps(known, indent=1) + "\n").encode())
+
+
 def _ratios(found: dict[tuple[str, str], dict[int, int]], link: str) -> None:
     ours = found.get((link, "multi_index"), {})
     for (other, method), cells in found.items():
@@ -130,6 +145,9 @@ if __name__ == "__main__":
     parser.add_argument("--columns", nargs="+", type=int, default=list(COLUMNS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--save", type=Path, help="JSON file to add the measurements to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    measure(arguments.links, arguments.columns, arguments.methods, arguments.first)
+    found = measure(arguments.links, arguments.columns, arguments.methods, arguments.first)
+    if arguments.save is not None:
+        save(found, arguments.save)
