@@ -6,8 +6,8 @@
 
 Planted single-index problems with M = 8 of d Gaussian columns and noise of a fifth of the standard
 deviation of y.  "Rows needed" is the smallest n on a grid of ratio sqrt 2 with R^2 > .9 on 2000
-clean fresh rows in 3 of 4 seeds.  Slopes are of log n against log d by least squares.  What is saved
-replaces the same cells of the file and leaves the others; docs/figures.py draws it.
+clean fresh rows in 3 of 4 seeds.  Slopes are of log n against log d by least squares.  What is
+saved replaces the same cells of the file and leaves the others; docs/figures.py draws it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ METHODS: dict[str, Fit] = {
     "spectral": lambda p, _, seed: spectral(p.X, p.y, random_state=seed),
 }
 GUESS = {"multi_index": 2, "paper, told k and M": 4, "one large step": 8, "spectral": 8}
+GROWTH = {"one large step": 2.0, "spectral": 1.0}  # of n* in d, a guess for the search alone
 LIMITS = {"one large step": {1: 1600, 2: 400, 3: 0}, "spectral": {1: 400, 2: 400, 3: 0}}
 
 
@@ -94,11 +95,13 @@ def measure(
     for link in links:
         k = int(link[2])
         for method in methods:
-            place = GUESS[method] + 2 * k
+            place, before = GUESS[method] + 2 * k, 0
             cells = found.setdefault((link, method), {})
             for d in columns:
                 if d > LIMITS.get(method, {}).get(k, d):
                     continue
+                if before:
+                    place += round(GROWTH.get(method, 0.0) * k * np.log2(d / before))
                 began = time.process_time()
                 n = rows_needed(method, k, d, place, first)
                 spent = time.process_time() - began
@@ -106,7 +109,7 @@ def measure(
                 print(f"{link} {method:20} d={d:<5} n* = {told}   {spent:6.1f} s", flush=True)
                 if n is None:
                     break
-                cells[d] = n
+                cells[d], before = n, d
                 place = round(2 * np.log2(n / LEAST))
             if len(cells) > 1:
                 known = sorted(cells)

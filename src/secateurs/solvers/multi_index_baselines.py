@@ -34,7 +34,7 @@ def one_large_step(
     y: NDArray[Any],
     k: int,
     *,
-    hidden: int = 128,
+    hidden: int = 1024,
     validation: float = 0.2,
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,

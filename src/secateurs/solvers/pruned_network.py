@@ -72,7 +72,7 @@ def pruned_network(
     n_features: int,
     *,
     directions: int = 1,
-    hidden: int = 128,
+    hidden: int = 512,
     validation: float = 0.2,
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
