@@ -96,17 +96,21 @@ def test_row_norms_equal_their_definition():
 
 def test_nothing_pruned_is_one_large_step():
     p = planted_multi_index(400, 12, 1, "he1", sparsity=4, random_state=0)
-    all_kept = pruned_network(p.X, p.y, 1, 12).value.network
+    all_kept = pruned_network(p.X, p.y, 1, 12, hidden=64).value.network
     np.testing.assert_array_equal(
-        all_kept.predict(p.X), one_large_step(p.X, p.y, 1).value.predict(p.X)
+        all_kept.predict(p.X), one_large_step(p.X, p.y, 1, hidden=64).value.predict(p.X)
     )
 
 
 @pytest.mark.parametrize("link", ["he1", "he2"])
 def test_unpruned_baselines_learn_with_rows_enough(link):
     k = int(link[2])
-    p = planted_multi_index(6000, 20, 1, link, sparsity=4, random_state=0)
-    for fit in (one_large_step(p.X, p.y, k), spectral(p.X, p.y), adam_mlp(p.X, p.y)):
+    p = planted_multi_index(4000, 15, 1, link, sparsity=4, random_state=0)
+    for fit in (
+        one_large_step(p.X, p.y, k, hidden=256),
+        spectral(p.X, p.y),
+        adam_mlp(p.X, p.y, n_steps=200),
+    ):
         assert r2(fit.value.predict(p.X_test), p) > 0.9
         assert fit.status == "converged"
 
