@@ -140,10 +140,12 @@ def test_pages_of_a_mapped_file_can_be_handed_back(tmp_path, monkeypatch):
 
     monkeypatch.setattr(columns, "MAPPED_BYTES", 1)
     X = np.random.default_rng(0).standard_normal((50, 9))
-    np.save(tmp_path / "x.npy", X)
-    source = columns_of(tmp_path / "x.npy")
-    for _ in range(2):
-        np.testing.assert_array_equal(np.hstack([b for _, b in source.blocks(2)]), X)
+    for order in "CF":
+        np.save(tmp_path / "x.npy", np.asarray(X, order=order))
+        source = columns_of(tmp_path / "x.npy")
+        for _ in range(2):
+            np.testing.assert_array_equal(np.hstack([b for _, b in source.blocks(2)]), X)
+        np.testing.assert_array_equal(source.take(np.array([8, 1, 1])), X[:, [8, 1, 1]])
 
 
 def test_bad_matrices_are_refused(tmp_path):

@@ -70,10 +70,19 @@ def test_blocks_do_not_matter(monkeypatch, tmp_path, ranked):
     X = p.X.astype(np.float32)
     whole = screen(X, p.y, ranked=ranked).z
     np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "f.npy", np.asfortranarray(X))
+    monkeypatch.setattr(columns, "MAPPED_BYTES", 7 * 40 * 4)
     monkeypatch.setattr(columns, "BLOCK_ELEMENTS", 7 * 60)
     monkeypatch.setattr(screening, "NARROW", 3)
     monkeypatch.setattr(screening, "TILE", 30)
-    for other in (X, np.asfortranarray(X), tmp_path / "x.npy", sparse.csc_array(X)):
+    monkeypatch.setattr(screening, "ACROSS", 11)
+    for other in (
+        X,
+        np.asfortranarray(X),
+        tmp_path / "x.npy",
+        tmp_path / "f.npy",
+        sparse.csc_array(X),
+    ):
         np.testing.assert_allclose(screen(other, p.y, ranked=ranked).z, whole, atol=1e-5)
 
 

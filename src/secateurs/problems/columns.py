@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 BLOCK_ELEMENTS = 1 << 23  # numbers of a block: 32 MB in float32
-MAPPED_BYTES = 1 << 26  # read from a mapped file before its pages, and neighbours, are given back
+MAPPED_BYTES = 1 << 27  # mapped from a file before its pages are handed back
+NEIGHBOURS = 1 << 21  # bytes that may be mapped when one is read
+ROWS = 16  # rows of a mapped file that are read at once
 KINDS = "a 2-d array, np.memmap, scipy sparse matrix, pandas or pyarrow table, .npy or .parquet"
 
 
@@ -30,6 +32,9 @@ class Columns:
     release : callable
         Called after every block with the bytes that were read.
     names : list of str, optional
+    rows : callable, optional
+        Where the matrix lies by rows: gives first row and values [k, d] of a few rows after
+        the other.
     """
 
     n: int
@@ -37,6 +42,7 @@ class Columns:
     read: Callable[[Any], NDArray[Any]]
     release: Callable[[int], None] = lambda _: None
     names: list[str] | None = None
+    rows: Callable[[], Iterator[tuple[int, NDArray[Any]]]] | None = None
 
     def blocks(self, width: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
         """First column and values [n, <= width] of one block after the other, one pass."""
@@ -105,7 +111,7 @@ def columns_of(X: Any) -> Columns:
     if hasattr(X, "iloc"):
         return _of_frame(X)
     if isinstance(X, np.ndarray):
-        return _checked(X.shape, X.dtype, lambda c: X[:, c], _pages(X))
+        return _of_array(X)
     raise ValueError(f"got X of type {type(X).__name__}; expected {KINDS}")
 
 
@@ -123,12 +129,39 @@ def _checked(
     return Columns(int(shape[0]), int(shape[1]), read, release, names)
 
 
+def _of_array(X: NDArray[Any]) -> Columns:
+    """Read an array, mapped or not.
+
+    Pages of a mapped file that were touched count as our memory, and the system maps up to 2 MB
+    around each: where columns lie by rows one block touches all of the file.  So its rows are
+    copied a few at a time, and the pages handed back.
+    """
+    release = _pages(X)
+    if X.ndim != 2 or X.flags.f_contiguous:
+        return _checked(X.shape, X.dtype, lambda c: X[:, c], release)
+
+    def copied(columns: Any) -> NDArray[Any]:
+        width = len(range(X.shape[1])[columns]) if isinstance(columns, slice) else len(columns)
+        out = np.empty((len(X), width), dtype=X.dtype)
+        for r in range(0, len(X), ROWS):
+            out[r : r + ROWS] = X[r : r + ROWS, columns]
+            release(ROWS * NEIGHBOURS)
+        return out
+
+    def rows() -> Iterator[tuple[int, NDArray[Any]]]:
+        step = max(1, MAPPED_BYTES // max(1, X.strides[0]))
+        for r in range(0, len(X), step):
+            yield r, X[r : r + step]
+            release(MAPPED_BYTES)
+
+    read = copied if isinstance(X, np.memmap) else lambda c: X[:, c]
+    return replace(_checked(X.shape, X.dtype, read), rows=rows)
+
+
 def _pages(X: NDArray[Any]) -> Callable[[int], None]:
-    """Hand pages of a read-only mapped file back now and then: they count as our memory."""
+    """Hands pages of a read-only mapped file back when enough was read."""
     mapped = getattr(X, "_mmap", None)
-    if not isinstance(mapped, mmap.mmap) or X.flags.writeable:
-        return lambda _: None
-    if not hasattr(mapped, "madvise"):
+    if not isinstance(mapped, mmap.mmap) or X.flags.writeable or not hasattr(mapped, "madvise"):
         return lambda _: None
     held = [0]
 

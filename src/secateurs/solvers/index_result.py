@@ -23,7 +23,7 @@ IntArray = NDArray[np.int64]
 
 SMALL_RANK = 0.02  # share of the gradient's energy below which a direction is dropped
 FAINT = 1.0  # a median score below this predicts nothing
-CERTAIN = 0.01  # chance of a false alarm of the screen, for `signal_detected`
+CERTAIN = 0.001  # chance of a false alarm of the screen, for `signal_detected`
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class MultiIndexFit:
         return self.network.predict(columns_of(X).take(self.support))
 
 
-def signal_detected(data: Data, found: Screen, products: IntArray, base: Candidate) -> bool:
+def signal_detected(data: Data, found: Screen, p_products: float, base: Candidate) -> bool:
     """Evidence that noise does not give: a sure hit that predicts, or far too large an R^2.
 
     Columns were chosen with the validation rows among the others, so on noise s columns of
@@ -80,8 +80,8 @@ def signal_detected(data: Data, found: Screen, products: IntArray, base: Candida
         fitted = responses(base.head, base.rows)[data.n_train :].numpy().ravel()
     Y = base.rows.Y[data.n_train :].numpy().ravel()
     together = float(np.corrcoef(fitted, Y)[0, 1]) if fitted.std() > 0 else 0.0
-    sure = bool(found.p_values.min() * data.source.d < CERTAIN)
-    if (sure or len(products) > 0) and together * np.sqrt(n_val) > 3.0:
+    p = min(float(found.p_values.min()) * data.source.d, p_products)
+    if p < CERTAIN and together * np.sqrt(n_val) > 3.0:
         return True
     by_chance = len(base.J) * level(data.alpha, data.source.d) ** 2 / n
     return bool(value > 2.0 * by_chance + 3.0 / np.sqrt(n_val))

@@ -86,20 +86,21 @@ def _anchor_labels(data: Data, found: Screen, J: IntArray) -> FloatArray:
     return anchors(data.ranked.take(J), data.T, _directions(data, found, J))
 
 
-def product_columns(data: Data, found: Screen) -> IntArray:
-    """Columns in pairs; in triples when neither columns nor pairs are found (1)."""
+def product_columns(data: Data, found: Screen) -> tuple[IntArray, float]:
+    """Columns in pairs, or triples when no column is found by itself, and their p-value."""
     n, d = data.source.n, data.source.d
     C = data.T.shape[1]
     x = data.ranked.kept
     if d < 2 or pair_cost(n, d, C) > PRODUCTS:
-        return np.empty(0, dtype=np.int64)
+        return np.empty(0, dtype=np.int64), 1.0
     x = ranked_matrix(data.source) if x is None else x
     hits = [pair_screen(x, data.T, data.alpha)]
     if not len(found.selected) and d > 2 and triple_cost(n, d) <= PRODUCTS:
         hits.append(triple_screen(x, data.T[:, 0], data.alpha))
     strongest_first = [h.columns.ravel()[: data.cap] for h in sorted(hits, key=_strength)]
     flat = np.concatenate(strongest_first)
-    return np.asarray(list(dict.fromkeys(flat.tolist())), dtype=np.int64)[: data.cap]
+    columns = np.asarray(list(dict.fromkeys(flat.tolist())), dtype=np.int64)[: data.cap]
+    return columns, min(1.0, len(hits) * min(h.p_value for h in hits))
 
 
 def _strength(hits: Interactions) -> float:

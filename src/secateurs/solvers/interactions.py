@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import log_ndtr, ndtri
 
 from secateurs.problems.columns import Columns
 from secateurs.solvers.null_scores import Binned, NullTable, binned, null_table, product
@@ -54,6 +54,14 @@ class Interactions:
     def selected(self) -> NDArray[np.int64]:
         """Columns in some product, ascending."""
         return np.unique(self.columns)
+
+    @property
+    def p_value(self) -> float:
+        """Chance that noise has a product as strong as the strongest, Bonferroni."""
+        if not len(self.z):
+            return 1.0
+        log = log_ndtr(-float(np.abs(self.z).max())) - log_ndtr(-self.threshold)
+        return float(self.alpha * np.exp(log))
 
 
 def pair_cost(n: int, d: int, n_labels: int) -> float:

@@ -164,9 +164,10 @@ def multi_index(
     data = prepared(source, y, task, max_features, alpha, hidden, validation, random_state)
     found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
     run = _Run(data, degrees, progress)
-    products = np.empty(0, dtype=np.int64)
+    products, p_products = np.empty(0, dtype=np.int64), 1.0
     try:
-        products = product_columns(data, found) if interactions else products
+        if interactions:
+            products, p_products = product_columns(data, found)
         _search(run, found, products)
         base = run.best
         for stage, step in enumerate((_refine, _soften, _set_free), start=2):
@@ -179,7 +180,7 @@ def multi_index(
         run.status, base = "interrupted", run.best
     assert run.best is not None
     assert base is not None
-    detected = signal_detected(data, found, products, base)
+    detected = signal_detected(data, found, p_products, base)
     value = fit_of(data, found, run.best, y, detected)
     return Solution(value, run.status, run.history, measured(data, found, products, run.best))
 

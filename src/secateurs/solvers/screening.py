@@ -32,6 +32,7 @@ SingleArray = NDArray[np.float32]
 
 NARROW = 64  # columns ranked at once: they stay in the cache
 TILE = 1 << 20  # numbers of a tile of columns that are standardised
+ACROSS = 1 << 13  # columns of a tile where they lie by rows
 FAR = 16.0  # squared mean over variance from which float32 sums of powers lose digits
 SAME = 0.999  # label transforms with a larger correlation are one
 CONSTANT = 1e-6  # a standard deviation below this, in units of 1, is none
@@ -151,18 +152,18 @@ def screen(
         raise ValueError(f"got X with {source.n} rows and {len(T)} labels; expected as many")
     Z = np.empty((source.d, T.shape[1], degrees), dtype=np.float32)
     single = np.ascontiguousarray(T, dtype=np.float32)
-    products = _ranked if ranked else _standardised
-    for start, block in source.blocks():
-        width = NARROW
-        if not ranked:  # columns that lie by rows are taken all at once, in tiles of rows
-            width = max(1, TILE // source.n) if block.flags.f_contiguous else block.shape[1]
-        for a in range(0, block.shape[1], width):
-            part = block[:, a : a + width]
-            at = start + a
-            Z[at : at + part.shape[1]] = products(part, single, degrees, source, at)
-        if progress is not None:
-            done = start + block.shape[1]
-            progress(Progress(done, source.d, float(np.abs(Z[:done]).max()), 0))
+    if not ranked and source.rows is not None:
+        _standardised_by_rows(Z, single, source)
+    else:
+        products = _ranked if ranked else _standardised
+        width = NARROW if ranked else max(1, TILE // source.n)
+        for start, block in source.blocks():
+            for a in range(0, block.shape[1], width):
+                part, at = block[:, a : a + width], start + a
+                Z[at : at + part.shape[1]] = products(part, single, degrees, source, at)
+            if progress is not None:
+                done = start + block.shape[1]
+                progress(Progress(done, source.d, float(np.abs(Z[:done]).max()), 0))
     if ranked:
         _calibrate(Z, T)
     cells = source.d * T.shape[1] * degrees
@@ -230,7 +231,9 @@ def _scores(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Normal scores of every row of [B, n] in its own type, and which rows have ties."""
     order, tied = _order(columns)
     n = columns.shape[1]
-    x = torch.empty(columns.shape, dtype=torch.from_numpy(columns[:0]).dtype)
+    x = torch.empty(
+        columns.shape, dtype=torch.float32 if columns.dtype == np.float32 else torch.float64
+    )
     table = torch.from_numpy(_table(n)).to(x.dtype)
     x.scatter_(1, torch.from_numpy(order), table.expand(len(order), n))
     scores: NDArray[Any] = x.numpy()
@@ -345,25 +348,55 @@ def _degree_scales(n: int, degrees: int) -> FloatArray:
 def _standardised(
     block: NDArray[Any], T: SingleArray, degrees: int, source: Columns, at: int
 ) -> SingleArray:
-    """(1) for columns that are only centred and scaled, [B, C, K].
-
-    Sums of powers as the data are; columns whose mean hides their spread are centred first.
-    """
-    n = len(T)
-    A = np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T])
-    hidden: FloatArray | float = 0.0
+    """(1) for columns that are only centred and scaled, [B, C, K]."""
+    A = _with_mean(T)
     S = _power_sums(block, A, degrees)
-    mean, square = S[0, 0], S[1, 0]
-    if not np.isfinite(square).all():
-        raise not_finite(source.label(at + int(np.flatnonzero(~np.isfinite(square))[0])))
-    if (mean**2 > FAR * (square - mean**2)).any():
+    if _far(S, source, at).any():
         centre = block.mean(axis=0, dtype=np.float64)
-        S = _power_sums(block - centre, A, degrees)
-        mean, square = S[0, 0], S[1, 0]
         hidden = np.abs(centre) * np.finfo(np.float32).eps
+        return _from_sums(_power_sums(block - centre, A, degrees), len(T), degrees, hidden)
+    return _from_sums(S, len(T), degrees)
+
+
+def _standardised_by_rows(Z: SingleArray, T: SingleArray, source: Columns) -> None:
+    """The same, in place, for a matrix that lies by rows: they are read in order, once."""
+    assert source.rows is not None
+    A, degrees = _with_mean(T), Z.shape[2]
+    S = np.zeros((max(2, degrees), len(A), source.d))
+    for r, rows in source.rows():
+        part = np.ascontiguousarray(A[:, r : r + len(rows)])
+        for a in range(0, source.d, ACROSS):
+            S[:, :, a : a + ACROSS] += _power_sums(rows[:, a : a + ACROSS], part, degrees)
+    far = np.flatnonzero(_far(S, source, 0))
+    Z[...] = _from_sums(S, source.n, degrees)
+    for a in range(0, len(far), NARROW):
+        columns = far[a : a + NARROW]
+        Z[columns] = _standardised(source.read(columns), T, degrees, source, int(columns[0]))
+
+
+def _with_mean(T: SingleArray) -> SingleArray:
+    """The labels as rows, below one that gives the mean, [1 + C, n]."""
+    n = len(T)
+    return np.concatenate([np.full((1, n), 1.0 / n, dtype=np.float32), T.T])
+
+
+def _far(S: FloatArray, source: Columns, at: int) -> NDArray[np.bool_]:
+    """Columns whose mean hides their spread in float32 sums of powers: centre them first."""
+    mean, square = S[0, 0], S[1, 0]
+    bad = ~np.isfinite(square)
+    if bad.any():
+        raise not_finite(source.label(at + int(np.flatnonzero(bad)[0])))
+    return np.asarray(mean**2 > FAR * (square - mean**2))
+
+
+def _from_sums(
+    S: FloatArray, n: int, degrees: int, hidden: FloatArray | float = 0.0
+) -> SingleArray:
+    """(1) out of sums of powers; a spread below `hidden` is rounding, [B, C, K]."""
+    mean, square = S[0, 0], S[1, 0]
     size = np.sqrt(np.maximum(square - mean**2 - np.square(hidden), 0.0))
     size = np.where(size > 0, size, np.inf)  # constant columns score 0
-    Z = np.empty((len(mean), T.shape[1], degrees), dtype=np.float32)
+    Z = np.empty((len(mean), S.shape[1] - 1, degrees), dtype=np.float32)
     first = S[0, 1:] / size
     Z[:, :, 0] = first.T
     if degrees > 1:
