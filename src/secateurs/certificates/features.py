@@ -182,7 +182,7 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
         _screen(fit, measured),
         _gap(fit, measured),
         _needed(fit, measured),
-        _rows(measured),
+        _rows(fit, measured),
         Check(
             "validation",
             f"R^2 is {fit.val_r2:.3f} on rows that training did not see but choices were made on: "
@@ -213,7 +213,7 @@ def _screen(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         "screen",
         f"{hits} of {len(fit.scores)} columns score above {fit.threshold:.2f}, the largest score "
         f"is {largest:.2f}; noise has any such column with a chance of {measured['alpha']:g}; "
-        f"{products} more columns were seen in products",
+        f"{products} columns were seen in products of two or three",
         "holds" if hits else "fails",
         largest,
         fit.threshold,
@@ -229,7 +229,7 @@ def _gap(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         f"the weakest kept column scores {weakest:.2f} in the screen, the strongest dropped one "
         f"{dropped:.2f}; where they overlap, columns were told apart by what they add given the "
         "others",
-        _verdict(weakest > dropped),
+        _verdict(weakest > dropped) if len(fit.support) < len(fit.scores) else "unknown",
         weakest,
         dropped,
         "measured",
@@ -251,7 +251,7 @@ def _needed(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     )
 
 
-def _rows(measured: dict[str, Any]) -> Check:
+def _rows(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     n, predicted = int(measured["n"]), measured["predicted_n"]
     if predicted is None:
         verdict: Verdict = "unknown"
@@ -260,7 +260,8 @@ def _rows(measured: dict[str, Any]) -> Check:
     else:
         needed = float(predicted)
         missing = max(0.0, needed - n)
-        verdict = "holds" if n >= UNDER * needed else "fails" if n < needed else "unknown"
+        missed = n < needed and not fit.signal_detected
+        verdict = "holds" if n >= UNDER * needed else "fails" if missed else "unknown"
         told = (
             f"by itself the median kept column would pass the screen with {needed:.0f} rows; "
             f"there are {n}, {missing:.0f} are missing; such predictions were measured to fall "

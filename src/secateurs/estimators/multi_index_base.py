@@ -181,7 +181,7 @@ class SparseMultiIndexBase(
         return np.asarray(Z @ self._on_support.T)
 
     def get_support(self, indices: bool = False) -> NDArray[Any]:
-        """Which input columns are kept: a mask [n_features_in_], or their places.
+        """Which input columns are kept: a mask over all of them, or their places.
 
         A column of categories is kept when any of its categories is.
         """

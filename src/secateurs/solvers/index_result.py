@@ -42,7 +42,7 @@ class MultiIndexFit:
         Label transform and degree that the screen found most in.  The degree is the
         information exponent of the transformed labels, not of y.
     scores : float array [d]
-        max |z| of the screen.
+        Largest ``|z|`` of the screen.
     threshold : float
         Of `scores`.
     val_r2 : float

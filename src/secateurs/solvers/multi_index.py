@@ -144,7 +144,7 @@ def multi_index(
         Status "converged" or "interrupted" (the best network so far).  Measured: "alpha", "n",
         "n_train", "hits" (columns the screen found), "products" (columns of pairs and triples
         found), "noise_floor" (1 / sqrt n, in units of a correlation), "conditional_scores"
-        (|t| of every kept column given the others), "dropped_score" (the largest screen score
+        (``|t|`` of every kept column given the others), "dropped_score" (the largest screen score
         among columns not kept), "kept_score" (the median among kept ones in the channel),
         "predicted_n" (rows at which the median kept column passes the screen by itself:
         n ((threshold + 1.3) / kept_score)^2, measured to fall short by up to 2; None where that
