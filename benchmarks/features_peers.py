@@ -146,8 +146,8 @@ METHODS: dict[str, tuple[Callable[[Array, Array, int], Result], str | None]] = {
 def _mlp(X: Array, y: Array, seed: int) -> Callable[[Array], Array]:
     scaler = StandardScaler().fit(X)
     mean, spread = y.mean(), y.std()
-    model = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, n_iter_no_change=30, max_iter=1000)
-    model.set_params(random_state=seed, validation_fraction=0.2).fit(
+    model = MLPRegressor(hidden_layer_sizes=(64,), early_stopping=True, max_iter=1000)
+    model.set_params(random_state=seed, validation_fraction=0.2, n_iter_no_change=30).fit(
         scaler.transform(X), (y - mean) / spread
     )
     return lambda Z: mean + spread * model.predict(scaler.transform(Z))

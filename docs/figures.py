@@ -182,7 +182,7 @@ SCALING_STYLES = {
 def scaling_figure() -> Figure:
     """Rows needed against columns, as ``python -m benchmarks.features_scaling`` measured them."""
     measured = json.loads(SCALING.read_text())
-    figure = Figure(figsize=(3.5 * len(measured), 3.9), layout="constrained")
+    figure = Figure(figsize=(3.5 * len(measured), 4.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))
     for axis, (link, methods) in zip(axes, measured.items(), strict=True):
         k = int(link[2])
@@ -211,7 +211,7 @@ def scaling_figure() -> Figure:
         axis.set_xlabel("columns d, of which 8 matter")
         axis.set_title(f"information exponent {k}", fontsize=10)
         axis.grid(color=SOFT)
-        axis.legend(fontsize=6, loc="upper left")
+        axis.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     axes[0].set_ylabel("rows needed for R² > .9")
     return figure
 
