@@ -1,8 +1,10 @@
-"""Draw the pictures of the documentation; run as ``python docs/figures.py``."""
+"""Draw the pictures of the documentation; run as ``python docs/figures.py [NAME ...]``."""
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from secateurs import SparseMLPClassifier, compare, load_dataset
+from secateurs.certificates.features import correlational_lower_bound, unpruned_rows
 from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
 from secateurs.experiments.sensing_figures import norms_figure
@@ -211,16 +214,72 @@ def gap() -> Figure:
     return gap_figure(points, GAP_BITS, needed)
 
 
-def main() -> None:
-    """Write every picture to docs/images."""
+SCALING = Path(__file__).parent / "measured" / "features_scaling.json"
+SCALING_STYLES = {
+    "multi_index": ("inputs pruned (multi_index)", {"color": OURS, "marker": "o", "linewidth": 2}),
+    "paper, told k and M": ("inputs pruned (paper's)", {"color": "#3a6ea5", "marker": "s"}),
+    "one large step": ("not pruned, one large step", {"color": "#b5651d", "marker": "^"}),
+    "spectral": ("not pruned, spectral", {"color": "#7a5195", "marker": "v"}),
+}
+
+
+def scaling_figure() -> Figure:
+    """Rows needed against columns, as ``python -m benchmarks.features_scaling`` measured them."""
+    measured = json.loads(SCALING.read_text())
+    figure = Figure(figsize=(3.5 * len(measured), 4.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))
+    for axis, (link, methods) in zip(axes, measured.items(), strict=True):
+        k = int(link[2])
+        every = sorted({int(d) for cells in methods.values() for d in cells})
+        for method, (label, style) in SCALING_STYLES.items():
+            d = np.array([int(key) for key in methods.get(method, {})])
+            n = np.array(list(methods.get(method, {}).values()))
+            if len(d) > 1:
+                label += f", slope {np.polyfit(np.log(d), np.log(n), 1)[0]:.2f}"
+            if len(d):
+                axis.plot(d, n, label=label, **style)
+        bounds = (
+            ("lower bound of correlational queries", correlational_lower_bound, (k, 8)),
+            ("order $d^k$ of one large step", unpruned_rows, (k,)),
+        )
+        for (label, bound, rest), line in zip(bounds, (":", "--"), strict=True):
+            axis.plot(
+                *(every, [bound(d, *rest) for d in every]),
+                **{"color": OTHERS, "linestyle": line, "linewidth": 1, "label": label},
+            )
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_ylim(4, 3e5)
+        axis.set_xticks(every, [str(d) for d in every])
+        axis.minorticks_off()
+        axis.set_xlabel("columns d, of which 8 matter")
+        axis.set_title(f"information exponent {k}", fontsize=10)
+        axis.grid(color=SOFT)
+        axis.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+    axes[0].set_ylabel("rows needed for R² > .9")
+    return figure
+
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "digits_budget": budget_figure,
+    "digits_fit": digits_figure,
+    "recovery_transition": recovery_figure,
+    "features_scaling": scaling_figure,
+    "sensing_norms": sensing_figure,
+    "tickets_gap": gap,
+}
+
+
+def main(names: list[str]) -> None:
+    """Write the pictures named, or every one, to docs/images."""
     torch.set_num_threads(1)
     IMAGES.mkdir(exist_ok=True)
-    save_figure(budget_figure(), IMAGES / "digits_budget.png")
-    save_figure(digits_figure(), IMAGES / "digits_fit.png")
-    save_figure(recovery_figure(), IMAGES / "recovery_transition.png")
-    save_figure(sensing_figure(), IMAGES / "sensing_norms.png")
-    save_figure(gap(), IMAGES / "tickets_gap.png")
+    unknown = set(names) - set(PICTURES)
+    if unknown:
+        raise SystemExit(f"no picture {min(unknown)!r}; there are {', '.join(PICTURES)}")
+    for name in names or PICTURES:
+        save_figure(PICTURES[name](), IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

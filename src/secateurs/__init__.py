@@ -4,6 +4,10 @@ __version__ = "0.1.0"
 
 from secateurs.estimators.files import load
 from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.multi_index import (
+    SparseMultiIndexClassifier,
+    SparseMultiIndexRegressor,
+)
 from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.estimators.sparse_relu import SparseReLURegressor
@@ -19,6 +23,8 @@ __all__ = [
     "QuadraticRegressor",
     "SparseMLPClassifier",
     "SparseMLPRegressor",
+    "SparseMultiIndexClassifier",
+    "SparseMultiIndexRegressor",
     "SparseReLURegressor",
     "__version__",
     "budget_path",

@@ -10,6 +10,7 @@ import cyclopts
 from sklearn.exceptions import ConvergenceWarning
 
 from secateurs.cli import (  # noqa: F401 - importing registers the commands
+    features,
     models,
     recovery,
     report,

@@ -26,6 +26,8 @@ from secateurs.cli.tickets import describe_ticket, print_described
 from secateurs.estimators.files import load
 from secateurs.estimators.inputs import input_names
 from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.multi_index import SparseMultiIndexClassifier
+from secateurs.estimators.multi_index_base import SparseMultiIndexBase
 from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier
 from secateurs.estimators.sparse_relu import SparseReLURegressor
@@ -61,7 +63,7 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
             raise UsageError(f"{data}: the model needs the column {missing[0]!r}, it is not there")
         X = X[names]
     predictions = fitted.predict(X)
-    if isinstance(fitted, SparseMLPClassifier):
+    if isinstance(fitted, SparseMLPClassifier | SparseMultiIndexClassifier):
         table = pd.DataFrame({"prediction": predictions})
         for label, column in zip(fitted.classes_, fitted.predict_proba(X).T, strict=True):
             table[f"probability_{label}"] = column
@@ -103,6 +105,8 @@ def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = F
         describe, show = _describe_neurons, _print_neurons
     elif isinstance(fitted, QuadraticRegressor):
         describe, show = _describe_quadratic, _print_quadratic
+    elif isinstance(fitted, SparseMultiIndexBase):
+        describe, show = describe_features, _print_features
     elif isinstance(fitted, MatrixSensing):
         describe, show = _describe_matrix, _print_matrix
     record = {
@@ -227,6 +231,63 @@ def pairs_table(pairs: list[dict[str, Any]]) -> Table:
     for pair in pairs:
         second = "(squared)" if pair["first"] == pair["second"] else pair["second"]
         table.add_row(pair["first"], second, f"{pair['effect']:+.4g}")
+    return table
+
+
+def describe_features(model: Any) -> dict[str, Any]:
+    """Columns kept, the one that counts most first, and what the screen said."""
+    share = model.feature_importances_
+    names = input_names(model)
+    entries = model.directions_[:, model.support_].toarray().T.tolist()
+    values = dict(zip(model.support_.tolist(), entries, strict=True))
+    order = sorted(values, key=lambda j: (-share[j], j))
+    return {
+        "d": len(model.scores_),
+        "directions": model.directions_.shape[0],
+        "columns": [
+            {
+                "name": names[j],
+                "column": j,
+                "score": float(model.scores_[j]),
+                "share": float(share[j]),
+                "direction": values[j],
+            }
+            for j in order
+        ],
+        "threshold": model.threshold_,
+        "channel": model.channel_,
+        "information_exponent": model.information_exponent_,
+        "val_r2": model.val_r2_,
+        "signal_detected": model.signal_detected_,
+        "classes": getattr(model, "classes_", np.empty(0)).tolist() or None,
+    }
+
+
+def _print_features(record: dict[str, Any]) -> None:
+    out.print(
+        f"{record['kind']}: {len(record['columns'])} of {record['d']} columns, "
+        f"{record['directions']} directions, R^2 {record['val_r2']:.3f} on validation rows, "
+        f"{size(record['file_bytes'])} on disk; status {record['status']}"
+    )
+    out.print(features_table(record, _SHOWN))
+
+
+def features_table(record: dict[str, Any], shown: int) -> Table:
+    """Columns kept, with scores and places in the directions."""
+    columns = record["columns"]
+    title = (
+        f"{len(columns)} columns kept; threshold {record['threshold']:.2f}, most found in "
+        f"{record['channel']} at degree {record['information_exponent']}"
+    )
+    table = Table("column", "score", "share", "directions", title=title, title_justify="left")
+    for entry in columns[:shown]:
+        above = "" if entry["score"] > record["threshold"] else " (below)"
+        places = " ".join(f"{value:+.2f}" for value in entry["direction"][:6])
+        table.add_row(
+            entry["name"], f"{entry['score']:.2f}{above}", f"{entry['share']:.1%}", places
+        )
+    if len(columns) > shown:
+        table.add_row(f"... and {len(columns) - shown} more (--json lists all)", "", "", "")
     return table
 
 

@@ -7,6 +7,10 @@ from typing import get_args
 
 from secateurs.archive import read_archive
 from secateurs.estimators.matrix_sensing import MatrixSensing
+from secateurs.estimators.multi_index import (
+    SparseMultiIndexClassifier,
+    SparseMultiIndexRegressor,
+)
 from secateurs.estimators.quadratic import QuadraticRegressor
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.estimators.sparse_relu import SparseReLURegressor
@@ -17,6 +21,8 @@ Model = (
     | SparseReLURegressor
     | MatrixSensing
     | QuadraticRegressor
+    | SparseMultiIndexClassifier
+    | SparseMultiIndexRegressor
 )
 _KINDS: dict[str, type[Model]] = {kind.__name__: kind for kind in get_args(Model)}
 
