@@ -6,11 +6,12 @@ of that file.  Nothing else has to know; `secateurs reproduce` and its tests fin
 
 from __future__ import annotations
 
-from secateurs.experiments.claims import recovery, sensing, tickets
+from secateurs.experiments.claims import features, recovery, sensing, tickets
 from secateurs.experiments.claims.claim import Claim
 
 CLAIMS: dict[str, tuple[Claim, ...]] = {
     "recovery": recovery.CLAIMS,
+    "features": features.CLAIMS,
     "sensing": sensing.CLAIMS,
     "tickets": tickets.CLAIMS,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from secateurs.experiments.sweeps.families.features import features
 from secateurs.experiments.sweeps.families.planted import planted
 from secateurs.experiments.sweeps.families.sensing import sensing
 from secateurs.experiments.sweeps.families.tables import tables
 from secateurs.experiments.sweeps.registry import Family
 
-FAMILIES: tuple[Family, ...] = (planted, sensing, tables)
+FAMILIES: tuple[Family, ...] = (planted, features, sensing, tables)
 
 
 def family_of(problem: str) -> Family | None:

@@ -1,0 +1,133 @@
+"""Planted functions of a few columns out of many: inputs pruned, and not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from secateurs.experiments.sweeps.registry import Family
+from secateurs.problems import multi_index as source
+from secateurs.problems.multi_index import MultiIndexProblem
+from secateurs.solvers import multi_index as automatic
+from secateurs.solvers import multi_index_baselines as baselines
+from secateurs.solvers import pruned_network as published
+
+Count = Annotated[int, Field(ge=1)]
+Exponent = Annotated[int, Field(ge=1, le=4)]
+SOLVED = 0.9  # R^2 on clean fresh rows
+
+features = Family("planted_multi_index", ours=("multi_index",))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a method found.
+
+    Attributes
+    ----------
+    predict : callable
+    support : int array, or None
+        None for a method that uses every column.
+    signal : bool or None
+        Whether it says that there is anything to find; None where it does not say.
+    """
+
+    predict: Callable[[Any], NDArray[Any]]
+    support: NDArray[np.int64] | None = None
+    signal: bool | None = None
+
+
+@features.problem
+def planted_multi_index(
+    *,
+    n: Count,
+    d: Count,
+    r: Count = 1,
+    link: str = "he2",
+    sparsity: Annotated[float, Field(gt=0)] = 8,
+    q: Annotated[float, Field(ge=0, lt=2)] = 0.0,
+    inputs: Literal["gaussian", "t5", "exponential", "ar", "binary", "uniform"] = "gaussian",
+    noise: Annotated[float, Field(ge=0)] = 0.2,
+    random_state: int,
+) -> MultiIndexProblem:
+    """See `secateurs.problems.multi_index.planted_multi_index`."""
+    return source.planted_multi_index(
+        *(n, d, r, link),
+        sparsity=int(sparsity) if q == 0 else sparsity,
+        q=q,
+        inputs=inputs,
+        noise=noise,
+        random_state=random_state,
+    )
+
+
+@features.method
+def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
+    """See `secateurs.solvers.multi_index`: told nothing."""
+    fit = automatic.multi_index(problem.X, problem.y, random_state=random_state).value
+    return Found(fit.predict, fit.support, fit.signal_detected)
+
+
+@features.method
+def pruned_network(
+    problem: MultiIndexProblem, *, k: Exponent, n_features: Count = 8, random_state: int
+) -> Found:
+    """See `secateurs.solvers.pruned_network`: the paper's, told the exponent and the sparsity."""
+    fit = published.pruned_network(
+        problem.X, problem.y, k, n_features, random_state=random_state
+    ).value
+    return Found(fit.predict, fit.support)
+
+
+@features.method
+def one_large_step(problem: MultiIndexProblem, *, k: Exponent, random_state: int) -> Found:
+    """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
+    fit = baselines.one_large_step(problem.X, problem.y, k, random_state=random_state).value
+    return Found(fit.predict)
+
+
+@features.method
+def spectral(problem: MultiIndexProblem, *, random_state: int) -> Found:
+    """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
+    fit = baselines.spectral(problem.X, problem.y, random_state=random_state).value
+    return Found(fit.predict)
+
+
+@features.metric
+def r2(problem: MultiIndexProblem, found: Found) -> float:
+    """On clean fresh rows; nan where the target is constant."""
+    spread = float(problem.y_test.var())
+    error = found.predict(problem.X_test) - problem.y_test
+    return 1.0 - float(np.mean(error**2)) / spread if spread > 0 else math.nan
+
+
+@features.metric
+def solved(problem: MultiIndexProblem, found: Found) -> float:
+    """1 for R^2 above .9 on clean fresh rows; else 0."""
+    return float(r2(problem, found) > SOLVED)
+
+
+@features.metric
+def recall(problem: MultiIndexProblem, found: Found) -> float:
+    """Share of the planted columns kept; nan for a method that uses all, or nothing planted."""
+    if found.support is None or not len(problem.support):
+        return math.nan
+    return float(np.isin(problem.support, found.support).mean())
+
+
+@features.metric
+def support_size(_: MultiIndexProblem, found: Found) -> float:
+    """Columns kept; nan for a method that uses all."""
+    return math.nan if found.support is None else float(len(found.support))
+
+
+@features.metric
+def signal(_: MultiIndexProblem, found: Found) -> float:
+    """1 where the method says that there is something to find; nan where it does not say."""
+    return math.nan if found.signal is None else float(found.signal)
