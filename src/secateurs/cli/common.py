@@ -114,6 +114,13 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes / 1_000_000:.1f} MB"
 
 
+def print_written(*files: Path | None) -> None:
+    """One line for each file that was written."""
+    for file in files:
+        if file is not None:
+            out.print(f"written: {file}", highlight=False, soft_wrap=True)
+
+
 def print_json(record: dict[str, Any]) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(jsonlib.dumps(record, allow_nan=False) + "\n")

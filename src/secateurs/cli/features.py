@@ -19,6 +19,7 @@ from secateurs.cli.common import (
     out,
     print_certificate,
     print_json,
+    print_written,
     progress,
 )
 from secateurs.cli.models import describe_features, features_table
@@ -116,9 +117,7 @@ def features(
     else:
         _print(record, shown)
         print_certificate(fitted.certificate_)
-        for file in (output, model, plot):
-            if file is not None:
-                out.print(f"written: {file}", highlight=False)
+        print_written(output, model, plot)
     return INTERRUPTED if fitted.status_ == "interrupted" else 0
 
 

@@ -22,6 +22,7 @@ from secateurs.cli.common import (
     out,
     print_certificate,
     print_json,
+    print_written,
     progress,
     size,
 )
@@ -106,8 +107,7 @@ def recover(
             f", {model.report_['seconds']:.1f} s"
         )
         print_certificate(model.certificate_)
-        if output is not None:
-            out.print(f"written: {output}", highlight=False)
+        print_written(output)
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 
@@ -181,8 +181,7 @@ def image(
             f"{model.solver_}, {model.report_['seconds']:.1f} s); {size(12 * model.n_nonzero_)} of "
             f"weights and places against {size(record['png_bytes'])} as PNG"
         )
-        if output is not None:
-            out.print(f"written: {output}", highlight=False)
+        print_written(output)
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 

@@ -17,6 +17,7 @@ from secateurs.cli.common import (
     out,
     print_certificate,
     print_json,
+    print_written,
     progress,
 )
 from secateurs.cli.models import pairs_table
@@ -107,7 +108,7 @@ def sense(
         shown = ", ".join(f"{value:.4g}" for value in eigenvalues[:20])
         out.print(f"eigenvalues: {shown or 'none'}{' ...' if len(eigenvalues) > 20 else ''}")
         print_certificate(model.certificate_)
-        _print_written(output, plot)
+        print_written(output, plot)
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 
@@ -189,7 +190,7 @@ def interactions(
         else:
             out.print("No pair improves on a linear function.")
         print_certificate(model.certificate_)
-        _print_written(output, plot)
+        print_written(output, plot)
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 
@@ -199,9 +200,3 @@ def _rank(text: str) -> int | str:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--components {text!r}: expected an integer >= 1, or auto")
     return int(text)
-
-
-def _print_written(*files: Path | None) -> None:
-    for file in files:
-        if file is not None:
-            out.print(f"written: {file}", highlight=False)

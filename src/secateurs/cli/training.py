@@ -22,6 +22,7 @@ from secateurs.cli.common import (
     out,
     print_certificate,
     print_json,
+    print_written,
     progress,
     size,
 )
@@ -287,9 +288,7 @@ def _print_fit(
     print_certificate(model.certificate_)
     if model.status_ == "interrupted":
         out.print(f"Interrupted after {model.n_steps_} steps: within budget, not fully trained.")
-    for file in (output, plot):
-        if file is not None:
-            out.print(f"written: {file}", highlight=False)
+    print_written(output, plot)
 
 
 def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:
@@ -321,5 +320,4 @@ def _print_path(dataset: Dataset, result: BudgetPath, plot: Path | None) -> None
             size(point["file_bytes"]),
         )
     out.print(table)
-    if plot is not None:
-        out.print(f"written: {plot}", highlight=False)
+    print_written(plot)

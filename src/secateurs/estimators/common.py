@@ -1,9 +1,13 @@
-"""What all estimators do alike: hold rows out, tell progress."""
+"""What all estimators do alike: hold rows out, tell progress, refuse and warn."""
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from secateurs.solvers.solution import Progress, ProgressCallback
@@ -54,3 +58,20 @@ def told_progress(verbose: int, progress: ProgressCallback | None) -> ProgressCa
             progress(state)
 
     return tell
+
+
+def require_target(estimator: object, y: Any) -> None:
+    """Refuse a fit without a target, in scikit-learn's words."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, "
+            "but the target y is None."
+        )
+
+
+def warn_if_interrupted(status: str) -> None:
+    """A warning to the caller of ``fit`` that the user stopped it."""
+    if status == "interrupted":
+        warnings.warn(
+            "the fit was interrupted; it is the best so far", ConvergenceWarning, stacklevel=3
+        )

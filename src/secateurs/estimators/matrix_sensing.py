@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -19,7 +17,7 @@ import secateurs
 from secateurs.archive import Archive, archive_bytes
 from secateurs.certificates.check import Certificate
 from secateurs.certificates.sensing import sensing_certificate
-from secateurs.estimators.common import told_progress
+from secateurs.estimators.common import told_progress, warn_if_interrupted
 from secateurs.estimators.parameters import require_integer, require_real
 from secateurs.estimators.saved import (
     CheckRecords,
@@ -194,10 +192,7 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,
         }
-        if self.status_ == "interrupted":
-            warnings.warn(
-                "the fit was interrupted; it is the best so far", ConvergenceWarning, stacklevel=2
-            )
+        warn_if_interrupted(self.status_)
         return self
 
     def predict(self, operator: SensingOperator) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,7 +13,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,7 +20,7 @@ import secateurs
 from secateurs.archive import Archive, archive_bytes
 from secateurs.certificates.check import Certificate
 from secateurs.certificates.features import features_certificate
-from secateurs.estimators.common import told_progress
+from secateurs.estimators.common import require_target, told_progress, warn_if_interrupted
 from secateurs.estimators.inputs import input_names, read_table
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
@@ -168,10 +166,7 @@ class SparseMultiIndexBase(
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,
         }
-        if self.status_ == "interrupted":
-            warnings.warn(
-                "the fit was interrupted; it is the best so far", ConvergenceWarning, stacklevel=2
-            )
+        warn_if_interrupted(self.status_)
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -232,11 +227,7 @@ class SparseMultiIndexBase(
         raise NotImplementedError
 
     def _read(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, "
-                "but the target y is None."
-            )
+        require_target(self, y)
         X = self._read_inputs(X, reset=True)
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         targets = column_or_1d(y, warn=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_X_y, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,7 +16,7 @@ import secateurs
 from secateurs.archive import Archive, archive_bytes
 from secateurs.certificates.check import Certificate
 from secateurs.certificates.quadratic import quadratic_certificate
-from secateurs.estimators.common import hold_out, told_progress
+from secateurs.estimators.common import hold_out, require_target, told_progress, warn_if_interrupted
 from secateurs.estimators.inputs import input_names, read_table
 from secateurs.estimators.parameters import require_integer, require_real
 from secateurs.estimators.saved import (
@@ -214,10 +212,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,
         }
-        if self.status_ == "interrupted":
-            warnings.warn(
-                "the fit was interrupted; it is the best so far", ConvergenceWarning, stacklevel=2
-            )
+        warn_if_interrupted(self.status_)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -244,11 +239,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
     # -- the parts of a fit ------------------------------------------------------------------
 
     def _read(self, X: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if y is None:
-            raise ValueError(
-                "This QuadraticRegressor estimator requires y to be passed, "
-                "but the target y is None."
-            )
+        require_target(self, y)
         X = self._read_inputs(X, reset=True)
         X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
         return X, column_or_1d(y, warn=True).astype(np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,7 +18,7 @@ import secateurs
 from secateurs.archive import Archive
 from secateurs.certificates.check import Certificate
 from secateurs.certificates.recovery import fit_certificate
-from secateurs.estimators.common import hold_out, told_progress
+from secateurs.estimators.common import hold_out, require_target, told_progress, warn_if_interrupted
 from secateurs.estimators.parameters import is_integer, require_integer, require_real
 from secateurs.estimators.saved import (
     CheckRecords,
@@ -170,11 +168,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         """
         began = time.perf_counter()
         self._check_parameters()
-        if y is None:
-            raise ValueError(
-                "This SparseReLURegressor estimator requires y to be passed, "
-                "but the target y is None."
-            )
+        require_target(self, y)
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True)
         y = column_or_1d(y, warn=True).astype(np.float64)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -203,12 +197,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,
         }
-        if self.status_ == "interrupted":
-            warnings.warn(
-                "the fit was interrupted; it is the best so far, within its budget",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        warn_if_interrupted(self.status_)
         return self
 
     def _is_identified(self, X: Any, y: Any) -> bool:
