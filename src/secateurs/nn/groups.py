@@ -301,7 +301,7 @@ def _is_view_as_rows(node: fx.Node, call: Any) -> bool:
     """``x.view(x.size(0), -1)`` or the same with reshape."""
     if call not in ("view", "reshape", torch.reshape) or len(node.args) != 3:
         return False
-    return isinstance(node.args[1], fx.Node) and node.args[2] == -1
+    return isinstance(node.args[1], fx.Node) and bool(node.args[2] == -1)
 
 
 def _layer(
