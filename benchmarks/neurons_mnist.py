@@ -5,7 +5,7 @@
 Both sides start from the same dense network, have the same number of steps in all (those of
 the path go into the fine-tuning of L2 pruning), the same optimiser and schedule, and return the
 state of training with the lowest loss on 6,000 validation rows.  Each takes the learning rate
-that is better on these rows.  "From scratch" trains a network of that width for as many steps
+that is better on these rows; seconds are the mean of the two runs.  "From scratch" trains a network of that width for as many steps
 as the dense training and the pruning take together.
 """
 
@@ -79,21 +79,21 @@ def main() -> None:
     test = part(dataset.X_test, dataset.y_test)
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
-    def report(name: str, module: nn.Module, cpu: float, note: str = "") -> None:
+    def report(name: str, module: nn.Module, cpu: float = 0.0, note: str = "") -> None:
         scores[name].append(score(module, test))
         accuracy, loss = scores[name][-1]
         print(
             f"{name:30}test {accuracy:6.2f} % loss {loss:.4f} cpu {cpu:5.1f} s {note}", flush=True
         )
 
-    def best_rate(name: str, run: Callable[[float], PrunedModule]) -> PrunedModule:
+    def best_rate(name: str, run: Callable[[float], PrunedModule]) -> tuple[PrunedModule, float]:
         began = time.process_time()
         runs = {rate: run(rate) for rate in RATES}
         rate = min(RATES, key=lambda rate: runs[rate].loss_after)
         found = runs[rate]
         note = f"rate {rate:g}, validation loss {found.loss_after:.4f}, widths {found.widths}"
         report(name, found.module, (time.process_time() - began) / len(RATES), note)
-        return found
+        return found, rate
 
     for seed in range(arguments.seeds):
         dense = new_network(HIDDEN, seed)
@@ -117,11 +117,11 @@ def main() -> None:
                 net, cross_entropy, fit, k, fine_tune_steps=tuned, learning_rate=rate, **common
             )
 
-        best_rate("group lasso, as pruned", lambda rate: ours(rate, 0))
-        found = best_rate("group lasso, fine-tuned", lambda rate: ours(rate, FINE_TUNE_STEPS))
+        found, rate = best_rate("group lasso", lambda rate: ours(rate, FINE_TUNE_STEPS))
+        report("group lasso, not fine-tuned", ours(rate, 0).module)
         steps = int(found.history["step"][-1]) + FINE_TUNE_STEPS
-        best_rate("L2 pruning, as pruned", lambda rate: plain(rate, 0))
-        best_rate("L2 pruning, fine-tuned", lambda rate: plain(rate, steps))
+        _, rate = best_rate("L2 pruning", lambda rate: plain(rate, steps))
+        report("L2 pruning, not fine-tuned", plain(rate, 0).module)
         small = new_network(k, seed)
         best_rate("from scratch", lambda rate: plain(rate, steps + DENSE_STEPS, small))
         if arguments.auto:
