@@ -5,8 +5,8 @@
 Both sides start from the same dense network, have the same number of steps in all (those of
 the path go into the fine-tuning of L2 pruning), the same optimiser and schedule, and return the
 state of training with the lowest loss on 6,000 validation rows.  Each takes the learning rate
-that is better on these rows; seconds are the mean of the two runs.  "From scratch" trains a network of that width for as many steps
-as the dense training and the pruning take together.
+that is better on these rows; seconds are the mean of the two runs.  "From scratch" trains a
+network of that width for as many steps as dense training and pruning take together.
 """
 
 from __future__ import annotations
