@@ -1,6 +1,7 @@
 """How many neurons has a ReLU teacher?  Group lasso against L2-norm pruning told the number.
 
     python -m benchmarks.neurons [--neurons 3 5 8] [--seeds 10] [--noise 0] [--first 0]
+        [--steps 3000]
 
 A student of 100 neurons is trained on 2,000 rows of 20 inputs; both sides start from it.
 `prune_neurons` is told nothing and has one set of parameters for all cases.  L2 pruning is told
@@ -23,7 +24,6 @@ from secateurs.problems.teacher import TeacherProblem, relu_teacher
 
 ROWS, INPUTS, STUDENT = 2000, 20, 100
 TRAIN_STEPS, BATCH = 3000, 128
-STEPS = 6000
 
 
 def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--steps", type=int, default=3000, help="of the path, and of fine-tuning")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for r in arguments.neurons:
@@ -69,10 +70,12 @@ def main() -> None:
             student = train_student(problem, seed)
             data = (problem.X, problem.y[:, None])
             began = time.process_time()
-            ours = prune_neurons(student, mse_loss, data, n_steps=STEPS, random_state=seed)
+            ours = prune_neurons(
+                student, mse_loss, data, n_steps=arguments.steps, random_state=seed
+            )
             cpu = time.process_time() - began
-            short = len(ours.widths_tried["n_neurons"]) * (STEPS // 4)
-            steps = int(ours.history["step"][-1]) + short + STEPS
+            short = len(ours.widths_tried["n_neurons"]) * (arguments.steps // 4)
+            steps = int(ours.history["step"][-1]) + short + arguments.steps
             began = time.process_time()
             plain = l2_prune_neurons(
                 student, mse_loss, data, r, fine_tune_steps=steps, random_state=seed

@@ -25,8 +25,8 @@ def neuron_certificate(
         Largest relative difference between outputs with neurons silenced and with them
         removed, over all removals, and the largest that is taken for rounding.
     gaps : dict of str to (float, float)
-        For each layer that lost neurons, at its last removal: the largest norm that went and
-        the smallest that stayed.
+        For each layer that lost neurons the largest norm of its last removal, and the smallest
+        that was left after greedy pruning.
     loss_before, loss_after : float
         On the validation rows.
     allowed_increase : float
@@ -87,8 +87,8 @@ def _gap(gaps: dict[str, tuple[float, float]]) -> Check:
     return Check(
         "norm gap",
         f"at the last removal in {name!r} the largest norm that went was {went:.3g} and the "
-        f"smallest that stayed {stayed:.3g}, a ratio of {ratios[name]:.3g}; at least {MIN_GAP:g} "
-        "is called a gap",
+        f"smallest left in the end {stayed:.3g}, ratio {ratios[name]:.3g}; "
+        f"at least {MIN_GAP:g} is called a gap",
         "holds" if ratios[name] >= MIN_GAP else "fails",
         ratios[name],
         MIN_GAP,

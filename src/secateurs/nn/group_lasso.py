@@ -150,6 +150,7 @@ def prune_below(
         if alive < len(of_layer):
             keep[name] = top_neurons(of_layer, min(len(of_layer), max(alive, targets[name])))
     network.keep_only(keep, norms, optimizer)
+    network.stayed = {name: float(q.min()) ** 0.5 for name, q in _squares(network).items()}
 
 
 def prune_to(network: Network, targets: dict[str, int], balanced: bool = True) -> None:
@@ -159,6 +160,7 @@ def prune_to(network: Network, targets: dict[str, int], balanced: bool = True) -
     norms = {name: q.sqrt() for name, q in _squares(network).items()}
     keep = {n: top_neurons(norms[n], min(k, len(norms[n]))) for n, k in targets.items()}
     network.keep_only(keep, norms)
+    network.stayed = {name: float(q.min()) ** 0.5 for name, q in _squares(network).items()}
 
 
 def is_worth_keeping(n_neurons: int, last: int) -> bool:

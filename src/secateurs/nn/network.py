@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,10 @@ class Network:
         Inputs on which every removal is verified.
     agreement : float
         Largest relative difference found by these verifications.
-    gap : dict of str to (float, float)
-        For each layer that lost neurons, at its last removal: the largest norm that went and
-        the smallest that stayed.
+    went : dict of str to float
+        For each layer that lost neurons the largest norm of its last removal.
+    stayed : dict of str to float
+        The smallest norm of each layer after greedy pruning.
     """
 
     module: nn.Module
@@ -41,7 +42,8 @@ class Network:
     kept: dict[str, Tensor]
     probe: Tensor
     agreement: float = 0.0
-    gap: dict[str, tuple[float, float]] = field(default_factory=dict)
+    went: dict[str, float] = field(default_factory=dict)
+    stayed: dict[str, float] = field(default_factory=dict)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -62,8 +64,12 @@ class Network:
         """A network that training this one does not change."""
         module = copy.deepcopy(self.module)
         module.zero_grad(set_to_none=True)
-        return Network(
-            module, list(self.layers), dict(self.kept), self.probe, self.agreement, dict(self.gap)
+        return replace(
+            self,
+            module=module,
+            kept=dict(self.kept),
+            went=dict(self.went),
+            stayed=dict(self.stayed),
         )
 
     def keep_only(
@@ -102,10 +108,9 @@ class Network:
             error = check_removal(before, outputs(self.module, self.probe))
             self.agreement = max(self.agreement, error)
             for name, index in keep.items():
-                stay = torch.zeros(len(norms[name]), dtype=torch.bool)
-                stay[index] = True
-                of_layer = norms[name].cpu()
-                self.gap[name] = (float(of_layer[~stay].max()), float(of_layer[stay].min()))
+                gone = torch.ones(len(norms[name]), dtype=torch.bool)
+                gone[index] = False
+                self.went[name] = float(norms[name].cpu()[gone].max())
                 self.kept[name] = self.kept[name][index]
 
 
@@ -150,7 +155,7 @@ class Judged:
         mean = float((difference * self.shares).sum())
         m = len(difference)
         if m < 2:
-            return mean, float("inf")
+            return mean, 0.0  # one chunk has no standard error
         return mean, float((self.shares.square() * (difference - mean).square()).sum().sqrt())
 
 
