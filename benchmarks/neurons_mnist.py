@@ -82,9 +82,8 @@ def main() -> None:
     def report(name: str, module: nn.Module, cpu: float = 0.0, note: str = "") -> None:
         scores[name].append(score(module, test))
         accuracy, loss = scores[name][-1]
-        print(
-            f"{name:30}test {accuracy:6.2f} % loss {loss:.4f} cpu {cpu:5.1f} s {note}", flush=True
-        )
+        seconds = f"cpu {cpu:5.1f} s" if cpu else ""
+        print(f"{name:30}test {accuracy:6.2f} % loss {loss:.4f} {seconds} {note}", flush=True)
 
     def best_rate(name: str, run: Callable[[float], PrunedModule]) -> tuple[PrunedModule, float]:
         began = time.process_time()
