@@ -3,7 +3,8 @@
     python -m benchmarks.neurons [--neurons 3 5 8] [--seeds 10] [--noise 0] [--first 0]
         [--steps 3000]
 
-A student of 100 neurons is trained on 2,000 rows of 20 inputs; both sides start from it.
+A student of 100 neurons is trained on 1,800 rows of 20 inputs; both sides start from it, train
+on these rows and choose on 200 others.
 `prune_neurons` is told nothing and has one set of parameters for all cases.  L2 pruning is told
 r, and fine-tunes for as many steps as the other side takes in all its phases.  Test loss is the
 mean squared error on fresh rows without noise, over the variance of y.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from torch.nn.functional import mse_loss
 from secateurs.nn import l2_prune_neurons, prune_neurons
 from secateurs.problems.teacher import TeacherProblem, relu_teacher
 
-ROWS, INPUTS, STUDENT = 2000, 20, 100
+ROWS, VALIDATION, INPUTS, STUDENT = 2000, 200, 20, 100
 TRAIN_STEPS, BATCH = 3000, 128
 
 
@@ -31,7 +33,7 @@ def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(INPUTS, STUDENT), nn.ReLU(), nn.Linear(STUDENT, 1))
-    X, y = tensors(problem.X, problem.y)
+    X, y = tensors(problem.X[VALIDATION:], problem.y[VALIDATION:])
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, TRAIN_STEPS)
     generator = torch.Generator().manual_seed(seed)
@@ -68,18 +70,19 @@ def main() -> None:
         for seed in range(arguments.first, arguments.first + arguments.seeds):
             problem = relu_teacher(ROWS, INPUTS, r, noise=arguments.noise, random_state=seed)
             student = train_student(problem, seed)
-            data = (problem.X, problem.y[:, None])
+            y = problem.y[:, None]
+            data = (problem.X[VALIDATION:], y[VALIDATION:])
+            held: dict[str, Any] = {
+                "validation": (problem.X[:VALIDATION], y[:VALIDATION]),
+                "random_state": seed,
+            }
             began = time.process_time()
-            ours = prune_neurons(
-                student, mse_loss, data, n_steps=arguments.steps, random_state=seed
-            )
+            ours = prune_neurons(student, mse_loss, data, n_steps=arguments.steps, **held)
             cpu = time.process_time() - began
             short = len(ours.widths_tried["n_neurons"]) * (arguments.steps // 4)
             steps = int(ours.history["step"][-1]) + short + arguments.steps
             began = time.process_time()
-            plain = l2_prune_neurons(
-                student, mse_loss, data, r, fine_tune_steps=steps, random_state=seed
-            )
+            plain = l2_prune_neurons(student, mse_loss, data, r, fine_tune_steps=steps, **held)
             cpu_plain = time.process_time() - began
             width = ours.widths["0"]
             exact += width == r

@@ -577,3 +577,20 @@ def test_the_teacher_says_what_it_is():
     for bad in ({"n": 0}, {"r": 1.5}, {"noise": -1.0}):
         with pytest.raises(ValueError, match="expected"):
             relu_teacher(**{"n": 5, "d": 2, "r": 1, **bad})
+
+
+def test_noise_that_was_learned_by_heart_does_not_hide_the_width():
+    """A share of the rows was seen by the student: its own loss there is no reference."""
+    problem = relu_teacher(500, 5, 2, noise=0.3, random_state=3)
+    module = student(problem, 3, width=60)
+    found = prune_neurons(
+        module, mse_loss, (problem.X, problem.y[:, None]), n_steps=1000, fine_tune_steps=400,
+        random_state=3,
+    )  # fmt: skip
+
+    def clean_error(net):
+        out = outputs(net, torch.tensor(problem.X_test, dtype=torch.float32)).numpy()[:, 0]
+        return np.mean((out - problem.y_test) ** 2)
+
+    assert found.widths["0"] <= 6
+    assert clean_error(found.module) < 0.5 * clean_error(module)

@@ -54,7 +54,8 @@ def neuron_certificate(
                 "validation loss",
                 f"on the validation rows the loss went from {loss_before:.4g} to {loss_after:.4g}; "
                 f"an increase of {allowed_increase:.3g} is allowed (these rows also chose among "
-                "the states of training, so new rows may be less kind)",
+                "the states of training, and whether the module given had been trained on them "
+                "cannot be told: new rows may be less kind)",
                 "holds" if increase <= allowed_increase else "fails",
                 increase,
                 allowed_increase,

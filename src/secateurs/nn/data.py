@@ -31,13 +31,13 @@ class Rows:
         ``stream(generator)`` yields training batches without end.
     chunks : callable
         Yields the validation rows in fixed chunks.
-    n_validation : int
-        0 when it is not known before the loader has run.
+    given : bool
+        The validation rows were given as such, not split off.
     """
 
     stream: Callable[[torch.Generator], Iterator[Batch]]
     chunks: Callable[[], Iterator[Batch]]
-    n_validation: int
+    given: bool
 
 
 def prepare(
@@ -99,7 +99,7 @@ def prepare(
         for batch in _chunked(held) if held is not None else _of(validation):
             yield place(batch)
 
-    return Rows(stream, chunks, 0 if held is None else len(held[0]))
+    return Rows(stream, chunks, given=share is None)
 
 
 @torch.no_grad()

@@ -30,7 +30,6 @@ from secateurs.nn.run import (
 )
 
 SHORT = 4  # a width is judged after a quarter of the fine-tuning
-PATIENCE = 3  # widths in a row that are not good enough before narrower ones are left out
 
 Keep = int | dict[str, int] | Literal["auto"]
 
@@ -73,7 +72,10 @@ def prune_neurons(
     tolerance : float
         Share of what the best network gains over a constant answer.
     validation : float, (X, y) or DataLoader
-        Share of the rows set aside, or other data.  Needed when `data` is a DataLoader.
+        Rows to choose on, which `module` should not have been trained on: it looks better there
+        than it is, and so do wide networks near it.  A share sets rows of `data` aside; it then
+        does not know whether they are new to `module`, and leaves `module` itself out of the
+        comparison of widths.  Other data are needed when `data` is a DataLoader.
     n_steps : int
         Length of the path under the penalty, in batches.
     fine_tune_steps : int, optional
@@ -183,21 +185,20 @@ def _choose(
     def good(judged: Judged) -> bool:
         if max_loss_increase is not None:
             return judged.loss <= run.original.loss + max_loss_increase
-        best = min((t[0] for t in tried), key=lambda j: j.loss)
+        best = min((judged for judged, _ in compared), key=lambda judged: judged.loss)
         excess, error = judged.excess(best)
         return excess <= max(error, tolerance * max(run.null_loss - best.loss, 0.0))
 
-    bad = 0
     for stage in stages:
         steps = 0 if run.status == "interrupted" else run.fine_tune_steps // SHORT
         judged = tuned(run, stage, steps, "choosing a width")
         tried.append((judged, stage))
         run.tried["n_neurons"].append(stage.n_neurons)
         run.tried["loss"].append(float(f"{judged.loss:.6g}"))
-        bad = 0 if good(judged) else bad + 1
-        if bad == PATIENCE:
-            break
-    chosen, stage = min((t for t in tried if good(t[0])), key=lambda t: t[1].n_neurons)
+    # a share of the rows may be rows that the module was trained on: its loss there says nothing
+    unseen = run.rows.given or max_loss_increase is not None or not stages
+    compared = tried if unseen else tried[1:]
+    chosen, stage = min((t for t in compared if good(t[0])), key=lambda t: t[1].n_neurons)
     if run.status != "interrupted":
         if stage is not run.original.network:
             final = tuned(run, stage, run.fine_tune_steps)
