@@ -114,7 +114,7 @@ def some_of(layers, seed):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_removing_silent_neurons_leaves_the_function(name, seed):
     module, X = make(name, seed)
@@ -130,7 +130,7 @@ def test_removing_silent_neurons_leaves_the_function(name, seed):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_balanced_scales_leave_the_function_and_lower_the_penalty(name, seed):
     module, X = make(name, seed)
@@ -150,7 +150,7 @@ def test_balanced_scales_leave_the_function_and_lower_the_penalty(name, seed):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000), beta=st.floats(1e-3, 1.0))
 def test_the_gradient_of_the_penalty_is_that_of_finite_differences(name, seed, beta):
     module, _ = make(name, seed)
