@@ -1,0 +1,85 @@
+"""Data from a ReLU network with few neurons and biases, for students that have many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+N_TEST = 2000  # fresh rows, never with noise
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherProblem:
+    """Rows of y = sum_j a_j relu(w_j . x + b_j), and the teacher.
+
+    Attributes
+    ----------
+    X : float array [n, d]
+    y : float array [n]
+        With noise where it was asked for.
+    weights : float array [r, d]
+        Rows w_j, of norm 1.
+    biases, outputs : float arrays [r]
+        b_j and a_j.
+    X_test, y_test : like X and y
+        Fresh rows without noise.
+    """
+
+    X: FloatArray
+    y: FloatArray
+    weights: FloatArray
+    biases: FloatArray
+    outputs: FloatArray
+    X_test: FloatArray
+    y_test: FloatArray
+
+
+def relu_teacher(
+    n: int, d: int, r: int, *, noise: float = 0.0, random_state: int | None = None
+) -> TeacherProblem:
+    """Standard normal inputs and the answers of a random teacher of r ReLU neurons.
+
+    Parameters
+    ----------
+    n, d, r : int
+        Rows, input dimension, neurons of the teacher.
+    noise : float
+        Standard deviation of the noise on `y`, in units of the standard deviation of y.
+    random_state : int, optional
+
+    Returns
+    -------
+    TeacherProblem
+        With 2000 fresh test rows.
+
+    Raises
+    ------
+    ValueError
+        A number out of range.
+
+    Notes
+    -----
+    w_j is uniform on the sphere, b_j on [-1/2, 1/2] and a_j on +-[1/2, 3/2], so that every
+    neuron matters.  Time O(n d r).
+    """
+    for name, number in (("n", n), ("d", d), ("r", r)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"{name}={number!r}: expected an integer >= 1")
+    if not np.isfinite(noise) or noise < 0:
+        raise ValueError(
+            f"noise={noise!r}: expected a finite number >= 0, in units of the std of y"
+        )
+    rng = np.random.default_rng(random_state)
+    W = rng.standard_normal((r, d))
+    W /= np.linalg.norm(W, axis=1, keepdims=True)
+    b = rng.uniform(-0.5, 0.5, r)
+    a = rng.uniform(0.5, 1.5, r) * rng.choice([-1.0, 1.0], r)
+    X, X_test = rng.standard_normal((n, d)), rng.standard_normal((N_TEST, d))
+    y, y_test = (np.maximum(rows @ W.T + b, 0.0) @ a for rows in (X, X_test))
+    if noise:
+        y = y + noise * y.std() * rng.standard_normal(n)
+    return TeacherProblem(X, y, W, b, a, X_test, y_test)
