@@ -1,6 +1,7 @@
 """MNIST, 784-512-10 down to 56 neurons: group lasso against L2-norm pruning.
 
     python -m benchmarks.neurons_mnist mnist.npz [--seeds 3] [--neurons 56] [--auto]
+        [--path-steps 12000]
 
 Both sides start from the same dense network, have the same number of steps in all (those of
 the path go into the fine-tuning of L2 pruning), the same optimiser and schedule, and return the
@@ -26,7 +27,7 @@ from secateurs import load_dataset
 from secateurs.nn import PrunedModule, l2_prune_neurons, prune_neurons
 
 HIDDEN, BATCH, N_VALIDATION = 512, 128, 6000
-DENSE_STEPS, PATH_STEPS, FINE_TUNE_STEPS = 4200, 12_000, 8000
+DENSE_STEPS, FINE_TUNE_STEPS = 4200, 8000
 RATES = (1e-3, 3e-3)
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--neurons", type=int, default=56)
     parser.add_argument("--auto", action="store_true", help="also let it choose the width")
+    parser.add_argument("--path-steps", type=int, default=12_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     k = arguments.neurons
@@ -107,7 +109,7 @@ def main() -> None:
             rate: float, tuned: int, keep: Any = k, net: Any = dense, common: Any = common
         ) -> PrunedModule:
             return prune_neurons(
-                net, cross_entropy, fit, keep, n_steps=PATH_STEPS, fine_tune_steps=tuned,
+                net, cross_entropy, fit, keep, n_steps=arguments.path_steps, fine_tune_steps=tuned,
                 learning_rate=rate, **common,
             )  # fmt: skip
 
