@@ -124,7 +124,7 @@ class SparseMultiIndexBase(
             may hold categories and missing values.
         y : array, shape [n]
         progress : callable, optional
-            Called with a `Progress` after each of the four stages.
+            Called with a `Progress` after each of the five stages.
 
         Returns
         -------
