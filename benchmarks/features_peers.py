@@ -1,10 +1,11 @@
-"""Sparse multi-index problems and two real tables: secateurs beside its peers, same data, one run.
+"""Sparse multi-index problems and tables: secateurs beside its peers, same data, one run.
 
     python -m benchmarks.features_peers                     # planted tasks and tables
     python -m benchmarks.features_peers --tasks he1 he3     # some of them
 
 Planted: d = 400 Gaussian columns of which M = 8 matter, noise of a fifth of the standard deviation
-of y; R^2 on 2000 clean fresh rows.  Tables: a fifth of the rows set aside.  F1 is of the support:
+of y; R^2 on 2000 clean fresh rows.  Tables: a fifth of the rows set aside (friedman1: 1000
+rows to fit and 1000 without noise; 5 columns matter).  F1 is of the support:
 of a method that gives shares to columns, those above a share of .02.  Seconds are processor
 seconds of a fit, on one thread.  LassoNet and xRFM are run where they are installed.  The
 number of the forest's columns and the penalties of Lasso and LassoNet are chosen on validation rows
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.datasets import make_friedman1
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LassoCV
 from sklearn.neural_network import MLPRegressor
@@ -41,7 +43,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "he3": {"link": "he3", "r": 1, "n": 2000},
     "multi": {"link": "z1*z2", "r": 2, "n": 1500},
 }
-TABLES = ("diabetes", "diabetes + 500 columns of noise")
+TABLES = ("diabetes", "diabetes + 500 columns of noise", "friedman1 + 200 columns of noise")
 SHARE = 0.02
 SIZES = (4, 8, 16, 32)  # columns kept by the forest, chosen on validation rows
 
@@ -159,6 +161,10 @@ def data(task: str, seed: int) -> tuple[Array, Array, Array, Array, Array | None
     if task in TASKS:
         p = planted_multi_index(d=400, sparsity=8, noise=0.2, random_state=seed, **TASKS[task])
         return p.X, p.y, p.X_test, p.y_test, p.support
+    if task.startswith("friedman1"):
+        X, y = make_friedman1(1000, 205, noise=1.0, random_state=seed)
+        X_test, y_test = make_friedman1(1000, 205, noise=0.0, random_state=1000 + seed)
+        return X, y, X_test, y_test, np.arange(5)
     d = split(load_dataset("diabetes"), 0.2, random_state=seed)
     assert d.y_test is not None
     X, X_test = np.asarray(d.X, dtype=np.float64), np.asarray(d.X_test, dtype=np.float64)

@@ -148,7 +148,7 @@ def test_progress_and_measurements():
     p = planted_multi_index(300, 50, 1, "he1", sparsity=3, n_test=10, random_state=0)
     seen = []
     solution = multi_index(p.X, p.y, progress=seen.append)
-    assert [s.step for s in seen] == [1, 2, 3, 4]
+    assert [s.step for s in seen] == [1, 2, 3, 4, 5]
     assert solution.history["n_nonzero"][-1] == len(solution.value.support)
     m = solution.measured
     assert m["noise_floor"] == pytest.approx(300**-0.5)

@@ -185,8 +185,8 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
         _rows(fit, measured),
         Check(
             "validation",
-            f"R^2 is {fit.val_r2:.3f} on rows that training did not see but choices were made on: "
-            "on new rows it is lower, by an amount that is not bounded here",
+            f"R^2 is {fit.val_r2:.3f} on rows that training did not see but the choice of columns "
+            "did: on new rows expect less, by an amount that is not bounded here",
             "unknown",
             float(fit.val_r2),
             None,

@@ -122,7 +122,7 @@ class SparseMultiIndexBase(
             may hold categories and missing values.
         y : array, shape [n]
         progress : callable, optional
-            Called with a `Progress` after each of the four stages.
+            Called with a `Progress` after each of the five stages.
 
         Returns
         -------

@@ -46,8 +46,9 @@ class MultiIndexFit:
     threshold : float
         Of `scores`.
     val_r2 : float
-        On validation rows, that the training did not see but the choices did.  For classes
-        1 - log-loss over that of the class shares.
+        On validation rows, that the training did not see but the choices did; on five folds
+        where a line came near the network.  For classes 1 - log-loss over that of the class
+        shares.
     signal_detected : bool
         False: what was found is no better than what noise gives; do not trust the model.
     """

@@ -10,6 +10,8 @@
     many small coordinates left: shrunk directions over more columns, if validation gains
                                                         index_soft.py                    (5)
     first layer set free, if validation gains                                            (6)
+    regression: a line on the columns kept, unless the network is better by a standard
+    error on five folds                                 index_linear.py                  (7)
 
 (1) is the pruning of Vural & Erdogdu (COLT 2024) as we derive it, with rank channels; the
 other steps are ours.
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 from secateurs.problems.columns import columns_of
 from secateurs.solvers.index_data import Data, prepared
 from secateurs.solvers.index_directions import directions, level
+from secateurs.solvers.index_linear import line_or_network
 from secateurs.solvers.index_network import (
     gradients,
     initial_head,
@@ -64,7 +67,7 @@ GAIN = 0.002  # of validation R^2 that a larger one must bring
 FREE_GAIN = 0.01  # the same for a first layer that is no longer of rank r
 RESIDUAL = 6.0  # standard deviations of sum z^2 that tell of many small coordinates
 FREE = 256  # columns up to which the first layer is set free
-N_STAGES = 4
+N_STAGES = 5
 
 
 @dataclass
@@ -135,8 +138,9 @@ def multi_index(
         at most 1e11 multiply-adds.
     random_state : int or None
     progress : callable, optional
-        Called after each of the 4 stages (search, refinement, small coordinates, free layer)
-        with 1 - validation R^2 and the number of columns; during the screen it is not.
+        Called after each of the 5 stages (search, refinement, small coordinates, free layer,
+        line or network) with 1 - validation R^2 and the number of columns; during the screen it
+        is not.
 
     Returns
     -------
@@ -170,7 +174,7 @@ def multi_index(
             products, p_products = product_columns(data, found)
         _search(run, found, products)
         base = run.best
-        for stage, step in enumerate((_refine, _soften, _set_free), start=2):
+        for stage, step in enumerate((_refine, _soften, _set_free, _straighten), start=2):
             step(run)
             base = run.best if stage == 2 else base
             run.record(stage)
@@ -314,6 +318,14 @@ def _set_free(run: _Run) -> None:
     A = now.head.A @ now.head.D
     head = replace(now.head, D=torch.eye(len(now.J)), A=A)
     run.offer(Candidate(now.J, train(now.rows, head, STEPS // 2, rate=0.005), now.rows), FREE_GAIN)
+
+
+def _straighten(run: _Run) -> None:
+    """(7).  The score may fall: the one before was of rows that choices were made on."""
+    now, data = _best(run), run.data
+    if data.task == "regression":
+        head = line_or_network(now.rows, now.head, data.hidden, STEPS, data.generator)
+        run.best = Candidate(now.J, head, now.rows)
 
 
 def _best(run: _Run) -> Candidate:
