@@ -44,7 +44,9 @@ EXHAUSTIVE, INTEGER = 20, 64  # most neurons for every subset; for the integer p
 ROUNDS = {"gray": 12, "milp": 6, "local": 10}  # of constraint generation
 NODE_LIMIT = 4000  # of each integer program: a count, so that a run can be repeated
 NEAREST, RANDOM = 200, 40  # neurons the local search chooses from, with the relaxation's
+NEAREST_ROOT = 5.0  # times sqrt(N), where that is more than NEAREST
 STARTS, KICKS = 12, 50  # of the local search
+DENSE = 96  # random points for each dimension that only the local search sees, from d = 3 on
 NEW_POINTS = 8  # a round
 QUICK_CELLS = 20_000  # of the sphere, for the subsets on the way; the last gets `max_cells`
 MILP_TOLERANCE = 1e-6  # HiGHS's feasibility tolerances, times 1 + N taken off its bound
@@ -124,8 +126,8 @@ def prune_neurons(
     Notes
     -----
     Costs a round, with K points: 2^N K flops for N <= 20; at most `node_limit` linear programs
-    of size [2 K, N]; otherwise about 300^2 K / 2 a pass of the local
-    search, most candidates cut short.
+    of size [2 K, N]; otherwise about n^2 K / 2 a pass of the local search, n = max(300,
+    100 + 5 sqrt(N)) neurons, most candidates cut short.
     Source: Ferre et al. (2026) for the problem; algorithms and bounds derived.
     """
     given = checked(W, alpha, target, form)
@@ -314,10 +316,15 @@ def _nearby_neurons(run: _Run, X: Array) -> None:
         support = np.union1d(support, np.argsort(-z, kind="stable")[: int((z > 1e-6).sum())][:64])
     lengths = np.linalg.norm(problem.V, axis=1)
     lengths[lengths == 0] = np.inf
-    near = np.argsort(-np.abs(problem.V @ problem.target / lengths), kind="stable")[:NEAREST]
+    near = np.argsort(-np.abs(problem.V @ problem.target / lengths), kind="stable")
+    near = near[: max(NEAREST, int(NEAREST_ROOT * math.sqrt(n)))]
     rng = np.random.default_rng(run.random_state)
     drawn = rng.choice(n, min(RANDOM, n), replace=False)
     columns = np.union1d(np.union1d(near, drawn), support).astype(np.intp)
+    d = len(problem.target)
+    if d > 2:
+        dense = rng.standard_normal((DENSE * d, d))
+        X = np.vstack([X, dense / np.linalg.norm(dense, axis=1)[:, None]])
     for _ in range(ROUNDS["local"]):
         X = np.vstack([X, _improve(run, X, columns)])
         if run.closed():
