@@ -76,7 +76,7 @@ def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
 
 @features.method
 def pruned_network(
-    problem: MultiIndexProblem, *, k: Exponent, n_features: Count = 8, random_state: int
+    problem: MultiIndexProblem, *, k: Exponent = 2, n_features: Count = 8, random_state: int
 ) -> Found:
     """See `secateurs.solvers.pruned_network`: the paper's, told the exponent and the sparsity."""
     fit = published.pruned_network(
@@ -86,7 +86,7 @@ def pruned_network(
 
 
 @features.method
-def one_large_step(problem: MultiIndexProblem, *, k: Exponent, random_state: int) -> Found:
+def one_large_step(problem: MultiIndexProblem, *, k: Exponent = 2, random_state: int) -> Found:
     """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
     fit = baselines.one_large_step(problem.X, problem.y, k, random_state=random_state).value
     return Found(fit.predict)
