@@ -29,7 +29,7 @@ from secateurs.experiments.ticket_scaling import (
     NeuronPoint,
     gaussian_network,
     neuron_point,
-    power_law,
+    width_law,
 )
 from secateurs.files import write_atomically
 from secateurs.solvers.neuron_selection import prune_neurons
@@ -86,10 +86,10 @@ def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
                 flush=True,
             )
         points += [asdict(point) for point in of_d]
-        law, (least, most) = power_law(of_d), EXPECTED[d]
+        law, (least, most) = width_law(of_d), EXPECTED[d]
         said = "within" if least <= law.slope <= most else "OUTSIDE"
         half = WIDTHS[d][len(WIDTHS[d]) // 2]
-        wide = power_law([point for point in of_d if point.n_neurons >= half]).slope
+        wide = width_law([point for point in of_d if point.n_neurons >= half]).slope
         print(
             f"d = {d}: slope {law.slope:.2f} [{law.low:.2f}, {law.high:.2f}], {said} {least} to "
             f"{most}; wider half {wide:.2f}",

@@ -1,9 +1,11 @@
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from secateurs.experiments.report import page
 from secateurs.experiments.report.page import encoded, render, run_content, write_report
 from secateurs.experiments.sweeps.folder import RunFolderError
 from tests.test_cli import run
@@ -68,12 +70,23 @@ def test_nothing_in_the_data_can_end_their_element(sweep_run):
     assert "ValueError: </script>" in json.loads(data)["columns"]["error"]["values"][-1]
 
 
-def test_the_page_asks_nothing_of_the_network(sweep_run, tmp_path):
+def test_the_parts_of_the_page_name_nothing_elsewhere(sweep_run, tmp_path):
     path = tmp_path / "r.html"
     assert write_report(sweep_run, path) == path.stat().st_size
-    before_plotly = path.read_text().split("<script>")[0]
-    for asking in ("src=", "url(", "@import", '<link rel="stylesheet"'):
-        assert asking not in before_plotly.replace("\\u003c", "").split("</style>")[0]
+    for name in page._PARTS:
+        part = (Path(page.__file__).parent / name).read_text()
+        for asking in ("http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest"):
+            assert asking not in part
+
+
+def test_figures_too_large_for_the_page_are_named(sweep_run, tmp_path, monkeypatch):
+    shutil.copytree(sweep_run, tmp_path / "run")
+    for name in ("a", "b"):
+        (tmp_path / "run" / f"{name}.png").write_bytes(bytes(100))
+    monkeypatch.setattr(page, "MAX_FIGURE_BYTES", 150)
+    first, second = run_content(tmp_path / "run")["figures"]
+    assert (first["name"], second["name"], second["source"]) == ("a", "b", None)
+    assert first["source"].startswith("data:image/png;base64,")
 
 
 def test_what_is_no_run_is_refused_by_name(capsys, tmp_path, sweep_run):

@@ -9,7 +9,7 @@ from secateurs.experiments.ticket_scaling import (
     bit_law,
     fewest_neurons,
     neuron_point,
-    power_law,
+    width_law,
 )
 from secateurs.tickets import prune_weights
 
@@ -26,11 +26,11 @@ def planted(slope, factor, spread=0.0, d=3, seeds=8):
 
 @pytest.mark.parametrize(("slope", "factor"), [(1.2, 3.0), (2.7, 0.5)])
 def test_a_power_law_is_found_and_lies_in_its_band(slope, factor):
-    law = power_law(planted(slope, factor))
+    law = width_law(planted(slope, factor))
     assert [law.slope, law.factor, law.low, law.high] == pytest.approx(
         [slope, factor, slope, slope], rel=1e-9
     )
-    noisy = power_law(planted(slope, factor, spread=0.1))
+    noisy = width_law(planted(slope, factor, spread=0.1))
     assert noisy.low < noisy.slope < noisy.high
     assert noisy.low < slope < noisy.high
 
@@ -39,7 +39,7 @@ def test_points_that_do_not_belong_together_are_refused():
     points = planted(2.0, 1.0)
     for wrong in (points[:1], points[:-1], points + points, points + planted(2.0, 1.0, d=4)):
         with pytest.raises(ValueError, match="points: expected"):
-            power_law(wrong)
+            width_law(wrong)
 
 
 def test_a_line_over_bits_is_found():

@@ -204,7 +204,7 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
                 f"got an operator for matrices of size {operator.shape[1]}; the fit was for {d}"
             )
         values = operator.forward_factors(self.components_, self.signs_)
-        return np.asarray(values, dtype=np.float64) + getattr(self, "intercept_", 0.0)
+        return np.asarray(values, dtype=np.float64) + self.intercept_
 
     def score(self, operator: SensingOperator, y: ArrayLike) -> float:
         """R^2 of the measurements."""

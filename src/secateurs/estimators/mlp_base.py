@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -56,7 +56,7 @@ _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "
 _SHORT_RUN = 3  # candidates of hidden_layer_sizes="auto" get a third of the steps
 
 
-class SparseMLP(SavedModel, BaseEstimator, ABC):  # type: ignore[misc]
+class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
     fitted_: FittedNetwork

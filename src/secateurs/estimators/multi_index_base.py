@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -223,8 +224,9 @@ class SparseMultiIndexBase(
     _task: str
     classes_: NDArray[Any]
 
+    @abstractmethod
     def _targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        raise NotImplementedError
+        """What `multi_index` is given: numbers, or class numbers."""
 
     def _read(self, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
         require_target(self, y)

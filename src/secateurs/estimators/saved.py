@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -43,7 +44,7 @@ class CheckRecord(Strict):
 CheckRecords = Annotated[list[CheckRecord], Field(max_length=1000)]
 
 
-class SavedModel:
+class SavedModel(ABC):
     """Mixin of estimators that write themselves to a file which `secateurs.load` reads."""
 
     def save(self, path: str | Path) -> int:
@@ -61,13 +62,14 @@ class SavedModel:
         write_atomically(path, content)
         return len(content)
 
+    @abstractmethod
     def _file_content(self) -> bytes:
-        raise NotImplementedError
+        """The whole file."""
 
     @classmethod
+    @abstractmethod
     def _from_file(cls, archive: Archive) -> Self:
         """Rebuild from a file, checking everything."""
-        raise NotImplementedError
 
     @classmethod
     def _with_parameters(cls, archive: Archive, parameters: Parameters) -> Self:
@@ -83,8 +85,9 @@ class SavedModel:
             raise archive.damaged(f"parameters of the estimator: {error}") from error
         return model
 
+    @abstractmethod
     def _check_parameters(self) -> None:
-        raise NotImplementedError
+        """Refuse constructor parameters that make no sense, by name."""
 
     def _restore_names(self, archive: Archive, names: list[str] | None, n_features: int) -> None:
         self.n_features_in_ = n_features

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from secateurs.certificates.tickets import required_width
 from secateurs.experiments.figures import OTHERS, OURS, SOFT
-from secateurs.experiments.ticket_scaling import NeuronPoint, bit_law, power_law
+from secateurs.experiments.ticket_scaling import NeuronPoint, bit_law, width_law
 
 NEURONS = "#b5651d"
 Needed = Mapping[int, NDArray[np.int64]]
@@ -52,7 +52,7 @@ def _draw_neurons(axis: Axes, points: list[NeuronPoint]) -> None:
     groups = [[p for p in points if p.n_neurons == n] for n in widths]
     error = np.array([np.median([p.error for p in group]) for group in groups])
     bound = np.array([np.median([p.lower_bound for p in group]) for group in groups])
-    law = power_law(points)
+    law = width_law(points)
     x = np.geomspace((1 / error).min(), (1 / error).max(), 50)
     middle = np.exp(np.log(1 / error).mean())
     centre = law.factor * middle**law.slope

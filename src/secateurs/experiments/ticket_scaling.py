@@ -50,7 +50,7 @@ class NeuronPoint:
 
 
 @dataclass(frozen=True)
-class PowerLaw:
+class WidthLaw:
     """Width ~ factor * (1 / error)^slope.
 
     Attributes
@@ -106,7 +106,7 @@ def neuron_point(d: int, n: int, seed: int, tolerance: float = 2e-3) -> NeuronPo
     )
 
 
-def power_law(points: Sequence[NeuronPoint]) -> PowerLaw:
+def width_law(points: Sequence[NeuronPoint]) -> WidthLaw:
     """Fit of the median errors; every width with the same seeds.
 
     Raises
@@ -126,7 +126,7 @@ def power_law(points: Sequence[NeuronPoint]) -> PowerLaw:
     drawn = [_fit(N, E[:, rng.integers(len(seeds), size=len(seeds))])[0] for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     slope, log_factor = _fit(N, E)
-    return PowerLaw(slope, float(np.exp(log_factor)), float(low), float(high))
+    return WidthLaw(slope, float(np.exp(log_factor)), float(low), float(high))
 
 
 def _fit(widths: NDArray[np.int64], errors: Array) -> tuple[float, float]:

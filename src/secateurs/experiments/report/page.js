@@ -398,9 +398,11 @@ function start() {
   }
   for (const figure of content.figures) {
     byId("figures").hidden = false;
+    const caption = element("figcaption", { textContent: figure.name, className: "note" });
+    if (figure.source === null) caption.textContent += ": too large for this page, see the run";
     byId("figures").querySelector(".pictures").append(element("figure", {},
-      element("img", { src: figure.source, alt: figure.name }),
-      element("figcaption", { textContent: figure.name, className: "note" })));
+      ...(figure.source ? [element("img", { src: figure.source, alt: figure.name })] : []),
+      caption));
   }
   table(byId("cells").querySelector(".table"), cellColumns,
     Array.from({ length: nCells }, (_, i) => i), (row, name) => value(name, row), "all cells");

@@ -151,15 +151,16 @@ def _claims(run: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _figures(run: Path) -> list[dict[str, str]]:
-    """Pictures of the run, small enough to travel with the page."""
-    found, left = [], MAX_FIGURE_BYTES
+def _figures(run: Path) -> list[dict[str, str | None]]:
+    """Pictures of the run; those that would make the page too large are named, without a source."""
+    found: list[dict[str, str | None]] = []
+    left = MAX_FIGURE_BYTES
     for path in sorted(run.glob("*.png")):
-        content = path.read_bytes()
-        left -= len(content)
-        if left < 0:
-            break
-        source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        left -= path.stat().st_size
+        source = None
+        if left >= 0:
+            content = base64.b64encode(path.read_bytes()).decode()
+            source = f"data:image/png;base64,{content}"
         found.append({"name": path.stem, "source": source})
     return found
 
