@@ -20,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.ticket_network import outputs, perceptron, train
-from secateurs import load_dataset
+from benchmarks.ticket_network import images, outputs, perceptron, train
 from secateurs.solvers.data import Scaling, TrainingData
 from secateurs.solvers.edge_popup import edge_popup
 from secateurs.solvers.subset_sum import subset_sum, unpack_masks
@@ -131,14 +130,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = load_dataset(arguments.data)
-    assert dataset.X_test is not None
-    assert dataset.y_test is not None
-    X, X_test = (
-        torch.from_numpy(np.asarray(part, np.float32) / 255).view(-1, 1, 28, 28)
-        for part in (dataset.X, dataset.X_test)
-    )
-    y, y_test = (torch.from_numpy(v.astype(np.int64)) for v in (dataset.y, dataset.y_test))
+    X, y, X_test, y_test = images(arguments.data)
     torch.manual_seed(0)
     module = train(perceptron(), X, y, arguments.epochs, seed=0)
     print(f"float32: {accuracy(module, X_test, y_test):.2f} %")

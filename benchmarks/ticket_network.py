@@ -106,6 +106,19 @@ def report(module: nn.Module, X: Tensor, y: Tensor, radius: float, seeds: int) -
     )
 
 
+def images(name_or_path: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images and labels, test images and labels."""
+    data = load_dataset(name_or_path)
+    assert data.X_test is not None
+    assert data.y_test is not None
+    X, X_test = (
+        torch.from_numpy(np.asarray(part, np.float32) / 255).view(-1, 1, 28, 28)
+        for part in (data.X, data.X_test)
+    )
+    y, y_test = (torch.from_numpy(v.astype(np.int64)) for v in (data.y, data.y_test))
+    return X, y, X_test, y_test
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", default="mnist")
@@ -113,14 +126,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = load_dataset(arguments.data)
-    assert dataset.X_test is not None
-    assert dataset.y_test is not None
-    X, X_test = (
-        torch.from_numpy(np.asarray(part, np.float32) / 255).view(-1, 1, 28, 28)
-        for part in (dataset.X, dataset.X_test)
-    )
-    y, y_test = (torch.from_numpy(v.astype(np.int64)) for v in (dataset.y, dataset.y_test))
+    X, y, X_test, y_test = images(arguments.data)
     radius = float(max(X.flatten(1).norm(dim=1).max(), X_test.flatten(1).norm(dim=1).max()))
     torch.manual_seed(0)
     prune_network(nn.Linear(2, 2), 0.1, 0)  # compiles

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from secateurs.archive import DamagedFileError
-from secateurs.solvers import ticket_file, ticket_network
+from secateurs.solvers import ticket_network
 from secateurs.solvers.ticket_layers import Layer, stack_problem
 from secateurs.solvers.ticket_modules import MaskedRandom, effective_module, masked_module
 from secateurs.solvers.ticket_network import Ticket, prune_network
 from secateurs.solvers.ticket_report import operator_norm, verify_ticket
+from secateurs.tickets import file as ticket_file
 from secateurs.tickets import load_ticket, save_ticket
 from tests.test_storage import change
 

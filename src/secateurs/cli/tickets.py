@@ -34,9 +34,9 @@ from secateurs.files import write_atomically
 from secateurs.nn.export import SelectColumns
 from secateurs.nn.onnx_file import read_onnx
 from secateurs.nn.state_file import read_state
-from secateurs.solvers.ticket_file import load_ticket, ticket_bytes
 from secateurs.solvers.ticket_network import Ticket, prune_network
 from secateurs.solvers.ticket_report import verify_ticket
+from secateurs.tickets.file import load_ticket, ticket_bytes
 
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 RELU = "names do not tell what is between layers: ReLU was assumed after each but the last"

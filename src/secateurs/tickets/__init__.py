@@ -11,11 +11,11 @@ from secateurs.solvers.edge_popup import edge_popup
 from secateurs.solvers.neuron_selection import NeuronSubset, prune_neurons
 from secateurs.solvers.subset_sum import SubsetSum, pack_masks, subset_sum, unpack_masks
 from secateurs.solvers.sup_error import sup_error
-from secateurs.solvers.ticket_file import load_ticket, save_ticket
 from secateurs.solvers.ticket_modules import effective_module, masked_module
 from secateurs.solvers.ticket_network import Ticket, prune_network
 from secateurs.solvers.ticket_report import TicketReport, verify_ticket
 from secateurs.solvers.weight_pruning import PrunedWeights, prune_weights
+from secateurs.tickets.file import load_ticket, save_ticket
 
 __all__ = [
     "NeuronSubset",
