@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from secateurs import load_dataset
 from secateurs.solvers import ticket_network
-from secateurs.solvers.subset_sum import rows_at_once
+from secateurs.solvers.pieces import PIECE
 from secateurs.solvers.ticket_modules import effective_module, masked_module
 from secateurs.solvers.ticket_network import Ticket, prune_network
 
@@ -69,9 +69,8 @@ def drawing(ticket: Ticket, max_terms: int) -> float:
             draw = ticket_network._Candidates(
                 ticket.seed, ticket.scale, number, layer, name, max_terms
             )
-            step = rows_at_once(max_terms)
-            for a in range(0, rows * n_inputs, step):
-                draw(slice(a, min(a + step, rows * n_inputs)))
+            for a in range(0, rows * n_inputs, PIECE):
+                draw(slice(a, min(a + PIECE, rows * n_inputs)))
     return time.process_time() - start
 
 

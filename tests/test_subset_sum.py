@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateurs.solvers import subset_sum as module
+from secateurs.solvers import pieces
 from secateurs.solvers.subset_sum import pack_masks, subset_sum, unpack_masks
 from tests.reference.subset_sum import all_sums
 
@@ -85,9 +85,9 @@ def test_one_set_of_candidates_for_all_is_that_set_for_each():
 def test_threads_and_pieces_change_nothing(monkeypatch):
     rng = np.random.default_rng(3)
     a, t = products(rng, 301, 30), rng.uniform(-1, 1, 301)
-    monkeypatch.setattr(module, "ROWS", 7)
+    monkeypatch.setattr(pieces, "PIECE", 7)
     runs = [subset_sum(a, t, 1e-4, n_threads=n) for n in (1, 2, 5)]
-    monkeypatch.setattr(module, "ROWS", 1000)
+    monkeypatch.setattr(pieces, "PIECE", 1000)
     runs.append(subset_sum(a, t, 1e-4, n_threads=1))
     for other in runs[1:]:
         for name in ("mask", "error", "n_used"):
@@ -124,7 +124,7 @@ def test_terms_for_a_bit_of_accuracy():
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_ctrl_c_keeps_what_is_done(monkeypatch, n_threads):
-    monkeypatch.setattr(module, "ROWS", 10)
+    monkeypatch.setattr(pieces, "PIECE", 10)
     rng = np.random.default_rng(7)
     a, t = products(rng, 100, 30), rng.uniform(0.5, 1, 100)
 
@@ -143,9 +143,9 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch, n_threads):
 
 def test_progress_counts_targets():
     seen = []
-    subset_sum(np.ones(4), np.linspace(0, 9, 5000), 0.1, progress=seen.append)
-    assert [p.step for p in seen] == [2048, 4096, 5000]
-    assert seen[-1].n_steps == 5000
+    subset_sum(np.ones(4), np.linspace(0, 9, 50_000), 0.1, n_threads=1, progress=seen.append)
+    assert [p.step for p in seen] == [*range(2048, 50_000, 2048), 50_000]
+    assert seen[-1].n_steps == 50_000
     assert 0 < seen[-1].loss < 1
 
 
@@ -185,3 +185,43 @@ def test_no_targets_and_read_only_arrays():
     a, t = np.arange(8.0).reshape(2, 4)[:, ::-1], np.ones(2)
     a.flags.writeable = t.flags.writeable = False
     np.testing.assert_allclose(subset_sum(a, t).error, [0, 1])
+
+
+@given(
+    values=st.lists(st.integers(-40, 40), min_size=1, max_size=9),
+    cut=st.integers(0, 9),
+    target=st.integers(-200, 200),
+    tolerance=st.sampled_from([-1, 0, 3]),
+)
+def test_merges_sort_and_a_scan_finds_the_nearest_pair(values, cut, target, tolerance):
+    from secateurs.solvers.subset_sum_kernels import FAR, merge, scan
+
+    lists = []
+    for part in (values[:cut], values[cut:]):
+        merged = np.array([-FAR, 0, FAR])
+        for a in part:
+            longer = np.empty(2 * len(merged) - 2, np.int64)
+            merge(merged, len(merged) - 2, a, longer)
+            merged = longer
+        np.testing.assert_array_equal(merged[1:-1], np.sort(all_sums(np.array(part, np.int64))))
+        lists.append(merged)
+    left, right = lists
+    nearest = np.abs(left[1:-1, None] + right[1:-1] - target).min()
+    for best in (1 << 57, nearest + 1, nearest):
+        near, x, y, found = scan(
+            left, len(left) - 2, right, len(right) - 2, target, best, tolerance
+        )
+        assert found == (best > max(nearest, tolerance, 0))
+        assert nearest <= near <= max(nearest, tolerance) if found else near == best
+        assert not found or (abs(x + y - target) == near and x in left and y in right)
+
+
+def test_work_that_is_told_to_stop_leaves_the_rest_as_it_was():
+    from secateurs.solvers.subset_sum_kernels import solve
+
+    rng = np.random.default_rng(8)
+    masks, errors, n_used = np.full(5, 7, np.uint64), np.full(5, 7.0), np.full(5, 7)
+    stop = np.ones(1, np.bool_)
+    solve(products(rng, 5, 20), np.ones(5), 1e-3, False, stop, masks, errors, n_used)
+    for untouched in (masks, errors, n_used):
+        assert (untouched == 7).all()

@@ -123,7 +123,7 @@ def test_biases_are_kept_where_the_maps_are_padded():
 
 def test_seeds_threads_and_pieces(monkeypatch):
     one = prune_network(dense(), 1e-3, 5, n_threads=1).value
-    monkeypatch.setattr("secateurs.solvers.subset_sum.ROWS", 7)
+    monkeypatch.setattr("secateurs.solvers.pieces.PIECE", 7)
     two = prune_network(dense(), 1e-3, 5, n_threads=3).value
     other = prune_network(dense(), 1e-3, 6).value
     assert ticket_file.ticket_bytes(one) == ticket_file.ticket_bytes(two)
@@ -143,7 +143,7 @@ def test_what_cannot_be_reached_is_counted():
 
 
 def test_ctrl_c_leaves_a_ticket_that_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr("secateurs.solvers.subset_sum.ROWS", 10)
+    monkeypatch.setattr("secateurs.solvers.pieces.PIECE", 10)
 
     def stop(p):
         if p.step > 60:

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from secateurs.solvers.pieces import run_pieces
+from secateurs.solvers.pieces import PIECE, Stop, run_pieces
 from secateurs.solvers.solution import ProgressCallback
 
 MAX_TERMS = 48  # lists of 2^24 sums; float64 resolves no more than about 50 terms
-ROWS = 2048  # targets between two looks at the clock ...
-WORK = 1 << 26  # ... or fewer, when each takes long
+WORK = 1 << 26  # steps of a piece of work: well under a second
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def subset_sum(
     n_threads : int, optional
         Those of torch by default; the result is the same for any number.
     progress : callable, optional
-        Called after every 2048 targets with their number as step, and as loss the share of
+        Called after every 2048 targets at most with their number as step, and as loss the share of
         targets that were not reached.
 
     Returns
@@ -104,21 +103,18 @@ def subset_sum(
     errors, n_used = np.abs(t), np.zeros(len(t), np.int64)  # of the empty subset
     tolerance = 0.0 if eps is None else float(eps)
 
-    def work(rows: slice) -> int:
+    def work(rows: slice, stop: Stop) -> int:
         part = a if len(a) == 1 else a[rows]
-        solve(part, t[rows], tolerance, eps is None, masks[rows], errors[rows], n_used[rows])
+        out = masks[rows], errors[rows], n_used[rows]
+        solve(part, t[rows], tolerance, eps is None, stop, *out)
         return int((errors[rows] > tolerance).sum()) if eps is not None else 0
 
-    size = rows_at_once(a.shape[1])
+    # the minimum takes 2^(n/2) steps; a tolerance is mostly met long before
+    size = 0 if eps is not None else min(max(WORK >> (a.shape[1] // 2), 1), PIECE)
     finished = run_pieces(work, len(t), size, n_threads=n_threads, progress=progress)
     reached = eps is None or bool((errors <= tolerance).all())
     status = "interrupted" if not finished else "converged" if reached else "budget"
     return SubsetSum(masks, errors, n_used, status)
-
-
-def rows_at_once(n_terms: int) -> int:
-    """Targets of a piece of work, so that it takes well under a second."""
-    return min(max(WORK >> (n_terms // 2), 1), ROWS)
 
 
 def unpack_masks(masks: NDArray[np.uint64], n_terms: int = 64) -> NDArray[np.bool_]:

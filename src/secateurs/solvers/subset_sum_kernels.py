@@ -1,10 +1,11 @@
-"""Compiled parts of the subset-sum solver; importing this compiles them (about two seconds).
+"""Compiled parts of the subset-sum solver; importing this compiles them (about three seconds).
 
 Sums are exact: candidates are rounded to multiples of 2^-57 of their total, so the keys are
 64-bit integers, which also compare in one cycle.  Every choice is arithmetic (``i += x <= y``):
-the outcomes are random, so branches would be mispredicted half the time.  Merges and scans run
-from both ends at once, two independent chains of loads.  Indices are unsigned because numba
-guards signed ones against negative values.
+the outcomes are random, so branches would be mispredicted half the time.  What then limits a
+merge or a walk is the wait for each load, so several run at once: two in a merge, of which each
+gives two sums, because a set of subset sums is symmetric; four in a scan.  Indices are unsigned
+because numba guards signed ones against negative values.
 """
 
 from __future__ import annotations
@@ -15,34 +16,68 @@ from numba import boolean, float64, int64, njit, uint64, void
 FAR = 1 << 60  # beyond every sum: the ends of the lists
 TOTAL = 2.0**57  # integer value of the sum of all |candidates| and the |target|
 MARGIN = 1 << 10  # more than all roundings, of the keys and of a sum in float64, can add up to
-BLOCK = 128  # scan steps between two looks at the tolerance
+BLOCK = 64  # steps of each walk between two looks at the tolerance
 FIRST = 1 << 8  # entries allocated to begin with
 ONE = np.uint64(1)
+SIGN = np.uint64(63)  # its place in a 64-bit integer
 LIST = int64[::1]
 
 
 @njit(void(LIST, int64, int64, LIST), nogil=True, error_model="numpy")
 def merge(source, size, a, target):  # type: ignore[no-untyped-def]
-    """Merge S and S + a, both sorted, into `target`; entries 1..size, an end on either side."""
+    """Merge S and S + a, both sorted, into `target`; entries 1..size, an end on either side.
+
+    With s in S goes total - s, so what is merged, T, is symmetric about half of
+    ``mirror = total + a``: its smallest half is enough.  That half is merged from both of its
+    ends, and ends with the S up to mirror / 2.
+    """
+    mirror = source[1] + source[size] + a
     last = np.uint64(size)
-    i = j = f = ONE
-    p = q = last
-    g = last + last
-    for _ in range(size):  # the smallest half from the front, the largest from the back
+    p, above = np.uint64(0), last
+    while p < above:  # p: how many of S are at most mirror / 2
+        k = (p + above + ONE) >> ONE
+        if 2 * source[k] <= mirror:
+            p = k
+        else:
+            above = k - ONE
+    q = last - p
+    i = j = front = ONE
+    back, after, end = last, last + ONE, last + last
+    for _ in range((size + 1) // 2):
         x, y = source[i], source[j] + a
         low = np.uint64(x <= y)
-        target[f] = min(x, y)
+        z = min(x, y)
+        target[front], target[end] = z, mirror - z
         i += low
         j += ONE - low
-        f += ONE
+        front += ONE
+        end -= ONE
         x, y = source[p], source[q] + a
-        high = np.uint64(x > y)  # equal ones: as from the front
-        target[g] = max(x, y)
+        high = np.uint64(x > y)
+        z = max(x, y)
+        target[back], target[after] = z, mirror - z
         p -= high
         q -= ONE - high
-        g -= ONE
+        back -= ONE
+        after += ONE
     target[0] = -FAR
     target[last + last + ONE] = FAR
+
+
+@njit(inline="always")
+def step(rising, i, falling, j, target, near, width, x, y):  # type: ignore[no-untyped-def]
+    """One step of a walk: up the one list or down the other, towards the target.
+
+    Keeps the pair x, y of the nearest sum; a nearer one is within `near` of the target, and
+    ``width = 2 near + 1``, which makes that one comparison.
+    """
+    rise, fall = rising[i], falling[j]
+    s = rise + fall - target
+    if np.uint64(s + near) < width:  # rare, so well predicted
+        near, x, y = abs(s) - 1, rise, fall
+        width = np.uint64(max(2 * near + 1, 0))
+    short = np.uint64(s) >> SIGN
+    return i + short, j + short - ONE, near, width, x, y
 
 
 @njit(
@@ -53,35 +88,36 @@ def merge(source, size, a, target):  # type: ignore[no-untyped-def]
 def scan(left, n_left, right, n_right, target, best, tolerance):  # type: ignore[no-untyped-def]
     """Pair of entries whose sum is nearest to `target`, if nearer than `best`.
 
-    The staircase where l + r crosses the target has n_left + n_right - 1 steps.  It is walked
-    from both ends; when the walks have taken that many steps together, every pair was met or
-    lies beyond one that was.  Ends early once within `tolerance`.
+    The staircase where l + r crosses the target has n_left + n_right - 1 steps.  It is cut in
+    the middle, at (k, m), and each half walked from both ends; when two walks have taken as
+    many steps together as their half has, every pair was met or lies beyond one that was.  Ends
+    early once within `tolerance`, or exact.
     """
-    i, j = ONE, np.uint64(n_right)
-    p, q = np.uint64(n_left), ONE
-    found_left = found_right = 0
-    found = False
-    steps = (n_left + n_right) // 2
-    done = 0
-    while done < steps and best > tolerance:
+    half = max((n_left + n_right) // 2 - 1, 0)
+    below, above = max(half - n_right, 0), min(half, n_left)
+    while below < above:  # how many of the first `half` steps go up the left list
+        k = (below + above) >> 1
+        if left[k + 1] + right[n_right - half + k + 1] < target:
+            below = k + 1
+        else:
+            above = k
+    i1, j1 = ONE, np.uint64(n_right)
+    i2 = i3 = np.uint64(below + 1)
+    j2 = j3 = np.uint64(n_right - half + below)
+    i4, j4 = np.uint64(n_left), ONE
+    x = y = FAR
+    near, width = best - 1, np.uint64(2 * best - 1)
+    steps = (n_left + n_right + 3) // 4
+    done, enough = 0, max(tolerance, 0)
+    while done < steps and near >= enough:
         stop = min(steps, done + BLOCK)
         for _ in range(done, stop):
-            x, y = left[i], right[j]
-            s = x + y - target
-            if abs(s) < best:  # rare, so well predicted
-                best, found_left, found_right, found = abs(s), x, y, True
-            up = np.uint64(s < 0)
-            i += up
-            j -= ONE - up
-            x, y = left[p], right[q]
-            s = x + y - target
-            if abs(s) < best:
-                best, found_left, found_right, found = abs(s), x, y, True
-            up = np.uint64(s < 0)
-            q += up
-            p -= ONE - up
+            i1, j1, near, width, x, y = step(left, i1, right, j1, target, near, width, x, y)
+            j2, i2, near, width, y, x = step(right, j2, left, i2, target, near, width, y, x)
+            i3, j3, near, width, x, y = step(left, i3, right, j3, target, near, width, x, y)
+            j4, i4, near, width, y, x = step(right, j4, left, i4, target, near, width, y, x)
         done = stop
-    return best, found_left, found_right, found
+    return near + 1, x, y, x < FAR
 
 
 @njit(uint64(LIST, int64, int64, int64, LIST), nogil=True, error_model="numpy")
@@ -93,9 +129,9 @@ def bits_of(keys, first, count, value, space):  # type: ignore[no-untyped-def]
         for i in range(size):
             space[size + i] = space[i] + keys[first + 2 * k]
         size *= 2
-    subset = 0
-    while subset < size - 1 and space[subset] != value:
-        subset += 1
+    subset = size
+    for i in range(size):  # no early end: this way it is compiled to vectors
+        subset = min(subset, i if space[i] == value else size)
     mask = np.uint64(0)
     for k in range(count):
         if subset >> k & 1:
@@ -115,16 +151,17 @@ def masked_sum(a, mask):  # type: ignore[no-untyped-def]
 
 @njit(
     void(
-        float64[:, ::1], float64[::1], float64, boolean,
+        float64[:, ::1], float64[::1], float64, boolean, boolean[::1],
         uint64[::1], float64[::1], int64[::1],
     ),
     nogil=True, error_model="numpy",
 )  # fmt: skip
-def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ignore[no-untyped-def]
+def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # type: ignore[no-untyped-def]
     """Every target by its row of candidates, or by the one row there is.
 
     Targets that share a row share its lists: a candidate is merged in once, when no target is
-    left that is reached without it.
+    left that is reached without it.  Once ``stop[0]`` is set, by another thread, the row at hand
+    and those after it are left as they were.
     """
     shared = candidates.shape[0] == 1
     n_terms = candidates.shape[1]
@@ -133,6 +170,7 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
     goal = np.empty(group, np.int64)
     tolerance = np.empty(group, np.int64)
     best = np.empty(group, np.int64)
+    looked_at = np.empty(group, np.int64)
     at = np.empty(group, np.int64)  # candidates before the last one looked at
     with_last = np.empty(group, np.bool_)
     pair = np.empty((group, 2), np.int64)
@@ -141,7 +179,10 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
     for row in range(candidates.shape[0]):
         a = candidates[row]
         b = targets if shared else targets[row : row + 1]
-        total = np.abs(a).sum() + np.abs(b).max()
+        total = 0.0
+        for k in range(n_terms):
+            total += abs(a[k])
+        total += np.abs(b).max()
         scale = min(TOTAL / total, 2.0**1000) if total > 0 else 0.0
         for k in range(n_terms):
             keys[k] = np.int64(np.rint(a[k] * scale))
@@ -149,8 +190,7 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
             goal[t] = np.int64(np.rint(b[t] * scale))
             tolerance[t] = np.int64(min(eps * scale, TOTAL)) - MARGIN
             best[t] = FAR if abs(b[t]) > eps or minimum else -1
-            n_used[row + t] = 0
-            at[t], with_last[t], pair[t] = 0, False, 0
+            looked_at[t], at[t], with_last[t], pair[t] = 0, 0, False, 0
             if best[t] > 0:
                 best[t] = abs(goal[t])
                 tolerance[t] = -1 if minimum else max(tolerance[t], -1)
@@ -174,8 +214,10 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
                     if found:
                         best[t], at[t], with_last[t] = near, k, tail == 1
                         pair[t, 0], pair[t, 1] = x, y
-                n_used[row + t] = k + 1
+                looked_at[t] = k + 1
                 open_ += best[t] > tolerance[t]
+                if stop[0]:
+                    return
             if last or open_ == 0:
                 break
             if 2 * n_left + 2 > len(space):
@@ -199,6 +241,7 @@ def solve(candidates, targets, eps, minimum, masks, errors, n_used):  # type: ig
                 mask |= ONE << np.uint64(k)
             masks[row + t] = mask
             errors[row + t] = abs(masked_sum(a, mask) - b[t])
+            n_used[row + t] = looked_at[t]
 
 
 @njit(void(float64[:, ::1], uint64[::1], float64[::1]), nogil=True)

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from secateurs.solvers.pieces import run_pieces
+from secateurs.solvers.pieces import Stop, run_pieces
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
-from secateurs.solvers.subset_sum import MAX_TERMS, rows_at_once, unpack_masks
+from secateurs.solvers.subset_sum import MAX_TERMS, unpack_masks
 from secateurs.solvers.ticket_layers import Layer, Target, read_module
 
 UNITS = 4 * MAX_TERMS  # hidden units of an input; half of them have either sign
@@ -93,14 +93,16 @@ class Ticket:
 
             def work(
                 piece: slice,
+                stop: Stop,
                 draw: _Candidates = draw,
                 masks: NDArray[np.uint64] = masks,
                 out: NDArray[np.float64] = out,
             ) -> int:
-                masked_sums(draw(piece), masks[piece], out[piece])
+                if not stop[0]:
+                    masked_sums(draw(piece), masks[piece], out[piece])
                 return 0
 
-            if not run_pieces(work, out.size, rows_at_once(0)):
+            if not run_pieces(work, out.size):
                 raise KeyboardInterrupt
             result[name] = out.reshape(rows, n_inputs)
         return result
@@ -283,7 +285,7 @@ def prune_network(
             n_used = np.zeros(goal.size, np.int64)
             work = partial(_solve_piece, draw, goal.ravel(), eps, masks[number][name], n_used)
             finished = finished and run_pieces(
-                work, goal.size, rows_at_once(max_terms), n_threads=n_threads, progress=note.block
+                work, goal.size, n_threads=n_threads, progress=note.block
             )
             note.finish(goal.size)
             looked_at += int(n_used.sum())
@@ -314,11 +316,13 @@ def _solve_piece(
     masks: NDArray[np.uint64],
     n_used: NDArray[np.int64],
     piece: slice,
+    stop: Stop,
 ) -> int:
     from secateurs.solvers.subset_sum_kernels import solve
 
-    errors = np.empty(piece.stop - piece.start)
-    solve(draw(piece), goal[piece].copy(), eps, False, masks[piece], errors, n_used[piece])
+    targets = goal[piece].copy()
+    errors = np.abs(targets)
+    solve(draw(piece), targets, eps, False, stop, masks[piece], errors, n_used[piece])
     return int((errors > eps).sum())
 
 
