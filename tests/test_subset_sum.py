@@ -194,7 +194,7 @@ def test_no_targets_and_read_only_arrays():
     tolerance=st.sampled_from([-1, 0, 3]),
 )
 def test_merges_sort_and_a_scan_finds_the_nearest_pair(values, cut, target, tolerance):
-    from secateurs.solvers.subset_sum_kernels import FAR, merge, scan
+    from secateurs.solvers.subset_sum_kernels import FAR, merge, scan, shift
 
     lists = []
     for part in (values[:cut], values[cut:]):
@@ -208,12 +208,12 @@ def test_merges_sort_and_a_scan_finds_the_nearest_pair(values, cut, target, tole
     left, right = lists
     nearest = np.abs(left[1:-1, None] + right[1:-1] - target).min()
     for best in (1 << 57, nearest + 1, nearest):
-        near, x, y, found = scan(
-            left, len(left) - 2, right, len(right) - 2, target, best, tolerance
-        )
+        shifted = np.empty_like(right)
+        shift(right, len(right) - 2, -target, shifted)
+        near, x, y, found = scan(left, len(left) - 2, shifted, len(right) - 2, best, tolerance)
         assert found == (best > max(nearest, tolerance, 0))
         assert nearest <= near <= max(nearest, tolerance) if found else near == best
-        assert not found or (abs(x + y - target) == near and x in left and y in right)
+        assert not found or (abs(x + y) == near and x in left and y + target in right)
 
 
 def test_work_that_is_told_to_stop_leaves_the_rest_as_it_was():

@@ -23,56 +23,71 @@ SIGN = np.uint64(63)  # its place in a 64-bit integer
 LIST = int64[::1]
 
 
+@njit(uint64(LIST, int64, LIST, int64, int64, int64), nogil=True, error_model="numpy")
+def cut(left, n_left, right, n_right, target, steps):  # type: ignore[no-untyped-def]
+    """How many of the first steps of the staircase l + r ~ `target` go up the left list.
+
+    It starts from the smallest l and the largest r; the other steps go down the right list.
+    """
+    below = max(steps - n_right, 0)
+    n = min(steps, n_left) - below
+    while n > 0:  # without a branch on the outcome
+        half = (n + 1) >> 1
+        k = below + half
+        below += half * (left[k] + right[n_right - steps + k] < target)
+        n -= half
+    return np.uint64(below)
+
+
 @njit(void(LIST, int64, int64, LIST), nogil=True, error_model="numpy")
 def merge(source, size, a, target):  # type: ignore[no-untyped-def]
     """Merge S and S + a, both sorted, into `target`; entries 1..size, an end on either side.
 
-    With s in S goes total - s, so what is merged, T, is symmetric about half of
-    ``mirror = total + a``: its smallest half is enough.  That half is merged from both of its
-    ends, and ends with the S up to mirror / 2.
+    With s in S goes total - s, so the merged list is symmetric about half of
+    ``mirror = total + a``, and S + a is mirror - S: the merge is the staircase s + s' ~ mirror,
+    and its first half is enough.  That half is walked from both ends.
     """
     mirror = source[1] + source[size] + a
     last = np.uint64(size)
-    p, above = np.uint64(0), last
-    while p < above:  # p: how many of S are at most mirror / 2
-        k = (p + above + ONE) >> ONE
-        if 2 * source[k] <= mirror:
-            p = k
-        else:
-            above = k - ONE
-    q = last - p
+    end = last + last + ONE
     i = j = front = ONE
-    back, after, end = last, last + ONE, last + last
+    p, back = cut(source, size, source, size, mirror, size), last
+    q = last - p
     for _ in range((size + 1) // 2):
         x, y = source[i], source[j] + a
-        low = np.uint64(x <= y)
-        z = min(x, y)
-        target[front], target[end] = z, mirror - z
+        low, least = np.uint64(x <= y), min(x, y)
+        target[front], target[end - front] = least, mirror - least
         i += low
         j += ONE - low
         front += ONE
-        end -= ONE
         x, y = source[p], source[q] + a
-        high = np.uint64(x > y)
-        z = max(x, y)
-        target[back], target[after] = z, mirror - z
+        high, most = np.uint64(x > y), max(x, y)
+        target[back], target[end - back] = most, mirror - most
         p -= high
         q -= ONE - high
         back -= ONE
-        after += ONE
     target[0] = -FAR
-    target[last + last + ONE] = FAR
+    target[end] = FAR
+
+
+@njit(void(LIST, int64, int64, LIST), nogil=True, error_model="numpy")
+def shift(source, size, by, target):  # type: ignore[no-untyped-def]
+    """The list with `by` added, into `target`."""
+    for k in range(1, size + 1):
+        target[k] = source[k] + by
+    target[0] = -FAR
+    target[size + 1] = FAR
 
 
 @njit(inline="always")
-def step(rising, i, falling, j, target, near, width, x, y):  # type: ignore[no-untyped-def]
-    """One step of a walk: up the one list or down the other, towards the target.
+def step(rising, i, falling, j, near, width, x, y):  # type: ignore[no-untyped-def]
+    """One step of a walk: up the one list or down the other, towards a sum of 0.
 
-    Keeps the pair x, y of the nearest sum; a nearer one is within `near` of the target, and
+    Keeps the pair x, y of the nearest sum; a nearer one is within `near` of 0, and
     ``width = 2 near + 1``, which makes that one comparison.
     """
     rise, fall = rising[i], falling[j]
-    s = rise + fall - target
+    s = rise + fall
     if np.uint64(s + near) < width:  # rare, so well predicted
         near, x, y = abs(s) - 1, rise, fall
         width = np.uint64(max(2 * near + 1, 0))
@@ -80,30 +95,20 @@ def step(rising, i, falling, j, target, near, width, x, y):  # type: ignore[no-u
     return i + short, j + short - ONE, near, width, x, y
 
 
-@njit(
-    "Tuple((i8, i8, i8, b1))(i8[::1], i8, i8[::1], i8, i8, i8, i8)",
-    nogil=True,
-    error_model="numpy",
-)
-def scan(left, n_left, right, n_right, target, best, tolerance):  # type: ignore[no-untyped-def]
-    """Pair of entries whose sum is nearest to `target`, if nearer than `best`.
+@njit("Tuple((i8, i8, i8, b1))(i8[::1], i8, i8[::1], i8, i8, i8)", nogil=True, error_model="numpy")
+def scan(left, n_left, right, n_right, best, tolerance):  # type: ignore[no-untyped-def]
+    """Pair of entries whose sum is nearest to 0, if nearer than `best`.
 
-    The staircase where l + r crosses the target has n_left + n_right - 1 steps.  It is cut in
-    the middle, at (k, m), and each half walked from both ends; when two walks have taken as
-    many steps together as their half has, every pair was met or lies beyond one that was.  Ends
-    early once within `tolerance`, or exact.
+    The staircase where l + r crosses 0 has n_left + n_right - 1 steps.  It is cut in the middle,
+    and each half walked from both ends; when two walks have taken as many steps together as
+    their half has, every pair was met or lies beyond one that was.  Ends early once within
+    `tolerance`, or exact.
     """
     half = max((n_left + n_right) // 2 - 1, 0)
-    below, above = max(half - n_right, 0), min(half, n_left)
-    while below < above:  # how many of the first `half` steps go up the left list
-        k = (below + above) >> 1
-        if left[k + 1] + right[n_right - half + k + 1] < target:
-            below = k + 1
-        else:
-            above = k
+    up = cut(left, n_left, right, n_right, 0, half)
     i1, j1 = ONE, np.uint64(n_right)
-    i2 = i3 = np.uint64(below + 1)
-    j2 = j3 = np.uint64(n_right - half + below)
+    i2 = i3 = up + ONE
+    j2 = j3 = np.uint64(n_right - half) + up
     i4, j4 = np.uint64(n_left), ONE
     x = y = FAR
     near, width = best - 1, np.uint64(2 * best - 1)
@@ -112,10 +117,10 @@ def scan(left, n_left, right, n_right, target, best, tolerance):  # type: ignore
     while done < steps and near >= enough:
         stop = min(steps, done + BLOCK)
         for _ in range(done, stop):
-            i1, j1, near, width, x, y = step(left, i1, right, j1, target, near, width, x, y)
-            j2, i2, near, width, y, x = step(right, j2, left, i2, target, near, width, y, x)
-            i3, j3, near, width, x, y = step(left, i3, right, j3, target, near, width, x, y)
-            j4, i4, near, width, y, x = step(right, j4, left, i4, target, near, width, y, x)
+            i1, j1, near, width, x, y = step(left, i1, right, j1, near, width, x, y)
+            j2, i2, near, width, y, x = step(right, j2, left, i2, near, width, y, x)
+            i3, j3, near, width, x, y = step(left, i3, right, j3, near, width, x, y)
+            j4, i4, near, width, y, x = step(right, j4, left, i4, near, width, y, x)
         done = stop
     return near + 1, x, y, x < FAR
 
@@ -182,7 +187,10 @@ def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # ty
         total = 0.0
         for k in range(n_terms):
             total += abs(a[k])
-        total += np.abs(b).max()
+        largest = 0.0
+        for t in range(group):
+            largest = max(largest, abs(b[t]))
+        total += largest
         scale = min(TOTAL / total, 2.0**1000) if total > 0 else 0.0
         for k in range(n_terms):
             keys[k] = np.int64(np.rint(a[k] * scale))
@@ -203,25 +211,24 @@ def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # ty
             # subsets with candidate k: those without it were looked at before, or at the end
             tails = range(1, 2) if not minimum else range(2) if last else range(0)
             open_ = 0
+            if 2 * n_right + 2 > len(space):  # n_right is n_left or half of it
+                space = np.empty(4 * len(space), np.int64)
             for t in range(group):
                 if best[t] <= tolerance[t] or best[t] < 0:
                     continue
                 for tail in tails:
-                    near, x, y, found = scan(
-                        left, n_left, right, n_right,
-                        goal[t] - tail * keys[k], best[t], tolerance[t],
-                    )  # fmt: skip
+                    by = tail * keys[k] - goal[t]
+                    shift(right, n_right, by, space)
+                    near, x, y, found = scan(left, n_left, space, n_right, best[t], tolerance[t])
                     if found:
                         best[t], at[t], with_last[t] = near, k, tail == 1
-                        pair[t, 0], pair[t, 1] = x, y
+                        pair[t, 0], pair[t, 1] = x, y - by
                 looked_at[t] = k + 1
                 open_ += best[t] > tolerance[t]
                 if stop[0]:
                     return
             if last or open_ == 0:
                 break
-            if 2 * n_left + 2 > len(space):
-                space = np.empty(4 * len(space), np.int64)
             if n_left <= n_right:
                 merge(left, n_left, keys[k], space)
                 n_left *= 2
@@ -231,11 +238,10 @@ def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # ty
                 n_right *= 2
                 right, space = space, right
         for t in range(group):
-            mask = np.uint64(0)
             k = at[t]
             if 1 << ((k + 1) // 2) > len(space):
                 space = np.empty(1 << ((k + 1) // 2), np.int64)
-            mask |= bits_of(keys, 0, (k + 1) // 2, pair[t, 0], space)
+            mask = bits_of(keys, 0, (k + 1) // 2, pair[t, 0], space)
             mask |= bits_of(keys, 1, k // 2, pair[t, 1], space)
             if with_last[t]:
                 mask |= ONE << np.uint64(k)
