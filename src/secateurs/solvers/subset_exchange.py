@@ -3,7 +3,8 @@
     min over z in {0, 1}^n of  max_k |f_k - h_k|,  h = sum_i z_i rows_i   (or relu(h), form B)
 
 Every subset in Gray code order, one row added or removed at a time; or iterated local search by
-changes of one or two rows, each candidate cut short at the first point that is too far.
+changes of one or two rows, each candidate cut short at the first point that is too far, the
+worst points first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ Mask = NDArray[np.bool_]
 
 REFRESH = 64  # steps of the Gray code
 LAWSON = 8  # reweighted least squares a start
+WORST = 8  # points that a change has to pass before it meets all of them
 
 
 @njit(cache=True)
@@ -130,22 +132,53 @@ def _reweighted(rows: Array, f: Array, form_b: bool, z: Mask) -> None:
 
 @njit(cache=True)
 def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
-    """Change the one or two neurons that lower the largest error most, until none does."""
+    """Change the one or two neurons that lower the largest error most, until none does.
+
+    Neurons are sorted by what changing them does at the worst point: those that mend it together
+    with a given one are neighbours in this order.
+    """
     n, k = rows.shape
-    h = np.zeros(k)
+    m = min(WORST, k)
+    h, signs = np.zeros(k), np.ones(n)
     for i in range(n):
         if z[i]:
             h += rows[i]
-    error = _largest(f, h, form_b)
+            signs[i] = -1.0
+    changes, sums, goals = np.empty((n, m)), np.empty(m), np.empty(m)
     while True:
+        errors = np.abs(f - np.maximum(h, 0.0)) if form_b else np.abs(f - h)
+        worst_points = np.argsort(-errors, kind="mergesort")[:m]
+        for q in range(m):
+            p = worst_points[q]
+            sums[q], goals[q] = h[p], f[p]
+            for i in range(n):
+                changes[i, q] = signs[i] * rows[i, p]
+        error = errors[worst_points[0]]
+        order = np.argsort(changes[:, 0], kind="mergesort")
+        sorted_changes = changes[order, 0]
         best, a, b = error * (1 - 1e-12), -1, -1
-        for i in range(n):
-            si = -1.0 if z[i] else 1.0
-            for j in range(i, n):
-                sj = 0.0 if i == j else (-1.0 if z[j] else 1.0)
+        for u in range(n):
+            i = order[u]
+            # what a second change may do there; with form B a value below 0 may be right
+            above = goals[0] - sums[0] - best - sorted_changes[u]
+            first = 0 if form_b and goals[0] < best else np.searchsorted(sorted_changes, above)
+            last = np.searchsorted(sorted_changes, above + 2 * best)
+            alone = max(first, u + 1) - 1  # stands for no second change
+            for v in range(alone, max(last, alone + 1)):
+                j, second = (i, 0.0) if v == alone else (order[v], 1.0)
+                passed = True
+                for q in range(m):
+                    value = sums[q] + changes[i, q] + second * changes[j, q]
+                    if form_b:
+                        value = max(value, 0.0)
+                    if abs(goals[q] - value) >= best:
+                        passed = False
+                        break
+                if not passed:
+                    continue
                 worst = 0.0
                 for p in range(k):
-                    value = h[p] + si * rows[i, p] + sj * rows[j, p]
+                    value = h[p] + signs[i] * rows[i, p] + second * signs[j] * rows[j, p]
                     if form_b:
                         value = max(value, 0.0)
                     worst = max(worst, abs(f[p] - value))
@@ -155,14 +188,13 @@ def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
                     best, a, b = worst, i, j
         if a < 0:
             return error
-        z[a] = not z[a]
+        z[a], signs[a] = not z[a], -signs[a]
         if b != a:
-            z[b] = not z[b]
+            z[b], signs[b] = not z[b], -signs[b]
         h[:] = 0.0
         for i in range(n):
             if z[i]:
                 h += rows[i]
-        error = _largest(f, h, form_b)
 
 
 @njit(cache=True)
