@@ -150,7 +150,7 @@ def during_training(
     fit, held = order[HELD:], order[:HELD]
     for name, method, rates in (
         ("edge-popup", popup, (0.1, 1.0, 10.0)),
-        ("binary weights", binary, (1e-3, 3e-3, 1e-2)),
+        ("binary weights", binary, (3e-3, 1e-2, 3e-2)),
     ):
         scores = []
         for rate in rates:
