@@ -200,6 +200,8 @@ def test_ticket_of_maps_and_its_inspection(capsys, tmp_path):
     record = json.loads(out)
     assert (status, record["kind"], record["seed"]) == (0, "ticket", 0)
     assert [layer["weights"] for layer in record["layers"]] == [95, 90]
+    largest = [float(p.detach().abs().max()) for p in read_onnx(source)[0].parameters()]
+    assert [s for layer in record["layers"] for s in layer["scales"].values()] == largest
     assert "2 x 45" in run(capsys, "inspect", output)[1]
     assert "ticket already" in run(capsys, "ticket", output)[2]
 

@@ -180,6 +180,19 @@ def test_errors_are_in_units_of_the_target_not_of_the_ticket():
     assert blown.max_error > 1e3
 
 
+@given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
+def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
+    """Where the empty subset is just within eps, or just not, nothing is left to rounding."""
+    edge = eps * scale
+    weights = [scale, edge, np.nextafter(edge, 0), np.nextafter(edge, scale), edge * (1 + 1e-13)]
+    module = nn.Linear(len(weights), 1, bias=False).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor(weights, dtype=torch.float64))
+    solution = prune_network(module, eps, 0, nonnegative_inputs=True)
+    assert (solution.status, solution.measured["n_outside"]) == ("converged", 0)
+    assert solution.measured["max_error"] <= eps
+
+
 def test_zeros_and_sizes_that_float32_does_not_hold():
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():

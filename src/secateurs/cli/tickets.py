@@ -169,7 +169,7 @@ def describe_layers(found: Ticket) -> list[dict[str, Any]]:
             "weights": sum(
                 mask.size for name, mask in found.masks[number].items() if name != "minus"
             ),
-            "largest_weight": found.scales[number]["plus"],
+            "scales": dict(found.scales[number]),
             "terms": float(
                 np.mean(np.concatenate([np.bitwise_count(m) for m in found.masks[number].values()]))
             ),
