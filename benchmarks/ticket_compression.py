@@ -6,7 +6,7 @@ After training, b bits a weight: the best subset of b random candidates (one mas
 seed is free) against a uniform quantiser of 2^b levels; scale and step of every layer are those
 of the least squared error of the weights.  In training, 1 bit a weight: edge-popup (half of the
 weights of a random network) against a network with weights +-c_l, both without biases, learning
-rates chosen on 6,000 rows of the training set.  About three minutes of one core; the seconds in
+rates chosen on 6,000 rows of the training set.  About four minutes of one core; the seconds in
 brackets are processor time since the start.
 """
 
