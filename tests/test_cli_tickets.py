@@ -200,6 +200,8 @@ def test_ticket_of_maps_and_its_inspection(capsys, tmp_path):
     record = json.loads(out)
     assert (status, record["kind"], record["seed"]) == (0, "ticket", 0)
     assert [layer["weights"] for layer in record["layers"]] == [95, 90]
+    largest = [float(p.detach().abs().max()) for p in read_onnx(source)[0].parameters()]
+    assert [s for layer in record["layers"] for s in layer["scales"].values()] == largest
     assert "2 x 45" in run(capsys, "inspect", output)[1]
     assert "ticket already" in run(capsys, "ticket", output)[2]
 
@@ -228,14 +230,17 @@ def test_ticket_of_a_fitted_model(capsys, tmp_path):
 def test_a_weight_outside_is_said(capsys, tmp_path):
     module = nn.Linear(2, 1)
     with torch.no_grad():
-        module.weight.fill_(1e4)
+        module.weight.copy_(torch.tensor([[1.0, 1 / 3]]))
     safetensors.torch.save_file(nn.Sequential(module).state_dict(), tmp_path / "m.safetensors")
-    status, out, _ = run(capsys, "ticket", tmp_path / "m.safetensors", "--json")
+    source = tmp_path / "m.safetensors"
+    status, out, _ = run(capsys, "ticket", source, "--eps", "1e-16", "--json")
     record = json.loads(out)
     assert (status, record["status"]) == (0, "budget")
     assert record["certificate"][0]["verdict"] == "fails"
-    solution = prune_network(module, 1e-2, 0)
-    assert network_certificate(verify_ticket(solution.value, module), 1e-2)["weights"].measured > 1
+    solution = prune_network(module, 1e-3, 0, max_terms=1)
+    certificate = network_certificate(verify_ticket(solution.value, module), 1e-3)
+    assert certificate["weights"].verdict == "fails"
+    assert certificate["weights"].measured == solution.measured["max_error"] > 1e-3
 
 
 def test_bounds_are_those_of_the_library(capsys):
@@ -259,6 +264,7 @@ def test_bounds_are_those_of_the_library(capsys):
         (("ticket", "absent.onnx"), "absent.onnx"),
         (("ticket", "absent.safetensors"), "absent.safetensors"),
         (("ticket", "absent.safetensors", "--eps", "0"), "--eps"),
+        (("ticket", "absent.safetensors", "--eps", "1"), "less than 1"),
         (("ticket", "absent.safetensors", "--radius", "nan"), "--radius"),
         (("ticket", "absent.safetensors", "--seed", "-1"), "--seed"),
         (("ticket", "absent.safetensors", "--output", "no/such/t"), "directory"),

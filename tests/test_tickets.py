@@ -1,5 +1,8 @@
 """Tickets: the masked random network is what it is said to be, near its target, and its file."""
 
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -65,8 +68,8 @@ def test_weights_are_within_eps_and_outputs_within_the_bound(name, eps):
             continue
         weight = target[sum(bool(one.blocks()) for one in solution.value.layers[:number])].weight
         found = solution.value.approximation(number)
-        difference = found["plus"] - layer.rows(weight.detach().double().numpy())
-        assert np.abs(difference).max() <= eps
+        rows = layer.rows(weight.detach().double().numpy())
+        assert np.abs(found["plus"] - rows).max() <= eps * np.abs(rows).max()
     x = inputs(shape)
     with torch.no_grad():
         error = (effective_module(solution.value)(x) - module(x)).norm(dim=1).max()
@@ -133,13 +136,75 @@ def test_seeds_threads_and_pieces(monkeypatch):
 
 def test_what_cannot_be_reached_is_counted():
     module = nn.Linear(3, 2, bias=False)
-    with torch.no_grad():
-        module.weight[0, 0] = 1000.0
-    solution = prune_network(module, 1e-3, 0)
+    solution = prune_network(module, 1e-3, 0, max_terms=2)
+    errors = [
+        np.abs(found - sign * module.weight.detach().numpy()).ravel()
+        for sign, found in zip((1, -1), solution.value.approximation(0).values(), strict=True)
+    ]
+    relative = np.concatenate(errors) / float(module.weight.detach().abs().max())
     assert solution.status == "budget"
-    assert solution.measured["n_outside"] == 2  # for relu(x) and relu(-x)
-    assert solution.measured["max_error"] > 900
-    assert prune_network(module, 1e-3, 0, scale=300.0, max_terms=44).status == "converged"
+    assert solution.measured["n_outside"] == (relative > 1e-3).sum() > 0
+    assert solution.measured["max_error"] == pytest.approx(relative.max(), rel=1e-6)
+    assert prune_network(module, 1e-3, 0).status == "converged"
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "linear twice"])
+@pytest.mark.parametrize("power", [-60, 7, 60])
+def test_a_function_written_at_other_scales_has_the_same_masks(name, power):
+    """Every tensor times its own power of two: masks stay, what they add up to follows."""
+    module, shape, solution = pruned(name, 1e-3)
+    other = copy.deepcopy(module)
+    factors = [2.0 ** (power // (k + 1)) for k, _ in enumerate(other.parameters())]
+    with torch.no_grad():
+        for p, factor in zip(other.parameters(), factors, strict=True):
+            p.mul_(factor)
+    extra = {"input_shape": shape} if len(shape) == 3 else {}
+    scaled = prune_network(other, 1e-3, 0, **extra)
+    assert scaled.measured["max_error"] == solution.measured["max_error"] <= 1e-3
+    for old, new in zip(solution.value.masks, scaled.value.masks, strict=True):
+        for key in old:
+            np.testing.assert_array_equal(old[key], new[key])
+    for number, layer in enumerate(solution.value.layers):
+        if layer.blocks():
+            old, new = solution.value.approximation(number), scaled.value.approximation(number)
+            factor = factors.pop(0)
+            np.testing.assert_array_equal(new["plus"], factor * old["plus"])
+            np.testing.assert_array_equal(new["bias"], factors.pop(0) * old["bias"])
+
+
+def test_errors_are_in_units_of_the_target_not_of_the_ticket():
+    module, _, solution = pruned("layer", 1e-3)
+    scales = tuple({name: 1e6 * s for name, s in of.items()} for of in solution.value.scales)
+    blown = verify_ticket(dataclasses.replace(solution.value, scales=scales), module)
+    assert blown.n_outside > 0
+    assert blown.max_error > 1e3
+
+
+@given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
+def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
+    """Where the empty subset is just within eps, or just not, nothing is left to rounding."""
+    edge = eps * scale
+    weights = [scale, edge, np.nextafter(edge, 0), np.nextafter(edge, scale), edge * (1 + 1e-13)]
+    module = nn.Linear(len(weights), 1, bias=False).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor(weights, dtype=torch.float64))
+    solution = prune_network(module, eps, 0, nonnegative_inputs=True)
+    assert (solution.status, solution.measured["n_outside"]) == ("converged", 0)
+    assert solution.measured["max_error"] <= eps
+
+
+def test_zeros_and_sizes_that_float32_does_not_hold():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+    solution = prune_network(module, 1e-3, 0)
+    assert (solution.status, solution.measured["max_error"]) == ("converged", 0)
+    assert solution.measured["error_bound"] == 0
+    with torch.no_grad():
+        module[2].weight[0, 0] = 1e31
+    with pytest.raises(ValueError, match=r"weight of size 1e\+31"):
+        prune_network(module, 1e-3, 0)
 
 
 def test_ctrl_c_leaves_a_ticket_that_says_how_far_it_is(monkeypatch):
@@ -222,7 +287,7 @@ def test_layers_without_a_bound_are_refused_by_name(module, error, message):
 @pytest.mark.parametrize(
     "change",
     [
-        {"eps": 0.0}, {"eps": float("nan")}, {"scale": -1.0}, {"max_terms": 49},
+        {"eps": 0.0}, {"eps": float("nan")}, {"eps": 1.0}, {"max_terms": 49},
         {"max_terms": 2.5}, {"random_state": -1}, {"random_state": 1.5}, {"radius": -1.0},
     ],
     ids=str,
@@ -321,9 +386,11 @@ RELU = {"kind": "relu"}
         {"seed": -1},
         {"seed": 2**63},
         {"seed": "7"},
-        {"scale": 2.0},
-        {"scale": 0.0},
-        {"scale": float("inf")},
+        {"scales": {}},
+        {"scales": {"0.plus": 2.0, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"scales": {"0.plus": 0.0, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"scales": {"0.plus": 1e31, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"eps": 1.0},
         {"eps": None},
         {"checksum": 0},
         {"layers": []},
@@ -351,6 +418,12 @@ def test_hostile_metadata_is_refused_by_name(content, tmp_path, changes):
     path.write_bytes(change(content, **changes))
     with pytest.raises(DamagedFileError, match=r"hostile\.safetensors"):
         load_ticket(path)
+
+
+def test_tickets_of_an_absolute_eps_are_refused_with_the_way_out(content, tmp_path):
+    (tmp_path / "t").write_bytes(change(content, scale=1.0))
+    with pytest.raises(DamagedFileError, match="absolute; prune the network again"):
+        load_ticket(tmp_path / "t")
 
 
 def test_the_unchanged_record_is_accepted(content, tmp_path):
@@ -383,4 +456,4 @@ def test_stacks_that_fit():
     flat = Layer(kind="flatten")
     assert stack_problem([conv, flat, Layer(kind="linear", n_in=8, n_out=2, signed=True)]) is None
     assert stack_problem([conv, flat, Layer(kind="linear", n_in=9, n_out=2, signed=True)])
-    assert isinstance(Ticket(0, 0.1, 1.0, (conv,), ({},)), Ticket)
+    assert isinstance(Ticket(0, 0.1, ({},), (conv,), ({},)), Ticket)

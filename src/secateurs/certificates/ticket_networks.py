@@ -13,20 +13,22 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     ----------
     report : TicketReport
     eps : float
-        Largest error of a weight that was asked for.
+        Largest error of a weight that was asked for, in units of the largest |weight| of its
+        tensor.
 
     Returns
     -------
     Certificate
-        "weights": holds when every one is within eps.  "outputs": a bound for all inputs of the
-        radius, with no threshold.  "predictions" is always unknown: no data were looked at.
+        "weights": holds when every one is within eps in these units.  "outputs": a bound for all
+        inputs of the radius, with no threshold.  "predictions" is always unknown: no data were
+        looked at.
     """
     if not eps > 0:
         raise ValueError(f"got eps = {eps!r}; expected a positive error")
     weights = Check(
         "weights",
         f"the masks, added up from the seed again, are within {eps:g} of all {report.n_weights} "
-        "weights",
+        "weights, in units of the largest of each tensor",
         "holds" if report.n_outside == 0 and report.max_error <= eps else "fails",
         report.max_error,
         eps,

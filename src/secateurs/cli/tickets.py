@@ -34,7 +34,7 @@ from secateurs.files import write_atomically
 from secateurs.nn.export import SelectColumns
 from secateurs.nn.onnx_file import read_onnx
 from secateurs.nn.state_file import read_state
-from secateurs.solvers.ticket_network import Ticket, prune_network
+from secateurs.solvers.ticket_network import LEAST_EPS, Ticket, prune_network
 from secateurs.solvers.ticket_report import verify_ticket
 from secateurs.tickets.file import load_ticket, ticket_bytes
 
@@ -54,7 +54,6 @@ def ticket(
     eps: float = 1e-3,
     nonnegative: Annotated[bool, Parameter(negative="")] = False,
     radius: float = 1.0,
-    scale: float = 1.0,
     seed: int = 0,
     output: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -68,13 +67,11 @@ def ticket(
         safetensors file with the state dict of nn.Sequential (0.weight, 0.bias, 2.weight, ...:
         Linear layers, ReLU between them); or a network written by `secateurs fit --output`.
     eps
-        Largest error of a weight.
+        Largest error of a weight, in units of the largest one of its tensor; below 1.
     nonnegative
         The inputs are >= 0, as pixels are: fewer masks in the first layer.
     radius
         Largest l2 norm of an input, for the error bound.
-    scale
-        Standard deviation of the random output weights: of the size of the largest weights.
     seed
         Of the random network.
     output
@@ -84,9 +81,10 @@ def ticket(
     """
     check_outputs(output, None)
     check_seed(seed)
-    for option, value in (("--eps", eps), ("--scale", scale), ("--radius", radius)):
-        if not (math.isfinite(value) and 1e-30 < value < 1e30):
-            raise UsageError(f"{option} {value}: expected a positive number")
+    if not LEAST_EPS < eps < 1:
+        raise UsageError(f"--eps {eps}: expected more than 0 and less than 1")
+    if not (math.isfinite(radius) and 1e-30 < radius < 1e30):
+        raise UsageError(f"--radius {radius}: expected a positive number")
     module, input_shape, note = read_model(model)
     prune_network(nn.Linear(1, 1), 0.1, 0)  # compiles: the seconds do not count that
     start = time.process_time()
@@ -97,7 +95,6 @@ def ticket(
                 eps,
                 seed,
                 nonnegative_inputs=nonnegative,
-                scale=scale,
                 radius=radius,
                 input_shape=input_shape,
                 progress=show("pruning"),
@@ -172,6 +169,7 @@ def describe_layers(found: Ticket) -> list[dict[str, Any]]:
             "weights": sum(
                 mask.size for name, mask in found.masks[number].items() if name != "minus"
             ),
+            "scales": dict(found.scales[number]),
             "terms": float(
                 np.mean(np.concatenate([np.bitwise_count(m) for m in found.masks[number].values()]))
             ),
@@ -191,7 +189,6 @@ def describe_ticket(path: Path) -> dict[str, Any]:
         "file_bytes": path.stat().st_size,
         "seed": found.seed,
         "eps": found.eps,
-        "scale": found.scale,
         "n_weights": sum(row["weights"] for row in describe_layers(found)),
         "width_factor": found.width_factor,
         "kept_fraction": sum(kept for kept, _ in counts) / total if total else 0.0,
@@ -203,7 +200,8 @@ def print_described(record: dict[str, Any]) -> None:
     """The record of `describe_ticket`, for people."""
     out.print(
         f"ticket of seed {record['seed']}: {record['n_weights']} weights, looked for within "
-        f"{record['eps']:g}, in a random network x{record['width_factor']} as wide, "
+        f"{record['eps']:g} times the largest of their tensor, in a random network "
+        f"x{record['width_factor']} as wide, "
         f"{record['kept_fraction']:.2%} kept; {size(record['file_bytes'])} on disk"
     )
     out.print(_layer_table(record["layers"]))
@@ -235,9 +233,9 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
 
 def _print_ticket(record: dict[str, Any]) -> None:
     out.print(
-        f"{record['model']}: {record['n_weights']} weights within {record['max_error']:.3g} "
-        f"(asked {record['eps']:g}; {record['n_outside']} outside), {record['status']}, "
-        f"{record['seconds']:.2f} s of processor time"
+        f"{record['model']}: {record['n_weights']} weights within {record['max_error']:.3g} times "
+        f"the largest of their tensor (asked {record['eps']:g}; {record['n_outside']} outside), "
+        f"{record['status']}, {record['seconds']:.2f} s of processor time"
     )
     if record["note"]:
         out.print(f"Note: {record['note']}.", highlight=False)

@@ -153,7 +153,7 @@ def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
             sums[q], goals[q] = h[p], f[p]
             for i in range(n):
                 changes[i, q] = signs[i] * rows[i, p]
-        error = errors[worst_points[0]]
+        error = float(errors[worst_points[0]])
         order = np.argsort(changes[:, 0], kind="mergesort")
         sorted_changes = changes[order, 0]
         best, a, b = error * (1 - 1e-12), -1, -1

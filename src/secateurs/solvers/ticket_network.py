@@ -4,9 +4,13 @@
 
     hidden unit r of input j reads only input j:           U masked to u_jr ~ N(0, 1)
     u_jr > 0:  V sees |u_jr| relu(x_j);  u_jr < 0:  V sees |u_jr| relu(-x_j)
-    W_ij  ~  sum of a subset of v_ijk |u_jk|,              V masked, v_ijk ~ N(0, scale^2)     (1)
+    W_ij  ~  sum of a subset of v_ijk |u_jk|,              V masked, v_ijk ~ N(0, s^2)         (1)
     -W_ij ~  the same over the units with u_jr < 0,        where x_j can be negative
     b_i   ~  the same over the units of a constant input of one
+
+The scale s is the largest |weight| of W, or of b, and every weight is to be met within eps s: as
+in the literature, where targets are in [-1, 1].  A relu network that is written differently, one
+layer times c and the next one over c, then keeps its masks; with an absolute error it would not.
 
 For a convolution the first layer is 1 x 1 and V has the target's kernel.  The ticket is the seed
 of U and V and the masks; U and V are made again whenever they are needed.
@@ -14,7 +18,6 @@ of U and V and the masks; U and V are made again whenever they are needed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,6 +31,9 @@ from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.solvers.subset_sum import MAX_TERMS, unpack_masks
 from secateurs.solvers.ticket_layers import Layer, Target, read_module
 
+LEAST_EPS = 1e-30
+LEAST_SCALE, MOST_SCALE = 1e-30, 1e30  # beyond them products leave float32; zeros have the least
+ROUNDING = 1 - 1e-12  # so that error / scale <= eps, not only error <= eps scale
 UNITS = 4 * MAX_TERMS  # hidden units of an input; half of them have either sign
 U_STREAM = np.uint64(1 << 31)  # streams are (layer, output, input): these bits set tell them apart
 MINUS = np.uint64(1 << 31)
@@ -44,9 +50,10 @@ class Ticket:
     seed : int
         Of the random weights, 0 <= seed < 2^63.
     eps : float
-        Tolerance the masks were looked for with.
-    scale : float
-        Standard deviation of the output weights v.
+        Tolerance the masks were looked for with, in units of the scale of each block.
+    scales : tuple of dicts
+        For each layer, the largest |weight| of the target's tensor for its blocks "plus", "minus"
+        (the same) and "bias": the standard deviation of their output weights v.
     layers : tuple of Layer
     masks : tuple of dicts
         For each layer, the masks of its blocks "plus", "minus" and "bias" as uint64 [rows *
@@ -55,7 +62,7 @@ class Ticket:
 
     seed: int
     eps: float
-    scale: float
+    scales: tuple[Mapping[str, float], ...]
     layers: tuple[Layer, ...]
     masks: tuple[Masks, ...]
 
@@ -89,7 +96,8 @@ class Ticket:
         layer, result = self.layers[number], {}
         for name, (rows, n_inputs) in layer.blocks().items():
             masks, out = self.masks[number][name], np.empty(rows * n_inputs)
-            draw = _Candidates(self.seed, self.scale, number, layer, name, bits_in(masks))
+            scale = self.scales[number][name]
+            draw = _Candidates(self.seed, scale, number, layer, name, bits_in(masks))
 
             def work(
                 piece: slice,
@@ -191,7 +199,8 @@ def output_weights(ticket: Ticket, number: int, name: str) -> NDArray[np.float32
     """Weights v of a block under its masks, [rows, inputs, bits]."""
     layer, masks = ticket.layers[number], ticket.masks[number][name]
     n_terms = bits_in(masks)
-    draw = _Candidates(ticket.seed, ticket.scale, number, layer, name, n_terms)
+    scale = ticket.scales[number][name]
+    draw = _Candidates(ticket.seed, scale, number, layer, name, n_terms)
     draw.inner = np.ones_like(draw.inner)
     v = draw(slice(0, masks.size)).astype(np.float32) * unpack_masks(masks, n_terms)
     return v.reshape(-1, draw.n_inputs, n_terms)
@@ -209,7 +218,6 @@ def prune_network(
     *,
     nonnegative_inputs: bool = False,
     max_terms: int = 40,
-    scale: float = 1.0,
     radius: float = 1.0,
     input_shape: tuple[int, int, int] | None = None,
     n_threads: int | None = None,
@@ -222,15 +230,14 @@ def prune_network(
     module : nn.Module
         Linear and Conv2d layers, ReLU, Flatten and pooling, in `nn.Sequential`.
     eps : float
-        Largest error of a weight.
+        Largest error of a weight, in units of the largest |weight| of its tensor (the weight or
+        the bias of a layer), below 1.
     random_state : int or None
         The seed of the random network; None draws one.
     nonnegative_inputs : bool
         The inputs are >= 0 (pixels): one subset sum for each weight of the first layer, not two.
     max_terms : int
         Candidates for a weight at most, up to 48.
-    scale : float
-        Standard deviation of the random output weights: of the size of the largest weights.
     radius : float
         Largest l2 norm of an input, for the error bound.
     input_shape : (channels, height, width), optional
@@ -257,7 +264,7 @@ def prune_network(
 
     Notes
     -----
-    About log2(scale / eps) + 1 candidates and 2^(half of them) steps for each weight: at 1e-3
+    About log2(1 / eps) + 1 candidates and 2^(half of them) steps for each weight: at 1e-3
     about 600,000 weights a second and thread, drawing and verification included
     (benchmarks/ticket_network.py).  This is no compression: a quantiser of as many bits is nearer
     (benchmarks/ticket_compression.py).
@@ -265,7 +272,7 @@ def prune_network(
     """
     from secateurs.solvers.ticket_report import verify_ticket
 
-    _check_settings(eps, random_state, max_terms, scale)
+    _check_settings(eps, random_state, max_terms)
     target = read_module(module, nonnegative_inputs)
     seed = random_state
     if seed is None:
@@ -275,15 +282,18 @@ def prune_network(
         {name: np.zeros(goal.size, np.uint64) for name, goal in of_layer.items()}
         for of_layer in goals
     ]
-    ticket = Ticket(seed, float(eps), float(scale), target.layers, tuple(masks))
+    scales = tuple({name: scale_of(goal) for name, goal in of_layer.items()} for of_layer in goals)
+    ticket = Ticket(seed, float(eps), scales, target.layers, tuple(masks))
     total = sum(goal.size for of_layer in goals for goal in of_layer.values())
     note = _Note(total, progress)
     finished, looked_at = True, 0
     for number, of_layer in enumerate(goals):
         for name, goal in of_layer.items():
+            scale = scales[number][name]
             draw = _Candidates(seed, scale, number, target.layers[number], name, max_terms)
             n_used = np.zeros(goal.size, np.int64)
-            work = partial(_solve_piece, draw, goal.ravel(), eps, masks[number][name], n_used)
+            within = eps * scale * ROUNDING
+            work = partial(_solve_piece, draw, goal.ravel(), within, masks[number][name], n_used)
             finished = finished and run_pieces(
                 work, goal.size, n_threads=n_threads, progress=note.block
             )
@@ -309,10 +319,18 @@ def block_targets(target: Target, number: int) -> dict[str, NDArray[np.float64]]
     return result
 
 
+def scale_of(goal: NDArray[np.float64]) -> float:
+    """Largest |weight| of a block of the target, at least `LEAST_SCALE`."""
+    largest = float(np.abs(goal).max())
+    if largest >= MOST_SCALE:
+        raise ValueError(f"module: got a weight of size {largest:.3g}, expected < {MOST_SCALE:g}")
+    return max(largest, LEAST_SCALE)
+
+
 def _solve_piece(
     draw: _Candidates,
     goal: NDArray[np.float64],
-    eps: float,
+    within: float,
     masks: NDArray[np.uint64],
     n_used: NDArray[np.int64],
     piece: slice,
@@ -322,8 +340,8 @@ def _solve_piece(
 
     targets = goal[piece].copy()
     errors = np.abs(targets)
-    solve(draw(piece), targets, eps, False, stop, masks[piece], errors, n_used[piece])
-    return int((errors > eps).sum())
+    solve(draw(piece), targets, within, False, stop, masks[piece], errors, n_used[piece])
+    return int((errors > within).sum())
 
 
 class _Note:
@@ -344,10 +362,12 @@ class _Note:
         self.before, self.failed_before = self.before + size, self.failed
 
 
-def _check_settings(eps: float, random_state: int | None, max_terms: int, scale: float) -> None:
-    for name, value in (("eps", eps), ("scale", scale)):
-        if not (math.isfinite(value) and 1e-30 < value < 1e30):
-            raise ValueError(f"{name}: got {value!r}, expected a positive number")
+def _check_settings(eps: float, random_state: int | None, max_terms: int) -> None:
+    if not LEAST_EPS < eps < 1:
+        raise ValueError(
+            f"eps: got {eps!r}, expected more than 0 and less than 1; it is in units of the "
+            "largest weight of each tensor"
+        )
     if not (isinstance(max_terms, int) and 1 <= max_terms <= MAX_TERMS):
         raise ValueError(f"max_terms: got {max_terms!r}, expected an integer in 1..{MAX_TERMS}")
     if random_state is not None and not (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from secateurs.solvers.ticket_layers import WEIGHTED, Layer, read_module
-from secateurs.solvers.ticket_network import Ticket, block_targets
+from secateurs.solvers.ticket_network import Ticket, block_targets, scale_of
 
 SLACK = 1 + 1e-9  # far more than the rounding of an eigenvalue in float64
 
@@ -37,9 +37,10 @@ class LayerReport:
     n_weights : int
         Weights and biases of the target.
     max_error : float
-        Largest |error| of a weight or bias; for relu(-x) counted by itself.
+        Largest |error| of a weight or bias, in units of the largest |weight| of its tensor; for
+        relu(-x) counted by itself.
     n_outside : int
-        Errors beyond eps.
+        Errors beyond eps of the ticket, in the same units.
     operator_norm, error_norm : float
         Upper bounds of ||W|| and ||E||.
     error_bound : float
@@ -62,9 +63,9 @@ class TicketReport:
     Attributes
     ----------
     max_error : float
-        Largest error of a weight.
+        Largest error of a weight, in units of the largest |weight| of its tensor.
     n_outside : int
-        Weights farther than eps from the target's.
+        Weights farther than eps from the target's, in the same units.
     error_bound : float
         Of the outputs in l2, for every input of l2 norm at most `radius`.
     radius : float
@@ -146,7 +147,7 @@ def verify_ticket(
             b_error = root * float(np.linalg.norm(differences["bias"])) * SLACK
         error = E_norm * norm + (W_norm + E_norm) * error + b_error  # (1)
         norm = W_norm * norm + b_norm
-        sizes = [np.abs(d) for d in differences.values()]
+        sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
         reports.append(
             LayerReport(
                 number,

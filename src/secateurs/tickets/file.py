@@ -23,11 +23,10 @@ from secateurs.archive import Archive, archive_bytes, read_archive
 from secateurs.files import write_atomically
 from secateurs.solvers.subset_sum import MAX_TERMS, pack_masks, unpack_masks
 from secateurs.solvers.ticket_layers import Layer, stack_problem
-from secateurs.solvers.ticket_network import Ticket, bits_in
+from secateurs.solvers.ticket_network import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
 
 MAX_WEIGHTS = 1 << 32
 PIECE = 1 << 16  # masks packed together; a multiple of 8
-Positive = Annotated[float, Field(gt=1e-30, lt=1e30, allow_inf_nan=False)]
 
 
 class TicketRecord(BaseModel):
@@ -37,8 +36,8 @@ class TicketRecord(BaseModel):
 
     kind: Literal["ticket"]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    eps: Positive
-    scale: Positive
+    eps: Annotated[float, Field(gt=LEAST_EPS, lt=1)]
+    scales: dict[str, Annotated[float, Field(ge=LEAST_SCALE, lt=MOST_SCALE)]]
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=1000)]
     bits: dict[str, Annotated[int, Field(ge=1, le=MAX_TERMS)]]
     checksum: Annotated[int, Field(ge=0, lt=2**32)]
@@ -47,19 +46,19 @@ class TicketRecord(BaseModel):
 def ticket_bytes(ticket: Ticket) -> bytes:
     """Content of a ticket file; the same ticket gives the same bytes.
 
-    About log2(scale / eps) + 10 bits a weight: as many as the longest mask of the layer needs.
+    About log2(1 / eps) + 10 bits a weight: as many as the longest mask of the layer needs.
     """
-    arrays, bits = {}, {}
+    arrays, bits, scales = {}, {}, {}
     for number, masks in enumerate(ticket.masks):
         for name, mask in masks.items():
             key = f"{number}.{name}"
-            bits[key] = bits_in(mask)
+            bits[key], scales[key] = bits_in(mask), ticket.scales[number][name]
             arrays[key] = _pack(mask, bits[key])
     record = TicketRecord(
         kind="ticket",
         seed=ticket.seed,
         eps=ticket.eps,
-        scale=ticket.scale,
+        scales=scales,
         layers=ticket.layers,
         bits=bits,
         checksum=checksum(ticket),
@@ -89,9 +88,15 @@ def load_ticket(path: str | Path) -> Ticket:
     ------
     FileNotFoundError
     DamagedFileError
-        With the path and the first thing that is wrong.
+        With the path and the first thing that is wrong; so for tickets of versions in which eps
+        was absolute.
     """
     archive = read_archive(path)
+    if "scale" in archive.body["record"]:
+        raise archive.damaged(
+            "a ticket of an earlier version, whose eps was absolute; prune the network again with "
+            "secateurs ticket or prune_network"
+        )
     record = archive.record(TicketRecord)
     _check_layout(archive, record)
     arrays = archive.arrays
@@ -102,7 +107,11 @@ def load_ticket(path: str | Path) -> Ticket:
         }
         for number, layer in enumerate(record.layers)
     )
-    ticket = Ticket(record.seed, record.eps, record.scale, record.layers, masks)
+    scales = tuple(
+        {name: record.scales[f"{number}.{name}"] for name in layer.blocks()}
+        for number, layer in enumerate(record.layers)
+    )
+    ticket = Ticket(record.seed, record.eps, scales, record.layers, masks)
     found = checksum(ticket)
     if found != record.checksum:
         raise archive.damaged(
@@ -131,7 +140,7 @@ def _check_layout(archive: Archive, record: TicketRecord) -> None:
         for number, layer in enumerate(record.layers)
         for name, (rows, inputs) in layer.blocks().items()
     }
-    if set(archive.arrays) != set(wanted) or set(record.bits) != set(wanted):
+    if not set(archive.arrays) == set(record.bits) == set(record.scales) == set(wanted):
         raise archive.damaged("the arrays are not those of the layers")
     if sum(wanted.values()) > MAX_WEIGHTS:
         raise archive.damaged(f"more than {MAX_WEIGHTS} weights")
