@@ -31,7 +31,7 @@ from secateurs.experiments.sweeps.sweep import (
     sweep_frame,
     write_results,
 )
-from secateurs.experiments.sweeps.verdicts import verdict_line, verdict_table
+from secateurs.experiments.sweeps.verdicts import sweep_verdicts, verdict_line
 
 SOME_FAILED = 1
 _ERRORS_SHOWN = 3
@@ -115,9 +115,7 @@ def sweep(
                 "earlier": counts.earlier,
                 "interrupted": counts.interrupted,
                 "summary": rows,
-                "certificates": verdict_table(frame, "label", wanted.family.truth).to_dict(
-                    "records"
-                ),
+                "certificates": sweep_verdicts(wanted, frame).to_dict("records"),
                 "boundaries": lines,
             }
         )

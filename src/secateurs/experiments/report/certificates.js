@@ -50,7 +50,10 @@ function cellTable(at, rows, label, place) {
       textContent: `${n("holds")} hold, ${n("fails")} fail, ${n("unknown")} unknown`,
     });
     made.setAttribute("aria-label", `Certificate of ${named(row)}: ${made.textContent}`);
-    made.addEventListener("click", () => showCertificate(place, row));
+    made.addEventListener("click", () => {
+      showCertificate(place, row);
+      place.scrollIntoView({ block: "nearest" });
+    });
     return made;
   };
   const certified = rows.find((row) => content.certificates.cells[row]);

@@ -24,7 +24,11 @@ from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
-from secateurs.experiments.sweeps.verdicts import verdict_table, without_certificate
+from secateurs.experiments.sweeps.verdicts import (
+    sweep_verdicts,
+    verdict_table,
+    without_certificate,
+)
 from secateurs.files import write_atomically
 
 DIGITS = 6  # significant, of the numbers on the page
@@ -91,7 +95,7 @@ def run_content(run: Path) -> dict[str, Any]:
                 "metrics": [str(name) for name in numbers if name != "attempts"],
                 "columns": encoded(frame),
                 "claims": _claims(run),
-                "verdicts": [] if frame.empty else _verdicts(_by_claim(frame), "label"),
+                "verdicts": _rows(_by_claim(frame)),
                 "truth": None,
                 "uncertified": 0,
                 "certificates": certificates,
@@ -114,7 +118,7 @@ def run_content(run: Path) -> dict[str, Any]:
         "metrics": [*asked, "cpu_seconds"],
         "columns": encoded(frame),
         "claims": [],
-        "verdicts": _verdicts(done, "label", sweep.family.truth),
+        "verdicts": _rows(sweep_verdicts(sweep, done)),
         "truth": sweep.family.truth,
         "uncertified": without_certificate(sweep, done),
         "certificates": certificates,
@@ -165,15 +169,16 @@ def _certificates(ledger: Ledger, frame: pd.DataFrame) -> dict[str, Any]:
     return packed(((record.key, record.certificate) for _, record in ledger.records()), keys)
 
 
-def _verdicts(frame: pd.DataFrame, by: str, truth: str | None = None) -> list[dict[str, Any]]:
-    return [
-        {str(name): value for name, value in row.items()}
-        for row in verdict_table(frame, by, truth).to_dict("records")
-    ]
-
-
 def _by_claim(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(label=frame["paper"] + ": " + frame["claim"])
+    """Verdicts of the parts of each claim."""
+    if frame.empty:
+        return frame
+    named = frame.assign(label=frame["paper"] + ": " + frame["claim"])
+    return verdict_table(named, named["label"].unique())
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _claims(run: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from secateurs.experiments.sweeps.config import Sweep
@@ -10,15 +12,29 @@ from secateurs.experiments.sweeps.ledger import VERDICT
 VERDICTS = ("holds", "fails", "unknown")
 
 
-def verdict_table(frame: pd.DataFrame, by: str, truth: str | None = None) -> pd.DataFrame:
+def sweep_verdicts(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
+    """`verdict_table` of the methods of a sweep, against the truth metric of its family.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    frame : DataFrame
+        From `secateurs.experiments.sweeps.sweep.sweep_frame`.
+    """
+    return verdict_table(frame, [v.label for v in sweep.variants], sweep.family.truth)
+
+
+def verdict_table(
+    frame: pd.DataFrame, labels: Iterable[str], truth: str | None = None
+) -> pd.DataFrame:
     """Verdicts counted by method and check.
 
     Parameters
     ----------
     frame : DataFrame
-        Cells, from `Ledger.frame`.
-    by : str
-        Column of the methods.
+        Cells, from `Ledger.frame`; the method of each in column "label".
+    labels : iterable of str
+        Methods, in order.
     truth : str, optional
         Column that is 1 where what was planted was found, 0 where it was not.
 
@@ -31,8 +47,9 @@ def verdict_table(frame: pd.DataFrame, by: str, truth: str | None = None) -> pd.
     """
     contrary = [] if truth is None else [f"holds, {truth} = 0", f"fails, {truth} = 1"]
     rows = []
-    for method, mine in frame.groupby(by, sort=False):
-        for name in (str(column) for column in frame if str(column).startswith(VERDICT)):
+    for method in labels:
+        mine = frame[frame["label"] == method]
+        for name in _columns(frame):
             told = mine[name].dropna()
             if told.empty:
                 continue
@@ -55,12 +72,11 @@ def without_certificate(sweep: Sweep, frame: pd.DataFrame) -> int:
         From `secateurs.experiments.sweeps.sweep.sweep_frame`.
     """
     certified = {v.label for v in sweep.variants if v.method in sweep.family.certificates}
-    verdicts = [name for name in frame if str(name).startswith(VERDICT)]
-    return int((frame["label"].isin(certified) & frame[verdicts].isna().all(axis=1)).sum())
+    return int((frame["label"].isin(certified) & frame[_columns(frame)].isna().all(axis=1)).sum())
 
 
 def verdict_line(sweep: Sweep, frame: pd.DataFrame) -> str | None:
-    """One line for the terminal, None where no method gives a certificate.
+    """One line for the terminal, None where no cell has a certificate or should have one.
 
     Parameters
     ----------
@@ -68,14 +84,17 @@ def verdict_line(sweep: Sweep, frame: pd.DataFrame) -> str | None:
     frame : DataFrame
         From `secateurs.experiments.sweeps.sweep.sweep_frame`.
     """
-    table = verdict_table(frame, "label", sweep.family.truth)
+    table = sweep_verdicts(sweep, frame)
     missing = without_certificate(sweep, frame)
     if table.empty and not missing:
         return None
-    n_cells = int(frame[[c for c in frame if str(c).startswith(VERDICT)]].notna().any(axis=1).sum())
+    n_cells = int(frame[_columns(frame)].notna().any(axis=1).sum())
     holds, fails, unknown = (int(table[verdict].sum()) for verdict in VERDICTS)
-    truth = sweep.family.truth
-    wrong = "" if truth is None else f" ({int(table[f'holds, {truth} = 0'].sum())} at {truth} = 0)"
-    told = f"certificates of {n_cells} cells: {holds} checks hold{wrong}, {fails} fail, "
-    told += f"{unknown} unknown"
+    told = f"certificates of {n_cells} cells: {holds} checks hold, {fails} fail, {unknown} unknown"
+    if sweep.family.truth is not None:  # summed over checks that state different things: no number
+        told += f"; each against {sweep.family.truth} by secateurs report"
     return told + (f"; {missing} cells of an earlier version have none" if missing else "")
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    return [str(name) for name in frame if str(name).startswith(VERDICT)]
