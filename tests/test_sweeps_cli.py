@@ -86,6 +86,16 @@ def test_a_sweep_from_file_to_figures(capsys, file, tmp_path):
     for row in record["summary"]:  # equal numbers of seeds: the mean over points is the mean
         mine = table[table["label"] == row["label"]]
         assert row["psnr"] == pytest.approx(mine["psnr"].mean())
+    # every check is counted once a cell, and told in one line
+    assert {row["method"] for row in record["certificates"]} == {"pursuit", "iht"}
+    for row in record["certificates"]:
+        mine = table[table["label"] == row["method"]]
+        verdicts = mine[f"certificate.{row['check']}"].value_counts()
+        assert [row[v] for v in ("holds", "fails", "unknown")] == [
+            verdicts.get(v, 0) for v in ("holds", "fails", "unknown")
+        ]
+        wrong = (mine[f"certificate.{row['check']}"] == "holds") & (mine["exact"] == 0)
+        assert row["holds, exact = 0"] == wrong.sum()
     environment = json.loads((folder / "environment.json").read_text())
     assert {"secateurs", "python", "torch"} <= environment["versions"].keys()
 
@@ -95,6 +105,7 @@ def test_a_sweep_from_file_to_figures(capsys, file, tmp_path):
     status, out, _ = run(capsys, "sweep", file, "--resume", "--workers", 2)
     assert status == 0
     assert "12 cells done, 0 failed; 12 of them earlier" in out
+    assert out.count("certificates of 12 cells: ") == 1
 
     # a larger grid in the same folder computes only what is new
     file.write_text(SWEEP.replace("s = [4]", "s = [4, 6]"))
