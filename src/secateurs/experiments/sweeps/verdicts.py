@@ -92,7 +92,7 @@ def verdict_line(sweep: Sweep, frame: pd.DataFrame) -> str | None:
     holds, fails, unknown = (int(table[verdict].sum()) for verdict in VERDICTS)
     told = f"certificates of {n_cells} cells: {holds} checks hold, {fails} fail, {unknown} unknown"
     if sweep.family.truth is not None:  # summed over checks that state different things: no number
-        told += f"; each against {sweep.family.truth} by secateurs report"
+        told += f"; secateurs report holds each against {sweep.family.truth}"
     return told + (f"; {missing} cells of an earlier version have none" if missing else "")
 
 
