@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs import SparseMLPClassifier
@@ -169,6 +169,7 @@ ROWS = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(ROWS)
 def test_the_table_counts_every_verdict_once(rows):
     names = ["label", "certificate.x", "certificate.y", "found"]
