@@ -21,27 +21,39 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
+from secateurs.certificates.check import Certificate, Check
 from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.run import run_cells
 
 BUSY, IDLE = 0.1, 0.1  # seconds of a cell
 WARM = 200  # cells before the clock starts: workers import, batches grow
+CHECKS, LETTERS = 10, 130  # of a certificate as long as that of a planted network: 2.5 kB
 
 
-def trivial(cell: Mapping[str, Any]) -> dict[str, float]:
-    return {"i": float(cell["i"])}
+def trivial(cell: Mapping[str, Any]) -> Result:
+    return Result({"i": float(cell["i"])})
 
 
-def busy(cell: Mapping[str, Any]) -> dict[str, float]:
+def certified(cell: Mapping[str, Any]) -> Result:
+    i = cell["i"]
+    checks = (
+        Check(f"check {k}", f"{i / 7 + k} {'x' * LETTERS}", "holds", i / 7 + k, 0.5, "benchmark")
+        for k in range(CHECKS)
+    )
+    return Result({"i": float(i)}, Certificate(tuple(checks)))
+
+
+def busy(cell: Mapping[str, Any]) -> Result:
     until = time.thread_time() + BUSY
     while time.thread_time() < until:
         pass
-    return {"i": float(cell["i"])}
+    return trivial(cell)
 
 
-def idle(cell: Mapping[str, Any]) -> dict[str, float]:
+def idle(cell: Mapping[str, Any]) -> Result:
     time.sleep(IDLE)
-    return {"i": float(cell["i"])}
+    return trivial(cell)
 
 
 def cells(n: int, first: int = 0) -> Iterator[dict[str, Any]]:
@@ -49,7 +61,7 @@ def cells(n: int, first: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def timed(
-    function: Callable[[Mapping[str, Any]], Any], n: int, workers: int
+    function: Callable[[Mapping[str, Any]], Result], n: int, workers: int
 ) -> tuple[float, float]:
     """Wall and processor seconds (of this process) of n cells, after a start."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
@@ -61,11 +73,11 @@ def timed(
 
 
 def memory(n: int) -> None:
-    """Largest resident memory of this process after parts of a sweep of n trivial cells."""
+    """Largest resident memory of this process after parts of a sweep of n certified cells."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
         for part in (n // 100, n // 10, n // 2, n):
             start, cpu = time.perf_counter(), time.process_time()
-            counts = run_cells(cells(part), trivial, ledger, workers=2)
+            counts = run_cells(cells(part), certified, ledger, workers=2)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             new = counts.done - counts.earlier
             print(
@@ -102,12 +114,13 @@ def main() -> None:
     joblib = time.perf_counter() - start
     print(f"a call {1000 * bare / n:.4f} ms; joblib alone {1000 * joblib / n:.3f} ms")
     for workers in (1, 2):
-        wall, cpu = timed(trivial, n, workers)
-        print(
-            f"{workers} worker(s): {1000 * wall / n:.3f} ms wall a cell, of it "
-            f"{1000 * cpu / n:.3f} ms of the parent's processor",
-            flush=True,
-        )
+        for name, function in (("bare", trivial), ("with a certificate", certified)):
+            wall, cpu = timed(function, n, workers)
+            print(
+                f"{workers} worker(s), cells {name}: {1000 * wall / n:.3f} ms wall a cell, of it "
+                f"{1000 * cpu / n:.3f} ms of the parent's processor",
+                flush=True,
+            )
     for name, function in (("wait", idle), ("compute", busy)):
         one, two = (timed(function, args.timed, workers)[0] for workers in (1, 2))
         print(f"cells that {name}: two workers {one / two:.2f} times one", flush=True)

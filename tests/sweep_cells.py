@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from secateurs.certificates.check import Certificate, Check
+from secateurs.experiments.sweeps.families import family_of
 from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.registry import Result, evaluate
 from secateurs.experiments.sweeps.run import run_cells
 
 
@@ -19,7 +22,20 @@ def logged(cell):
     time.sleep(cell["sleep"])
     with Path(cell["log"]).open("a") as log:
         log.write(f"{cell['i']}\n")
-    return {"square": float(cell["i"] ** 2), "half": cell["i"] / 2}
+    i = cell["i"]
+    return Result({"square": float(i**2), "half": i / 2}, promised(i) if i % 3 else None)
+
+
+def promised(i):
+    """A certificate that is another one for every cell."""
+    verdict = ("holds", "fails", "unknown")[i % 5 % 3]
+    remainder = Check("odd", f"{i} leaves {i % 2}", verdict, i / 7, 0.1, "counted")
+    return Certificate((remainder, Check("vast", "no bound", "unknown", None, None, "nobody")))
+
+
+def real(cell):
+    """A cell of whatever family its problem belongs to."""
+    return evaluate(family_of(cell["problem"]), cell)
 
 
 def unlucky(cell):
@@ -39,7 +55,7 @@ def unlucky(cell):
     if kind == "fails once" and not Path(cell["mark"]).exists():
         Path(cell["mark"]).touch()
         raise OSError("a passing trouble")
-    return {"i": float(cell["i"]), "nothing": None}
+    return Result({"i": float(cell["i"]), "nothing": None})
 
 
 def grid(folder, n=200, sleep=0.005):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateurs.certificates.check import Certificate, Check
 from secateurs.experiments.sweeps.ledger import (
     Ledger,
     LedgerError,
@@ -24,6 +27,16 @@ from secateurs.experiments.sweeps.ledger import (
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+NUMBERS = st.none() | st.integers(-(10**9), 10**9) | st.floats()
+CHECKS = st.builds(
+    Check,
+    name=st.text(max_size=5),
+    statement=st.text(max_size=20),
+    verdict=st.sampled_from(["holds", "fails", "unknown"]),
+    measured=NUMBERS,
+    threshold=NUMBERS,
+    source=st.text(max_size=5),
 )
 SETTINGS = st.dictionaries(st.text(max_size=5), SCALARS | st.text(max_size=5), max_size=5)
 N = 400
@@ -41,7 +54,14 @@ def cell(i):
 
 def record(i, status="done", **more):
     metrics = {"square": i / 7, "none": None} if status == "done" else {}
+    if status == "done" and i % 2:
+        more.setdefault("certificate", certificate(i).to_list())
     return Record(key_of(cell(i)), status, metrics, **more)
+
+
+def certificate(i):
+    odd = Check("odd", f"{i} is odd", "holds" if i % 4 == 1 else "fails", i / 3, None, "counted")
+    return Certificate((odd, Check("prime", f"{i} is prime", "unknown", None, 1, "not looked at")))
 
 
 def filled(path, n=N):
@@ -79,6 +99,66 @@ def test_records_come_back_in_order(tmp_path):
     assert contents(path) == [(cell(i), record(i)) for i in range(5)]
 
 
+@given(st.lists(CHECKS, max_size=3))
+def test_a_certificate_comes_back_from_json_with_its_finite_numbers(checks):
+    known = Certificate(tuple(checks))
+    back = Certificate.from_list(
+        json.loads(canonical({"certificate": known.to_list()}))["certificate"]
+    )
+    for check, same in zip(known.checks, back.checks, strict=True):
+        finite = {
+            name: None if number is None or not np.isfinite(number) else number
+            for name, number in (("measured", check.measured), ("threshold", check.threshold))
+        }
+        assert same == replace(check, **finite)
+
+
+def test_keys_are_for_ever():
+    """A run made by any version goes on: what a cell came to, certificate or not, is no part."""
+    assert key_of(cell(3)) == "e898330b38bdcc9f0f722e0b73473b572b277660fffb17bb30283e8f6afb421e"
+
+
+def as_version_1(path):
+    """Rewrite a ledger as the program wrote it that knew no certificates."""
+    database = sqlite3.connect(path)
+    for key, settings, status, text in database.execute(
+        "SELECT key, settings, status, record FROM cells"
+    ).fetchall():
+        told = json.loads(text)
+        told.pop("certificate", None)
+        old = canonical(told)
+        checksum = zlib.crc32(f"{settings}\n{status}\n{old}".encode())
+        database.execute("UPDATE cells SET record=?, checksum=? WHERE key=?", [old, checksum, key])
+    database.execute("PRAGMA user_version=1")
+    database.commit()
+    database.close()
+
+
+def version(path):
+    database = sqlite3.connect(path)
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    database.close()
+    return found
+
+
+def test_a_ledger_without_certificates_is_read_and_goes_on(tmp_path):
+    path = filled(tmp_path / "l.sqlite", 5)
+    as_version_1(path)
+    old = [(cell(i), replace(record(i), certificate=None)) for i in range(5)]
+    assert contents(path) == old
+    with Ledger(path) as ledger:
+        assert not [name for name in ledger.frame() if name.startswith("certificate.")]
+        ledger.note_start({"versions": {}})
+    assert version(path) == 1  # reading leaves it to the older program
+    with Ledger(path) as ledger:
+        ledger.add([(cell(5), record(5)), (cell(1), record(1))])  # a finished cell stays
+    assert version(path) == 2
+    assert contents(path) == [*old, (cell(5), record(5))]
+    as_version_1(path)
+    assert salvage(path)[0] == 6
+    assert version(path) == 2
+
+
 def test_a_finished_cell_stays_a_failed_one_does_not(tmp_path):
     with Ledger(tmp_path / "l.sqlite") as ledger:
         ledger.add([(cell(1), record(1)), (cell(2), record(2, "failed", error="E: no"))])
@@ -114,6 +194,11 @@ def test_exports_agree_with_the_ledger(tmp_path):
     assert list(table["square"].iloc[1:]) == [i / 7 for i in (2, 9, 10)]  # bit for bit
     assert table["square"].isna().iloc[0]
     assert table["error"][0] == "ValueError: x\ntrace"
+    verdicts = table[["certificate.odd", "certificate.prime"]]
+    assert list(verdicts.loc[table["n"] == 9].iloc[0]) == ["holds", "unknown"]
+    assert verdicts[table["n"] != 9].isna().all(axis=None)
+    written = pd.read_csv(tmp_path / "t.csv")[list(verdicts)]
+    pd.testing.assert_frame_equal(written.fillna(""), verdicts.fillna(""), check_dtype=False)
     np.testing.assert_array_equal(pd.read_csv(tmp_path / "t.csv")["square"], table["square"])
 
 

@@ -15,7 +15,7 @@ import pytest
 from secateurs.experiments.sweeps.ledger import Ledger, LedgerFullError, key_of
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.worker import read_spool
-from tests.sweep_cells import grid, logged, unlucky
+from tests.sweep_cells import grid, logged, promised, unlucky
 
 N = 200
 
@@ -25,12 +25,18 @@ def lines(folder):
     return collections.Counter(int(i) for i in log.read_text().split()) if log.exists() else {}
 
 
-def numbers(ledger):
-    return {record.key: record.metrics for _, record in ledger.records()}
+def results(ledger):
+    return {record.key: (record.metrics, record.certificate) for _, record in ledger.records()}
 
 
 def undisturbed(folder):
-    return {key_of(c): {"square": float(c["i"] ** 2), "half": c["i"] / 2} for c in grid(folder, N)}
+    return {
+        key_of(cell): (
+            {"square": float(cell["i"] ** 2), "half": cell["i"] / 2},
+            promised(cell["i"]).to_list() if cell["i"] % 3 else None,
+        )
+        for cell in grid(folder, N)
+    }
 
 
 def killed(folder, after):
@@ -59,7 +65,7 @@ def resumes_after_kills(folder, moments):
     with Ledger(folder / "ledger.sqlite") as ledger:
         counts = run_cells(grid(folder, N), logged, ledger, workers=2)
         assert counts.done == N
-        assert numbers(ledger) == undisturbed(folder)  # none lost, results equal
+        assert results(ledger) == undisturbed(folder)  # none lost, certificates and all
     after = lines(folder)
     for cell in grid(folder, N):
         if key_of(cell) in finished:  # none computed twice
@@ -95,6 +101,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path):
         assert records[2].error == "TimeLimitError: not done after 0.5 s of wall time"
         assert [records[i].attempts for i in range(5)] == [2, 1, 2, 1, 2]
         assert records[1].metrics == {"i": 1.0, "nothing": None}
+        assert all(record.certificate is None for record in records.values())
 
         again = run_cells(asked, unlucky, ledger, workers=2, time_limit=0.5, retries=0)
         assert (again.done, again.failed, again.earlier) == (3, 2, 5)
@@ -136,11 +143,11 @@ def test_a_full_disk_loses_nothing(tmp_path):
         ledger._database.execute(f"PRAGMA max_page_count={pages + 2}")
         with pytest.raises(LedgerFullError, match=r"full.*--resume"):
             run_cells(grid(folder, N, sleep=0), logged, ledger, workers=2)
-        kept = numbers(ledger)
+        kept = results(ledger)
         assert len(kept) >= 20
     done = lines(folder)
     with Ledger(folder / "ledger.sqlite") as ledger:
-        assert numbers(ledger) == kept
+        assert results(ledger) == kept
         counts = run_cells(grid(folder, N, sleep=0), logged, ledger, workers=2)
         assert counts.done == N
     # nor was anything computed twice: what could not be written waited in the spool
@@ -156,7 +163,7 @@ def test_one_worker_and_two_give_the_same(tmp_path):
         same = [{**cell, "log": os.devnull} for cell in grid(folder, 30, sleep=0)]
         with Ledger(folder / "ledger.sqlite") as ledger:
             run_cells(same, logged, ledger, workers=workers)
-            found.append(numbers(ledger))
+            found.append(results(ledger))
     assert found[0] == found[1]
 
 

@@ -16,6 +16,7 @@ from secateurs.experiments.claims.claim import SCALES
 from secateurs.experiments.claims.reproduce import chosen, measure_part, part_cell, reproduce
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.sweep import (
     boundaries,
     run_sweep,
@@ -85,6 +86,16 @@ def test_a_sweep_from_file_to_figures(capsys, file, tmp_path):
     for row in record["summary"]:  # equal numbers of seeds: the mean over points is the mean
         mine = table[table["label"] == row["label"]]
         assert row["psnr"] == pytest.approx(mine["psnr"].mean())
+    # every check is counted once a cell, and told in one line
+    assert {row["method"] for row in record["certificates"]} == {"pursuit", "iht"}
+    for row in record["certificates"]:
+        mine = table[table["label"] == row["method"]]
+        verdicts = mine[f"certificate.{row['check']}"].value_counts()
+        assert [row[v] for v in ("holds", "fails", "unknown")] == [
+            verdicts.get(v, 0) for v in ("holds", "fails", "unknown")
+        ]
+        wrong = (mine[f"certificate.{row['check']}"] == "holds") & (mine["exact"] == 0)
+        assert row["holds, exact = 0"] == wrong.sum()
     environment = json.loads((folder / "environment.json").read_text())
     assert {"secateurs", "python", "torch"} <= environment["versions"].keys()
 
@@ -94,6 +105,7 @@ def test_a_sweep_from_file_to_figures(capsys, file, tmp_path):
     status, out, _ = run(capsys, "sweep", file, "--resume", "--workers", 2)
     assert status == 0
     assert "12 cells done, 0 failed; 12 of them earlier" in out
+    assert out.count("certificates of 12 cells: ") == 1
 
     # a larger grid in the same folder computes only what is new
     file.write_text(SWEEP.replace("s = [4]", "s = [4, 6]"))
@@ -149,7 +161,7 @@ def planted_boundary(cell):
     p = 1 / (1 + (60 / n) ** 3)
     value = float(np.random.default_rng([seed, n]).random() < p)
     metrics = dict.fromkeys(("exact", "psnr", "weight_error", "above_60_db", "n_nonzero"), value)
-    return {"cpu_seconds": 0.0, **metrics}
+    return Result({"cpu_seconds": 0.0, **metrics})
 
 
 def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
@@ -162,7 +174,7 @@ def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
         """`run_cells` without workers."""
         before = ledger.keys("done")
         todo = [c for c in cells if key_of(c) not in before]
-        ledger.add((c, Record(key_of(c), "done", evaluate(c))) for c in todo)
+        ledger.add((c, Record(key_of(c), "done", evaluate(c).metrics)) for c in todo)
         return module.Counts(done=len(todo))
 
     monkeypatch.setattr(module, "run_cells", here)
@@ -181,7 +193,7 @@ def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
         run_sweep(plain, ledger)
         # as if the sweep had been stopped in its second round
         later = [c for c, r in Ledger(tmp_path / "a.sqlite").records() if c["seed"] >= 4][::3]
-        ledger.add((c, Record(key_of(c), "done", planted_boundary(c))) for c in later)
+        ledger.add((c, Record(key_of(c), "done", planted_boundary(c).metrics)) for c in later)
         run_sweep(sweep, ledger)
         pd.testing.assert_frame_equal(sweep_frame(sweep, ledger), frame)
 
@@ -220,6 +232,8 @@ def test_a_part_is_a_pure_function():
     ((paper, claim),) = chosen("recovery", "convex-recovery")
     cell = part_cell(paper, claim, claim.quick[0])
     one, other = measure_part(cell), measure_part(cell)
+    assert one.certificate == other.certificate
+    one, other = dict(one.metrics), dict(other.metrics)
     assert one.pop("cpu_seconds") > 0
     assert other.pop("cpu_seconds") > 0
     assert one == other

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 Verdict = Literal["holds", "fails", "unknown"]
 
@@ -47,8 +49,19 @@ class Certificate:
         raise KeyError(f"no check {name!r}; there are {[c.name for c in self.checks]}")
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Checks as plain dicts, for JSON."""
-        return [asdict(check) for check in self.checks]
+        """Checks as plain dicts, for JSON, which has no infinity: such a number is None."""
+        return [
+            {name: _finite(value) for name, value in asdict(check).items()} for check in self.checks
+        ]
+
+    @classmethod
+    def from_list(cls, checks: Iterable[Mapping[str, Any]]) -> Self:
+        """The certificate that `to_list` wrote; TypeError for fields that a check has not."""
+        return cls(tuple(Check(**check) for check in checks))
 
     def __str__(self) -> str:
         return "\n".join(f"{c.verdict:8}{c.name}: {c.statement}" for c in self.checks)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -31,6 +31,7 @@ from secateurs.experiments.sweeps.sweep import (
     sweep_frame,
     write_results,
 )
+from secateurs.experiments.sweeps.verdicts import sweep_verdicts, verdict_line
 
 SOME_FAILED = 1
 _ERRORS_SHOWN = 3
@@ -114,6 +115,7 @@ def sweep(
                 "earlier": counts.earlier,
                 "interrupted": counts.interrupted,
                 "summary": rows,
+                "certificates": sweep_verdicts(wanted, frame).to_dict("records"),
                 "boundaries": lines,
             }
         )
@@ -125,6 +127,9 @@ def sweep(
         told = f"{counts.done} cells done, {counts.failed} failed"
         told += f"; {counts.earlier} of them earlier" if counts.earlier else ""
         out.print(f"{told}; kept in {folder}", highlight=False, soft_wrap=True)
+        line = verdict_line(wanted, frame)
+        if line is not None:
+            out.print(line, highlight=False, soft_wrap=True)
         for error in errors[:_ERRORS_SHOWN]:
             out.print(f"  failed: {error.splitlines()[0]}", highlight=False, markup=False)
         if counts.interrupted:

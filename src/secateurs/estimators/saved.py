@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from secateurs.archive import Archive
-from secateurs.certificates.check import Certificate, Check
+from secateurs.certificates.check import Certificate
 from secateurs.files import write_atomically
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -129,16 +129,10 @@ def restored_history(record: History) -> dict[str, list[float]]:
 
 
 def recorded_checks(certificate: Certificate) -> list[CheckRecord]:
-    """A certificate in JSON, which has no infinity."""
-    records = []
-    for check in certificate.to_list():
-        for name in ("measured", "threshold"):
-            if check[name] is not None and not math.isfinite(check[name]):
-                check[name] = None
-        records.append(CheckRecord(**check))
-    return records
+    """A certificate in JSON."""
+    return [CheckRecord(**check) for check in certificate.to_list()]
 
 
 def restored_certificate(records: list[CheckRecord]) -> Certificate:
     """The certificate that was recorded."""
-    return Certificate(tuple(Check(**record.model_dump()) for record in records))
+    return Certificate.from_list(record.model_dump() for record in records)

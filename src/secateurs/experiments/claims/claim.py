@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from secateurs.experiments.sweeps.registry import Result
+
 Scale = Literal["quick", "full"]
 SCALES: tuple[Scale, ...] = ("quick", "full")
 Settings = Mapping[str, Any]
@@ -27,7 +29,8 @@ class Claim:
     source : str
         Paper, section or theorem; "measured" and where, for numbers of ours.
     measure : callable
-        Keyword settings -> dict of numbers; a pure function at the top of its file.
+        Keyword settings -> dict of numbers, or a `Result` with the certificate that they rest on;
+        a pure function at the top of its file.
     quick, full : sequence of dict
         Settings of each part of the measurement at the two scales.  Parts run on their own, on
         several workers: many parts of seconds, not one of hours.
@@ -43,7 +46,7 @@ class Claim:
     name: str
     statement: str
     source: str
-    measure: Callable[..., Mapping[str, float]]
+    measure: Callable[..., Mapping[str, float] | Result]
     quick: tuple[Settings, ...]
     full: tuple[Settings, ...]
     judge: Callable[[pd.DataFrame], float]

@@ -7,14 +7,13 @@ are what was found about the method used here; each says which.
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import pandas as pd
 
 from secateurs.experiments.claims.claim import Claim
 from secateurs.experiments.sweeps.families.features import features
-from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.registry import Result, evaluate
 
 PAPER = "Vural & Erdogdu (2024)"
 FIRST_SEED = 7000  # of seeds on which nothing was tuned
@@ -30,8 +29,8 @@ def planted_metrics(
     link: str = "he2",
     r: int = 1,
     **settings: Any,
-) -> dict[str, float]:
-    """Metrics of a method on a planted problem with M columns that matter, as in a sweep."""
+) -> Result:
+    """What a method comes to on a planted problem with M columns that matter, as in a sweep."""
     cell = {
         "problem": "planted_multi_index",
         "problem_settings": {"n": n, "d": d, "r": r, "link": link, "sparsity": M},
@@ -39,8 +38,7 @@ def planted_metrics(
         "method_settings": settings,
         "seed": seed,
     }
-    found = evaluate(features, cell)
-    return {name: math.nan if value is None else value for name, value in found.items()}
+    return evaluate(features, cell)
 
 
 def _cells(

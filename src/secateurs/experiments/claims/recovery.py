@@ -17,7 +17,7 @@ from secateurs.certificates.recovery import pattern_certificate
 from secateurs.experiments.allocation import measure as allocation
 from secateurs.experiments.claims.claim import Claim
 from secateurs.experiments.sweeps.families.planted import planted
-from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.registry import Result, evaluate
 from secateurs.problems.planted import planted_relu
 from secateurs.solvers.iht import iht
 
@@ -34,8 +34,8 @@ GRID = [(m, s) for m in (5, 20, 100) for s in (10, 20, 50, 100, 200)]
 
 def planted_metrics(
     *, method: str, n: int, d: int, m: int, s: int, seed: int, **settings: Any
-) -> dict[str, float]:
-    """Metrics of a method on a planted network, as in a sweep."""
+) -> Result:
+    """What a method comes to on a planted network, as in a sweep."""
     cell = {
         "problem": "planted_relu",
         "problem_settings": {"n": n, "d": d, "m": m, "s": s},
@@ -43,13 +43,12 @@ def planted_metrics(
         "method_settings": settings,
         "seed": seed,
     }
-    found = evaluate(planted, cell)
-    return {name: math.nan if value is None else value for name, value in found.items()}
+    return evaluate(planted, cell)
 
 
 def convex(
     *, c: float, m: int, s: int, d: int, seed: int, exchanges: bool, twin: bool = False
-) -> dict[str, float]:
+) -> Result:
     """Recovery in the convex form, from n = c s log(d p / s) rows.
 
     The dictionary has p = 2 m generators: the planted neurons and random ones.  With `twin` the
@@ -74,13 +73,17 @@ def convex(
     ).value
     truth = np.vstack([W, np.zeros((p - len(W), d))])
     error = float(np.abs(found.weights.toarray() - truth).max())
-    separation = pattern_certificate(X=problem.X, generators=W)["separation"]
-    return {
-        "recovered": float(error < EXACT_WEIGHTS),
-        "weight_error": error,
-        "separation": float(separation.measured or 0.0),
-        "separation_holds": float(separation.verdict == "holds"),
-    }
+    certificate = pattern_certificate(X=problem.X, generators=W)
+    separation = certificate["separation"]
+    return Result(
+        {
+            "recovered": float(error < EXACT_WEIGHTS),
+            "weight_error": error,
+            "separation": float(separation.measured or 0.0),
+            "separation_holds": float(separation.verdict == "holds"),
+        },
+        certificate,
+    )
 
 
 def peak_growth(*, n: int, d: int, m: int, s: int, seed: int) -> dict[str, float]:

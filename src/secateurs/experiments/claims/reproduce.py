@@ -13,7 +13,7 @@ import pandas as pd
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
-from secateurs.experiments.sweeps.registry import CPU_SECONDS, Number
+from secateurs.experiments.sweeps.registry import CPU_SECONDS, Number, Result
 from secateurs.experiments.sweeps.run import Counts, run_cells
 from secateurs.problems.tables import nearest
 
@@ -139,14 +139,19 @@ def part_cell(paper: str, claim: Claim, settings: Mapping[str, Any]) -> dict[str
     return {"version": VERSION, "paper": paper, "claim": claim.name, "settings": dict(settings)}
 
 
-def measure_part(cell: Mapping[str, Any]) -> dict[str, Number]:
+def measure_part(cell: Mapping[str, Any]) -> Result:
     """Measure one part."""
     (claim,) = (c for c in CLAIMS[cell["paper"]] if c.name == cell["claim"])
     began = time.process_time()
-    numbers = {name: float(value) for name, value in claim.measure(**cell["settings"]).items()}
+    found = claim.measure(**cell["settings"])
     cpu = time.process_time() - began
-    measured = {k: None if math.isnan(v) else v for k, v in numbers.items()}
-    return {CPU_SECONDS: cpu, **measured}
+    result = found if isinstance(found, Result) else Result(found)
+    numbers = {name: _number(value) for name, value in result.metrics.items()}
+    return Result({CPU_SECONDS: cpu, **numbers}, result.certificate)
+
+
+def _number(value: Number) -> Number:
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def _judged(paper: str, claim: Claim, records: list[Record | None], scale: Scale) -> Outcome:

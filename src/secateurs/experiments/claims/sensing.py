@@ -15,7 +15,7 @@ import pandas as pd
 
 from secateurs.experiments.claims.claim import Claim
 from secateurs.experiments.sweeps.families.sensing import sensing
-from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.registry import Result, evaluate
 from secateurs.problems.sensing import planted_sensing
 from secateurs.solvers.group_lasso import group_lasso
 from secateurs.solvers.group_lasso_path import group_lasso_path
@@ -27,8 +27,8 @@ FIRST_SEED = 7_000_000  # of seeds on which nothing was tuned
 
 def sensed_metrics(
     *, problem: str = "matrix_sensing", method: str, seed: int, **settings: Any
-) -> dict[str, float]:
-    """Metrics of a method on a planted matrix, as in a sweep."""
+) -> Result:
+    """What a method comes to on a planted matrix, as in a sweep."""
     cell = {
         "problem": problem,
         "problem_settings": settings,
@@ -36,8 +36,7 @@ def sensed_metrics(
         "method_settings": {},
         "seed": seed,
     }
-    found = evaluate(sensing, cell)
-    return {name: math.nan if value is None else value for name, value in found.items()}
+    return evaluate(sensing, cell)
 
 
 def pipeline(*, n: int, d: int, r: int, noise_ratio: float, seed: int) -> dict[str, float]:

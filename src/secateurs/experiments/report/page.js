@@ -1,123 +1,3 @@
-"use strict";
-
-const content = JSON.parse(document.getElementById("data").textContent);
-const PAGE = 50; // rows of a table at once
-const byId = (id) => document.getElementById(id);
-
-// -- the table of cells ------------------------------------------------------------------------
-
-const names = Object.keys(content.columns);
-const isNumber = Object.fromEntries(names.map((n) => [n, "numbers" in content.columns[n]]));
-const nCells = names.length ? lengthOf(content.columns[names[0]]) : 0;
-
-function lengthOf(column) {
-  return (column.numbers || column.codes).length;
-}
-
-function value(name, row) {
-  const column = content.columns[name];
-  if (!column) return null;
-  return column.numbers ? column.numbers[row] : column.values[column.codes[row]];
-}
-
-function told(v) {
-  if (v === null || v === undefined || v === "") return "–";
-  if (typeof v !== "number") return String(v);
-  return Number.isInteger(v) ? String(v) : String(Number(v.toPrecision(4)));
-}
-
-function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-// -- tables that sort, filter and turn pages ---------------------------------------------------
-
-// columns: [{name, number}]; get(row, name) -> value; rows: array of row numbers
-function table(place, columns, rows, get, label) {
-  let shown = rows, sortedBy = null, down = false, page = 0;
-  const filter = element("input", { type: "search", placeholder: "filter" });
-  filter.setAttribute("aria-label", `Filter ${label}`);
-  const count = element("span", { className: "note" });
-  count.setAttribute("aria-live", "polite");
-  const back = element("button", { type: "button", textContent: "Previous" });
-  const forth = element("button", { type: "button", textContent: "Next" });
-  const head = element("tr", {}), body = element("tbody", {});
-  for (const column of columns) {
-    const button = element("button", { type: "button", textContent: column.name });
-    const cell = element("th", { scope: "col", className: column.number ? "number" : "" }, button);
-    button.addEventListener("click", () => {
-      down = sortedBy === column ? !down : false;
-      sortedBy = column;
-      for (const other of head.children) other.removeAttribute("aria-sort");
-      cell.setAttribute("aria-sort", down ? "descending" : "ascending");
-      update();
-    });
-    head.append(cell);
-  }
-  const whole = element("table", {}, element("thead", {}, head), body);
-  const scroll = element("div", { className: "scroll", tabIndex: 0 }, whole);
-  scroll.setAttribute("role", "region");
-  scroll.setAttribute("aria-label", label);
-  place.replaceChildren(element("div", { className: "bar" }, filter, count, back, forth), scroll);
-
-  function update() {
-    const wanted = filter.value.trim().toLowerCase();
-    shown = rows.filter((row) => !wanted
-      || columns.some((c) => told(get(row, c.name)).toLowerCase().includes(wanted)));
-    if (sortedBy) {
-      const sign = down ? -1 : 1;
-      const key = (row) => get(row, sortedBy.name);
-      shown.sort((a, b) => isMissing(key(a)) - isMissing(key(b))  // last either way
-        || sign * compare(key(a), key(b)) || a - b);
-    }
-    page = 0;
-    draw();
-  }
-
-  function draw() {
-    const pages = Math.max(1, Math.ceil(shown.length / PAGE));
-    const first = page * PAGE;
-    body.replaceChildren(...shown.slice(first, first + PAGE).map((row) => element("tr", {},
-      ...columns.map((c) => {
-        const text = told(get(row, c.name));
-        const verdict = ["holds", "fails", "unknown"].includes(text) ? text : "";
-        const kind = c.number ? "number" : text.length > 60 ? "long" : verdict;
-        return element("td", { className: kind, textContent: text });
-      }))));
-    count.textContent = `${shown.length} of ${rows.length}, page ${page + 1} of ${pages}`;
-    back.disabled = page === 0;
-    forth.disabled = page >= pages - 1;
-    back.hidden = forth.hidden = pages === 1;
-  }
-
-  filter.addEventListener("input", update);
-  back.addEventListener("click", () => { page -= 1; draw(); });
-  forth.addEventListener("click", () => { page += 1; draw(); });
-  update();
-}
-
-function isMissing(v) {
-  return v === null || v === "";
-}
-
-function compare(a, b) {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a).localeCompare(String(b), undefined, { numeric: true });
-}
-
-// a table of objects, all with the same keys
-function objects(place, rows, label, keys) {
-  const wanted = keys || Object.keys(rows[0]);
-  const columns = wanted.map((name) => ({
-    name, number: rows.some((r) => typeof r[name] === "number"),
-  }));
-  table(place, columns, rows.map((_, i) => i), (i, name) => rows[i][name], label);
-}
-
-const cellColumns = names.map((name) => ({ name, number: isNumber[name] }));
-
 // -- the chart ---------------------------------------------------------------------------------
 
 const axes = Object.keys(content.axes);
@@ -286,8 +166,10 @@ function choose(number) {
   if (!places[number]) return;
   at = number;
   mark();
-  table(byId("records"), cellColumns, places[number].rows.slice(), (row, name) => value(name, row),
-    "records of the place");
+  const shown = byId("certificate");
+  const certified = cellTable(
+    byId("records"), places[number].rows.slice(), "records of the place", shown);
+  showCertificate(shown, certified);
 }
 
 // say which place is meant, and outline it in a heat map
@@ -392,6 +274,7 @@ function start() {
     startChart();
     startSummary();
   }
+  startCertificates();
   if (content.boundaries.length) {
     byId("boundaries").hidden = false;
     objects(byId("boundaries").querySelector(".table"), content.boundaries, "transitions");
@@ -404,8 +287,8 @@ function start() {
       ...(figure.source ? [element("img", { src: figure.source, alt: figure.name })] : []),
       caption));
   }
-  table(byId("cells").querySelector(".table"), cellColumns,
-    Array.from({ length: nCells }, (_, i) => i), (row, name) => value(name, row), "all cells");
+  cellTable(byId("cells").querySelector(".table"), Array.from({ length: nCells }, (_, i) => i),
+    "all cells", byId("cells").querySelector(".certificate"));
   byId("settings").hidden = !content.settings;
   byId("settings").querySelector("pre").textContent = content.settings;
   startEnvironment();

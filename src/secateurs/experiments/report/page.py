@@ -19,15 +19,22 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 import secateurs
+from secateurs.experiments.report.certificates import packed
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
-from secateurs.experiments.sweeps.sweep import boundaries, labels, sweep_frame
+from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
+from secateurs.experiments.sweeps.verdicts import (
+    sweep_verdicts,
+    verdict_table,
+    without_certificate,
+)
 from secateurs.files import write_atomically
 
 DIGITS = 6  # significant, of the numbers on the page
 MAX_FIGURE_BYTES = 20_000_000
-_PARTS = ("page.html", "page.css", "page.js")
+_SCRIPTS = ("tables.js", "certificates.js", "page.js")  # one after the other
+_PARTS = ("page.html", "page.css", *_SCRIPTS)
 
 
 def write_report(run: str | Path, output: str | Path) -> int:
@@ -61,7 +68,9 @@ def run_content(run: Path) -> dict[str, Any]:
     """What the page shows, as JSON can hold it.
 
     Keys: title, kind ("sweep" or "claims"), settings (text), starts (environments), axes, methods,
-    metrics, columns (see `encoded`), claims, boundaries, figures (data URIs).
+    metrics, columns (see `encoded`), claims, verdicts (of the certificates, counted), truth (the
+    metric they are held against, or null), uncertified (cells of an earlier version), certificates
+    (see `packed`), boundaries, figures (data URIs).
     """
     if not (run / LEDGER).is_file():
         raise RunFolderError(f"{run}: holds no run; give the folder that sweep or reproduce made")
@@ -75,7 +84,9 @@ def run_content(run: Path) -> dict[str, Any]:
             "figures": _figures(run),
         }
         if text is None:
-            frame = ledger.frame().drop(columns=["key"], errors="ignore")
+            frame = ledger.frame()
+            certificates = _certificates(ledger, frame)
+            frame = frame.drop(columns=["key"], errors="ignore")
             numbers = frame.select_dtypes("number").columns
             return content | {
                 "kind": "claims",
@@ -84,15 +95,21 @@ def run_content(run: Path) -> dict[str, Any]:
                 "metrics": [str(name) for name in numbers if name != "attempts"],
                 "columns": encoded(frame),
                 "claims": _claims(run),
+                "verdicts": _rows(_by_claim(frame)),
+                "truth": None,
+                "uncertified": 0,
+                "certificates": certificates,
                 "boundaries": [],
             }
         sweep = parse_sweep(text, str(run / "sweep.toml"))
-        frame = ledger.frame(labels(sweep)).drop(columns=["key"], errors="ignore")
-        found = []
-        if sweep.adaptive is not None:
-            wanted = sweep.adaptive
-            finished = sweep_frame(sweep, ledger)
-            found = boundaries(sweep, finished, wanted.axis, wanted.metric, wanted.level)
+        frame = ledger.frame(labels(sweep))
+        certificates = _certificates(ledger, frame)
+    frame = frame.drop(columns=["key"], errors="ignore")
+    done = finished(sweep, frame)
+    found = []
+    if sweep.adaptive is not None:
+        wanted = sweep.adaptive
+        found = boundaries(sweep, done, wanted.axis, wanted.metric, wanted.level)
     asked = [*sweep.metrics, *(m for m in sweep.family.metrics if m not in sweep.metrics)]
     return content | {
         "kind": "sweep",
@@ -101,6 +118,10 @@ def run_content(run: Path) -> dict[str, Any]:
         "metrics": [*asked, "cpu_seconds"],
         "columns": encoded(frame),
         "claims": [],
+        "verdicts": _rows(sweep_verdicts(sweep, done)),
+        "truth": sweep.family.truth,
+        "uncertified": without_certificate(sweep, done),
+        "certificates": certificates,
         "boundaries": [
             {
                 "method": b.label,
@@ -129,13 +150,35 @@ def encoded(frame: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
 
 def render(content: dict[str, Any]) -> str:
     """The page."""
-    page, css, script = ((files(__package__) / name).read_text("utf-8") for name in _PARTS)
+    page, css, *scripts = ((files(__package__) / name).read_text("utf-8") for name in _PARTS)
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(page)
     # "<" never stands in the data: nothing in them can end the element that holds them
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return template.render(
-        title=content["title"], css=css, script=script, plotly=get_plotlyjs(), data=data
+        title=content["title"],
+        css=css,
+        script="\n".join(scripts),
+        plotly=get_plotlyjs(),
+        data=data,
     )
+
+
+def _certificates(ledger: Ledger, frame: pd.DataFrame) -> dict[str, Any]:
+    """Of every row of a frame."""
+    keys = [] if frame.empty else frame["key"].tolist()
+    return packed(((record.key, record.certificate) for _, record in ledger.records()), keys)
+
+
+def _by_claim(frame: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts of the parts of each claim."""
+    if frame.empty:
+        return frame
+    named = frame.assign(label=frame["paper"] + ": " + frame["claim"])
+    return verdict_table(named, named["label"].unique())
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _claims(run: Path) -> list[dict[str, Any]]:

@@ -23,8 +23,10 @@ import pandas as pd
 from secateurs.files import write_atomically
 
 APPLICATION_ID = 0x53656361  # "Seca": this file is a ledger
-VERSION = 1  # of the tables below
+VERSION = 2  # of the records: 1 has no certificates, and programs that know no others refuse 2
+READABLE = (1, VERSION)
 EXPORTS = (".parquet", ".csv")
+VERDICT = "certificate."  # before the name of a check, in the columns of an export
 _COLUMNS = ("key", "status")  # of a record, kept in columns of their own
 MISSES = 10_000  # unreadable rows in a row after which salvage takes the file to be over
 
@@ -70,6 +72,9 @@ class Record:
     attempts : int
     error : str or None
         Type and message, then the end of the traceback.
+    certificate : list of dict, or None
+        Checks as `Certificate.to_list` has them; None for a method that gives none, a failed cell,
+        and any cell recorded by a program that kept none (a ledger of version 1).
     """
 
     key: str
@@ -77,6 +82,7 @@ class Record:
     metrics: dict[str, float | None]
     attempts: int = 1
     error: str | None = None
+    certificate: list[dict[str, Any]] | None = None
 
 
 def canonical(settings: Mapping[str, Any]) -> str:
@@ -127,11 +133,12 @@ class Ledger:
             execute("COMMIT")
         elif application != APPLICATION_ID:
             raise LedgerError(f"{self.path}: a database, but not a ledger of secateurs")
-        elif version != VERSION:
+        elif version not in READABLE:
             raise LedgerError(
                 f"{self.path}: a ledger of version {version}, this program writes {VERSION}; "
                 "use the program that made it, or another run folder"
             )
+        self._version = VERSION if tables == 0 else version
         execute("PRAGMA journal_mode=WAL")
         execute("PRAGMA synchronous=FULL")
         (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
@@ -174,6 +181,8 @@ class Ledger:
             return
         try:
             self._database.execute("BEGIN IMMEDIATE")
+            if self._version != VERSION:  # from here on it holds what older programs cannot read
+                self._database.execute(f"PRAGMA user_version={VERSION}")
             self._database.executemany(
                 "INSERT INTO cells (key, settings, status, record, checksum) "
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET status=excluded.status, "
@@ -181,6 +190,7 @@ class Ledger:
                 rows,
             )
             self._database.execute("COMMIT")
+            self._version = VERSION
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
@@ -211,10 +221,11 @@ class Ledger:
         return {key for (key,) in rows}
 
     def frame(self, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
-        """One row a cell, sorted by settings: settings, status, metrics, attempts, error.
+        """One row a cell, sorted by settings: settings, status, metrics, verdicts, the rest.
 
         Settings of the problem keep their names, those of the method are called
-        ``method.NAME``, other objects in a cell's settings are spread the same way.
+        ``method.NAME``, other objects in a cell's settings are spread the same way.  The verdict of
+        each check is in ``certificate.CHECK``, None in a cell without it.
 
         Parameters
         ----------
@@ -223,8 +234,10 @@ class Ledger:
             name where there is none.
         """
         rows: list[dict[str, Any]] = []
+        places: list[Any] = []
         metrics: dict[str, None] = {}
-        for settings, record in sorted(self.records(), key=lambda found: _sortable(found[0])):
+        verdicts: dict[str, None] = {}
+        for settings, record in self.records():  # one by one: certificates are long
             row: dict[str, Any] = {}
             for name, value in settings.items():
                 prefix = "" if name == "problem_settings" else f"{name.removesuffix('_settings')}."
@@ -236,11 +249,20 @@ class Ledger:
                 known = canonical_method(settings["method"], settings["method_settings"])
                 row["label"] = (labels or {}).get(known, settings["method"])
             row |= {"status": record.status, **record.metrics}
+            told = {VERDICT + check["name"]: check["verdict"] for check in record.certificate or ()}
+            row |= told
             row |= {"attempts": record.attempts, "error": record.error, "key": record.key}
             metrics.update(dict.fromkeys(record.metrics))
+            verdicts.update(dict.fromkeys(told))
             rows.append(row)
-        types: dict[str, Any] = dict.fromkeys(metrics, float)
-        return pd.DataFrame(rows).astype(types | ({"error": object} if rows else {}))
+            places.append(_sortable(settings))
+        if not rows:
+            return pd.DataFrame()
+        order = sorted(range(len(rows)), key=places.__getitem__)
+        frame = pd.DataFrame([rows[i] for i in order])
+        last = [*verdicts, "attempts", "error", "key"]
+        types = {**dict.fromkeys(metrics, float), "error": object}
+        return frame[[*(name for name in frame if name not in last), *last]].astype(types)
 
     def export(self, path: str | Path, labels: Mapping[str, str] | None = None) -> None:
         """Write `frame` as .parquet or .csv, whole or not at all.

@@ -13,10 +13,18 @@ A family is a set of functions that understand each other:
     @planted.metric                         # data and result -> one number
     def psnr(problem: PlantedProblem, fit: Fit) -> float: ...
 
+    @planted.certificate("pursuit")         # data and result -> what the method can promise
+    def certified(problem: PlantedProblem, fit: Fit, *, random_state: int) -> Certificate: ...
+
+A certificate is for methods whose estimator gives one; it may look at what the method saw, and
+never at the truth or at fresh rows, which are for the metrics.  `truth` names the metric of 0 and
+1 that a sweep of certificates is held against.
+
 Settings are keyword arguments with type hints; ``Annotated[int, Field(ge=1)]`` says more about
 one.  Every problem and every method takes `random_state`, which is not a setting: it comes from
-the seed of the cell.  To add a method write one such function; to add a family write one file in
-families/ and its line in families/__init__.py.  Nothing else has to know.
+the seed of the cell; a certificate gets that of its method.  To add a method write one such
+function; to add a family write one file in families/ and its line in families/__init__.py.
+Nothing else has to know.
 
 A problem that some settings make impossible says so before a sweep starts:
 ``@planted.problem(check=f)``, where f takes the settings and raises ValueError.
@@ -34,6 +42,8 @@ from typing import Any, TypeVar, get_type_hints, overload
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
+from secateurs.certificates.check import Certificate
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Number = float | None  # None: does not apply, or not a number
 CPU_SECONDS = "cpu_seconds"  # measured for every cell, of its method alone
@@ -50,6 +60,22 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a cell comes to.
+
+    Attributes
+    ----------
+    metrics : dict
+        None where a metric is not a number.
+    certificate : Certificate or None
+        None for a method that gives none.
+    """
+
+    metrics: Mapping[str, Number]
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """Problems, the methods that solve them and the metrics that judge the result.
 
@@ -58,15 +84,19 @@ class Family:
     name : str
     ours : tuple of str
         Methods drawn in our colour; the others are peers.
-    problems, methods, metrics : dict
-        By name; filled by the decorators below.
+    truth : str or None
+        The metric that is 1 where a method found what was planted, 0 where it did not.
+    problems, methods, metrics, certificates : dict
+        By name, certificates by that of their method; filled by the decorators below.
     """
 
     name: str
     ours: tuple[str, ...] = ()
+    truth: str | None = None
     problems: dict[str, Problem] = field(default_factory=dict)
     methods: dict[str, Callable[..., Any]] = field(default_factory=dict)
     metrics: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    certificates: dict[str, Callable[..., Certificate]] = field(default_factory=dict)
 
     @overload
     def problem(self, make: Function) -> Function: ...
@@ -95,6 +125,18 @@ class Family:
         self.metrics[measure.__name__] = measure
         return measure
 
+    def certificate(self, *methods: str) -> Callable[[Function], Function]:
+        """Register a function from data and result to the certificate of these methods."""
+        for method in methods:
+            if method not in self.methods:
+                raise TypeError(f"no method {method!r} to certify; there are {list(self.methods)}")
+
+        def register(certify: Function) -> Function:
+            self.certificates.update(dict.fromkeys(methods, certify))
+            return certify
+
+        return register
+
 
 def settings_model(function: Callable[..., Any]) -> type[BaseModel]:
     """A strict pydantic model of the keyword settings of a problem or a method.
@@ -121,8 +163,8 @@ def settings_model(function: Callable[..., Any]) -> type[BaseModel]:
     return create_model(inner.__name__, __config__=_STRICT, **fields)
 
 
-def evaluate(family: Family, cell: Mapping[str, Any]) -> dict[str, Number]:
-    """Compute one cell: make the problem, run the method, measure.
+def evaluate(family: Family, cell: Mapping[str, Any]) -> Result:
+    """Compute one cell: make the problem, run the method, measure, certify.
 
     Parameters
     ----------
@@ -132,9 +174,9 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> dict[str, Number]:
 
     Returns
     -------
-    dict
-        Every metric of the family, and "cpu_seconds" of the method.  Apart from the last a pure
-        function of the cell.  None where a metric is not a number.
+    Result
+        Every metric of the family, and "cpu_seconds" of the method without its certificate.
+        Apart from the last a pure function of the cell.
 
     Raises
     ------
@@ -156,7 +198,10 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> dict[str, Number]:
         if math.isinf(value):
             raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
         measured[name] = None if math.isnan(value) else value
-    return measured
+    certify = family.certificates.get(cell["method"])
+    if certify is None:
+        return Result(measured)
+    return Result(measured, certify(problem, result, random_state=method_seed))
 
 
 def seeds(seed: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def run_cells(
     cells : iterable of dict
         Settings; anything that JSON can hold.  Read as they are needed.
     evaluate : callable
-        From settings to metrics; a pure function that can be sent to a worker.
+        From settings to a `Result`; a pure function that can be sent to a worker.
     ledger : Ledger
         The spool is a folder beside it.
     workers : int

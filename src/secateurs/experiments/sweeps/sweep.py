@@ -101,7 +101,11 @@ def labels(sweep: Sweep) -> dict[str, str]:
 
 def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
     """The finished cells of a sweep's own methods, one row each."""
-    frame = ledger.frame(labels(sweep))
+    return finished(sweep, ledger.frame(labels(sweep)))
+
+
+def finished(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `sweep_frame` among all cells of a ledger."""
     # all columns, also where no cell is finished
     wanted = ["label", "status", "seed", *sweep.axes, *sweep.family.metrics, CPU_SECONDS]
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *wanted])))

@@ -36,7 +36,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from secateurs.experiments.sweeps.ledger import Record
-from secateurs.experiments.sweeps.registry import Number
+from secateurs.experiments.sweeps.registry import Result
 
 GRACE = 2.0  # seconds between the two steps of a time limit
 PARENT_POLL = 0.2  # seconds after which a worker notices that its parent is gone
@@ -44,7 +44,7 @@ LOG = "workers.log"  # in the run folder
 LOCK_WAIT = 30.0  # seconds in which the workers of a killed parent must have ended
 TRACEBACK_TAIL = 1500  # characters of a traceback that are kept
 
-Evaluate = Callable[[Mapping[str, Any]], Mapping[str, Number]]
+Evaluate = Callable[[Mapping[str, Any]], Result]
 
 
 class TimeLimitError(BaseException):
@@ -86,8 +86,9 @@ def run_task(evaluate: Evaluate, task: Task) -> Record:
         try:
             with _limited(task.time_limit, file), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # nobody reads those of thousands of cells
-                metrics = dict(evaluate(task.cell))
-            record = Record(task.key, "done", metrics, task.attempt)
+                found = evaluate(task.cell)
+            checks = None if found.certificate is None else found.certificate.to_list()
+            record = Record(task.key, "done", dict(found.metrics), task.attempt, None, checks)
         except TimeLimitError:
             message = f"TimeLimitError: not done after {task.time_limit:g} s of wall time"
             record = Record(task.key, "failed", {}, task.attempt, message)

@@ -11,18 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from secateurs.certificates.check import Certificate
+from secateurs.certificates.features import features_certificate
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.problems import multi_index as source
 from secateurs.problems.multi_index import MultiIndexProblem
 from secateurs.solvers import multi_index as automatic
 from secateurs.solvers import multi_index_baselines as baselines
 from secateurs.solvers import pruned_network as published
+from secateurs.solvers.index_result import MultiIndexFit
+from secateurs.solvers.solution import Solution
 
 Count = Annotated[int, Field(ge=1)]
 Exponent = Annotated[int, Field(ge=1, le=4)]
 SOLVED = 0.9  # R^2 on clean fresh rows
 
-features = Family("planted_multi_index", ours=("multi_index",))
+features = Family("planted_multi_index", ours=("multi_index",), truth="solved")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +40,14 @@ class Found:
         None for a method that uses every column.
     signal : bool or None
         Whether it says that there is anything to find; None where it does not say.
+    solution : Solution of MultiIndexFit, or None
+        Of the method that can be certified.
     """
 
     predict: Callable[[Any], NDArray[Any]]
     support: NDArray[np.int64] | None = None
     signal: bool | None = None
+    solution: Solution[MultiIndexFit] | None = None
 
 
 @features.problem
@@ -70,8 +77,9 @@ def planted_multi_index(
 @features.method
 def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
     """See `secateurs.solvers.multi_index`: told nothing."""
-    fit = automatic.multi_index(problem.X, problem.y, random_state=random_state).value
-    return Found(fit.predict, fit.support, fit.signal_detected)
+    solution = automatic.multi_index(problem.X, problem.y, random_state=random_state)
+    fit = solution.value
+    return Found(fit.predict, fit.support, fit.signal_detected, solution)
 
 
 @features.method
@@ -97,6 +105,14 @@ def spectral(problem: MultiIndexProblem, *, random_state: int) -> Found:
     """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
     fit = baselines.spectral(problem.X, problem.y, random_state=random_state).value
     return Found(fit.predict)
+
+
+@features.certificate("multi_index")
+def certificate(_: MultiIndexProblem, found: Found, *, random_state: int) -> Certificate:
+    """See `secateurs.certificates.features`."""
+    del random_state  # nothing is drawn
+    assert found.solution is not None
+    return features_certificate(found.solution)
 
 
 @features.metric

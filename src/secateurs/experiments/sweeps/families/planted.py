@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from secateurs.certificates.check import Certificate
+from secateurs.certificates.recovery import fit_certificate
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.problems import planted as source
 from secateurs.problems.planted import PlantedProblem
@@ -34,7 +35,7 @@ EXACT_PSNR, EXACT_WEIGHTS = 100.0, 1e-6  # dB on fresh rows; of the largest weig
 PAPER_PSNR = 60.0  # dB from which Fridovich-Keil & Pilanci call a network recovered
 LARGEST_PSNR = 400.0  # dB, beyond what float64 can show
 
-planted = Family("planted_relu", ours=("pursuit", "iht_network"))
+planted = Family("planted_relu", ours=("pursuit", "iht_network"), truth="exact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +54,17 @@ class Fit:
     Attributes
     ----------
     predict : callable
-    n_nonzero, n_neurons : int
+    n_nonzero : int
     within_budget : bool
         By the method's own count.
-    weights : csr_array [m, d], or None
-        None where they cannot be compared with the planted ones.
+    network : ReLUStack or None
+        None where its weights cannot be compared with the planted ones.
     """
 
     predict: Predict
     n_nonzero: int
     within_budget: bool
-    weights: sp.csr_array | None
+    network: ReLUStack | None
 
 
 def _fits(*, d: int, m: int, s: int, **_: object) -> None:
@@ -100,7 +101,7 @@ def pursuit(problem: Planted, *, max_rounds: Count = 100, random_state: int) -> 
         max_rounds=max_rounds,
         random_state=random_state,
     ).value
-    return _fit(found.predict, found.weights, problem)
+    return _fit(found.predict, ReLUStack((found.weights,), fused=True), problem)
 
 
 @planted.method
@@ -173,6 +174,14 @@ def imp(
     return Fit(predict, count, count <= problem.s + problem.m, None)
 
 
+@planted.certificate("pursuit", "iht", "iht_network")
+def certificate(problem: Planted, fit: Fit, *, random_state: int) -> Certificate:
+    """See `secateurs.certificates.recovery`; the fresh rows are for the metrics alone."""
+    del random_state  # nothing is drawn
+    assert fit.network is not None
+    return fit_certificate(fit.network, problem.data.X, problem.data.y, problem.s)
+
+
 @planted.metric
 def psnr(problem: Planted, fit: Fit) -> float:
     """Decibels on the fresh rows, at most 400."""
@@ -187,10 +196,10 @@ def psnr(problem: Planted, fit: Fit) -> float:
 @planted.metric
 def weight_error(problem: Planted, fit: Fit) -> float:
     """Largest error of a matched weight over the largest planted one; nan without weights."""
-    if fit.weights is None:
+    if fit.network is None:
         return math.nan
     assert problem.data.truth is not None
-    return match_neurons(fit.weights, problem.data.truth[0]).error
+    return match_neurons(fit.network.weights, problem.data.truth[0]).error
 
 
 @planted.metric
@@ -217,10 +226,10 @@ def n_nonzero(_: Planted, fit: Fit) -> float:
 
 
 def _of_stack(found: ReLUStack, problem: Planted) -> Fit:
-    return _fit(found.predict, found.weights, problem)
+    return _fit(found.predict, found, problem)
 
 
-def _fit(predict: Predict, weights: sp.csr_array, problem: Planted) -> Fit:
-    live = int((np.diff(weights.indptr) > 0).sum())
-    within = weights.nnz <= problem.s and live <= problem.m
-    return Fit(predict, weights.nnz, within, weights)
+def _fit(predict: Predict, network: ReLUStack, problem: Planted) -> Fit:
+    live = int((np.diff(network.weights.indptr) > 0).sum())
+    within = network.n_nonzero <= problem.s and live <= problem.m
+    return Fit(predict, network.n_nonzero, within, network)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from secateurs.certificates.check import Certificate
+from secateurs.certificates.sensing import sensing_certificate
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.problems import sensing as source
 from secateurs.problems.sensing import SensingProblem
@@ -18,7 +20,7 @@ from secateurs.solvers.group_lasso_path import group_lasso_path
 from secateurs.solvers.solution import Solution
 
 Count = Annotated[int, Field(ge=1)]
-sensing = Family("matrix_sensing", ours=("path",))
+sensing = Family("matrix_sensing", ours=("path",), truth="exact_rank")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,20 @@ def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> S
     del random_state  # nothing is drawn
     data = problem.data
     return sensing_baselines.scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
+
+
+@sensing.certificate("path", "told_rank")
+def certificate(problem: Sensed, found: Solution[Factors], *, random_state: int) -> Certificate:
+    """See `secateurs.certificates.sensing`."""
+    return sensing_certificate(
+        problem.data.operator,
+        problem.data.y,
+        found.value.components,
+        found.value.signs,
+        tau=found.measured.get("tau"),
+        strength=found.measured.get("strength"),
+        random_state=random_state,
+    )
 
 
 @sensing.metric

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from sklearn.exceptions import ConvergenceWarning
 
+from secateurs.certificates.check import Certificate
 from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.experiments.compare import Estimator
 from secateurs.experiments.sweeps.registry import Family
@@ -59,6 +60,13 @@ def train(
 
 for _name in TRAINERS:
     tables.method(partial(train, trainer=_name), _name)
+
+
+@tables.certificate(*TRAINERS)
+def certificate(_: Task, model: Estimator, *, random_state: int) -> Certificate:
+    """See `secateurs.certificates.generalization`: that of the estimator, whatever trained it."""
+    del random_state  # nothing is drawn
+    return model.certificate_
 
 
 @tables.metric
