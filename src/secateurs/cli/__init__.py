@@ -21,7 +21,6 @@ from secateurs.cli import (  # noqa: F401 - importing registers the commands
     training,
 )
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED, app
-from secateurs.experiments.sweeps.run import RunError
 from secateurs.solvers.distributed import launched
 
 
@@ -38,7 +37,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", INTERRUPTED)
-    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, RunError) as error:
+    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)
 
