@@ -170,16 +170,37 @@ def test_a_scheduler_without_workers_is_waited_for_then_refused(
     with distributed.LocalCluster(n_workers=0, **BARE) as empty:
         status, out, err = stopped(capsys, "sweep", file, "--scheduler", empty.scheduler_address)
     assert (status, out) == (2, "")
-    assert "has no worker, and none came in 0.5 s; start some by  dask worker tcp://" in err
+    assert "has no worker yet; waiting 0.5 s for the first\n" in err
+    assert "it has no worker, and none came in 0.5 s; start some by `dask worker tcp://" in err
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_workers_of_several_threads_are_refused():
-    crowded = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
-    )
-    with crowded, pytest.raises(RunError, match=r"has 2 threads.*--nthreads 1"):
-        pools.check_scheduler(crowded.scheduler_address)
+    two = {**BARE, "threads_per_worker": 2, "processes": False}
+    with (
+        distributed.LocalCluster(n_workers=1, **two) as crowded,
+        pytest.raises(RunError, match=r"has 2 threads.*--nthreads 1"),
+    ):
+        pools.check_scheduler(crowded.scheduler_address, print)
+
+
+def test_a_cluster_that_loses_its_last_worker_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
+    here = {**BARE, "processes": False}
+    with distributed.LocalCluster(n_workers=1, **here) as cluster:
+
+        def retire(counts):
+            if counts.done == N // 3:
+                cluster.scale(0)
+
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            with pytest.raises(RunError, match=r"lost its last worker.*dask worker"):
+                run_cells(
+                    *(grid(tmp_path, N), logged, ledger),
+                    scheduler=cluster.scheduler_address,
+                    progress=retire,
+                )
+            assert N // 3 <= len(records(ledger)) < N
 
 
 def test_a_scheduler_that_dies_keeps_what_is_finished(tmp_path):

@@ -74,7 +74,7 @@ def sweep(
     check_workers(workers)
     wanted = load_sweep(file)
     if scheduler is not None:
-        check_scheduler(scheduler)  # before there is a folder
+        check_scheduler(scheduler, lambda line: tell([line]))  # before there is a folder
     folder = output if output is not None else Path(f"{file.stem}.run")
     texts = {"sweep.toml": wanted.text}
     with open_run(folder, texts, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):

@@ -59,14 +59,20 @@ def pool(workers: int, scheduler: str | None) -> Iterator[Compute]:
             yield lambda evaluate, tasks, _: _on_cluster(client, scheduler, evaluate, tasks)
 
 
-def check_scheduler(scheduler: str) -> None:
+def check_scheduler(scheduler: str, tell: Callable[[str], None]) -> None:
     """Refuse a scheduler that does not answer or has no worker that can be used.
+
+    Parameters
+    ----------
+    scheduler : str
+    tell : callable
+        Called with a line when there is no worker yet, and one is waited for.
 
     Raises
     ------
     RunError
     """
-    with _connected(scheduler):
+    with _connected(scheduler, tell):
         pass
 
 
@@ -92,33 +98,40 @@ def _on_cluster(
     again alone, at the end, and is to blame if it is given up again.
     """
     suspects: list[Task] = []
-    for task, future in _finished(client, scheduler, evaluate, tasks):
-        if _given_up(future):
+    for task, outcome in _outcomes(client, scheduler, evaluate, tasks):
+        if _given_up(outcome):
             suspects.append(task)
         else:
-            yield _record(future, scheduler)
+            yield _record(outcome, scheduler)
     for suspect in suspects:
-        for task, future in _finished(client, scheduler, evaluate, iter([suspect])):
-            yield _blamed(task) if _given_up(future) else _record(future, scheduler)
+        for task, outcome in _outcomes(client, scheduler, evaluate, iter([suspect])):
+            yield _blamed(task) if _given_up(outcome) else _record(outcome, scheduler)
 
 
-def _finished(
+def _outcomes(
     client: Any, scheduler: str, evaluate: Evaluate, tasks: Iterator[Task]
-) -> Generator[tuple[Task, Any]]:
-    """Tasks and their futures as they end; two tasks a worker are handed out."""
-    ended: SimpleQueue[Any] = SimpleQueue()
+) -> Generator[tuple[Task, Record | BaseException]]:
+    """Tasks and what came of them as they end; two tasks a worker are handed out."""
+    ended: SimpleQueue[tuple[str, Record | BaseException]] = SimpleQueue()
     flying: dict[str, tuple[Task, Any]] = {}
+
+    def fetch(future: Any) -> None:  # in a thread of the client's
+        try:
+            ended.put((future.key, future.result()))
+        except BaseException as error:  # CancelledError is no Exception
+            ended.put((future.key, error))
+
     slots, seen = 2 * len(client.nthreads()), time.monotonic()
     try:
         while True:
             for task in islice(tasks, max(0, slots - len(flying))):
                 future = client.submit(run_task, evaluate, task, pure=False)
                 flying[future.key] = (task, future)
-                future.add_done_callback(ended.put)
+                future.add_done_callback(fetch)
             if not flying:
                 return
             try:
-                future = ended.get(timeout=POLL)
+                key, outcome = ended.get(timeout=POLL)
             except Empty:
                 workers = len(client.nthreads()) if client.status == "running" else 0
                 if workers:
@@ -127,14 +140,14 @@ def _finished(
                     raise RunError(_without_workers(scheduler, "it lost its last worker")) from None
                 continue
             seen = time.monotonic()
-            yield flying.pop(future.key)
+            yield flying.pop(key)[0], outcome
     finally:
         for _, future in flying.values():
             future.release()
 
 
-def _given_up(future: Any) -> bool:
-    return future.status == "error" and type(future.exception()).__name__ == "KilledWorker"
+def _given_up(outcome: Record | BaseException) -> bool:
+    return type(outcome).__name__ == "KilledWorker"
 
 
 def _blamed(task: Task) -> Record:
@@ -145,34 +158,30 @@ def _blamed(task: Task) -> Record:
     return Record(task.key, "failed", {}, task.attempt, message)
 
 
-def _record(future: Any, scheduler: str) -> Record:
-    """What a worker sent back; anything that goes wrong in a cell is a record too."""
-    if future.status == "error":
-        error = future.exception()
+def _record(outcome: Record | BaseException, scheduler: str) -> Record:
+    """What a worker sent back; whatever goes wrong in a cell is a record too."""
+    if isinstance(outcome, Record):
+        return outcome
+    told = f"{type(outcome).__name__}: {outcome}"
+    if isinstance(outcome, (import_module("distributed").CancelledError, OSError)):
         raise RunError(
-            f"{scheduler}: a worker cannot run cells ({type(error).__name__}: {error}); "
-            "workers need the versions of secateurs and its dependencies that are installed here"
+            f"{scheduler}: the scheduler was stopped, restarted or cannot be reached ({told}); "
+            "what is finished is kept: go on with --resume when it is there again"
         )
-    try:
-        if future.status == "finished":
-            record: Record = future.result()
-            return record
-    except (import_module("distributed").CancelledError, OSError):
-        pass
     raise RunError(
-        f"{scheduler}: the scheduler was stopped or restarted, or does not answer any more; the "
-        "finished cells are kept: go on with --resume when it is there again"
+        f"{scheduler}: a worker cannot run cells ({told}); workers need the versions of secateurs "
+        "and its dependencies that are installed here"
     )
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator[Any]:
+def _connected(scheduler: str, tell: Callable[[str], None] | None = None) -> Iterator[Any]:
     """A client of a scheduler that has workers of one thread each."""
     try:
         distributed = import_module("distributed")
     except ImportError:
         raise RunError(
-            "a scheduler needs dask: install it by  pip install 'secateurs[cluster]'"
+            "a scheduler needs dask: install it by `pip install 'secateurs[cluster]'`"
         ) from None
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_WAIT, set_as_default=False)
@@ -182,6 +191,8 @@ def _connected(scheduler: str) -> Iterator[Any]:
             "`dask scheduler` prints, such as tcp://HOST:8786"
         ) from None
     with closing(client):
+        if tell is not None and not client.nthreads():
+            tell(f"{scheduler} has no worker yet; waiting {WORKERS_WAIT:g} s for the first")
         try:
             client.wait_for_workers(1, timeout=WORKERS_WAIT)
         except TimeoutError:
@@ -197,6 +208,6 @@ def _connected(scheduler: str) -> Iterator[Any]:
 
 def _without_workers(scheduler: str, what: str) -> str:
     return (
-        f"{scheduler}: {what}, and none came in {WORKERS_WAIT:g} s; start some by  "
-        f"dask worker {scheduler} --nthreads 1"
+        f"{scheduler}: {what}, and none came in {WORKERS_WAIT:g} s; start some by "
+        f"`dask worker {scheduler} --nthreads 1`"
     )
