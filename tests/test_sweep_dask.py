@@ -177,10 +177,8 @@ def test_a_scheduler_without_workers_is_waited_for_then_refused(
 
 def test_workers_of_several_threads_are_refused():
     two = {**BARE, "threads_per_worker": 2, "processes": False}
-    with (
-        distributed.LocalCluster(n_workers=1, **two) as crowded,
-        pytest.raises(RunError, match=r"has 2 threads.*--nthreads 1"),
-    ):
+    refused = pytest.raises(RunError, match=r"has 2 threads.*--nthreads 1")
+    with distributed.LocalCluster(n_workers=1, **two) as crowded, refused:
         pools.check_scheduler(crowded.scheduler_address, print)
 
 
