@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from secateurs.cli.common import INTERRUPTED, UsageError, app, err, out, print_json
+from secateurs.cli.common import INTERRUPTED, UsageError, err, out, print_json
 from secateurs.experiments.sweeps.config import load_sweep
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.pools import check_scheduler
@@ -37,7 +37,6 @@ SOME_FAILED = 1
 _ERRORS_SHOWN = 3
 
 
-@app.command
 def sweep(
     file: Path,
     /,
