@@ -133,6 +133,23 @@ def test_a_cell_that_kills_every_worker_fails_alone(cluster, tmp_path, kind):
     assert found[1].error.startswith("WorkerDiedError: ")
 
 
+def test_ctrl_c_keeps_what_is_finished(cluster, tmp_path):
+    cells = grid(tmp_path, N)
+
+    def press(counts):
+        if counts.done == N // 3:
+            raise KeyboardInterrupt
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        address = cluster.scheduler_address
+        first = run_cells(cells, logged, ledger, scheduler=address, progress=press)
+        assert first.interrupted
+        assert first.done == N // 3 == len(records(ledger))
+        rest = run_cells(cells, logged, ledger, scheduler=address)
+        assert (rest.done, rest.earlier) == (N, N // 3)
+        assert records(ledger) == undisturbed(tmp_path, cells, logged)
+
+
 def stopped(capsys, *arguments):
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])

@@ -7,6 +7,7 @@ tries its cells on other workers, and tells of a cell that killed them all.
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -121,10 +122,11 @@ def _outcomes(
         except BaseException as error:  # CancelledError is no Exception
             ended.put((future.key, error))
 
-    slots, seen = 2 * len(client.nthreads()), time.monotonic()
+    slots, seen = 2 * _n_workers(client), time.monotonic()
     try:
         while True:
-            for task in islice(tasks, max(0, slots - len(flying))):
+            # one at least: what is handed out to a cluster without workers waits for them there
+            for task in islice(tasks, max(not flying, slots - len(flying))):
                 future = client.submit(run_task, evaluate, task, pure=False)
                 flying[future.key] = (task, future)
                 future.add_done_callback(fetch)
@@ -133,9 +135,9 @@ def _outcomes(
             try:
                 key, outcome = ended.get(timeout=POLL)
             except Empty:
-                workers = len(client.nthreads()) if client.status == "running" else 0
-                if workers:
-                    slots, seen = 2 * workers, time.monotonic()
+                slots = 2 * _n_workers(client)
+                if slots:
+                    seen = time.monotonic()
                 elif time.monotonic() - seen > WORKERS_WAIT:
                     raise RunError(_without_workers(scheduler, "it lost its last worker")) from None
                 continue
@@ -144,6 +146,13 @@ def _outcomes(
     finally:
         for _, future in flying.values():
             future.release()
+
+
+def _n_workers(client: Any) -> int:
+    try:
+        return len(client.nthreads()) if client.status == "running" else 0
+    except OSError:
+        return 0
 
 
 def _given_up(outcome: Record | BaseException) -> bool:
@@ -162,21 +171,38 @@ def _record(outcome: Record | BaseException, scheduler: str) -> Record:
     """What a worker sent back; whatever goes wrong in a cell is a record too."""
     if isinstance(outcome, Record):
         return outcome
-    told = f"{type(outcome).__name__}: {outcome}"
     if isinstance(outcome, (import_module("distributed").CancelledError, OSError)):
         raise RunError(
-            f"{scheduler}: the scheduler was stopped, restarted or cannot be reached ({told}); "
-            "what is finished is kept: go on with --resume when it is there again"
-        )
+            f"{scheduler}: the scheduler was stopped, restarted or cannot be reached; what is "
+            "finished is kept: go on with --resume when it is there again"
+        ) from outcome
     raise RunError(
-        f"{scheduler}: a worker cannot run cells ({told}); workers need the versions of secateurs "
-        "and its dependencies that are installed here"
-    )
+        f"{scheduler}: a worker cannot run cells ({type(outcome).__name__}: {outcome}); workers "
+        "need the versions of secateurs and its dependencies that are installed here"
+    ) from outcome
 
 
 @contextmanager
 def _connected(scheduler: str, tell: Callable[[str], None] | None = None) -> Iterator[Any]:
     """A client of a scheduler that has workers of one thread each."""
+    # what Dask would say of a lost connection is said by RunError
+    with _silenced("distributed.client"), closing(_client(scheduler)) as client:
+        if tell is not None and not client.nthreads():
+            tell(f"{scheduler} has no worker yet; waiting {WORKERS_WAIT:g} s for the first")
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_WAIT)
+        except TimeoutError:
+            raise RunError(_without_workers(scheduler, "it has no worker")) from None
+        for address, n in client.nthreads().items():
+            if n > 1:
+                raise RunError(
+                    f"{scheduler}: its worker {address} has {n} threads; time limits and thread "
+                    "counts hold for a process: start workers with --nthreads 1"
+                )
+        yield client
+
+
+def _client(scheduler: str) -> Any:
     try:
         distributed = import_module("distributed")
     except ImportError:
@@ -184,26 +210,23 @@ def _connected(scheduler: str, tell: Callable[[str], None] | None = None) -> Ite
             "a scheduler needs dask: install it by `pip install 'secateurs[cluster]'`"
         ) from None
     try:
-        client = distributed.Client(scheduler, timeout=CONNECT_WAIT, set_as_default=False)
+        return distributed.Client(scheduler, timeout=CONNECT_WAIT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{scheduler}: no Dask scheduler answers ({error}); expected the address that "
             "`dask scheduler` prints, such as tcp://HOST:8786"
         ) from None
-    with closing(client):
-        if tell is not None and not client.nthreads():
-            tell(f"{scheduler} has no worker yet; waiting {WORKERS_WAIT:g} s for the first")
-        try:
-            client.wait_for_workers(1, timeout=WORKERS_WAIT)
-        except TimeoutError:
-            raise RunError(_without_workers(scheduler, "it has no worker")) from None
-        crowded = {address: n for address, n in client.nthreads().items() if n > 1}
-        for address, n in crowded.items():
-            raise RunError(
-                f"{scheduler}: its worker {address} has {n} threads; a time limit and a count of "
-                "threads hold for a process: start workers with --nthreads 1"
-            )
-        yield client
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _without_workers(scheduler: str, what: str) -> str:
