@@ -218,6 +218,7 @@ def test_a_cluster_that_loses_its_last_worker_is_given_up(tmp_path, monkeypatch)
             assert N // 3 <= len(records(ledger)) < N
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_keeps_what_is_finished(tmp_path):
     address = free_address()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
