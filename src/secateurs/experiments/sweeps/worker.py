@@ -39,7 +39,6 @@ from secateurs.experiments.sweeps.ledger import Record
 from secateurs.experiments.sweeps.registry import Number
 
 GRACE = 2.0  # seconds between the two steps of a time limit
-SETTLE = 2.0  # seconds before the first cell in a Dask worker
 PARENT_POLL = 0.2  # seconds after which a worker notices that its parent is gone
 LOG = "workers.log"  # in the run folder
 LOCK_WAIT = 30.0  # seconds in which the workers of a killed parent must have ended
@@ -216,7 +215,6 @@ def _prepare(parent: int | None, spool: Path | None) -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     if parent is None or spool is None:
-        time.sleep(SETTLE)  # Dask's nanny starts no worker again that died before it saw it start
         return
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers in order
