@@ -21,6 +21,7 @@ from secateurs.experiments.sweeps.sweep import run_sweep
 from tests.sweep_cells import grid, logged, unlucky
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 N = 60
 SWEEP = """\
@@ -41,7 +42,9 @@ BARE = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(n_workers=2, **BARE) as two:
+    # else a worker that is down 15 s after it died once is closed for good
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with patient, distributed.LocalCluster(n_workers=2, **BARE) as two:
         yield two
 
 
