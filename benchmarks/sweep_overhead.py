@@ -2,6 +2,7 @@
 
     python -m benchmarks.sweep_overhead               # overhead of a cell; two workers
     python -m benchmarks.sweep_overhead --cells 100000   # memory of a large sweep
+    python -m benchmarks.sweep_overhead --dask        # overhead of a cell on a Dask cluster here
 
 Overhead is wall time of cells that compute nothing, workers being started, beside the floor: the
 same function called in a loop, and joblib alone.  Two workers are compared with one on cells that
@@ -61,13 +62,16 @@ def cells(n: int, first: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def timed(
-    function: Callable[[Mapping[str, Any]], Result], n: int, workers: int
+    function: Callable[[Mapping[str, Any]], Result],
+    n: int,
+    workers: int,
+    scheduler: str | None = None,
 ) -> tuple[float, float]:
     """Wall and processor seconds (of this process) of n cells, after a start."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
-        run_cells(cells(WARM, n), trivial, ledger, workers=workers)
+        run_cells(cells(WARM, n), trivial, ledger, workers=workers, scheduler=scheduler)
         wall, cpu = time.perf_counter(), time.process_time()
-        counts = run_cells(cells(n), function, ledger, workers=workers)
+        counts = run_cells(cells(n), function, ledger, workers=workers, scheduler=scheduler)
         assert counts.done == n, counts
         return time.perf_counter() - wall, time.process_time() - cpu
 
@@ -93,12 +97,29 @@ def memory(n: int) -> None:
             print(f"opened, every checksum read, in {time.perf_counter() - start:.2f} s")
 
 
+def dask(n: int) -> None:
+    """Two workers of a cluster on this machine, beside Dask alone: all cells at once, no ledger."""
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        wall, _ = timed(trivial, n, 1, cluster.scheduler_address)
+        with Client(cluster.scheduler_address) as client:
+            start = time.perf_counter()
+            client.gather(client.map(trivial, list(cells(n)), pure=False))
+            alone = time.perf_counter() - start
+    print(f"Dask alone {1000 * alone / n:.2f} ms wall a cell; ours {1000 * wall / n:.2f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, help="memory of a sweep of so many cells instead")
     parser.add_argument("--trivial", type=int, default=3000)
     parser.add_argument("--timed", type=int, default=60, help="cells that take a tenth of a second")
+    parser.add_argument("--dask", action="store_true", help="a Dask cluster here instead")
     args = parser.parse_args()
+    if args.dask:
+        dask(args.trivial)
+        return
     if args.cells:
         memory(args.cells)
         return

@@ -45,6 +45,9 @@ def unlucky(cell):
         raise ValueError("on purpose")
     if kind == "sleeps":
         time.sleep(60)
+    if kind == "spins":
+        while True:
+            time.sleep(0.01)
     if kind == "hangs":  # in C, with the lock of the interpreter, deaf to signals
         collections.deque(itertools.repeat(0), maxlen=0)
     if kind == "dies":

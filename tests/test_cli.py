@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     # the signal comes from inside, some seconds after the imports: training is under way
     program = (
         "import os, signal, sys, threading\n"
-        "from secateurs.cli import main\n"
+        "from secateurs.cli import main, training\n"
         "threading.Timer(4, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "main(sys.argv[1:])\n"
     )

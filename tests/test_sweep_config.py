@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from secateurs.experiments.sweeps.config import ConfigError, load_sweep, parse_sweep
-from secateurs.experiments.sweeps.families import FAMILIES, planted
+from secateurs.experiments.sweeps.families import families
+from secateurs.experiments.sweeps.families.planted import planted
 from secateurs.experiments.sweeps.ledger import key_of
 from secateurs.experiments.sweeps.registry import Family, evaluate, seeds, settings_model
 
@@ -156,7 +157,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_every_method_of_every_family_has_settings_that_can_be_checked():
-    for family in FAMILIES:
+    for family in families():
         assert set(family.ours) <= set(family.methods)
         assert family.metrics
         for problem in family.problems.values():

@@ -1,4 +1,4 @@
-"""What the commands share: the application, options, progress, output."""
+"""What the commands share: options, progress, output."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cyclopts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-import secateurs
 from secateurs.certificates.check import Certificate
-from secateurs.experiments.figures import figure_format
 from secateurs.solvers.solution import Progress as TrainingProgress
 from secateurs.solvers.solution import ProgressCallback
 
 TEST_SHARE = 0.2  # rows set aside for the score where a data set has no test rows
 BAD_INPUT, INTERRUPTED = 2, 130
 
-app = cyclopts.App(
-    name="secateurs",
-    help="Sparse neural networks with guarantees.",
-    version=secateurs.__version__,
-)
 out = Console()
 err = Console(stderr=True)
 
@@ -65,6 +57,8 @@ def check_outputs(output: Path | None, plot: Path | None) -> None:
         if not os.access(file.parent, os.W_OK):
             raise UsageError(f"{file}: the directory {file.parent} is not writable")
     if plot is not None:
+        from secateurs.experiments.figures import figure_format  # loads what draws and fits
+
         figure_format(plot)
 
 

@@ -13,7 +13,6 @@ from secateurs.cli.common import (
     INTERRUPTED,
     TEST_SHARE,
     UsageError,
-    app,
     check_outputs,
     check_seed,
     out,
@@ -34,7 +33,6 @@ from secateurs.files import write_atomically
 from secateurs.problems.datasets import load_dataset, split
 
 
-@app.command
 def features(
     table: str,
     /,

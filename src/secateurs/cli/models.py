@@ -14,7 +14,6 @@ from rich.table import Table
 from secateurs.archive import read_archive
 from secateurs.cli.common import (
     UsageError,
-    app,
     check_outputs,
     err,
     out,
@@ -38,7 +37,6 @@ from secateurs.problems.datasets import load_inputs
 _SHOWN = 20
 
 
-@app.command
 def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     """Predict the rows of a data set with a saved model.
 
@@ -84,7 +82,6 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     return 0
 
 
-@app.command
 def inspect(model: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Show what a saved model is: layers, weights, inputs used, how it was trained.
 

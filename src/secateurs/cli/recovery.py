@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from secateurs.cli.common import (
     INTERRUPTED,
     UsageError,
-    app,
     check_outputs,
     check_seed,
     integers,
@@ -32,7 +31,6 @@ from secateurs.problems.datasets import load_dataset
 from secateurs.problems.planted import image_function
 
 
-@app.command
 def recover(
     data: str,
     /,
@@ -111,7 +109,6 @@ def recover(
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 
-@app.command
 def image(
     picture: str,
     /,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateurs.cli.common import app, check_outputs, out, size
+from secateurs.cli.common import check_outputs, out, size
 from secateurs.experiments.report import write_report
 
 
-@app.command
 def report(run: Path, /, *, output: Path = Path("report.html")) -> int:
     """Write one page of a run: settings, environment, claims, an interactive chart, all cells.
 

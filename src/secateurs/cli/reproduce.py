@@ -9,7 +9,7 @@ from typing import Annotated
 import pandas as pd
 from cyclopts import Parameter
 
-from secateurs.cli.common import INTERRUPTED, app, out, print_json
+from secateurs.cli.common import INTERRUPTED, out, print_json
 from secateurs.cli.sweeps import check_workers, counting, print_table, tell
 from secateurs.experiments.claims.claim import Scale
 from secateurs.experiments.claims.reproduce import Outcome, chosen
@@ -20,7 +20,6 @@ from secateurs.files import write_atomically
 FAILED = 1
 
 
-@app.command
 def reproduce(
     paper: str | None = None,
     /,

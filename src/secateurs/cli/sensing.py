@@ -11,7 +11,6 @@ from secateurs.cli.common import (
     INTERRUPTED,
     TEST_SHARE,
     UsageError,
-    app,
     check_outputs,
     check_seed,
     out,
@@ -29,7 +28,6 @@ from secateurs.problems.datasets import load_dataset, split
 from secateurs.problems.measurements import load_measurements
 
 
-@app.command
 def sense(
     measurements: str,
     /,
@@ -112,7 +110,6 @@ def sense(
     return INTERRUPTED if model.status_ == "interrupted" else 0
 
 
-@app.command
 def interactions(
     data: str,
     /,

@@ -20,9 +20,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from secateurs.cli.common import INTERRUPTED, UsageError, app, err, out, print_json
+from secateurs.cli.common import INTERRUPTED, UsageError, err, out, print_json
 from secateurs.experiments.sweeps.config import load_sweep
 from secateurs.experiments.sweeps.folder import open_run
+from secateurs.experiments.sweeps.pools import check_scheduler
 from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.sweep import (
     boundaries,
@@ -37,7 +38,6 @@ SOME_FAILED = 1
 _ERRORS_SHOWN = 3
 
 
-@app.command
 def sweep(
     file: Path,
     /,
@@ -73,6 +73,8 @@ def sweep(
     """
     check_workers(workers)
     wanted = load_sweep(file)
+    if scheduler is not None:
+        check_scheduler(scheduler, lambda line: tell([line]))  # before there is a folder
     folder = output if output is not None else Path(f"{file.stem}.run")
     texts = {"sweep.toml": wanted.text}
     with open_run(folder, texts, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import cyclopts
 import numpy as np
 from cyclopts import Parameter
 from rich.table import Table
@@ -19,7 +18,6 @@ from secateurs.certificates.ticket_networks import network_certificate
 from secateurs.cli.common import (
     INTERRUPTED,
     UsageError,
-    app,
     check_outputs,
     check_seed,
     out,
@@ -42,11 +40,7 @@ PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 RELU = "names do not tell what is between layers: ReLU was assumed after each but the last"
 SELECTED = "the ticket reads the inputs that the model uses, in their order"
 
-bounds = cyclopts.App(name="bounds", help="What can be reached, and what cannot.")
-app.command(bounds)
 
-
-@app.command
 def ticket(
     model: Path,
     /,
@@ -249,62 +243,3 @@ def _print_ticket(record: dict[str, Any]) -> None:
         f"float32: {size(record['target_bytes'])}. A quantiser of as many bits is nearer: this is "
         "no compression."
     )
-
-
-@bounds.command(name="tickets")
-def ticket_bounds(
-    *,
-    d: int,
-    eps: float,
-    delta: float = 0.1,
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """How many random neurons it takes to hold one neuron of d inputs within eps.
-
-    Parameters
-    ----------
-    d
-        Inputs.
-    eps
-        Sup error over the unit ball, below 1/2; the target has length 1.
-    delta
-        Allowed probability of failure.
-    json
-        Print one JSON object instead of text.
-    """
-    # imported here: it loads a compiler, which the other commands do without
-    from secateurs.certificates.tickets import required_width
-
-    modes: tuple[tuple[Any, Any], ...] = (("weights", "B"), ("neurons", "A"), ("neurons", "B"))
-    widths = [
-        {"mode": mode, "form": form, **asdict(required_width(d, eps, delta, mode, form))}
-        for mode, form in modes
-    ]
-    if json:
-        print_json({"d": d, "eps": eps, "delta": delta, "widths": widths})
-        return 0
-    out.print(
-        f"One neuron of {d} inputs within {eps:g} over the unit ball, by pruning random neurons, "
-        f"with probability {1 - delta:g}:"
-    )
-    table = Table("pruned", "form", "at least", "enough", "which is", show_lines=True)
-    for row in widths:
-        enough = row["sufficient"]
-        said = "unknown" if enough is None else "proven" if row["sufficient_proven"] else "measured"
-        table.add_row(
-            row["mode"],
-            row["form"],
-            f"{row['necessary']:,}",
-            "-" if enough is None else f"{enough:,}" if enough < 10**12 else f"{enough:.3e}",
-            said,
-        )
-    out.print(table)
-    out.print(
-        'Form A: sum of the neurons; B: relu of it. "At least" is proven in every row; what is '
-        "measured is typical, at no stated probability."
-    )
-    for row in widths:
-        where = f"{row['mode']}, {row['form']}"
-        out.print(f"{where}: at least by {row['necessary_source']}", highlight=False)
-        out.print(f"{where}: enough by {row['sufficient_source']}", highlight=False)
-    return 0

@@ -15,7 +15,6 @@ from secateurs.cli.common import (
     INTERRUPTED,
     TEST_SHARE,
     UsageError,
-    app,
     check_outputs,
     check_seed,
     integers,
@@ -40,7 +39,6 @@ from secateurs.solvers.distributed import Group, distributed
 _SHOWN_INPUTS = 20
 
 
-@app.command
 def fit(
     data: str,
     /,
@@ -138,7 +136,6 @@ def _own_rows(data: str, target: str | None, task: str | None, seed: int, group:
     return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # let go of the whole
 
 
-@app.command
 def path(
     data: str,
     /,

@@ -16,11 +16,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from secateurs.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 APPLICATION_ID = 0x53656361  # "Seca": this file is a ledger
 VERSION = 2  # of the records: 1 has no certificates, and programs that know no others refuse 2
@@ -233,6 +234,8 @@ class Ledger:
             Column "label" by the canonical JSON of ``[method, method_settings]``; the method's
             name where there is none.
         """
+        import pandas as pd  # not needed by workers, which import this file for `Record`
+
         rows: list[dict[str, Any]] = []
         places: list[Any] = []
         metrics: dict[str, None] = {}

@@ -1,48 +1,31 @@
 """Run cells on workers into a ledger, whatever happens to the workers.
 
-joblib hands the cells out: to processes of this machine (loky), or to a Dask cluster.  A worker
-that dies takes the pool with it.  Finished cells are then in the spool; of those that were running
-it is not known which one killed its worker, so they run again one at a time: what kills a worker
-that runs nothing else is to blame, and after its retries recorded as failed.
+Cells run on processes of this machine or on a Dask cluster (`pools.py`).  A process that dies takes
+the pool with it.  Finished cells are then in the spool; of those that were running it is not known
+which one killed its worker, so they run again one at a time: what kills a worker that runs nothing
+else is to blame, and after its retries recorded as failed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing import TimeoutError as JoblibTimeoutError
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
-
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
-from secateurs.experiments.sweeps.worker import (
-    GRACE,
-    Evaluate,
-    Task,
-    clear_spool,
-    read_spool,
-    run_task,
-)
+from secateurs.experiments.sweeps.pools import Compute, RunError, pool
+from secateurs.experiments.sweeps.worker import GRACE, Evaluate, Task, clear_spool, read_spool
 from secateurs.solvers.interrupt import uninterrupted
 
 COMMIT_EVERY = 0.5  # seconds; what is finished in between is in the spool
 MAX_CRASHES = 3  # in a row without any cell run: the fault is not in a cell
-CLUSTER_WAIT = 60.0  # seconds a cluster may take to show its first worker
-CLUSTER_LIMITS = 6  # time limits without any result after which a cluster is taken to be stuck
 
 Cell = Mapping[str, Any]
-
-
-class RunError(RuntimeError):
-    """Cells cannot be run at all."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +96,15 @@ def run_cells(
     LedgerFullError
         The disk is full.  What is done is kept.
     RunError
-        No worker runs anything.
+        No worker runs anything, or the scheduler is not there or goes away.  What is done is kept.
     """
     if workers < 1:
         raise ValueError(f"workers = {workers}: expected an integer >= 1")
     spool = None if scheduler else ledger.path.parent / "spool"
     run = _Run(ledger, spool, time_limit, retries, retry_failed, progress)
-    with _pool(workers, scheduler):
+    with pool(workers, scheduler) as compute:
         try:
-            run.all(cells, evaluate, alone=workers == 1 and scheduler is None)
+            run.all(cells, evaluate, compute)
         except KeyboardInterrupt:
             run.interrupted = True
         finally:
@@ -134,7 +117,7 @@ def run_cells(
 class _Run:
     """Cells on their way from the source to the ledger.
 
-    `source` is read by a thread of joblib: it changes `flying`, by single operations, and the
+    `source` may be read by a thread of joblib: it changes `flying`, by single operations, and the
     counts of what is skipped; all else belongs to the main thread.
     """
 
@@ -177,7 +160,7 @@ class _Run:
             self.interrupted,
         )
 
-    def all(self, cells: Iterable[Cell], evaluate: Evaluate, *, alone: bool) -> None:
+    def all(self, cells: Iterable[Cell], evaluate: Evaluate, compute: Compute) -> None:
         """Passes over what is left, until nothing is."""
         source = self.pending(cells)
         suspects: list[tuple[Cell, int]] = []
@@ -187,9 +170,9 @@ class _Run:
             tasks = iter(suspects) if one_by_one else source
             seen = self.n_done + self.n_failed + len(self.again)
             try:
-                self.one_pass(tasks, evaluate, alone=alone, one_by_one=one_by_one)
+                self.one_pass(tasks, evaluate, compute, one_by_one=one_by_one)
                 suspects = []
-            except (BrokenExecutor, JoblibTimeoutError, TimeoutError) as error:
+            except BrokenExecutor as error:
                 suspects = self.after_crash(one_by_one=one_by_one)
                 if one_by_one:
                     suspects.extend(tasks)
@@ -218,35 +201,24 @@ class _Run:
         self,
         tasks: Iterator[tuple[Cell, int]],
         evaluate: Evaluate,
+        compute: Compute,
         *,
-        alone: bool,
         one_by_one: bool,
     ) -> None:
         """Hand out tasks and take the records in as they come."""
-        remote = self.spool is None
-        parent = None if remote else os.getpid()
+        parent = None if self.spool is None else os.getpid()
 
-        def handed_out() -> Iterator[Any]:
+        def handed_out() -> Iterator[Task]:
             for cell, attempt in tasks:
                 key = key_of(cell)
                 self.flying[key] = (cell, attempt)
-                task = Task(key, cell, attempt, self.time_limit, self.spool, parent)
-                yield delayed(run_task)(evaluate, task)
+                yield Task(key, cell, attempt, self.time_limit, self.spool, parent)
 
-        records = Parallel(
-            return_as="generator_unordered",
-            pre_dispatch=1 if alone or one_by_one else "2*n_jobs",
-            batch_size=1,
-            max_nbytes=None,
-            timeout=CLUSTER_LIMITS * (self.time_limit + GRACE) + CLUSTER_WAIT if remote else None,
-        )(handed_out())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib's, on closing before the end
-            with closing(records):
-                for record in records:
-                    self.settle(record)
-                    if remote or time.monotonic() - self.committed > COMMIT_EVERY:
-                        self.commit()
+        with closing(compute(evaluate, handed_out(), one_by_one)) as records:
+            for record in records:
+                self.settle(record)
+                if self.spool is None or time.monotonic() - self.committed > COMMIT_EVERY:
+                    self.commit()
 
     def settle(self, record: Record) -> None:
         """A cell has a record: keep it, or try again."""
@@ -285,8 +257,6 @@ class _Run:
         """Settle what is known after the pool broke; return the cells that may have broken it."""
         running = self.take_spool()
         self.commit()
-        if self.spool is None:
-            running = dict.fromkeys(self.flying, "")
         overdue = {key: told for key, told in running.items() if told}
         for key, told in overdue.items():
             message = (
@@ -305,44 +275,3 @@ class _Run:
         self.again.extend(known for key, known in self.flying.items() if key not in suspects)
         self.flying.clear()
         return found
-
-
-def _pool(workers: int, scheduler: str | None) -> AbstractContextManager[Any]:
-    """Where joblib runs things.
-
-    One worker is a pool of two that is handed one batch at a time: joblib would run it in this
-    process.
-    """
-    if scheduler is None:
-        config: AbstractContextManager[Any] = parallel_config(
-            "loky", n_jobs=max(2, workers), inner_max_num_threads=1
-        )
-        return config
-    try:
-        distributed = import_module("distributed")
-    except ImportError:
-        raise RunError(
-            "a scheduler needs dask: install it by  pip install 'secateurs[cluster]'"
-        ) from None
-    try:
-        client = distributed.Client(scheduler, timeout=CLUSTER_WAIT)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{scheduler}: no Dask scheduler answers ({error})") from None
-    return _Cluster(client)
-
-
-class _Cluster(AbstractContextManager[None]):
-    """joblib on the workers of a Dask client, which is closed at the end."""
-
-    def __init__(self, client: Any):
-        self.client = client
-        self.config = parallel_config(
-            "dask", n_jobs=-1, client=client, wait_for_workers_timeout=CLUSTER_WAIT
-        )
-
-    def __enter__(self) -> None:
-        self.config.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.config.__exit__(*error)
-        self.client.close()

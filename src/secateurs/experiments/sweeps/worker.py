@@ -193,6 +193,7 @@ def _limited(seconds: float, file: int | None) -> Iterator[None]:
                 signal.signal(signal.SIGALRM, previous)
             else:
                 timer.cancel()
+                timer.join()  # what it raised late is raised here, not in Dask
     finally:
         faulthandler.cancel_dump_traceback_later()
 

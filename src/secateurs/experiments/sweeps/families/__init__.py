@@ -1,21 +1,27 @@
-"""What can be swept: one file for each family, one line for it here."""
+"""What can be swept: one file for each family, one name for it here."""
 
 from __future__ import annotations
 
-from secateurs.experiments.sweeps.families.features import features
-from secateurs.experiments.sweeps.families.planted import planted
-from secateurs.experiments.sweeps.families.sensing import sensing
-from secateurs.experiments.sweeps.families.tables import tables
+from collections.abc import Iterator
+from importlib import import_module
+
 from secateurs.experiments.sweeps.registry import Family
 
-FAMILIES: tuple[Family, ...] = (planted, features, sensing, tables)
+_NAMES = ("planted", "features", "sensing", "tables")  # of a file, and of the Family in it
+
+
+def families() -> Iterator[Family]:
+    """Every family; each is imported when its turn comes, so that a worker imports only its own."""
+    for name in _NAMES:
+        family: Family = getattr(import_module(f"{__name__}.{name}"), name)
+        yield family
 
 
 def family_of(problem: str) -> Family | None:
     """The family that a problem belongs to."""
-    return next((family for family in FAMILIES if problem in family.problems), None)
+    return next((family for family in families() if problem in family.problems), None)
 
 
 def problem_names() -> list[str]:
     """Every problem there is."""
-    return [name for family in FAMILIES for name in family.problems]
+    return [name for family in families() for name in family.problems]
