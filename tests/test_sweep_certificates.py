@@ -120,7 +120,7 @@ def test_the_ledger_has_the_certificate_of_the_solver(tmp_path):
     assert [found[key_of(asked)] for asked in BASELINES] == [None] * len(BASELINES)
 
 
-@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+@pytest.mark.parametrize("family", list(families()), ids=lambda family: family.name)
 def test_families_certify_methods_they_have_against_a_metric_they_have(family):
     assert set(family.certificates) <= set(family.methods)
     assert set(family.ours) <= set(family.certificates)
