@@ -9,7 +9,8 @@ bound for all 2^N subsets; the sup of a subset that was found is an upper one.
     N <= 20            every subset, in Gray code order: one neuron changes at a time
     d = 2, N <= 64     integer program (HiGHS) over the points
     otherwise          local search by exchanges over the neurons nearest to +-w*, those of the
-                       relaxation and random ones; the lower bound is over all N all the same
+                       relaxation and random ones, cut by cut; the lower bound is over all N all
+                       the same
 """
 
 from __future__ import annotations
@@ -31,23 +32,27 @@ from secateurs.solvers.neuron_bounds import (
     relaxation_bound,
 )
 from secateurs.solvers.solution import Progress, ProgressCallback, Solution
-from secateurs.solvers.subset_exchange import REFRESH, best_code, local_search
+from secateurs.solvers.subset_exchange import REFRESH, best_code, kicked, local_search
 from secateurs.solvers.sup_error import (
     Array,
     Form,
     PrunedNeuron,
     bracket,
     checked,
+    large_errors,
 )
 
 EXHAUSTIVE, INTEGER = 20, 64  # most neurons for every subset; for the integer program (d = 2)
+LARGEST = 1e6  # weight |alpha| w, in units of the target's, for the integer program's tolerances
 ROUNDS = {"gray": 12, "milp": 6, "local": 10}  # of constraint generation
 NODE_LIMIT = 4000  # of each integer program: a count, so that a run can be repeated
 NEAREST, RANDOM = 200, 40  # neurons the local search chooses from, with the relaxation's
 NEAREST_ROOT = 5.0  # times sqrt(N), where that is more than NEAREST
-STARTS, KICKS = 12, 50  # of the local search
+STARTS, KICKS = 3, 100  # of the local search
+CUTS, CUT_KICKS = 15, 10  # worst points added, and searched on with, before a subset is bounded
 DENSE = 96  # random points for each dimension that only the local search sees, from d = 3 on
-NEW_POINTS = 8  # a round
+NEW_POINTS = 8  # a round or a cut
+CLOSE = 1.02  # times the error at the points: a subset that is as good everywhere
 QUICK_CELLS = 20_000  # of the sphere, for the subsets on the way; the last gets `max_cells`
 MILP_TOLERANCE = 1e-6  # HiGHS's feasibility tolerances, times 1 + N taken off its bound
 
@@ -136,7 +141,8 @@ def prune_neurons(
     size = float(np.linalg.norm(given.target))
     problem = PrunedNeuron(given.V / size, given.signs, given.target / size, given.form)
     n, d = problem.V.shape
-    method = "gray" if n <= EXHAUSTIVE else "milp" if d == 2 and n <= INTEGER else "local"
+    solvable = d == 2 and n <= INTEGER and np.abs(problem.V).max() <= LARGEST
+    method = "gray" if n <= EXHAUSTIVE else "milp" if solvable else "local"
     run = _Run(problem, method, tolerance, random_state, progress, np.zeros(n, dtype=bool))
     try:
         run.lower = _general_bound(problem, random_state)
@@ -181,7 +187,7 @@ class _Run:
         at_least, error, worst = bracket(part, self.tolerance / 2, max_cells, self.random_state)
         if error < self.error:
             self.mask, self.error, self.at_least = mask.copy(), error, at_least
-        return worst[:NEW_POINTS] if len(p.target) > 2 else _spread(worst)
+        return _spread(worst)
 
     def closed(self) -> bool:
         """Record a round; True when no subset is better by more than the tolerance."""
@@ -230,7 +236,9 @@ def _first_points(problem: PrunedNeuron, random_state: int) -> Array:
 
 
 def _spread(worst: Array) -> Array:
-    """The worst points of a circle that are not next to a worse one."""
+    """The first few of the worst points; on a circle those that are not next to a worse one."""
+    if worst.shape[1] > 2:
+        return worst[:NEW_POINTS]
     chosen: list[Array] = []
     for x in worst[:400]:
         if all(x @ y < 1 - 1e-4 for y in chosen):
@@ -288,7 +296,8 @@ def _milp(
         integrality=np.append(np.ones(n), 0),
         bounds=optimize.Bounds(np.zeros(n + 1), np.append(np.ones(n), upper)),
         constraints=optimize.LinearConstraint(rows, -np.inf, np.concatenate([-f[both], f])),
-        options={"node_limit": node_limit, "mip_rel_gap": 0.01},
+        # with presolve HiGHS has returned bounds above the optimum
+        options={"node_limit": node_limit, "mip_rel_gap": 0.01, "presolve": False},
     )
     if solved.status == 2:  # no subset is better than the one there is
         return None, upper - MILP_TOLERANCE * (1 + n)
@@ -332,16 +341,33 @@ def _nearby_neurons(run: _Run, X: Array) -> None:
 
 
 def _improve(run: _Run, X: Array, columns: NDArray[np.intp]) -> Array:
-    """Local search over these neurons, from the best subset and random ones; the worst points."""
-    problem = run.problem
+    """Local search over these neurons, from the best subset and random ones; the worst points.
+
+    A subset that is good at the points is poor between them: its worst points are added, and the
+    search goes on from it, until it is as good everywhere.  The best on the way is offered.
+    """
+    problem, form_b = run.problem, run.problem.form == "B"
     rng = np.random.default_rng(run.random_state + run.step)
-    n = len(columns)
+    n, n_given = len(columns), len(X)
     starts = rng.random((STARTS, n)) < np.linspace(0, 0.5, STARTS)[:, None]
     starts[-1] = run.mask[columns]
     kicks = rng.integers(n, size=(KICKS, 3))
-    A = point_matrix(problem, X)[:, columns]
-    f = np.maximum(X @ problem.target, 0)
-    chosen = local_search(np.ascontiguousarray(A.T), f, problem.form == "B", starts, kicks)
-    mask = np.zeros(len(problem.V), dtype=bool)
-    mask[columns[chosen]] = True
-    return run.offer(mask)
+    least, best = math.inf, run.mask
+    for cut in range(CUTS):
+        rows = np.ascontiguousarray(point_matrix(problem, X)[:, columns].T)
+        f = np.maximum(X @ problem.target, 0)
+        if cut == 0:
+            z = local_search(rows, f, form_b, starts, kicks)
+        else:
+            z = kicked(rows, f, form_b, z, kicks)
+        mask = np.zeros(len(problem.V), dtype=bool)
+        mask[columns[z]] = True
+        part = PrunedNeuron(problem.V[mask], problem.signs[mask], problem.target, problem.form)
+        points, errors = large_errors(part, run.random_state + cut)
+        if errors[0] < least:
+            least, best = float(errors[0]), mask
+        h = rows[z].sum(axis=0)
+        if errors[0] <= CLOSE * np.abs(f - (np.maximum(h, 0) if form_b else h)).max():
+            break
+        X, kicks = np.vstack([X, _spread(points)]), rng.integers(n, size=(CUT_KICKS, 3))
+    return np.vstack([X[n_given:], run.offer(best)])

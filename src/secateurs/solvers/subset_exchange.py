@@ -57,19 +57,26 @@ def best_code(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
 def local_search(
     rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]
 ) -> Mask:
-    """Iterated local search: descents from the starts, then from the best with three changes.
+    """The best subset that the starts lead to, searched on from there by `kicked`.
 
     The largest error alone is flat around most subsets; a start is first led by weighted least
     squares (`_reweighted`).
     """
-    n = len(rows)
-    best, best_error = np.zeros(n, dtype=np.bool_), np.inf
+    best, best_error = np.zeros(len(rows), dtype=np.bool_), np.inf
     for s in range(len(starts)):
         z = starts[s].copy()
         _reweighted(rows, f, form_b, z)
         error = _descend(rows, f, form_b, z)
         if error < best_error:
             best, best_error = z, error
+    return kicked(rows, f, form_b, best, kicks)
+
+
+@njit(cache=True)
+def kicked(rows: Array, f: Array, form_b: bool, z: Mask, kicks: NDArray[np.int64]) -> Mask:
+    """Iterated local search: a descent from z, then from the best subset with three changes."""
+    best = z.copy()
+    best_error = _descend(rows, f, form_b, best)
     for t in range(len(kicks)):
         z = best.copy()
         for i in kicks[t]:

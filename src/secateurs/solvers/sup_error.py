@@ -126,15 +126,8 @@ def bracket(
 ) -> tuple[float, float, Array]:
     """Lower and upper bound of the sup, and points [k, d] of large error, the worst first."""
     d, slack = len(problem.target), problem.slack
-    if d == 1:
-        X = np.array([[1.0], [-1.0]])
-        E = problem.errors(X)
-    elif d == 2:
-        X, E = circle_maxima(problem.V, problem.signs, problem.target, problem.form == "B")
-    else:
-        X, E = _ascend(problem, random_state)
-    order = np.argsort(-E, kind="stable")
-    X, best = X[order], float(E[order[0]])
+    X, E = large_errors(problem, random_state)
+    best = float(E[0])
     if d <= 2:
         return max(best - slack, 0.0), best + slack, X
     upper = closed_bound(problem)
@@ -148,6 +141,20 @@ def bracket(
             x, best = _climb(problem, point, np.random.default_rng(random_state))
             X = np.vstack([x, X])
     return max(best - slack, 0.0), float(upper) + slack, X
+
+
+def large_errors(problem: PrunedNeuron, random_state: int = 0) -> tuple[Array, Array]:
+    """Points [k, d] of large error and their errors, the worst first; for d <= 2 it is the sup."""
+    d = len(problem.target)
+    if d == 1:
+        X = np.array([[1.0], [-1.0]])
+        E = problem.errors(X)
+    elif d == 2:
+        X, E = circle_maxima(problem.V, problem.signs, problem.target, problem.form == "B")
+    else:
+        X, E = _ascend(problem, random_state)
+    order = np.argsort(-E, kind="stable")
+    return X[order], E[order]
 
 
 def closed_bound(problem: PrunedNeuron) -> float:
