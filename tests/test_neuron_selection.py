@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.solvers import neuron_selection
-from secateurs.solvers.neuron_bounds import relaxation_bound
-from secateurs.solvers.neuron_selection import prune_neurons
-from secateurs.solvers.subset_exchange import best_code
+from secateurs.solvers.neuron_bounds import point_matrix, relaxation_bound
+from secateurs.solvers.neuron_selection import _first_points, _milp, prune_neurons
+from secateurs.solvers.subset_exchange import best_code, local_search
 from secateurs.solvers.sup_error import checked, sup_error
 from tests.reference.pruned_neuron import adversarial, best_subset
 
@@ -165,3 +165,48 @@ def test_bad_input_is_refused():
         prune_neurons(np.eye(2), np.ones(3), np.ones(2))
     with pytest.raises(ValueError, match="form"):
         prune_neurons(np.eye(2), np.ones(2), np.ones(2), "C")
+
+
+@given(seed=st.integers(0, 10**6), form=st.sampled_from(FORMS))
+def test_no_one_or_two_changes_improve_on_the_local_search(seed, form):
+    rng = np.random.default_rng(seed)
+    n, k = 9, 30
+    rows, f = rng.standard_normal((n, k)).round(1), np.abs(rng.standard_normal(k))
+    z = local_search(rows, f, form == "B", rng.random((2, n)) < 0.4, rng.integers(n, size=(3, 3)))
+
+    def error(z):
+        h = rows[z].sum(axis=0)
+        return np.abs(f - (np.maximum(h, 0) if form == "B" else h)).max()
+
+    for changes in itertools.combinations_with_replacement(range(n), 2):
+        other = z.copy()
+        other[list(changes)] ^= True
+        assert error(other) >= error(z) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(("seed", "large", "upper"), [(1000786, False, 1.1), (192, True, 1.5)])
+def test_the_integer_program_is_not_misled_by_opposite_neurons(seed, large, upper):
+    """Two cases in which HiGHS with its presolve gives bounds above the optimum."""
+    rng = np.random.default_rng(seed)
+    n = 13
+    W, alpha = rng.standard_normal((n, 2)), rng.standard_normal(n)
+    if large:
+        alpha *= 10.0 ** rng.uniform(0, rng.choice([0, 3, 6, 8, 10]), n)
+    for j in range(0, 6, 2):
+        W[j + 1] = W[j]
+        alpha[j + 1] = -alpha[j] + rng.standard_normal() * 10.0 ** rng.uniform(-6, 0)
+    problem = checked(W, alpha, np.array([1.0, 0.0]), "A")
+    X = _first_points(problem, 0)[:40]
+    A, f = point_matrix(problem, X), np.maximum(X[:, 0], 0)
+    subsets = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
+    least = np.abs(f - subsets @ A.T).max(axis=1).min()
+    assert _milp(A, f, f >= 0, upper * least, 4000)[1] <= least
+
+
+def test_weights_beyond_an_integer_program_are_searched():
+    rng = np.random.default_rng(0)
+    W, alpha = rng.standard_normal((24, 2)), rng.standard_normal(24)
+    alpha[0] = 1e10
+    found = prune_neurons(W, alpha, np.array([1.0, 0.0])).value
+    assert found.method == "local"
+    assert found.lower_bound <= found.error < 1

@@ -141,7 +141,7 @@ def prune_neurons(
     size = float(np.linalg.norm(given.target))
     problem = PrunedNeuron(given.V / size, given.signs, given.target / size, given.form)
     n, d = problem.V.shape
-    solvable = d == 2 and n <= INTEGER and np.abs(problem.V).max() <= LARGEST
+    solvable = d == 2 and n <= INTEGER and np.abs(problem.V).max(initial=0) <= LARGEST
     method = "gray" if n <= EXHAUSTIVE else "milp" if solvable else "local"
     run = _Run(problem, method, tolerance, random_state, progress, np.zeros(n, dtype=bool))
     try:
