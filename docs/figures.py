@@ -19,7 +19,7 @@ from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
 from secateurs.experiments.sensing_figures import norms_figure
 from secateurs.experiments.ticket_figures import gap_figure
-from secateurs.experiments.ticket_scaling import fewest_neurons, neuron_point
+from secateurs.experiments.ticket_scaling import NeuronPoint, fewest_neurons
 from secateurs.problems.datasets import split
 from secateurs.problems.planted import PlantedProblem, planted_relu
 from secateurs.problems.sensing import planted_sensing
@@ -48,12 +48,10 @@ ROWS = (100, 150, 200, 300, 500, 1000)
 SEEDS = 6
 EXACT, PAPER_BAR = 100, 60  # dB on fresh rows
 CAPPED = 350  # dB, about rounding
-GAP_WIDTHS = {
-    2: (16, 128, 256, 512, 1024, 2048),
-    3: (128, 256, 512, 1024, 2048),
-    4: (128, 256, 512, 1024, 2048, 4096),
-}
-GAP_SEEDS, GAP_NETWORKS = 6, 20
+MEASURED = Path(__file__).parent / "measured"  # by benchmarks that take long
+SCALING = MEASURED / "features_scaling.json"
+GAP = MEASURED / "neuron_pruning.json"
+GAP_NETWORKS = 20
 GAP_BITS = (2, 4, 7, 10, 13)
 
 
@@ -198,23 +196,20 @@ def sensing_figure() -> Figure:
 
 
 def gap() -> Figure:
-    """Width against accuracy, pruning weights and neurons; about three minutes."""
-    points = [
-        neuron_point(d, n, seed)
-        for d, widths in GAP_WIDTHS.items()
-        for n in widths
-        for seed in range(GAP_SEEDS)
-    ]
+    """Width against accuracy, pruning weights and neurons.
+
+    Neurons as ``python -m benchmarks.neuron_pruning --seeds 12 --out FILE`` measured them.
+    """
+    points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
         d: np.array(
             [[fewest_neurons(d, 2.0**-b, seed) for b in GAP_BITS] for seed in range(GAP_NETWORKS)]
         )
-        for d in GAP_WIDTHS
+        for d in sorted({point.d for point in points})
     }
     return gap_figure(points, GAP_BITS, needed)
 
 
-SCALING = Path(__file__).parent / "measured" / "features_scaling.json"
 SCALING_STYLES = {
     "multi_index": ("inputs pruned (multi_index)", {"color": OURS, "marker": "o", "linewidth": 2}),
     "paper, told k and M": ("inputs pruned (paper's)", {"color": "#3a6ea5", "marker": "s"}),
