@@ -19,7 +19,7 @@ from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
 from secateurs.experiments.sensing_figures import norms_figure
 from secateurs.experiments.ticket_figures import gap_figure
-from secateurs.experiments.ticket_scaling import fewest_neurons, neuron_point
+from secateurs.experiments.ticket_scaling import BITS, NETWORKS, fewest_neurons, neuron_point
 from secateurs.problems.datasets import split
 from secateurs.problems.planted import PlantedProblem, planted_relu
 from secateurs.problems.sensing import planted_sensing
@@ -53,8 +53,7 @@ GAP_WIDTHS = {
     3: (128, 256, 512, 1024, 2048),
     4: (128, 256, 512, 1024, 2048, 4096),
 }
-GAP_SEEDS, GAP_NETWORKS = 6, 20
-GAP_BITS = (2, 4, 7, 10, 13)
+GAP_SEEDS = 6
 
 
 def budget_figure() -> Figure:
@@ -207,11 +206,11 @@ def gap() -> Figure:
     ]
     needed = {
         d: np.array(
-            [[fewest_neurons(d, 2.0**-b, seed) for b in GAP_BITS] for seed in range(GAP_NETWORKS)]
+            [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)]
         )
         for d in GAP_WIDTHS
     }
-    return gap_figure(points, GAP_BITS, needed)
+    return gap_figure(points, BITS, needed)
 
 
 SCALING = Path(__file__).parent / "measured" / "features_scaling.json"
