@@ -205,9 +205,7 @@ def gap() -> Figure:
         for seed in range(GAP_SEEDS)
     ]
     needed = {
-        d: np.array(
-            [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)]
-        )
+        d: np.array([[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)])
         for d in GAP_WIDTHS
     }
     return gap_figure(points, BITS, needed)

@@ -8,7 +8,9 @@
     relu and pooling by their Lipschitz constants
 
 A first layer without `minus` was made for x >= 0, and (1) holds for such x only: to the masked
-network a negative entry is 0.  The norm of a convolution is bounded by that of its matrix times the square root of the number of
+network a negative entry is 0.
+
+The norm of a convolution is bounded by that of its matrix times the square root of the number of
 windows an input is in, or by the sum over its taps, whichever is less.
 """
 
@@ -17,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,9 +218,7 @@ def _lipschitz(layer: Layer) -> float:
     return 1.0  # averages: rows and columns of the matrix sum to at most 1
 
 
-def positions(
-    layers: Sequence[Layer], input_shape: tuple[int, int, int] | None
-) -> tuple[int, ...]:
+def positions(layers: Sequence[Layer], input_shape: tuple[int, int, int] | None) -> tuple[int, ...]:
     """Outputs of a channel behind every layer, 0 where they do not matter.
 
     Raises
@@ -229,7 +228,7 @@ def positions(
     """
     shape = None if input_shape is None else tuple(input_shape)
     if shape is not None and not (
-        len(shape) == 3 and all(isinstance(n, Integral) and n >= 1 for n in shape)
+        len(shape) == 3 and all(isinstance(n, int) and n >= 1 for n in shape)
     ):
         raise ValueError(f"input_shape: got {input_shape!r}, expected (channels, height, width)")
     found = []
