@@ -147,9 +147,9 @@ def slopes(n_seeds: int) -> None:
         )
         law = bit_law(BITS, needed)
         print(
-            f"weight pruning, d = {d}: N = {law.per_bit:.2f} log2(1 / eps) + {law.at_one:.1f}, "
-            f"that is {law.per_bit / d:.2f} d a bit (standard error of that "
-            f"{law.standard_error / d:.2f}, median of {n_seeds} networks)",
+            f"weight pruning, d = {d}: N = {law.per_bit:.2f} log2(1 / eps) + {law.at_one:.1f} "
+            f"(standard error {law.standard_error:.2f} a bit), that is {law.per_bit / d:.2f} d a "
+            f"bit ({law.standard_error / d:.2f}), median of {n_seeds} networks",
             flush=True,
         )
 

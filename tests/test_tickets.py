@@ -356,7 +356,6 @@ def test_a_bias_on_maps_needs_their_size():
         ),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "would get 16 inputs"),
     ],
-    ids=str,
 )
 def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
     """Its bound would be that of smaller maps; refused before the search, and by the report."""
