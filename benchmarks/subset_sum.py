@@ -20,7 +20,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.experiments.ticket_scaling import bit_law, fewest_neurons
+from secateurs.experiments.ticket_scaling import BITS, NETWORKS, bit_law, fewest_neurons
 from secateurs.solvers.subset_sum import subset_sum
 
 N_MINIMUM = 21
@@ -141,16 +141,15 @@ def slopes(n_seeds: int) -> None:
     terms = [subset_sum(a, t, 2.0**-b, max_terms=44).n_used.mean() for b in bits]
     fit = np.polyfit(bits, terms, 1)
     print(f"terms: {fit[0]:.3f} log2(1 / eps) + {fit[1]:.2f}, eps 2^-4 to 2^-26, 2000 targets")
-    bits = [4, 7, 10, 13, 16]
-    for d in (2, 4, 8, 16):
+    for d in (2, 3, 4, 8, 16):
         needed = np.array(
-            [[fewest_neurons(d, 2.0**-b, seed) for b in bits] for seed in range(n_seeds)]
+            [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(n_seeds)]
         )
-        law = bit_law(bits, needed)
+        law = bit_law(BITS, needed)
         print(
-            f"weight pruning, d = {d}: N = {law.per_bit:.2f} log2(1 / eps) + {law.at_one:.1f}, "
-            f"that is {law.per_bit / d:.2f} d a bit (standard error {law.standard_error / d:.2f}, "
-            f"{n_seeds} networks)",
+            f"weight pruning, d = {d}: N = {law.per_bit:.2f} log2(1 / eps) + {law.at_one:.1f} "
+            f"(standard error {law.standard_error:.2f} a bit), that is {law.per_bit / d:.2f} d a "
+            f"bit ({law.standard_error / d:.2f}), median of {n_seeds} networks",
             flush=True,
         )
 
@@ -161,7 +160,7 @@ if __name__ == "__main__":
     parser.add_argument("--part", choices=("speed", "peers", "slopes", "all"), default="all")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--instances", type=int, default=20)
-    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--networks", type=int, default=NETWORKS)
     arguments = parser.parse_args()
     if arguments.part in ("speed", "peers", "all"):
         minimum = speed(arguments.repeats)

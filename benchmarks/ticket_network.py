@@ -110,7 +110,10 @@ def by_absolute(module: nn.Module, eps: float, seed: int) -> nn.Module:
             alone = nn.Linear(rows.shape[1], len(rows), bias=False)
             alone.weight.copy_(rows)
             relative = min(eps / float(tensor.abs().max()), 1 - 1e-9)
-            found = pruned(alone, relative, 1000 * seed + number).value.approximation(0)["plus"]
+            ticket = prune_network(
+                alone, relative, 1000 * seed + number, nonnegative_inputs=True, n_threads=1
+            ).value
+            found = ticket.approximation(0)["plus"]
             tensor.copy_(torch.from_numpy(found).view_as(tensor))
     return result
 

@@ -19,7 +19,7 @@ from secateurs.experiments.compare import LABELS, result_row
 from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
 from secateurs.experiments.sensing_figures import norms_figure
 from secateurs.experiments.ticket_figures import gap_figure
-from secateurs.experiments.ticket_scaling import NeuronPoint, fewest_neurons
+from secateurs.experiments.ticket_scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
 from secateurs.problems.datasets import split
 from secateurs.problems.planted import PlantedProblem, planted_relu
 from secateurs.problems.sensing import planted_sensing
@@ -51,8 +51,6 @@ CAPPED = 350  # dB, about rounding
 MEASURED = Path(__file__).parent / "measured"  # by benchmarks that take long
 SCALING = MEASURED / "features_scaling.json"
 GAP = MEASURED / "neuron_pruning.json"
-GAP_NETWORKS = 20
-GAP_BITS = (2, 4, 7, 10, 13)
 
 
 def budget_figure() -> Figure:
@@ -202,12 +200,10 @@ def gap() -> Figure:
     """
     points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
-        d: np.array(
-            [[fewest_neurons(d, 2.0**-b, seed) for b in GAP_BITS] for seed in range(GAP_NETWORKS)]
-        )
+        d: np.array([[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)])
         for d in sorted({point.d for point in points})
     }
-    return gap_figure(points, GAP_BITS, needed)
+    return gap_figure(points, BITS, needed)
 
 
 SCALING_STYLES = {

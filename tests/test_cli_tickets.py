@@ -196,6 +196,7 @@ def test_ticket_of_maps_and_its_inspection(capsys, tmp_path):
     )
     assert status == 0
     assert "5 x 2 x 3 x 3 + bias" in out
+    assert "with no negative entry" in " ".join(out.split())
     status, out, _ = run(capsys, "inspect", output, "--json")
     record = json.loads(out)
     assert (status, record["kind"], record["seed"]) == (0, "ticket", 0)
@@ -255,6 +256,7 @@ def test_bounds_are_those_of_the_library(capsys):
     shown = run(capsys, "bounds", "tickets", "--d", 20, "--eps", 0.05)[1]
     assert "unknown" in shown
     assert "proven" in shown
+    assert "uniformly from the sphere" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.solvers.neuron_bounds import latitude_bound
+from secateurs.solvers.sphere_cells import _depth, _longest
 from secateurs.solvers.sup_error import checked, closed_bound, sup_error
 from tests.reference.pruned_neuron import adversarial, dense_circle, slow_error
 
@@ -162,6 +163,53 @@ def test_the_latitude_bound_kills_every_other_neuron():
             means.append(np.abs(X @ w).mean() / np.cos(t))
         # a quadratic in T without a linear term: 1, 1/4, 0 of the way from T = tan(beta) to 0
         assert means[1] == pytest.approx(0.75 * means[0] + 0.25 * means[2], rel=3e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("d", [1, 2, 4])
+def test_errors_are_those_of_the_same_network_at_another_scale(d, form):
+    """Powers of two leave every digit, in W and target or between W and alpha."""
+    W, alpha, target = adversarial(d, 6, 6)
+    lower, upper = sup_error(W, alpha, target, form, max_cells=500)
+    for power in (-440, -60, 60, 440):
+        factor = 2.0**power
+        scaled = sup_error(factor * W, alpha, factor * target, form, max_cells=500)
+        assert scaled == (factor * lower, factor * upper)
+        moved = sup_error(factor * W, alpha / factor, target, form, max_cells=500)
+        assert moved == (lower, upper)
+
+
+@pytest.mark.parametrize(
+    ("W", "alpha", "target"),
+    [
+        ([[1e200, 0.0]], [1e200], [1.0, 0.0]),
+        ([[1e155, 0.0]], [1.0], [1.0, 0.0]),
+        ([[1.0, 0.0, 0.0]], [1.0], [1e155, 0.0, 0.0]),
+        ([[0.0, 1.0, 0.0]], [0.0], [1e-165, 0.0, 0.0]),
+        ([[1e308, 1e308]] * 4, [1.0] * 4, [1.0, 0.0]),
+    ],
+)
+def test_sizes_whose_squares_leave_float64_are_refused(W, alpha, target):
+    with pytest.raises(ValueError, match="expected at least 1e-140 and at most 1e\\+140"):
+        sup_error(W, alpha, target)
+
+
+@pytest.mark.parametrize("d", [3, 4, 6])
+def test_cells_have_the_depth_they_claim(d):
+    """A point of the sphere in a cell has coordinates that add up to at most 1 / rho."""
+    rng = np.random.default_rng(d)
+    for _ in range(30):
+        cell = np.eye(d)
+        for _ in range(14):
+            j1, j2 = _longest(cell)
+            middle = cell[j1] + cell[j2]
+            cell = cell.copy()
+            cell[rng.choice([j1, j2])] = middle / np.linalg.norm(middle)
+            rho = _depth(cell)
+            weights = rng.exponential(1, (200, d)) ** 3
+            weights /= np.linalg.norm(weights @ cell, axis=1)[:, None]
+            assert weights.sum(axis=1).max() <= (1 + 1e-12) / rho
+            assert 1 / rho <= d**0.5 * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(

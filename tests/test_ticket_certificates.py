@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,19 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.certificates.tickets import (
+    AT_ONE,
+    PER_BIT,
     neuron_lower_bound,
     required_width,
     ticket_certificate,
 )
+from secateurs.experiments.ticket_scaling import BITS, NETWORKS, bit_law, fewest_neurons
 from secateurs.solvers.neuron_bounds import (
     breakpoint_bound,
     breakpoint_direction,
     latitude_bound,
     nearest_angle,
+    relaxation_bound,
 )
-from secateurs.solvers.sup_error import sup_error
+from secateurs.solvers.sup_error import checked, sup_error
 from tests.reference.pruned_neuron import adversarial
 
+MORE = [pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16)]
 COUNTEREXAMPLE = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
 
 
@@ -89,6 +95,45 @@ def test_a_neuron_on_the_axis_leaves_no_bound():
     assert neuron_lower_bound(W, np.array([0, 0, 1.0])) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("power", [-1000, -60, 500, 1000])
+def test_bounds_of_all_output_weights_look_at_lines_only(power):
+    """A neuron may be of any length: its output weight makes up for it."""
+    for d in (2, 3, 5):
+        W, _, target = adversarial(d, 7, 12 + d)
+        W = W * np.ldexp(1.0, power * np.where(np.arange(7) % 2, 1, -1))[:, None]
+        plain = np.ldexp(W, -np.frexp(np.abs(W).max(axis=1, keepdims=True))[1])
+        assert nearest_angle(W, target) == nearest_angle(plain, target)
+        assert nearest_angle(plain, target * 2.0**power) == nearest_angle(plain, target)
+        for given_target in (target, target * 2.0**power):
+            x0, delta = breakpoint_direction(W, given_target)
+            same, angle = breakpoint_direction(plain, target)
+            assert (x0.tolist(), delta) == (same.tolist(), angle)
+        assert neuron_lower_bound(W, target) == neuron_lower_bound(plain, target)
+
+
+def test_a_long_neuron_on_the_axis_leaves_no_bound():
+    target = np.array([1.0, 2, 3]) / 14**0.5
+    W, alpha = 1e170 * target[None], [1e-170]
+    upper = sup_error(W, alpha, target, max_cells=500)[1]
+    assert neuron_lower_bound(W, target) <= upper < 1e-12
+    found = ticket_certificate(W, alpha, target, 1e-6)
+    assert found["error"].verdict == "holds"
+    assert found["attainable by these neurons, any output weights"].verdict == "unknown"
+    with pytest.raises(ValueError, match="Divide W and target"):
+        neuron_lower_bound(target[None], 1e155 * target)
+
+
+def test_roundings_of_long_products_are_taken_off():
+    """D products may be d roundings off: so much less than the angle, or the error, is claimed."""
+    d, unit = 192, np.finfo(float).eps / 2
+    target, w = np.eye(d)[0], np.random.default_rng(0).standard_normal(d)
+    problem = checked(np.zeros((1, d)), [1.0], target, "A")
+    assert relaxation_bound(problem, target[None], rounds=1)[0] <= 1 - d * unit
+    x0, delta = breakpoint_direction(w[None], target)
+    angle = math.atan2(abs(math.fsum(w * x0)), abs(w[0]))
+    assert breakpoint_bound(delta) <= math.tan((angle - d * unit) / 2) / 2
+
+
 def test_verdicts_follow_the_interval():
     W, target = np.array([[1.0, 0.2]]), np.array([1.0, 0.0])
     error = sup_error(W, [1.0], target)[0]
@@ -121,6 +166,59 @@ def test_the_necessary_width_is_the_stated_one():
     assert required_width(2, 1e-4, 0.5).necessary == pytest.approx(0.272e4, rel=2e-3)
     small, large = (required_width(4, eps).necessary for eps in (2e-4, 1e-4))
     assert large / small == pytest.approx(8, rel=0.01)  # eps^-(d-1)
+
+
+def test_widths_are_rounded_outward():
+    """The proof asks for 15 of these, by a hair: not for 16."""
+    assert required_width(2, 0.28867513459481287, 6.969171937625643e-08).necessary == 15
+    for k in range(1, 30):  # cap(arcsin(2 eps)) = 1 / 6: 2^k of them cover 2^k / 6
+        wanted = Fraction(2**-k) / 6
+        delta = 1 - float(wanted)
+        exact = math.log2(6 * (1 - delta)) + 1e-12
+        assert required_width(2, 0.25, delta, form="B").necessary <= max(math.ceil(exact), 1)
+
+
+@pytest.mark.parametrize(("d", "eps", "delta"), [(8, 0.1, 0.99), (100, 0.24, 0.975)])
+def test_an_axis_needs_fewer_weights_than_a_uniform_target(d, eps, delta):
+    """Hence the words: for every target the count would be false."""
+    width = required_width(d, eps, delta, "weights")
+    rng = np.random.default_rng(0)
+    alpha, w = rng.standard_normal((2, 400_000))
+    # one neuron and the mask of w_1 alone: relu(alpha relu(w_1 x_1)), off by |alpha w_1 - 1|
+    reached = np.mean((alpha > 0) & (w > 0) & (np.abs(alpha * w - 1) <= eps))
+    assert width.necessary > 1
+    assert reached > 1 - delta + 3 * math.sqrt(delta * (1 - delta) / 400_000)
+    assert "uniformly" in width.necessary_source
+    assert "uniformly" not in required_width(d, eps, delta, "neurons").necessary_source
+
+
+def test_fewer_weights_than_necessary_fail_for_uniform_targets():
+    """One neuron, every mask of it, against the probability that is ruled out."""
+    eps, delta = 0.3, 0.1
+    assert required_width(2, eps, delta, "weights").necessary > 1
+    rng = np.random.default_rng(0)
+    reached = 0
+    for _ in range(300):
+        w, target = rng.standard_normal((2, 2))
+        alpha, target = rng.standard_normal(1), target / np.linalg.norm(target)
+        masks = ((0, 0), (0, 1), (1, 0), (1, 1))
+        reached += min(sup_error([w * m], alpha, target, "B")[0] for m in masks) <= eps
+    assert reached / 300 < 1 - delta
+
+
+@pytest.mark.parametrize(
+    "d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16))]
+)
+def test_the_measured_width_is_the_fit_it_names(d):
+    """The constants are those of the command, and the median of fresh networks is near them."""
+    fewest = [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)]
+    law = bit_law(BITS, np.array(fewest))
+    assert (law.per_bit, law.at_one) == pytest.approx((PER_BIT[d], AT_ONE[d]), rel=2e-3)
+    for eps in (0.05, 0.01):
+        fresh = np.median([fewest_neurons(d, eps, seed) for seed in range(1000, 1060)])
+        width = required_width(d, eps, mode="weights")
+        assert fresh == pytest.approx(width.sufficient, rel=0.12)
+        assert "median" in width.sufficient_source
 
 
 def test_the_necessary_width_holds_on_random_networks():

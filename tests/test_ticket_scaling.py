@@ -44,9 +44,13 @@ def test_points_that_do_not_belong_together_are_refused():
 
 def test_a_line_over_bits_is_found():
     bits = [2, 5, 9]
-    needed = np.array([[4 * b + 10 for b in bits], [6 * b + 20 for b in bits]])
-    law = bit_law(bits, needed)
-    assert (law.per_bit, law.at_one, law.standard_error) == pytest.approx((5, 15, 1))
+    lines = [(4, 10), (5, 15), (60, 200)]  # the median does not see how far the last one is
+    law = bit_law(bits, np.array([[a * b + c for b in bits] for a, c in lines]))
+    assert (law.per_bit, law.at_one) == pytest.approx((5, 15))
+    rng = np.random.default_rng(0)
+    noisy = np.array([[a * b + 10 for b in bits] for a in 5 + rng.standard_normal(400)])
+    # of a median of n normal numbers of deviation 1: (pi / 2n)^(1/2)
+    assert bit_law(bits, noisy).standard_error == pytest.approx((np.pi / 800) ** 0.5, rel=0.3)
 
 
 @pytest.mark.parametrize("seed", range(3))

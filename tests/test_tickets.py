@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from secateurs.archive import DamagedFileError
+from secateurs.certificates.ticket_networks import network_certificate
 from secateurs.solvers import ticket_network
 from secateurs.solvers.ticket_layers import Layer, stack_problem
 from secateurs.solvers.ticket_modules import MaskedRandom, effective_module, masked_module
 from secateurs.solvers.ticket_network import Ticket, prune_network
-from secateurs.solvers.ticket_report import operator_norm, verify_ticket
+from secateurs.solvers.ticket_report import operator_norm, spectral_norm, verify_ticket
 from secateurs.tickets import file as ticket_file
 from secateurs.tickets import load_ticket, save_ticket
 from tests.test_storage import change
@@ -109,6 +110,33 @@ def test_nonnegative_inputs_need_half_the_masks():
     x = inputs((5,)).abs()
     with torch.no_grad():
         assert (effective_module(one)(x) - module(x)).abs().max() < 5 * 1e-2
+
+
+@given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.3, 1e-2, 1e-4]))
+def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
+    """Of inputs with a negative entry a ticket for others says nothing: its bound is broken."""
+    torch.manual_seed(seed)
+    linear = nn.Linear(3, 2, bias=False).double()
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((50, 3)))
+    x = torch.cat([x / x.norm(dim=1, keepdim=True), -torch.eye(3)])
+    behind_relu = nn.Sequential(nn.ReLU(), linear)
+    for module, nonnegative in ((linear, False), (linear, True), (behind_relu, True)):
+        solution = prune_network(module, eps, 0, nonnegative_inputs=nonnegative)
+        report = verify_ticket(solution.value, module)
+        unsigned = nonnegative and module is linear
+        outputs = network_certificate(report, eps)["outputs"]
+        assert report.nonnegative_inputs is unsigned
+        assert ("with no negative entry" in outputs.statement) is unsigned
+        assert outputs.verdict == "holds"
+        masked = masked_module(solution.value).double()
+        with torch.no_grad():
+            named = (masked(x.abs()) - module(x.abs())).norm(dim=1).max()
+            others = (masked(x) - module(x)).norm(dim=1).max()
+        assert named <= report.error_bound + 1e-6
+        if not unsigned:
+            assert others <= report.error_bound + 1e-6
+        elif eps < 1e-3:
+            assert others > report.error_bound
 
 
 def test_biases_are_kept_where_the_maps_are_padded():
@@ -307,6 +335,73 @@ def test_a_bias_on_maps_needs_their_size():
         weights.weight[0, 0] = np.inf
     with pytest.raises(ValueError, match="finite"):
         prune_network(weights, 1e-2, 0)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (nn.Conv2d(2, 1, 3), (1, 8, 8), "would get 1 channels, expected 2"),
+        (nn.Conv2d(2, 1, 3), (8, 8), r"\(channels, height, width\)"),
+        (nn.Conv2d(2, 1, 3), (2, 8, 0), r"\(channels, height, width\)"),
+        (nn.Conv2d(2, 1, 3), (2, 8.0, 8), r"\(channels, height, width\)"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 1)),
+            (1, 1, 1),
+            "would get 1 inputs, expected 64",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 1)),
+            (1, 10, 10),
+            "would get 64 inputs, expected 36",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "would get 16 inputs"),
+    ],
+)
+def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
+    """Its bound would be that of smaller maps; refused before the search, and by the report."""
+    seen = []
+    with pytest.raises(ValueError, match=message):
+        prune_network(module, 1e-2, 0, input_shape=shape, progress=seen.append)
+    assert seen == []
+    channels = 2 if isinstance(module, nn.Conv2d) else 1
+    ticket = prune_network(module, 0.3, 0, input_shape=(channels, 8, 8)).value
+    with pytest.raises(ValueError, match=message):
+        verify_ticket(ticket, module, input_shape=shape)
+
+
+@given(seed=st.integers(0, 10**6), power=st.integers(-1000, 990), rank=st.integers(1, 3))
+def test_spectral_norms_are_upper_bounds_at_any_size(seed, power, rank):
+    rng = np.random.default_rng(seed)
+    M = rng.standard_normal((5, rank)) @ rng.standard_normal((rank, 7))
+    expected = float(np.linalg.norm(M, 2))
+    found = spectral_norm(np.ldexp(M, power))
+    assert np.ldexp(expected, power) <= found <= np.ldexp(expected * (1 + 1e-8), power)
+    assert spectral_norm(0 * M) == 0
+
+
+def test_weights_far_below_their_scale_still_have_a_bound():
+    module = nn.Linear(3, 2, bias=True).double()
+    with torch.no_grad():
+        module.weight.fill_(1e-200)
+        module.bias.fill_(1e-200)
+    solution = prune_network(module, 1e-3, 0)
+    x = torch.eye(3).double()
+    with torch.no_grad():
+        moved = (masked_module(solution.value).double()(x) - module(x)).abs().max()
+    assert 0 < moved <= solution.measured["error_bound"]
+
+
+def test_a_bound_that_is_not_finite_holds_nothing():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    ticket = prune_network(module, 1e-2, 0).value
+    with torch.no_grad():
+        for p in module.parameters():
+            p.mul_(1e25)
+    for radius, verdict in ((1.0, "holds"), (1e307, "unknown")):
+        outputs = network_certificate(verify_ticket(ticket, module, radius=radius), 0.1)["outputs"]
+        assert outputs.verdict == verdict
+    assert outputs.measured is None
+    assert "inf" not in outputs.statement
 
 
 def test_a_ticket_is_verified_against_its_own_target_only():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from secateurs.certificates.check import Certificate, Check
 from secateurs.solvers.ticket_report import TicketReport
 
@@ -20,8 +22,9 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     -------
     Certificate
         "weights": holds when every one is within eps in these units.  "outputs": a bound for all
-        inputs of the radius, with no threshold.  "predictions" is always unknown: no data were
-        looked at.
+        inputs of the radius (with no negative entry, where the ticket was made for such), with
+        no threshold; unknown when the bound is not finite.  "predictions" is always unknown: no
+        data were looked at.
     """
     if not eps > 0:
         raise ValueError(f"got eps = {eps!r}; expected a positive error")
@@ -34,12 +37,18 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
         eps,
         "measured in float64",
     )
+    inputs = f"for every input of l2 norm at most {report.radius:g}"
+    if report.nonnegative_inputs:
+        inputs += " with no negative entry"
+    bounded = math.isfinite(report.error_bound)
     outputs = Check(
         "outputs",
-        f"for every input of l2 norm at most {report.radius:g} the outputs differ by at most "
-        f"{report.error_bound:.4g} in l2, in exact arithmetic",
-        "holds",
-        report.error_bound,
+        f"{inputs} the outputs differ by at most {report.error_bound:.4g} in l2, in exact "
+        "arithmetic"
+        if bounded
+        else "the bound of the outputs leaves float64",
+        "holds" if bounded else "unknown",
+        report.error_bound if bounded else None,
         None,
         "derived: secateurs.solvers.ticket_report, through the norms of the layers",
     )

@@ -24,7 +24,7 @@ from secateurs.solvers.neuron_bounds import (
     latitude_bound,
     nearest_angle,
 )
-from secateurs.solvers.sup_error import Array, Form, checked, sup_error
+from secateurs.solvers.sup_error import Array, Form, checked, scaled_rows, sup_error
 
 Mode = Literal["weights", "neurons"]
 
@@ -32,11 +32,20 @@ PAPER = "Ferre, Giroire, Mallmann-Trenn & Natale, arXiv 2603.02234"
 BREAKPOINT = f"derived; the argument of {PAPER} on a plane through w*"
 LATITUDE = "derived: proof in secateurs.solvers.neuron_bounds.latitude_bound"
 COUNTING = "derived: 2^(masks) functions against the cap that each can serve"
-SINGLE = "derived: one neuron with ||alpha w - w*|| <= eps"
-MEASURED = "measured: 4.24, 9.72, 19.6 log2(1/eps) + 17, 28, 74 for d = 2, 4, 8"
+COUNTING_WEIGHTS = f"{COUNTING}; for a target drawn uniformly from the sphere, false for an axis"
+SINGLE = (
+    "derived: one neuron with ||alpha w - w*|| <= eps, by quadrature, its error estimate taken off"
+)
 SMALLEST = 1e-300  # a larger probability asks for fewer neurons: safe
-# the fit above over d: neurons for each bit, and those at eps = 1
-PER_BIT, AT_ONE = {2: 4.24, 4: 9.72, 8: 19.6}, {2: 17.0, 4: 28.0, 8: 74.0}
+OUTWARD = 1e-9  # relative, of a width before it is rounded: more than its own rounding
+# neurons for each bit, and those at eps = 1: the fit over the median of 100 networks, eps 2^-4 to
+# 2^-16, that `python -m benchmarks.subset_sum --part slopes` prints
+PER_BIT = {2: 3.90, 3: 6.58, 4: 8.68, 8: 18.60, 16: 38.68}
+AT_ONE = {2: 22.0, 3: 30.0, 4: 41.8, 8: 101.8, 16: 216.0}
+MEASURED = "measured: " + ", ".join(
+    f"{PER_BIT[d]:g} log2(1/eps) + {AT_ONE[d]:g} (d = {d})" for d in PER_BIT
+)
+MEASURED += "; the fitted median of 100 networks, benchmarks/subset_sum.py"
 
 
 def neuron_lower_bound(
@@ -72,7 +81,8 @@ def neuron_lower_bound(
     Proofs in `secateurs.solvers.neuron_bounds`.  `prune_neurons` returns a larger bound that
     holds for the given alpha.  Cost: O(d) nonnegative least squares problems of size [d, N].
     """
-    given = checked(W, np.ones(len(np.atleast_1d(np.asarray(W)))), target, form)
+    rows = scaled_rows(np.atleast_1d(np.asarray(W, dtype=float)))  # any alpha: only lines count
+    given = checked(rows, np.ones(len(rows)), target, form)
     _refuse_form_b(given.form)
     x0, delta = breakpoint_direction(given.V, given.target, random_state)
     angle = nearest_angle(given.V, given.target)
@@ -87,11 +97,14 @@ class RequiredWidth:
     Attributes
     ----------
     necessary : int
-        With fewer than this, the probability of success is below 1 - delta.  Proven.
+        With fewer than this, the probability of success is below 1 - delta.  Proven, where
+        neurons are pruned for any target, where weights are for one drawn uniformly from the
+        sphere (it is false for an axis, which needs one weight only).
     necessary_source : str
     sufficient : int or None
-        With this many it is at least 1 - delta when `sufficient_proven`; otherwise a fit to
-        measurements, at an unstated probability; None where there is neither.
+        With this many it is at least 1 - delta when `sufficient_proven` (but for the error of
+        the quadrature, which is estimated); otherwise about the median need of the networks
+        measured, whatever `delta`; None where there is neither.
     sufficient_proven : bool
     sufficient_source : str
     """
@@ -136,14 +149,17 @@ def required_width(
     relu(<w', x>) has them at most 2 eps apart, so w' within the angle arcsin(2 eps) of w; 2^(masks)
     functions serve targets of probability at most 2^(masks) cap(arcsin(2 eps)), with N d masks
     that matter for weights and N for neurons.  For neurons this holds for every target, by
-    symmetry; for weights, whose masks know the axes, for a target drawn uniformly.
+    symmetry; for weights, whose masks know the axes, for a target drawn uniformly from the
+    sphere: for an axis a single weight may do.
     Necessary, neurons, form A: the error is at least tan(phi / 2) / 2 with phi the least of N
     angles uniform on [0, pi / 2] (gives .272 / eps at delta = 1 / 2), and at least
     latitude_bound(phi) with phi the angle to the nearest line, P(phi < t) = 2 cap(t): that is
     Omega(eps^-(d-1)).
-    Sufficient, neurons: one neuron with ||alpha w - w*|| <= eps, by quadrature; the measured
-    need is far lower, about eps^-(d-1).
-    Sufficient, weights: measured for d = 2, 4, 8, interpolated in d and no more than that.
+    Sufficient, neurons: one neuron with ||alpha w - w*|| <= eps, by quadrature, its error estimate
+    taken off; the measured need is far lower, about eps^-(d-1).
+    Sufficient, weights: a line in log2(1 / eps) through the medians of 100 networks for d = 2, 3,
+    4, 8, 16, interpolated in d and no more than that.
+    Widths are rounded outward by 1e-9 of their size before they are made whole.
     """
     if isinstance(d, bool) or not isinstance(d, int) or d < 2:
         raise ValueError(f"got d = {d!r}; expected an integer of at least 2")
@@ -163,7 +179,7 @@ def required_width(
                 "pruning have an error of order 1 without the outer relu"
             )
         bits = (math.log2(1 - delta) - _log2_cap(math.asin(2 * eps), d)) / d
-        return RequiredWidth(max(math.ceil(bits), 1), COUNTING, *_weights_measured(d, eps))
+        return RequiredWidth(_at_least(bits), COUNTING_WEIGHTS, *_weights_measured(d, eps))
     sides = [((math.log2(1 - delta) - _log2_cap(math.asin(2 * eps), d)), COUNTING)]
     if form == "A":
         sides += [(_draws(2 / math.pi * 2 * math.atan(2 * eps), delta), BREAKPOINT)]
@@ -173,9 +189,9 @@ def required_width(
     enough = _draws(_single_neuron(d, eps), delta)
     proven = math.isfinite(enough)
     return RequiredWidth(
-        max(math.ceil(most), 1),
+        _at_least(most),
         source,
-        math.ceil(enough) if proven else None,
+        math.ceil(enough * (1 + OUTWARD)) if proven else None,
         proven,
         SINGLE if proven else "none: the probability of one near neuron underflows",
     )
@@ -288,6 +304,10 @@ def _log2_cap(angle: float, d: int) -> float:
     # underflow: I_x(a, 1/2) <= x^a (1 - x)^(-1/2) / (a B(a, 1/2)), and a larger cap is safe
     log = a * math.log(x) - 0.5 * math.log1p(-x) - math.log(a) - float(special.betaln(a, 0.5))
     return log / math.log(2) - 1
+
+
+def _at_least(width: float) -> int:
+    return max(math.ceil(width * (1 - OUTWARD)), 1)
 
 
 def _draws(p: float, delta: float) -> float:

@@ -57,8 +57,9 @@ def tickets(
         )
     out.print(table)
     out.print(
-        'Form A: sum of the neurons; B: relu of it. "At least" is proven in every row; what is '
-        "measured is typical, at no stated probability."
+        'Form A: sum of the neurons; B: relu of it. "At least" is proven: for any target where '
+        "neurons are pruned, for one drawn uniformly from the sphere where weights are (not for an "
+        "axis). What is measured is a median, fitted."
     )
     for row in widths:
         where = f"{row['mode']}, {row['form']}"

@@ -63,7 +63,8 @@ def ticket(
     eps
         Largest error of a weight, in units of the largest one of its tensor; below 1.
     nonnegative
-        The inputs are >= 0, as pixels are: fewer masks in the first layer.
+        The inputs are >= 0, as pixels are: fewer masks in the first layer; the error bound is
+        for such inputs only.
     radius
         Largest l2 norm of an input, for the error bound.
     seed
@@ -235,10 +236,11 @@ def _print_ticket(record: dict[str, Any]) -> None:
         out.print(f"Note: {record['note']}.", highlight=False)
     out.print(_layer_table(record["layers"]))
     bits = 8 * record["file_bytes"] / record["n_weights"]
+    sign = " with no negative entry" if record["nonnegative_inputs"] else ""
     out.print(
         f"The random network is x{record['width_factor']} as wide, {record['kept_fraction']:.2%} "
         f"of its weights are kept; outputs differ by at most {record['error_bound']:.4g} for "
-        f"inputs of norm {record['radius']:g}.\n"
+        f"inputs of norm {record['radius']:g} at most{sign}.\n"
         f"Seed and masks: {size(record['file_bytes'])}, {bits:.1f} bits a weight; the weights in "
         f"float32: {size(record['target_bytes'])}. A quantiser of as many bits is nearer: this is "
         "no compression."

@@ -19,6 +19,7 @@ from secateurs.solvers.weight_pruning import prune_weights
 
 RESAMPLES = 1000
 WIDEST = 80  # neurons for each input, where the search for the fewest begins
+BITS, NETWORKS = (4, 7, 10, 13, 16), 100  # of the fit for weights
 
 Array = NDArray[np.float64]
 
@@ -74,9 +75,9 @@ class BitLaw:
     Attributes
     ----------
     per_bit, at_one : float
-        Least squares on the mean over the networks.
+        Least squares on the median over the networks.
     standard_error : float
-        Of `per_bit`, over the networks.
+        Of `per_bit`, by a bootstrap over the networks.
     """
 
     per_bit: float
@@ -149,7 +150,8 @@ def fewest_neurons(d: int, eps: float, seed: int) -> int:
 
 def bit_law(bits: Sequence[int], needed: NDArray[np.int64]) -> BitLaw:
     """Fit of the neurons needed, shape [networks, bits], for an error of 2^-bits."""
-    each = np.polyfit(bits, needed.T, 1)[0]
-    per_bit, at_one = np.polyfit(bits, needed.mean(0), 1)
-    deviation = float(each.std(ddof=1)) if len(each) > 1 else 0.0
-    return BitLaw(float(per_bit), float(at_one), deviation / len(each) ** 0.5)
+    rng = np.random.default_rng(0)
+    drawn = needed[rng.integers(len(needed), size=(RESAMPLES, len(needed)))]
+    each = np.polyfit(bits, np.median(drawn, axis=1).T, 1)[0]
+    per_bit, at_one = np.polyfit(bits, np.median(needed, axis=0), 1)
+    return BitLaw(float(per_bit), float(at_one), float(each.std()))

@@ -104,15 +104,16 @@ def climb(
     failed = 0
     for t in range(len(directions)):
         p = _gradient(V, signs, target, form_b, x) if failed == 0 else directions[t].copy()
-        along, size = 0.0, 0.0
+        along, size, whole = 0.0, 0.0, 0.0
         for a in range(d):
             along += p[a] * x[a]
+            whole += p[a] ** 2
         for a in range(d):
             p[a] -= along * x[a]
             size += p[a] ** 2
         size = np.sqrt(size)
         failed += 1
-        if size > 1e-12:
+        if size > 1e-12 * np.sqrt(whole):
             p /= size
             plane[:] = 0.0
             flat[:] = 0.0

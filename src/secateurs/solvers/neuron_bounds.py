@@ -1,6 +1,8 @@
 """What no subset of the neurons can beat: lower bounds of the sup error of neuron pruning.
 
-Three bounds, each valid for any argument it is given (the search only makes it larger):
+Three bounds; a search makes them larger, none rests on how good it is.  The first is valid for any
+unit x0 and delta <= min phi_i, the second for any delta no line is within, the third for any
+points of the unit ball:
 
 breakpoint (form A, every subset and every alpha).  On the plane of w* and a unit x0 orthogonal
     to it, x(t) = cos(t) x0 + sin(t) w*, neuron i has its kink at the angle
@@ -24,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from secateurs.solvers.sup_error import Array, PrunedNeuron, bracket
+from secateurs.solvers.sup_error import Array, PrunedNeuron, bracket, scaled_rows
 
-ROUNDING = 1e-14  # of an angle, and of the closed forms for each pair of latitudes
+ROUNDING = 1e-14  # of an angle for d <= 64, and of the closed forms for each pair of latitudes
 STARTS, EXCHANGES = 12, 40  # of the search for x0
 COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
 MANY = 128  # terms above which the exchange is left out: a third of the bound, for d > 256
@@ -35,14 +37,14 @@ CELLS = 2000  # of the sphere, for the worst points of a fractional network
 
 
 def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tuple[Array, float]:
-    """A unit x0 orthogonal to w* with a large delta = min_i phi_i, and that delta.
+    """A unit x0 orthogonal to w* with a large delta = min_i phi_i, and that delta, rounded down.
 
     Inside the signs s_i of <w_i, x0>, the largest min_i s_i <v_i, x> with v_i = w_i / |<w_i, w*>|
     is a least distance problem (nonnegative least squares); then signs of the neurons that
     bind are exchanged.  A local maximum: O(starts * exchanges) such problems of size [d, N].
     """
     d, n = len(target), len(W)
-    unit = target / np.linalg.norm(target)
+    W, unit = scaled_rows(W), _unit(target)
     plane = np.linalg.svd(unit[None])[2][1:]  # orthonormal rows spanning the complement
     W = W[(W != 0).any(axis=1)]
     if d == 1:
@@ -78,8 +80,11 @@ def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tupl
     x0 = best @ plane
     x0 = x0 - (x0 @ unit) * unit
     x0 /= np.linalg.norm(x0)
-    # the angle of the vector that is returned
-    return x0, float(np.arctan2(np.abs(W @ x0), along).min(initial=np.pi / 2)) if n else delta
+    if not n:
+        return x0, delta
+    # the angle of the vector that is returned; a sum of d products may be d roundings off
+    delta = float(np.arctan2(np.abs(W @ x0), along).min(initial=np.pi / 2))
+    return x0, max(delta - ROUNDING * (max(1, d / 64) - 1), 0.0)
 
 
 def _widest(V: Array, signs: Array) -> tuple[Array, NDArray[np.intp]]:
@@ -104,8 +109,7 @@ def breakpoint_bound(delta: float) -> float:
 
 def nearest_angle(W: Array, target: Array) -> float:
     """The angle from w* to the nearest of the lines +-w_i."""
-    W = W[(W != 0).any(axis=1)]
-    unit = target / np.linalg.norm(target)
+    W, unit = scaled_rows(W[(W != 0).any(axis=1)]), _unit(target)
     along = W @ unit
     across = np.linalg.norm(W - along[:, None] * unit, axis=1)
     return float(np.arctan2(across, np.abs(along)).min(initial=np.pi / 2))
@@ -115,18 +119,21 @@ def latitude_bound(delta: float, d: int) -> float:
     """Lower bound of the sup error for a unit target no line +-w_i is within `delta` of.
 
     Form A, every number of neurons, every subset and every alpha: at least c_d delta, with
-    c_2 = 1 / 4, c_3 = c_4 = 1 / 16 and c_d ~ .14 / d.
+    c_2 = 1 / 4, c_3 = c_4 = 1 / 16 and c_d ~ .14 / d up to d = 256 (.09 / d and falling above,
+    where the exchange is left out).
 
     Notes
     -----
-    Proof (derived).  An odd d is embedded in d + 1 by a coordinate of weight 0.  Let M(t) be the
-    mean of e = f - h over the points of the sphere at the latitudes t and -t with respect to
-    w*: |M| <= sup |e|.  Odd parts cancel, so f has the mean sin(t) / 2, and a neuron at the angle
-    beta from the axis has half the mean of |sin(t) cos(beta) + cos(t) sin(beta) c|, c the
-    coordinate of a uniform point of the sphere in R^(d-1), of density (1 - c^2)^((d-4)/2) up to
-    a constant, for even d a polynomial (for d = 2, c = +-1).  With y = tan(t) / tan(beta) < 1
-    the mean of |y + c| has the second derivative 2 (1 - y^2)^((d-4)/2), so it is an even
-    polynomial in y of degree d - 2.  Hence for all t < beta, with T = tan(t),
+    Proof (derived).  An odd d is embedded in d + 1 by a coordinate of weight 0, which loses up to
+    30 %.  Let M(t) be the mean of e = f - h over the points of the sphere at the latitudes t and
+    -t with respect to w*: |M| <= sup |e|.  Odd parts cancel, so f has the mean sin(t) / 2, and a
+    neuron at the angle beta from the axis has half the mean of
+    |sin(t) cos(beta) + cos(t) sin(beta) c|, c the coordinate of a uniform point of the sphere in
+    R^(d-1), of density (1 - c^2)^((d-4)/2) up to a constant, for even d a polynomial (for d = 2,
+    c = +-1).  With y = tan(t) / tan(beta) < 1 the mean of |y + c| has a second derivative
+    proportional to (1 - y^2)^((d-4)/2) (for d = 2 the mean is constant), so it is an even
+    polynomial in y of degree d - 2.  Hence for all t <= beta (y = 1 by continuity), with
+    T = tan(t),
 
         M_neuron / cos(t)  is in the span of  1, T^2, .., T^(d-2)  and  M_f / cos(t) = T / 2.
 
@@ -182,7 +189,7 @@ def _alternation(terms: int) -> tuple[Array, Array]:
 
 def breakpoint_points(W: Array, target: Array, random_state: int = 0) -> Array:
     """The three points of the breakpoint proof: with them the relaxation is at least as good."""
-    unit = target / np.linalg.norm(target)
+    unit = _unit(target)
     x0, delta = breakpoint_direction(W, target, random_state)
     if not delta:
         return np.array([unit])
@@ -199,7 +206,7 @@ def relaxation_bound(
     ----------
     problem : PrunedNeuron
     X : array, shape [K, d]
-        Points of the sphere to start from; the worst points of each solution are added.
+        Points of the unit ball to start from; the worst points of each solution are added.
     tau : float
         For form B: no bound above tau is found.
     rounds : int
@@ -221,7 +228,7 @@ def relaxation_bound(
         found, z, columns = _relax(A, f, f > tau if problem.form == "B" else f >= 0, columns)
         if problem.form == "B":
             found = min(found, tau)
-        best = max(best, found - problem.rounding(n + len(X) + 4))
+        best = max(best, found - problem.rounding(n + len(X) + X.shape[1] + 4))
         if k + 1 == rounds or not n:
             break
         whole = PrunedNeuron(problem.V * z[:, None], problem.signs, problem.target, problem.form)
@@ -235,6 +242,11 @@ def relaxation_bound(
 def point_matrix(problem: PrunedNeuron, X: Array) -> Array:
     """A_ki = alpha_i relu(<w_i, x_k>), shape [K, N]."""
     return np.asarray(np.maximum(X @ problem.V.T, 0) * problem.signs)
+
+
+def _unit(target: Array) -> Array:
+    target = scaled_rows(target)  # of any size: no square leaves float64
+    return np.asarray(target / np.linalg.norm(target))
 
 
 def _cosines(V: Array, target: Array) -> Array:

@@ -254,7 +254,7 @@ def _every_subset(run: _Run, X: Array) -> None:
         A = point_matrix(problem, X)
         f = np.maximum(X @ problem.target, 0)
         code, least = best_code(np.ascontiguousarray(A.T), f, problem.form == "B")
-        run.lower = max(run.lower, least - problem.rounding(len(problem.V) + REFRESH + 4))
+        run.lower = max(run.lower, least - problem.rounding(sum(problem.V.shape) + REFRESH + 4))
         mask = (code >> np.arange(len(problem.V))) & 1 == 1
         X = np.vstack([X, run.offer(mask)])
         if run.closed() or code == last:  # a subset met again: no point is worse than these

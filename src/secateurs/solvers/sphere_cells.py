@@ -2,8 +2,9 @@
 
 In coordinates whose first axis is w*, the 2^d orthants are cones on which f is linear.  On a
 cone with unit edges v_1 .. v_d a point of the sphere is x = sum lambda_j v_j, lambda >= 0, and
-sum lambda_j <= 1 / rho, rho = min_j <m, v_j> with m the unit mean of the edges.  A neuron with
-<w_i, v_j> of one sign for all j is linear there.  One that is cut lies between lines:
+sum lambda_j <= 1 / rho for rho = min_j <m, v_j> with m the unit mean of the edges, and for
+rho = 1 / sqrt(d): in one orthant |v_j|_1 >= 1, and sum lambda_j |v_j|_1 = |x|_1 <= sqrt(d).  A
+neuron with <w_i, v_j> of one sign for all j is linear there.  One that is cut lies between lines:
 
     b <w_i, x>  <=  relu(<w_i, x>)  <=  sum_j lambda_j relu(<w_i, v_j>),   b in {0, 1}      (1)
 
@@ -92,7 +93,7 @@ def bound_by_cells(
         cells, base, start, cuts = _take(keep, cells, base, start, cuts)
         bounds = bounds[keep]
         halve = True
-    # sum lambda_j <= 1 / rho <= sqrt(d) times what the near kinks may hide
+    # sum lambda_j <= sqrt(d) times what the near kinks may hide
     upper = max(dropped, lower) + d**0.5 * KINK * float(lengths.sum() + b)
     return lower, Q @ point, upper
 
@@ -220,7 +221,7 @@ def _longest(cell: Array) -> tuple[int, int]:
 
 @njit(cache=True)
 def _depth(cell: Array) -> float:
-    """rho: the unit mean of the edges has at least this product with each."""
+    """rho: the larger of 1 / sqrt(d) and what the unit mean of the edges leaves with each."""
     d = len(cell)
     m = np.zeros(d)
     for j in range(d):
@@ -232,7 +233,7 @@ def _depth(cell: Array) -> float:
         for a in range(d):
             value += m[a] * cell[j, a]
         least = min(least, value)
-    return float(least)
+    return float(max(least, d**-0.5))
 
 
 @njit(cache=True)

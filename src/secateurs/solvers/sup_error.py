@@ -28,6 +28,7 @@ MAX_CELLS = 200_000
 MAX_DIMENSION = 10  # above it 2^d first cells cost more than they tell
 STARTS, CIRCLES, PATIENCE = 12, 60, 12  # of the ascent
 BLOCK = 1 << 22  # entries of <w_i, x> formed at once
+LEAST, MOST = 1e-140, 1e140  # sizes of which products of two stay inside float64
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def sup_error(
     Raises
     ------
     ValueError
-        On shapes, values or a form that cannot be; the message says what to do.
+        On shapes, values or a form that cannot be, a target below 1e-140 in size, and
+        |alpha| W and target above 1e140; the message says what to do.
 
     Notes
     -----
@@ -237,8 +239,23 @@ def checked(
     if subset is not None:
         kept = _indices(subset, len(W))
         W, alpha = W[kept], alpha[kept]
-    V = np.abs(alpha)[:, None] * W
+    with np.errstate(over="ignore"):
+        V = np.abs(alpha)[:, None] * W
+        total = float(np.abs(V).sum() + np.abs(target).sum())
+    least = float(np.abs(target).max())
+    if not (least >= LEAST and total <= MOST):  # a product that overflows is not <= MOST either
+        raise ValueError(
+            f"got a target of size {least:.3g} and |alpha| W and target that add up to "
+            f"{total:.3g}; expected at least {LEAST:g} and at most {MOST:g}: squares beyond them "
+            "leave float64. Divide W and target by one number, the error is divided by it too"
+        )
     return PrunedNeuron(V, np.sign(alpha), target, "A" if form == "A" else "B")
+
+
+def scaled_rows(W: Array) -> Array:
+    """Every row times a power of two, its largest entry in [1/2, 1): lines stay, to the bit."""
+    _, exponents = np.frexp(np.abs(W).max(axis=-1, keepdims=True, initial=0.0))
+    return np.asarray(np.ldexp(W, -exponents))
 
 
 def _indices(subset: ArrayLike, n: int) -> NDArray[np.int64]:

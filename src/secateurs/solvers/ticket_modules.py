@@ -90,7 +90,11 @@ def masked_module(ticket: Ticket) -> nn.Sequential:
 
 
 def effective_module(ticket: Ticket) -> nn.Sequential:
-    """The same function with every subset added up: layers of the target's size; float32."""
+    """The same function with every subset added up: layers of the target's size; float32.
+
+    Of a ticket for inputs >= 0 the same for such inputs only: to the masked network a negative
+    entry is 0.
+    """
     return nn.Sequential(
         *(
             _effective(ticket, number) if layer.kind in WEIGHTED else _plain(layer)

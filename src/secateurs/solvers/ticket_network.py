@@ -236,12 +236,14 @@ def prune_network(
         The seed of the random network; None draws one.
     nonnegative_inputs : bool
         The inputs are >= 0 (pixels): one subset sum for each weight of the first layer, not two.
+        The error bound then says nothing about inputs with a negative entry.
     max_terms : int
         Candidates for a weight at most, up to 48.
     radius : float
         Largest l2 norm of an input, for the error bound.
     input_shape : (channels, height, width), optional
-        Of the inputs; only needed for the error bound when a convolution has a bias.
+        Of the inputs; only needed for the error bound when a convolution has a bias, compared
+        with the layers whenever it is given.
     n_threads : int, optional
         Those of torch by default; the ticket is the same for any number.
     progress : callable, optional
@@ -260,7 +262,7 @@ def prune_network(
     TypeError
         With the name of a layer for which no error bound holds.
     ValueError
-        On settings or weights that cannot be used.
+        On settings or weights that cannot be used, and an `input_shape` that does not fit.
 
     Notes
     -----
@@ -270,10 +272,11 @@ def prune_network(
     (benchmarks/ticket_compression.py).
     Source: Pensia et al. (2020); for convolutions da Cunha, Natale & Viennot (2022).
     """
-    from secateurs.solvers.ticket_report import verify_ticket
+    from secateurs.solvers.ticket_report import positions, verify_ticket
 
     _check_settings(eps, random_state, max_terms)
     target = read_module(module, nonnegative_inputs)
+    positions(target.layers, input_shape)  # refused here, not after the search
     seed = random_state
     if seed is None:
         seed = int(np.random.default_rng().integers(2**63))

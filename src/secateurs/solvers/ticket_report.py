@@ -7,6 +7,9 @@
     ||z||      <= ||W|| r + ||b||
     relu and pooling by their Lipschitz constants
 
+A first layer without `minus` was made for x >= 0, and (1) holds for such x only: to the masked
+network a negative entry is 0.
+
 The norm of a convolution is bounded by that of its matrix times the square root of the number of
 windows an input is in, or by the sum over its taps, whichever is less.
 """
@@ -14,6 +17,7 @@ windows an input is in, or by the sum over its taps, whichever is less.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +27,9 @@ from torch import nn
 from secateurs.solvers.ticket_layers import WEIGHTED, Layer, read_module
 from secateurs.solvers.ticket_network import Ticket, block_targets, scale_of
 
-SLACK = 1 + 1e-9  # far more than the rounding of an eigenvalue in float64
+# the rounding of an eigenvalue in float64, about rows * rank * 1e-16, for layers up to about
+# 10^4 x 10^3
+SLACK = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,11 @@ class TicketReport:
     n_outside : int
         Weights farther than eps from the target's, in the same units.
     error_bound : float
-        Of the outputs in l2, for every input of l2 norm at most `radius`.
+        Of the outputs in l2, for every input of l2 norm at most `radius`, and with no negative
+        entry where `nonnegative_inputs`; inf where it leaves float64.
     radius : float
+    nonnegative_inputs : bool
+        The first layer has no weights for relu(-x): nothing is said about other inputs.
     n_weights : int
         Of the target.
     width_factor : int
@@ -82,6 +91,7 @@ class TicketReport:
     n_outside: int
     error_bound: float
     radius: float
+    nonnegative_inputs: bool
     n_weights: int
     width_factor: int
     kept_fraction: float
@@ -105,7 +115,8 @@ def verify_ticket(
     radius : float
         Largest l2 norm of an input.
     input_shape : (channels, height, width), optional
-        Needed when a convolution has a bias, whose norm grows with the maps.
+        Needed when a convolution has a bias, whose norm grows with the maps; compared with the
+        layers whenever it is given.
 
     Returns
     -------
@@ -127,11 +138,12 @@ def verify_ticket(
     target = read_module(module, not first.signed)
     if target.layers != ticket.layers:
         raise ValueError("module: its layers are not those the ticket was made for")
-    size = None if input_shape is None else tuple(input_shape[1:])
+    before = ticket.layers[: ticket.layers.index(first)]
+    nonnegative = not first.signed and all(layer.kind != "relu" for layer in before)
+    places = positions(ticket.layers, input_shape)
     error, norm = 0.0, float(radius)
     reports = []
     for number, layer in enumerate(ticket.layers):
-        size = _size_after(layer, size)
         if layer.kind not in WEIGHTED:
             error, norm = (_lipschitz(layer) * value for value in (error, norm))
             continue
@@ -142,9 +154,9 @@ def verify_ticket(
         E_norm = operator_norm(layer, np.concatenate(sides, 1))
         b_norm = b_error = 0.0
         if layer.bias:
-            root = math.sqrt(_positions(layer, size))
-            b_norm = root * float(np.linalg.norm(goals["bias"])) * SLACK
-            b_error = root * float(np.linalg.norm(differences["bias"])) * SLACK
+            root = math.sqrt(places[number])
+            b_norm = root * spectral_norm(goals["bias"])
+            b_error = root * spectral_norm(differences["bias"])
         error = E_norm * norm + (W_norm + E_norm) * error + b_error  # (1)
         norm = W_norm * norm + b_norm
         sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
@@ -164,6 +176,7 @@ def verify_ticket(
         sum(r.n_outside for r in reports),
         error,
         float(radius),
+        nonnegative,
         sum(r.n_weights for r in reports),
         ticket.width_factor,
         ticket.n_kept / ticket.n_random if ticket.n_random else 0.0,
@@ -188,8 +201,13 @@ def operator_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
 
 def spectral_norm(M: NDArray[np.float64]) -> float:
     """Largest singular value, rounded up."""
+    largest = float(np.abs(M).max())
+    if largest == 0:
+        return 0.0
+    M = M / largest  # squares stay inside float64
     gram = M @ M.T if len(M) <= M.shape[1] else M.T @ M
-    return math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)) * SLACK
+    norm = largest * (math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 1.0)) * SLACK)
+    return math.nextafter(norm, math.inf)  # a product below 1e-308 may have been rounded down
 
 
 def _lipschitz(layer: Layer) -> float:
@@ -200,25 +218,54 @@ def _lipschitz(layer: Layer) -> float:
     return 1.0  # averages: rows and columns of the matrix sum to at most 1
 
 
-def _size_after(layer: Layer, size: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """Height and width of the maps behind a layer, when they are known."""
-    if size is None or layer.kind in ("relu", "linear"):
-        return size
-    if layer.kind in ("flatten", "global_average"):
-        return (1, 1)
+def positions(layers: Sequence[Layer], input_shape: tuple[int, int, int] | None) -> tuple[int, ...]:
+    """Outputs of a channel behind every layer, 0 where they do not matter.
+
+    Raises
+    ------
+    ValueError
+        `input_shape` is missing where a convolution has a bias, or does not fit the layers.
+    """
+    shape = None if input_shape is None else tuple(input_shape)
+    if shape is not None and not (
+        len(shape) == 3 and all(isinstance(n, int) and n >= 1 for n in shape)
+    ):
+        raise ValueError(f"input_shape: got {input_shape!r}, expected (channels, height, width)")
+    found = []
+    for number, layer in enumerate(layers):
+        if shape is not None:
+            shape = _shape_after(layer, shape, number)
+        elif layer.kind == "conv2d" and layer.bias:
+            raise ValueError(
+                "input_shape: a convolution has a bias, whose l2 norm grows with the maps; pass "
+                "(channels, height, width) of the inputs"
+            )
+        found.append(1 if layer.kind == "linear" else math.prod(shape[1:]) if shape else 0)
+    return tuple(found)
+
+
+def _shape_after(layer: Layer, shape: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """Channels, height and width of the maps behind a layer; rows are maps of one place."""
+    channels, *size = shape
+    if layer.kind == "relu":
+        return shape
+    if layer.kind == "flatten":
+        return (math.prod(shape), 1, 1)
+    if layer.kind == "global_average":
+        return (channels, 1, 1)
+    got = math.prod(shape) if layer.kind == "linear" else channels
+    if layer.kind in WEIGHTED and got != layer.n_in:
+        unit = "inputs" if layer.kind == "linear" else "channels"
+        raise ValueError(
+            f"input_shape: layer {number} ({layer.kind}) would get {got} {unit}, expected "
+            f"{layer.n_in}; pass (channels, height, width) of the inputs"
+        )
+    if layer.kind == "linear":
+        return (layer.n_out, 1, 1)
     parts = zip(size, layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
     after = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in parts)
     if min(after) < 1:
-        raise ValueError(f"input_shape: {layer.kind} gets maps of {size}, smaller than its kernel")
-    return after
-
-
-def _positions(layer: Layer, size: tuple[int, ...] | None) -> int:
-    if layer.kind == "linear":
-        return 1
-    if size is None:
         raise ValueError(
-            "input_shape: a convolution has a bias, whose l2 norm grows with the maps; pass "
-            "(channels, height, width) of the inputs"
+            f"input_shape: {layer.kind} gets maps of {tuple(size)}, smaller than its kernel"
         )
-    return math.prod(size)
+    return (layer.n_out if layer.kind == "conv2d" else channels, *after)

@@ -90,7 +90,7 @@ def prune_weights(
     -------
     PrunedWeights
         Also when eps is not reached: then more neurons are needed, about
-        ``(2 to 2.5) d log2(1 / eps) + 14 d`` for standard normal W and alpha
+        ``2 to 2.4 d log2(1 / eps) + 10 to 14 d`` for standard normal W and alpha, d = 2 to 16
         (benchmarks/subset_sum.py).
 
     Raises
