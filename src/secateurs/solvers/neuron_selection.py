@@ -71,7 +71,8 @@ class NeuronSubset:
     error_at_least : float
         Lower bound of the same.
     lower_bound : float
-        No subset of the N neurons has a smaller sup error.
+        No subset of the N neurons has a smaller sup error.  Proven by enumeration or by duality;
+        with method "milp" it may be the dual bound of HiGHS, and rests on that solver.
     method : {"gray", "milp", "local"}
     """
 
