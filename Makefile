@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint types bench docs clean
+.PHONY: install demo test test-slow browser lint types bench html docs figures clean
 
 install: $(STAMP)
 
@@ -37,10 +37,15 @@ bench: install
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.tables
 
-docs: install
+# The site as it is, and the site with every picture drawn again, which takes long.
+html: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+
+docs: figures html
+
+figures: install
 	$(BIN)/python docs/figures.py
-	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 clean:
 	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache

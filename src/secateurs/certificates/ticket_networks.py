@@ -15,7 +15,7 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     ----------
     report : TicketReport
     eps : float
-        Largest error of a weight that was asked for, in units of the largest |weight| of its
+        Largest error of a weight that was asked for, in units of the largest ``|weight|`` of its
         tensor.
 
     Returns

@@ -105,7 +105,7 @@ def sup_error(
     ------
     ValueError
         On shapes, values or a form that cannot be, a target below 1e-140 in size, and
-        |alpha| W and target above 1e140; the message says what to do.
+        ``|alpha| W`` and target above 1e140; the message says what to do.
 
     Notes
     -----

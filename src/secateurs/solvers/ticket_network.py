@@ -52,8 +52,8 @@ class Ticket:
     eps : float
         Tolerance the masks were looked for with, in units of the scale of each block.
     scales : tuple of dicts
-        For each layer, the largest |weight| of the target's tensor for its blocks "plus", "minus"
-        (the same) and "bias": the standard deviation of their output weights v.
+        For each layer, the largest ``|weight|`` of the target's tensor for its blocks "plus",
+        "minus" (the same) and "bias": the standard deviation of their output weights v.
     layers : tuple of Layer
     masks : tuple of dicts
         For each layer, the masks of its blocks "plus", "minus" and "bias" as uint64 [rows *
@@ -230,7 +230,7 @@ def prune_network(
     module : nn.Module
         Linear and Conv2d layers, ReLU, Flatten and pooling, in `nn.Sequential`.
     eps : float
-        Largest error of a weight, in units of the largest |weight| of its tensor (the weight or
+        Largest error of a weight, in units of the largest ``|weight|`` of its tensor (the weight or
         the bias of a layer), below 1.
     random_state : int or None
         The seed of the random network; None draws one.

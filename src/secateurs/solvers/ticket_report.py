@@ -43,7 +43,7 @@ class LayerReport:
     n_weights : int
         Weights and biases of the target.
     max_error : float
-        Largest |error| of a weight or bias, in units of the largest |weight| of its tensor; for
+        Largest |error| of a weight or bias, in units of the largest ``|weight|`` of its tensor; for
         relu(-x) counted by itself.
     n_outside : int
         Errors beyond eps of the ticket, in the same units.
@@ -69,7 +69,7 @@ class TicketReport:
     Attributes
     ----------
     max_error : float
-        Largest error of a weight, in units of the largest |weight| of its tensor.
+        Largest error of a weight, in units of the largest ``|weight|`` of its tensor.
     n_outside : int
         Weights farther than eps from the target's, in the same units.
     error_bound : float
