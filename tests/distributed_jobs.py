@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -73,12 +74,23 @@ def refused(call: Callable[[], object]) -> Result:
     return {"error": "none"}
 
 
+# threads of gloo end their last work after it is waited for; a profiler that starts or stops
+# meanwhile has crashed the process
+SETTLE = 0.3  # seconds
+
+
 def torch_peak(group: Group, call: Callable[[], object]) -> int:
     """Bytes alive at once, as the last process sees it: the profiler is slow to start."""
     if group.rank < group.size - 1:
         call()
         return 0
-    return measure(call).torch_peak
+
+    def settled() -> None:
+        call()
+        time.sleep(SETTLE)
+
+    time.sleep(SETTLE)
+    return measure(settled).torch_peak
 
 
 def fingerprint(model: Any) -> str:
