@@ -6,7 +6,7 @@ stream is defined here and nowhere else.  Words are Philox4x32-10 (Salmon, Morae
 by the polynomials of Giles (2010), rounded to float32.  Only +, -, *, / and sqrt are used: IEEE
 754 fixes their results, which it does not for a library's logarithm.
 
-Importing this compiles it.  Both branches of the polynomial are computed, and the terms paired,
+The first import compiles it.  Both branches of the polynomial are computed, and the terms paired,
 so that the loop becomes vector instructions.
 """
 
@@ -22,7 +22,7 @@ WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 ROOT_HALF = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
 
 
-@njit("UniTuple(u8, 4)(u8, u8, u8, u8, u8)", nogil=True)
+@njit("UniTuple(u8, 4)(u8, u8, u8, u8, u8)", cache=True, nogil=True)
 def philox(c0, c1, c2, c3, key):  # type: ignore[no-untyped-def]
     """Four 32-bit words of a counter of four words and a key of 64 bits."""
     k0, k1 = key & WORD, key >> HALF
@@ -33,7 +33,7 @@ def philox(c0, c1, c2, c3, key):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(float64(float64), nogil=True, error_model="numpy")
+@njit(float64(float64), cache=True, nogil=True, error_model="numpy")
 def logarithm(y):  # type: ignore[no-untyped-def]
     """Natural logarithm to 1e-11: y = 2^e m, log m = 2 artanh((m - 1) / (m + 1))."""
     bits = np.float64(y).view(np.int64)
@@ -47,7 +47,7 @@ def logarithm(y):  # type: ignore[no-untyped-def]
     return e * 0.6931471805599453 + 2.0 * s * series
 
 
-@njit(float32(uint64), nogil=True, error_model="numpy")
+@njit(float32(uint64), cache=True, nogil=True, error_model="numpy")
 def normal(word):  # type: ignore[no-untyped-def]
     """Standard normal number of a word; relative error 2e-7, from |z| = 5.4 to 6.3 up to 4e-4."""
     u = (np.float64(np.int64(word)) + 0.5) * 2.0**-32
@@ -66,7 +66,7 @@ def normal(word):  # type: ignore[no-untyped-def]
     return np.float32(1.4142135623730951 * tail * (2.0 * u - 1.0))
 
 
-@njit(void(uint64, uint64, uint64, uint64, uint64[::1], float32[::1]), nogil=True)
+@njit(void(uint64, uint64, uint64, uint64, uint64[::1], float32[::1]), cache=True, nogil=True)
 def normals(key, c3, c2, c1, words, out):  # type: ignore[no-untyped-def]
     """First numbers of the stream (c3, c2, c1): number k is word k % 4 of counter (k // 4, c1, ..).
 
@@ -81,6 +81,7 @@ def normals(key, c3, c2, c1, words, out):  # type: ignore[no-untyped-def]
 
 @njit(
     void(uint64, uint64, uint64, int64, float32[:, ::1], float64, int64, float64[:, ::1]),
+    cache=True,
     nogil=True,
 )
 def products(key, c3, side, first, inner, scale, n_inputs, out):  # type: ignore[no-untyped-def]

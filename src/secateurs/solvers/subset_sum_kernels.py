@@ -1,4 +1,4 @@
-"""Compiled parts of the subset-sum solver; importing this compiles them (about three seconds).
+"""Compiled parts of the subset-sum solver; the first import compiles them (two seconds).
 
 Sums are exact: candidates are rounded to multiples of 2^-57 of their total, so the keys are
 64-bit integers, which also compare in one cycle.  Every choice is arithmetic (``i += x <= y``):
@@ -23,7 +23,7 @@ SIGN = np.uint64(63)  # its place in a 64-bit integer
 LIST = int64[::1]
 
 
-@njit(uint64(LIST, int64, LIST, int64, int64, int64), nogil=True, error_model="numpy")
+@njit(uint64(LIST, int64, LIST, int64, int64, int64), cache=True, nogil=True, error_model="numpy")
 def cut(left, n_left, right, n_right, target, steps):  # type: ignore[no-untyped-def]
     """How many of the first steps of the staircase l + r ~ `target` go up the left list.
 
@@ -39,7 +39,7 @@ def cut(left, n_left, right, n_right, target, steps):  # type: ignore[no-untyped
     return np.uint64(below)
 
 
-@njit(void(LIST, int64, int64, LIST), nogil=True, error_model="numpy")
+@njit(void(LIST, int64, int64, LIST), cache=True, nogil=True, error_model="numpy")
 def merge(source, size, a, target):  # type: ignore[no-untyped-def]
     """Merge S and S + a, both sorted, into `target`; entries 1..size, an end on either side.
 
@@ -70,7 +70,7 @@ def merge(source, size, a, target):  # type: ignore[no-untyped-def]
     target[end] = FAR
 
 
-@njit(void(LIST, int64, int64, LIST), nogil=True, error_model="numpy")
+@njit(void(LIST, int64, int64, LIST), cache=True, nogil=True, error_model="numpy")
 def shift(source, size, by, target):  # type: ignore[no-untyped-def]
     """The list with `by` added, into `target`."""
     for k in range(1, size + 1):
@@ -95,7 +95,12 @@ def step(rising, i, falling, j, near, width, x, y):  # type: ignore[no-untyped-d
     return i + short, j + short - ONE, near, width, x, y
 
 
-@njit("Tuple((i8, i8, i8, b1))(i8[::1], i8, i8[::1], i8, i8, i8)", nogil=True, error_model="numpy")
+@njit(
+    "Tuple((i8, i8, i8, b1))(i8[::1], i8, i8[::1], i8, i8, i8)",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def scan(left, n_left, right, n_right, best, tolerance):  # type: ignore[no-untyped-def]
     """Pair of entries whose sum is nearest to 0, if nearer than `best`.
 
@@ -125,7 +130,7 @@ def scan(left, n_left, right, n_right, best, tolerance):  # type: ignore[no-unty
     return near + 1, x, y, x < FAR
 
 
-@njit(uint64(LIST, int64, int64, int64, LIST), nogil=True, error_model="numpy")
+@njit(uint64(LIST, int64, int64, int64, LIST), cache=True, nogil=True, error_model="numpy")
 def bits_of(keys, first, count, value, space):  # type: ignore[no-untyped-def]
     """First subset of keys first, first + 2, ... (`count` of them) whose sum is `value`."""
     space[0] = 0
@@ -144,7 +149,7 @@ def bits_of(keys, first, count, value, space):  # type: ignore[no-untyped-def]
     return mask
 
 
-@njit(float64(float64[::1], uint64), nogil=True)
+@njit(float64(float64[::1], uint64), cache=True, nogil=True)
 def masked_sum(a, mask):  # type: ignore[no-untyped-def]
     """Sum of the candidates under a mask, in order: the same bits everywhere."""
     total = 0.0
@@ -159,7 +164,7 @@ def masked_sum(a, mask):  # type: ignore[no-untyped-def]
         float64[:, ::1], float64[::1], float64, boolean, boolean[::1],
         uint64[::1], float64[::1], int64[::1],
     ),
-    nogil=True, error_model="numpy",
+    cache=True, nogil=True, error_model="numpy",
 )  # fmt: skip
 def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # type: ignore[no-untyped-def]
     """Every target by its row of candidates, or by the one row there is.
@@ -250,7 +255,7 @@ def solve(candidates, targets, eps, minimum, stop, masks, errors, n_used):  # ty
             n_used[row + t] = looked_at[t]
 
 
-@njit(void(float64[:, ::1], uint64[::1], float64[::1]), nogil=True)
+@njit(void(float64[:, ::1], uint64[::1], float64[::1]), cache=True, nogil=True)
 def masked_sums(candidates, masks, out):  # type: ignore[no-untyped-def]
     """Sum of every row under its mask."""
     for row in range(len(out)):
