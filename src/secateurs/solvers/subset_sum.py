@@ -91,8 +91,8 @@ def subset_sum(
     -----
     O(2^(n/2)) time a target and 24 * 2^(n/2) bytes a thread; about 1.04 log2(1 / eps) + 1 terms
     of products of two normals reach an eps (benchmarks/subset_sum.py).  The first use after an
-    installation compiles, for 2 seconds.  Keys are rounded to 2^-57 of ``sum |a_k| + |t|``: the minimum is exact to
-    1e-15 of that.
+    installation compiles, for 2 seconds.  Keys are rounded to 2^-57 of ``sum |a_k| + |t|``: the
+    minimum is exact to 1e-15 of that.
     Source: Horowitz & Sahni (1974); its use for networks: Pensia et al. (2020).
     """
     a, t = _checked(candidates, targets, eps, max_terms)
