@@ -16,7 +16,7 @@ from numba import boolean, float64, int64, njit, uint64, void
 FAR = 1 << 60  # beyond every sum: the ends of the lists
 TOTAL = 2.0**57  # integer value of the sum of all |candidates| and the |target|
 MARGIN = 1 << 10  # more than all roundings, of the keys and of a sum in float64, can add up to
-BLOCK = 64  # steps of each walk between two looks at the tolerance
+BLOCK = 256  # steps of each walk between two looks at the tolerance
 FIRST = 1 << 8  # entries allocated to begin with
 ONE = np.uint64(1)
 SIGN = np.uint64(63)  # its place in a 64-bit integer
