@@ -43,6 +43,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from secateurs.certificates.check import Certificate
+from secateurs.experiments.sweeps.ledger import RESERVED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Number = float | None  # None: does not apply, or not a number
@@ -122,6 +123,10 @@ class Family:
 
     def metric(self, measure: Function) -> Function:
         """Register a function from data and result to a number, under its own name."""
+        if measure.__name__ in RESERVED:  # its numbers would be lost in the tables
+            raise TypeError(
+                f"a metric cannot be called {measure.__name__}: a column of every table"
+            )
         self.metrics[measure.__name__] = measure
         return measure
 
