@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from secateurs.experiments.claims.claim import Claim
+from secateurs.experiments.claims.claim import Claim, mean
 from secateurs.experiments.sweeps.families.features import features
 from secateurs.experiments.sweeps.registry import Result, evaluate
 
@@ -51,10 +51,6 @@ def _cells(
     )
 
 
-def _mean(column: str) -> Any:
-    return lambda frame: float(frame[column].mean())
-
-
 def _smallest_share(frame: pd.DataFrame) -> float:
     """Of problems solved, over the numbers of columns."""
     return float(frame.groupby("d")["solved"].mean().min())
@@ -77,7 +73,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_cells(2, WIDE, method="multi_index"),
         full=_cells(8, ALL, method="multi_index"),
-        judge=_mean("solved"),
+        judge=mean("solved"),
         quantity="share with R^2 above .9 on clean fresh rows",
         expected=1.0,
         low=0.85,
@@ -104,9 +100,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_cells(2, WIDE, method="multi_index"),
         full=_cells(8, ALL, method="multi_index"),
-        judge=lambda frame: float(
-            ((frame["recall"] == 1) & (frame["support_size"] <= M + 2)).mean()
-        ),
+        judge=_supports_found,
         quantity="share of supports found",
         expected=1.0,
         low=0.85,
@@ -122,7 +116,7 @@ CLAIMS = (
         + _cells(2, (("he2", 5793, 400),), method="pruned_network", k=2),
         full=_cells(8, (("he1", 512, 1600),), method="pruned_network", k=1)
         + _cells(8, (("he2", 5793, 400),), method="pruned_network", k=2),
-        judge=_mean("solved"),
+        judge=mean("solved"),
         quantity="share solved",
         expected=1.0,
         low=0.75,
@@ -136,7 +130,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_cells(2, (("he2", 8192, 400),), method="one_large_step", k=2),
         full=_cells(8, (("he2", 8192, 400),), method="one_large_step", k=2),
-        judge=_mean("solved"),
+        judge=mean("solved"),
         quantity="share solved",
         expected=0.0,
         high=0.25,
@@ -149,7 +143,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_cells(2, (("he2", 8192, 400),), method="spectral"),
         full=_cells(8, (("he2", 8192, 400),), method="spectral"),
-        judge=_mean("solved"),
+        judge=mean("solved"),
         quantity="share solved",
         expected=0.0,
         high=0.25,
@@ -161,7 +155,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_cells(6, (("null", 500, 400),), method="multi_index"),
         full=_cells(40, (("null", 500, 1600),), method="multi_index"),
-        judge=_mean("signal"),
+        judge=mean("signal"),
         quantity="share of false alarms",
         expected=0.0,
         high=0.1,

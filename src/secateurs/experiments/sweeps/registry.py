@@ -199,14 +199,20 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> Result:
     cpu = time.process_time() - began
     measured: dict[str, Number] = {CPU_SECONDS: cpu}
     for name, measure in family.metrics.items():
-        value = float(measure(problem, result))
-        if math.isinf(value):
-            raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
-        measured[name] = None if math.isnan(value) else value
+        measured[name] = number(name, measure(problem, result))
     certify = family.certificates.get(cell["method"])
     if certify is None:
         return Result(measured)
     return Result(measured, certify(problem, result, random_state=method_seed))
+
+
+def number(name: str, value: Number) -> Number:
+    """A metric as a record keeps it: None for nan; infinity is refused."""
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
+    return float(value)
 
 
 def seeds(seed: int) -> tuple[int, int]:
