@@ -168,9 +168,9 @@ CLAIMS = (
     ),
     Claim(
         name="twins",
-        statement="Negative: two neurons whose patterns nearly agree, against Assumption 1, are not "
-        "told apart by the iteration, with n = 4 s log(d p / s) rows that are mostly enough without "
-        "them.",
+        statement="Negative: two neurons whose patterns nearly agree, against Assumption 1, are "
+        "not told apart by the iteration, with n = 4 s log(d p / s) rows that are mostly enough "
+        "without them.",
         source=f"{PAPER}, Assumption 1; that it is needed: measured",
         measure=convex,
         quick=_twins(3),
