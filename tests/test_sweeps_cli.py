@@ -248,6 +248,14 @@ def test_a_part_is_a_pure_function():
     assert one == other
 
 
+def test_processor_time_is_that_of_the_whole_part(monkeypatch):
+    """Not the one that a measurement tells of its method alone."""
+    ((paper, claim),) = chosen("tickets", "form-b-exact")
+    fast = replace(claim, measure=lambda **_: {"cpu_seconds": -1.0, "error": 0.0})
+    monkeypatch.setitem(CLAIMS, paper, (fast,))
+    assert measure_part(part_cell(paper, fast, {})).metrics["cpu_seconds"] >= 0
+
+
 def test_a_claim_holds_and_a_false_one_fails(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ("reproduce", "recovery", "--claim", "convex-recovery", "--workers", 2)
