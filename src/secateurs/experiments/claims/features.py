@@ -74,7 +74,8 @@ CLAIMS = (
     Claim(
         name="pruned-few-rows",
         statement="With the inputs pruned, functions of 8 of 1600 columns are learnt from 256 "
-        "(he1), 1024 (he2), 2048 (he3) and 1448 (he2+he3) rows; exponent and sparsity are not told.",
+        "(he1), 1024 (he2), 2048 (he3) and 1448 (he2+he3) rows; exponent and sparsity are not "
+        "told.",
         source=f"{PAPER}: sample size of order M^k log d; method and numbers: measured, "
         "benchmarks/features_recovery.py",
         measure=planted_metrics,
