@@ -181,7 +181,9 @@ def test_all_of_a_batch_is_kept_or_none(tmp_path):
 def test_exports_agree_with_the_ledger(tmp_path):
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
-        ledger.add((cell(i), record(i)) for i in (10, 9, 2))
+        ledger.add((cell(i), record(i)) for i in (10, 9))
+        two = record(2)  # with a metric that is called as the text of a failure might be
+        ledger.add([(cell(2), replace(two, metrics={**two.metrics, "error": 0.5}))])
         ledger.add([(cell(1), record(1, "failed", error="ValueError: x\ntrace"))])
         for name in ("t.parquet", "t.csv"):
             ledger.export(tmp_path / name, {canonical_method("m", {"steps": 1.5}): "ours"})
@@ -193,7 +195,8 @@ def test_exports_agree_with_the_ledger(tmp_path):
     assert set(table["label"]) == {"ours"}
     assert list(table["square"].iloc[1:]) == [i / 7 for i in (2, 9, 10)]  # bit for bit
     assert table["square"].isna().iloc[0]
-    assert table["error"][0] == "ValueError: x\ntrace"
+    assert table["failure"][0] == "ValueError: x\ntrace"
+    assert table["error"].tolist()[1] == 0.5
     verdicts = table[["certificate.odd", "certificate.prime"]]
     assert list(verdicts.loc[table["n"] == 9].iloc[0]) == ["holds", "unknown"]
     assert verdicts[table["n"] != 9].isna().all(axis=None)

@@ -73,7 +73,7 @@ def test_nothing_in_the_data_can_end_their_element(sweep_run):
     assert "<b>&" not in page
     data = page.split('<script id="data" type="application/json">')[1].split("</script>")[0]
     assert json.loads(data)["columns"] == content["columns"]
-    assert "ValueError: </script>" in json.loads(data)["columns"]["error"]["values"][-1]
+    assert "ValueError: </script>" in json.loads(data)["columns"]["failure"]["values"][-1]
 
 
 def test_the_parts_of_the_page_name_nothing_elsewhere(sweep_run, tmp_path):

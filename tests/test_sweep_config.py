@@ -181,6 +181,14 @@ def test_methods_without_hints_or_seed_are_refused():
             return None
 
 
+def test_a_metric_cannot_take_the_name_of_a_column():
+    def status(problem, result):
+        return 0.0
+
+    with pytest.raises(TypeError, match="cannot be called status"):
+        Family("f").metric(status)
+
+
 def test_a_cell_is_a_pure_function_of_its_settings():
     cells = [c for c in parse_sweep(TEXT).cells() if c["problem_settings"]["n"] == 100][:4]
     for cell in cells:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pytest
 
+from secateurs.experiments.sweeps import run
 from secateurs.experiments.sweeps.ledger import Ledger, LedgerFullError, key_of
-from secateurs.experiments.sweeps.run import run_cells
+from secateurs.experiments.sweeps.run import RunError, run_cells
 from secateurs.experiments.sweeps.worker import read_spool
-from tests.sweep_cells import grid, logged, promised, unlucky
+from tests.sweep_cells import Unreadable, grid, logged, promised, unlucky
 
 N = 200
 
@@ -132,6 +135,33 @@ def test_cells_that_always_kill_their_worker_fail_alone(tmp_path, workers):
             assert records[i].attempts == 2
         assert records[3].error.startswith("TimeLimitError")
         assert "unlucky" in records[3].error  # where it hung
+
+
+def test_a_pool_that_always_breaks_ends_the_sweep(tmp_path, monkeypatch):
+    """Before a cell is begun: cells that go back to the queue are no progress."""
+    passes = itertools.count()
+
+    def broken(self, tasks, evaluate, **_):
+        taken = list(itertools.islice(tasks, 4))
+        self.flying |= {key_of(cell): (cell, attempt) for cell, attempt in taken}
+        if not taken:
+            return
+        assert next(passes) < 20
+        raise BrokenExecutor("on purpose")
+
+    monkeypatch.setattr(run._Run, "one_pass", broken)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        with pytest.raises(RunError, match="no worker runs anything: on purpose"):
+            run_cells(cells(*["works"] * 6), unlucky, ledger, workers=2)
+        assert list(ledger.records()) == []
+
+
+@pytest.mark.slow
+def test_workers_that_never_begin_a_cell_end_the_sweep(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        with pytest.raises(RunError, match="no worker runs anything"):
+            run_cells(cells(*["works"] * 6), Unreadable(), ledger, workers=2)
+        assert list(ledger.records()) == []
 
 
 def test_a_full_disk_loses_nothing(tmp_path):

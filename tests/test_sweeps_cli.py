@@ -11,10 +11,19 @@ import pandas as pd
 import pytest
 
 from secateurs.cli import main
+from secateurs.cli.sweeps import print_table
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import SCALES
-from secateurs.experiments.claims.reproduce import chosen, measure_part, part_cell, reproduce
+from secateurs.experiments.claims.reproduce import (
+    chosen,
+    judged,
+    measure_part,
+    part_cell,
+    reproduce,
+)
+from secateurs.experiments.claims.tickets import bound_holds
 from secateurs.experiments.sweeps.config import parse_sweep
+from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
 from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.sweep import (
@@ -239,6 +248,14 @@ def test_a_part_is_a_pure_function():
     assert one == other
 
 
+def test_processor_time_is_that_of_the_whole_part(monkeypatch):
+    """Not the one that a measurement tells of its method alone."""
+    ((paper, claim),) = chosen("tickets", "form-b-exact")
+    fast = replace(claim, measure=lambda **_: {"cpu_seconds": -1.0, "error": 0.0})
+    monkeypatch.setitem(CLAIMS, paper, (fast,))
+    assert measure_part(part_cell(paper, fast, {})).metrics["cpu_seconds"] >= 0
+
+
 def test_a_claim_holds_and_a_false_one_fails(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ("reproduce", "recovery", "--claim", "convex-recovery", "--workers", 2)
@@ -258,6 +275,15 @@ def test_a_claim_holds_and_a_false_one_fails(capsys, tmp_path, monkeypatch):
     assert status == 1
     assert "fails" in out
 
+    # another claim in the same folder: its file tells of both, the command of what was asked
+    exact = next(c for c in CLAIMS["tickets"] if c.name == "form-b-exact")
+    monkeypatch.setitem(CLAIMS, "tickets", (exact,))
+    status, out, _ = run(capsys, "reproduce", "tickets", "--resume", "--json")
+    assert status == 0
+    assert [told["claim"] for told in json.loads(out)["claims"]] == ["form-b-exact"]
+    kept = json.loads((folder / "claims.json").read_text())["claims"]
+    assert [told["claim"] for told in kept] == ["convex-recovery", "form-b-exact"]
+
 
 def test_a_claim_with_a_failed_part_is_unknown(tmp_path):
     ((paper, claim),) = chosen("recovery", "convex-recovery")
@@ -270,3 +296,67 @@ def test_a_claim_with_a_failed_part_is_unknown(tmp_path):
     assert (outcome.verdict, outcome.error) == ("unknown", "ValueError: no")
     assert np.isnan(outcome.measured)
     assert outcome.cpu_seconds == len(cells) - 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "change", "told"),
+    [
+        ({"recovered": None}, {}, "not a number in every part: recovered"),
+        ({}, {"judge": lambda frame: frame["recovered"].sum() * np.inf}, "comes to inf"),
+        ({}, {"judge": lambda frame: np.polyfit(frame["m"], [], 1)}, "TypeError"),
+    ],
+    ids=["missing", "infinite", "raises"],
+)
+def test_what_cannot_be_judged_is_unknown(tmp_path, numbers, change, told):
+    """A part without a number is not left out of a mean, and no judge ends the command."""
+    ((paper, claim),) = chosen("recovery", "convex-recovery")
+    claim = replace(claim, **change)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for part in claim.quick:
+            cell = part_cell(paper, claim, part)
+            metrics = {"recovered": 1.0, "cpu_seconds": 1.0}
+            metrics |= numbers if part is claim.quick[0] else {}
+            ledger.add([(cell, Record(key_of(cell), "done", metrics))])
+        (outcome,) = judged([(paper, claim)], "quick", ledger)
+    assert outcome.verdict == "unknown"
+    assert told in outcome.error
+    json.dumps(outcome.to_dict(), allow_nan=False)
+
+
+def test_failed_parts_are_measured_again_when_asked(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ((paper, claim),) = chosen("tickets", "form-b-exact")
+    arguments = ("reproduce", "tickets", "--claim", "form-b-exact")
+    with open_run(tmp_path / "reproduce-quick.run", {}, resume=False) as (ledger, _):
+        (cell,) = (part_cell(paper, claim, part) for part in claim.quick)
+        ledger.add([(cell, Record(key_of(cell), "failed", {}, 2, "MemoryError: full"))])
+    status, out, _ = run(capsys, *arguments, "--resume")
+    assert status == 1
+    assert "form-b-exact: MemoryError: full" in out
+    status, out, _ = run(capsys, *arguments, "--retry-failed")
+    assert status == 0
+    assert "1 of 1 hold" in out
+
+
+def test_names_in_tables_are_never_cut(capsys):
+    name = "tickets: " + "a-long-name-of-a-claim" * 3
+    print_table(pd.DataFrame({"claim": [name], "measured": [0.5]}), "claims")
+    out, _ = capsys.readouterr()
+    assert "…" not in out
+
+
+def test_the_certified_bound_is_held_against_something_near():
+    """The claim would fail if the bound were twice as large."""
+    ((_, claim),) = chosen("tickets", "lower-bound")
+    few = [part for part in claim.quick if part["d"] == 2]
+    ratios = [bound_holds(**part)["ratio"] for part in few]
+    assert 0.5 < max(ratios) <= 1
+
+
+def test_unknown_is_no_right_verdict():
+    ((_, claim),) = chosen("recovery", "certificate")
+    frame = pd.DataFrame(
+        {"twin": [False, True], "separation_holds": [1.0, 0.0], "separation_fails": [0.0, 1.0]}
+    )
+    assert claim.judge(frame) == 1
+    assert claim.judge(frame.assign(separation_fails=0.0)) == 0.5

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from secateurs.cli.common import INTERRUPTED, out, print_json
 from secateurs.cli.sweeps import check_workers, counting, print_table, tell
 from secateurs.experiments.claims.claim import Scale
-from secateurs.experiments.claims.reproduce import Outcome, chosen
+from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.files import write_atomically
@@ -29,6 +29,7 @@ def reproduce(
     workers: int = 1,
     output: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    retry_failed: Annotated[bool, Parameter(negative="")] = False,
     salvage: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -48,6 +49,8 @@ def reproduce(
         Folder of the run; reproduce-SCALE.run when not given.
     resume
         Go on with a run; finished parts are not measured again.
+    retry_failed
+        With --resume, measure failed parts again.
     salvage
         Go on with a run whose ledger is damaged.
     json
@@ -56,12 +59,20 @@ def reproduce(
     check_workers(workers)
     claims = chosen(paper, claim)
     folder = output if output is not None else Path(f"reproduce-{scale}.run")
-    with open_run(folder, {}, resume=resume, rescue=salvage) as (ledger, notes):
+    with open_run(folder, {}, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):
         tell(notes)
         with counting("claims", quiet=json) as show:
-            outcomes, counts = measure(claims, scale, ledger, workers=workers, progress=show)
+            outcomes, counts = measure(
+                *(claims, scale, ledger),
+                workers=workers,
+                retry_failed=retry_failed,
+                progress=show,
+            )
         record = {"scale": scale, "run": str(folder), "claims": [o.to_dict() for o in outcomes]}
-        content = jsonlib.dumps(record, indent=2, allow_nan=False) + "\n"
+        # the folder's file tells of all its claims, also those of earlier commands
+        known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
+        kept = {**record, "claims": [o.to_dict() for o in known]}
+        content = jsonlib.dumps(kept, indent=2, allow_nan=False) + "\n"
         write_atomically(folder / "claims.json", content.encode())
         ledger.export(folder / "parts.csv")
     if json:
@@ -79,6 +90,8 @@ def reproduce(
             highlight=False,
             soft_wrap=True,
         )
+        if counts.interrupted:
+            out.print("Interrupted: go on with the same command and --resume", highlight=False)
     if counts.interrupted:
         return INTERRUPTED
     return 0 if all(outcome.verdict == "holds" for outcome in outcomes) else FAILED

@@ -6,7 +6,7 @@ import json as jsonlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from cyclopts import Parameter
@@ -95,7 +95,7 @@ def sweep(
         if wanted.adaptive is not None:
             settings = wanted.adaptive
             found = boundaries(wanted, frame, settings.axis, settings.metric, settings.level)
-        errors = [r.error for _, r in ledger.records() if r.status == "failed" and r.error]
+        errors = [r.error for _, r in ledger.records() if r.error] if counts.failed else []
     lines = [
         {
             "label": b.label,
@@ -184,7 +184,8 @@ def print_table(frame: pd.DataFrame, title: str) -> None:
     """A table on standard output."""
     table = Table(title=title, title_justify="left")
     for column in frame.columns:
-        table.add_column(str(column), justify="left" if column == frame.columns[0] else "right")
+        justify: Literal["left", "right"] = "left" if column == frame.columns[0] else "right"
+        table.add_column(str(column), justify=justify, overflow="fold")  # a name is never cut
     for row in frame.itertuples(index=False):
         table.add_row(*(_shown(value) for value in row))
     out.print(table)

@@ -136,7 +136,13 @@ def _fit(widths: NDArray[np.int64], errors: Array) -> tuple[float, float]:
 
 
 def fewest_neurons(d: int, eps: float, seed: int) -> int:
-    """Fewest neurons, the first of one random network, with which weight pruning reaches eps."""
+    """Fewest neurons, the first of one random network, with which weight pruning reaches eps.
+
+    Raises
+    ------
+    ValueError
+        Not with the widest network that is tried, 80 d neurons.
+    """
     rng = np.random.default_rng(seed)
     w = rng.standard_normal(d)
     W, alpha = rng.standard_normal((WIDEST * d, d)), rng.standard_normal(WIDEST * d)
@@ -145,6 +151,8 @@ def fewest_neurons(d: int, eps: float, seed: int) -> int:
         n = (low + high) // 2
         found = prune_weights(W[:n], alpha[:n], w / np.linalg.norm(w), eps)
         low, high = (low, n) if found.error <= eps else (n, high)
+    if high == WIDEST * d:  # never seen to reach it
+        raise ValueError(f"eps = {eps:g}: not reached with {high - 1} neurons in d = {d}; ask less")
     return high
 
 

@@ -3,7 +3,7 @@
 base = mean ||(1/n) sum_i g_i A_i||_op over draws g ~ N(0, I)         noise per unit of sigma
 tau = .8 lambda_max(A* y / n),  U = {}
 while tau > 3e-3 of that:
-beta = .05 tau,  lambda = 2 tau sqrt(beta)        a zero column is stable iff N <= tau   (1)
+beta = .4 tau / curvature,  lambda = 2 tau sqrt(beta)    zero columns stable iff N <= tau (1)
 <= 8 times: add the eigenvectors of N above 1.05 tau; descend on L + lambda R_beta;      (2)
 rotate to the eigenbasis; drop columns below .5 sqrt(beta)
 P = columns above 2 sqrt(beta)                    greedy pruning                         (3)

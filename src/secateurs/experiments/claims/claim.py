@@ -35,7 +35,8 @@ class Claim:
         Settings of each part of the measurement at the two scales.  Parts run on their own, on
         several workers: many parts of seconds, not one of hours.
     judge : callable
-        One number from the table of all parts: settings and numbers, one row each, in order.
+        One number from the table of all parts: settings and numbers, one row each, in order.  It
+        is shown only the columns that every part has a number for: no mean skips what is missing.
     quantity : str
         What that number is, with its unit.
     expected : float
@@ -71,3 +72,13 @@ class Claim:
         if math.isinf(self.high):
             return f"{self.expected:g} (at least {self.low:g})"
         return f"{self.expected:g} ({self.low:g} to {self.high:g})"
+
+
+def mean(column: str) -> Callable[[pd.DataFrame], float]:
+    """Judge by the mean over the parts."""
+    return lambda frame: float(frame[column].mean())
+
+
+def largest(column: str) -> Callable[[pd.DataFrame], float]:
+    """Judge by the worst part, where more is worse."""
+    return lambda frame: float(frame[column].max())

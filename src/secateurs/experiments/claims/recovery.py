@@ -15,7 +15,7 @@ import pandas as pd
 
 from secateurs.certificates.recovery import pattern_certificate
 from secateurs.experiments.allocation import measure as allocation
-from secateurs.experiments.claims.claim import Claim
+from secateurs.experiments.claims.claim import Claim, largest, mean
 from secateurs.experiments.sweeps.families.planted import planted
 from secateurs.experiments.sweeps.registry import Result, evaluate
 from secateurs.problems.planted import planted_relu
@@ -79,22 +79,26 @@ def convex(
         {
             "recovered": float(error < EXACT_WEIGHTS),
             "weight_error": error,
-            "separation": float(separation.measured or 0.0),
+            "separation": separation.measured,
             "separation_holds": float(separation.verdict == "holds"),
+            "separation_fails": float(separation.verdict == "fails"),
         },
         certificate,
     )
 
 
 def peak_growth(*, n: int, d: int, m: int, s: int, seed: int) -> dict[str, float]:
-    """Most bytes that thresholding has allocated at once, with m neurons and with 16 m."""
+    """Most bytes that thresholding has allocated at once, with m neurons and with 16 m.
+
+    The peaks of torch and of numpy are added, as if they came together.
+    """
     problem = planted_relu(n, d, 10, s, random_state=seed)
-    few, many = (
-        allocation(
-            lambda m=m: iht(problem.X, problem.y, s, m, n_steps=MEMORY_STEPS)  # type: ignore[misc]
-        ).torch_peak
-        for m in (m, WIDER * m)
-    )
+
+    def peak(m: int) -> int:
+        found = allocation(lambda: iht(problem.X, problem.y, s, m, n_steps=MEMORY_STEPS))
+        return found.torch_peak + found.numpy_peak
+
+    few, many = peak(m), peak(WIDER * m)
     return {"few": few, "many": many, "growth": many / few, "dense": 8.0 * WIDER * m * d}
 
 
@@ -112,12 +116,25 @@ def _convex(n_seeds: int, **settings: Any) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _mean(column: str) -> Any:
-    return lambda frame: float(frame[column].mean())
+def _twins(n_seeds: int) -> tuple[dict[str, Any], ...]:
+    """Separated networks and the same with a twin, the iteration alone."""
+    return tuple(
+        part
+        for twin in (False, True)
+        for part in _convex(n_seeds, c=4.0, exchanges=False, twin=twin)
+    )
+
+
+def _lost_to_twins(frame: pd.DataFrame) -> float:
+    """Share of networks that a twin keeps from being recovered."""
+    recovered = frame.groupby("twin")["recovered"].mean()
+    return float(recovered[False] - recovered[True])
 
 
 def _right_verdicts(frame: pd.DataFrame) -> float:
-    return float((frame["separation_holds"] == ~frame["twin"].astype(bool)).mean())
+    """Of the check: "unknown" is right for neither."""
+    right = frame["separation_fails"].where(frame["twin"], frame["separation_holds"])
+    return float(right.mean())
 
 
 CLAIMS = (
@@ -130,37 +147,38 @@ CLAIMS = (
         measure=convex,
         quick=_convex(3, c=3.0, exchanges=True),
         full=_convex(20, c=3.0, exchanges=True),
-        judge=_mean("recovered"),
+        judge=mean("recovered"),
         quantity="share of networks recovered",
         expected=1.0,
         low=0.9,
     ),
     Claim(
         name="too-few-rows",
-        statement="With n = 0.5 s log(d p / s) rows the same networks are not recovered: the "
-        "order of n in the theorem is needed.",
-        source=f"{PAPER}, the theorem (order of n); constant: measured, "
+        statement="Negative: with n = 0.5 s log(d p / s) rows the same networks are not "
+        "recovered, so that the constant above is not idle; that the order is needed is not shown.",
+        source=f"{PAPER}, the theorem, for the order of n; constant: measured, "
         "benchmarks/convex_transition.py",
         measure=convex,
         quick=_convex(3, c=0.5, exchanges=True),
         full=_convex(20, c=0.5, exchanges=True),
-        judge=_mean("recovered"),
+        judge=mean("recovered"),
         quantity="share of networks recovered",
         expected=0.0,
         high=0.1,
     ),
     Claim(
         name="twins",
-        statement="Two neurons whose patterns nearly agree, against Assumption 1, are not told "
-        "apart by the iteration, with n = 4 s log(d p / s) rows.",
+        statement="Negative: two neurons whose patterns nearly agree, against Assumption 1, are "
+        "not told apart by the iteration, with n = 4 s log(d p / s) rows that are mostly enough "
+        "without them.",
         source=f"{PAPER}, Assumption 1; that it is needed: measured",
         measure=convex,
-        quick=_convex(3, c=4.0, exchanges=False, twin=True),
-        full=_convex(20, c=4.0, exchanges=False, twin=True),
-        judge=_mean("recovered"),
-        quantity="share of networks recovered",
-        expected=0.0,
-        high=0.2,
+        quick=_twins(3),
+        full=_twins(20),
+        judge=_lost_to_twins,
+        quantity="share of networks recovered without twins, less that with them",
+        expected=0.8,
+        low=0.5,
     ),
     Claim(
         name="certificate",
@@ -168,10 +186,8 @@ CLAIMS = (
         "on those with twins.",
         source=f"{PAPER}, Assumption 1; threshold of 10 % of the rows: measured",
         measure=convex,
-        quick=_convex(2, c=4.0, exchanges=False, twin=False)
-        + _convex(2, c=4.0, exchanges=False, twin=True),
-        full=_convex(20, c=4.0, exchanges=False, twin=False)
-        + _convex(20, c=4.0, exchanges=False, twin=True),
+        quick=_twins(2),
+        full=_twins(20),
         judge=_right_verdicts,
         quantity="share of right verdicts",
         expected=1.0,
@@ -187,7 +203,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_grid("iht", 1),
         full=_grid("iht", 3),
-        judge=_mean("above_60_db"),
+        judge=mean("above_60_db"),
         quantity="share of networks above 60 dB on fresh rows",
         expected=1 / 3,
         high=0.5,
@@ -200,7 +216,7 @@ CLAIMS = (
         measure=planted_metrics,
         quick=_grid("pursuit", 1),
         full=_grid("pursuit", 3),
-        judge=_mean("exact"),
+        judge=mean("exact"),
         quantity="share of networks found exactly",
         expected=1.0,
         low=0.9,
@@ -212,14 +228,11 @@ CLAIMS = (
         source=f"{PAPER}, comparison with iterative magnitude pruning; settings tuned on other "
         "seeds",
         measure=planted_metrics,
-        quick=tuple(
-            {"method": "imp", "n": n, "d": 50, "m": 5, "s": 20, "seed": FIRST_SEED + k}
-            for n, k in ((500, 0), (1000, 0), (1000, 1), (2000, 0))
-        ),
+        quick=_grid("imp", 1)[::4],
         full=_grid("imp", 1),
-        judge=lambda frame: float(frame["psnr"].median()),
-        quantity="median dB on fresh rows",
-        expected=25.0,
+        judge=largest("psnr"),
+        quantity="most dB on fresh rows",
+        expected=40.0,
         high=60.0,
     ),
     Claim(
@@ -230,7 +243,7 @@ CLAIMS = (
         measure=peak_growth,
         quick=({"n": 500, "d": 200, "m": 1000, "s": 50, "seed": FIRST_SEED},),
         full=({"n": 2000, "d": 500, "m": 4000, "s": 500, "seed": FIRST_SEED},),
-        judge=_mean("growth"),
+        judge=mean("growth"),
         quantity="peak bytes at 16 m neurons over those at m",
         expected=1.0,
         high=1.25,

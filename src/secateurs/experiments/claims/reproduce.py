@@ -13,12 +13,12 @@ import pandas as pd
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
-from secateurs.experiments.sweeps.registry import CPU_SECONDS, Number, Result
+from secateurs.experiments.sweeps.registry import CPU_SECONDS, Result, number
 from secateurs.experiments.sweeps.run import Counts, run_cells
 from secateurs.problems.tables import nearest
 
-VERSION = 1  # of a part; raise it when equal settings come to mean something else
-TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 24 * 3600.0}  # seconds for a part
+VERSION = 2  # of a part; raise it when equal settings come to mean something else
+TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 3600.0}  # seconds for a part
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Outcome:
     paper : str
     claim : Claim
     verdict : {"holds", "fails", "unknown"}
-        "unknown" when a part failed or was not run.
+        "unknown" when a part failed, was not run, or has no number that can be judged.
     measured : float
         nan when unknown.
     parts : DataFrame
         Settings and numbers of the finished parts.
     cpu_seconds : float
     error : str or None
-        Of the first part that failed.
+        Of the first part that failed, or why the parts cannot be judged.
     """
 
     paper: str
@@ -94,6 +94,7 @@ def reproduce(
     ledger: Ledger,
     *,
     workers: int = 1,
+    retry_failed: bool = False,
     progress: Callable[[Counts, int], None] | None = None,
 ) -> tuple[list[Outcome], Counts]:
     """Measure and judge claims; parts that the ledger has are not measured again.
@@ -104,6 +105,8 @@ def reproduce(
     scale : {"quick", "full"}
     ledger : Ledger
     workers : int
+    retry_failed : bool
+        Measure parts again that failed in an earlier run.
     progress : callable, optional
         Called with `Counts` and the number of parts.
 
@@ -113,25 +116,30 @@ def reproduce(
     counts : Counts
     """
     claims = list(claims)
-    cells = {
-        (paper, claim.name): [part_cell(paper, claim, part) for part in claim.parts(scale)]
-        for paper, claim in claims
-    }
-    total = sum(map(len, cells.values()))
+    cells = [cell for paper, claim in claims for cell in _cells(paper, claim, scale)]
     counts = run_cells(
-        [cell for parts in cells.values() for cell in parts],
+        cells,
         measure_part,
         ledger,
         workers=workers,
         time_limit=TIME_LIMITS[scale],
-        progress=None if progress is None else lambda now: progress(now, total),
+        retry_failed=retry_failed,
+        progress=None if progress is None else lambda now: progress(now, len(cells)),
     )
+    return judged(claims, scale, ledger), counts
+
+
+def judged(claims: Iterable[tuple[str, Claim]], scale: Scale, ledger: Ledger) -> list[Outcome]:
+    """Outcomes of claims by the parts that the ledger has; nothing is measured."""
     records = {record.key: record for _, record in ledger.records()}
-    outcomes = [
-        _judged(paper, claim, [records.get(key_of(c)) for c in cells[paper, claim.name]], scale)
+    return [
+        _outcome(paper, claim, [records.get(key_of(c)) for c in _cells(paper, claim, scale)], scale)
         for paper, claim in claims
     ]
-    return outcomes, counts
+
+
+def _cells(paper: str, claim: Claim, scale: Scale) -> list[dict[str, Any]]:
+    return [part_cell(paper, claim, part) for part in claim.parts(scale)]
 
 
 def part_cell(paper: str, claim: Claim, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,21 +148,17 @@ def part_cell(paper: str, claim: Claim, settings: Mapping[str, Any]) -> dict[str
 
 
 def measure_part(cell: Mapping[str, Any]) -> Result:
-    """Measure one part."""
+    """Measure one part; its processor time is that of all of it, data and certificate included."""
     (claim,) = (c for c in CLAIMS[cell["paper"]] if c.name == cell["claim"])
     began = time.process_time()
     found = claim.measure(**cell["settings"])
     cpu = time.process_time() - began
     result = found if isinstance(found, Result) else Result(found)
-    numbers = {name: _number(value) for name, value in result.metrics.items()}
-    return Result({CPU_SECONDS: cpu, **numbers}, result.certificate)
+    numbers = {name: number(name, value) for name, value in result.metrics.items()}
+    return Result({**numbers, CPU_SECONDS: cpu}, result.certificate)
 
 
-def _number(value: Number) -> Number:
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _judged(paper: str, claim: Claim, records: list[Record | None], scale: Scale) -> Outcome:
+def _outcome(paper: str, claim: Claim, records: list[Record | None], scale: Scale) -> Outcome:
     """The outcome of a claim whose parts are in the ledger, or failed, or are missing."""
     done = [r for r in records if r is not None and r.status == "done"]
     settings = claim.parts(scale)
@@ -168,6 +172,15 @@ def _judged(paper: str, claim: Claim, records: list[Record | None], scale: Scale
     error = next((r.error for r in records if r is not None and r.status == "failed"), None)
     if len(done) < len(records):
         return Outcome(paper, claim, "unknown", math.nan, frame, cpu, error)
-    measured = float(claim.judge(frame))
+    whole = frame.loc[:, frame.notna().all()]
+    try:
+        measured = float(claim.judge(whole))
+        if not math.isfinite(measured):
+            raise ValueError(f"what was measured comes to {measured}")
+    except (ArithmeticError, LookupError, TypeError, ValueError) as trouble:
+        missing = ", ".join(map(str, frame.columns.difference(whole.columns)))
+        told = f"cannot be judged: {type(trouble).__name__}: {trouble}"
+        told += f"; not a number in every part: {missing}" if missing else ""
+        return Outcome(paper, claim, "unknown", math.nan, frame, cpu, told)
     verdict = "holds" if claim.holds(measured) else "fails"
     return Outcome(paper, claim, verdict, measured, frame, cpu, None)

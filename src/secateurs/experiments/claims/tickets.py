@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 
 from secateurs.certificates.tickets import neuron_lower_bound
-from secateurs.experiments.claims.claim import Claim
+from secateurs.experiments.claims.claim import Claim, largest
 from secateurs.experiments.ticket_scaling import fewest_neurons, neuron_point
 from secateurs.solvers.subset_sum import subset_sum, unpack_masks
 from secateurs.solvers.sup_error import sup_error
 
 PAPER = "Ferre', Giroire, Mallmann-Trenn & Natale (2026), arXiv 2603.02234"
 FIRST_SEED = 7000  # of seeds on which nothing was tuned
+FIT_ROWS = 40  # points for each weight to which output weights are fitted
+EXACT = 1e-9  # sup error of a network that is its target
 
 
 def terms(*, eps: float, n: int, seed: int) -> dict[str, float]:
@@ -49,14 +51,20 @@ def neurons_reach(*, d: int, n: int, seed: int) -> dict[str, float]:
 
 
 def bound_holds(*, d: int, n: int, seed: int) -> dict[str, float]:
-    """The certified bound of a network against a random subset, interval and all."""
+    """The certified bound of a network against output weights fitted to the target.
+
+    They are no subset's, but the bound is for any output weights; random subsets are far off.
+    """
     rng = np.random.default_rng([seed, d, n])
-    W, alpha, target = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
+    W, target = rng.standard_normal((n, d)), rng.standard_normal(d)
     if seed % 2:  # near-parallel and opposite neurons
         W[1], W[2] = W[0] * (1 + 1e-6), -W[0]
+    X = rng.standard_normal((FIT_ROWS * n * d, d))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    alpha = np.linalg.lstsq(np.maximum(X @ W.T, 0), np.maximum(X @ target, 0), rcond=None)[0]
+    _, upper = sup_error(W, alpha, target, "A")
     bound = neuron_lower_bound(W, target)
-    _, upper = sup_error(W, alpha, target, "A", rng.random(n) < 0.5)
-    return {"excess": bound - upper, "bound": bound}
+    return {"bound": bound, "error": upper, "ratio": bound / upper}
 
 
 def form_b(*, a: float, b: float) -> dict[str, float]:
@@ -73,8 +81,16 @@ def form_b(*, a: float, b: float) -> dict[str, float]:
     return {"error": upper, "form_a_bound": neuron_lower_bound(W, target), "refused": refused}
 
 
+def _shown_and_refused(frame: pd.DataFrame) -> float:
+    """Of the counterexamples, form A excluding what form B reaches."""
+    shown = (frame["error"] < EXACT) & (frame["form_a_bound"] > EXACT)
+    return float((shown & (frame["refused"] == 1)).mean())
+
+
 def _per_bit(frame: pd.DataFrame) -> float:
-    """Terms for a bit of accuracy."""
+    """Terms for a bit of accuracy, of targets that all reach it."""
+    if frame["reached"].min() < 1:
+        raise ValueError("some targets were not reached; their terms say nothing")
     means = frame.groupby("bits")["terms"].mean()
     return float(np.polyfit(means.index, means, 1)[0])
 
@@ -124,7 +140,7 @@ CLAIMS = (
         measure=terms,
         quick=_parts(("eps", "n", "seed"), (1e-3, 1e-6), (1000,), _seeds(1)),
         full=_parts(("eps", "n", "seed"), (1e-3, 1e-6, 1e-8), (5000,), _seeds(4)),
-        judge=lambda frame: float(frame["dishonest"].max()),
+        judge=largest("dishonest"),
         quantity="largest difference",
         expected=0.0,
         high=1e-12,
@@ -141,8 +157,8 @@ CLAIMS = (
         judge=_neurons_per_bit,
         quantity="neurons per bit and input",
         expected=2.2,
-        low=1.7,
-        high=3.0,
+        low=1.9,
+        high=2.8,
     ),
     Claim(
         name="neurons-polynomial",
@@ -161,16 +177,16 @@ CLAIMS = (
     ),
     Claim(
         name="lower-bound",
-        statement="No subset of neurons beats the certified lower bound, near-parallel and "
-        "opposite neurons among them (form A).",
+        statement="No output weights beat the certified lower bound, not even those fitted to the "
+        "target, with near-parallel and opposite neurons too (form A).",
         source=f"{PAPER}, breakpoint argument, and the latitude bound derived here",
         measure=bound_holds,
         quick=_parts(("d", "n", "seed"), (2, 3, 5), (6, 20), _seeds(10)),
-        full=_parts(("d", "n", "seed"), (2, 3, 4, 5, 6, 8), (6, 20, 60), _seeds(100)),
-        judge=lambda frame: float(frame["excess"].max()),
-        quantity="largest bound minus error",
-        expected=0.0,
-        high=0.0,
+        full=_parts(("d", "n", "seed"), (2, 3, 4, 5, 6), (6, 20, 60), _seeds(40)),
+        judge=largest("ratio"),
+        quantity="largest bound over error",
+        expected=0.9,
+        high=1.0,
     ),
     Claim(
         name="form-b-exact",
@@ -180,9 +196,9 @@ CLAIMS = (
         measure=form_b,
         quick=({"a": 0.6, "b": 0.8},),
         full=_parts(("a", "b"), (0.3, 0.6, 0.9), (0.2, 0.5, 0.8)),
-        judge=lambda frame: float((frame["error"] / frame["refused"]).max()),
-        quantity="error of the four neurons",
-        expected=0.0,
-        high=1e-9,
+        judge=_shown_and_refused,
+        quantity="share of targets that are exact, excluded by the bound, and refused",
+        expected=1.0,
+        low=1.0,
     ),
 )

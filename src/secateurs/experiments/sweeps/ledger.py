@@ -29,6 +29,11 @@ READABLE = (1, VERSION)
 EXPORTS = (".parquet", ".csv")
 VERDICT = "certificate."  # before the name of a check, in the columns of an export
 _COLUMNS = ("key", "status")  # of a record, kept in columns of their own
+# columns of an export that no metric may be called
+RESERVED = (
+    *("problem", "method", "seed", "version", "label"),
+    *("status", "attempts", "failure", "key"),
+)
 MISSES = 10_000  # unreadable rows in a row after which salvage takes the file to be over
 
 Status = Literal["done", "failed"]
@@ -226,7 +231,8 @@ class Ledger:
 
         Settings of the problem keep their names, those of the method are called
         ``method.NAME``, other objects in a cell's settings are spread the same way.  The verdict of
-        each check is in ``certificate.CHECK``, None in a cell without it.
+        each check is in ``certificate.CHECK``, None in a cell without it.  The error of a failed
+        cell is in "failure": a metric may be called error.
 
         Parameters
         ----------
@@ -254,7 +260,7 @@ class Ledger:
             row |= {"status": record.status, **record.metrics}
             told = {VERDICT + check["name"]: check["verdict"] for check in record.certificate or ()}
             row |= told
-            row |= {"attempts": record.attempts, "error": record.error, "key": record.key}
+            row |= {"attempts": record.attempts, "failure": record.error, "key": record.key}
             metrics.update(dict.fromkeys(record.metrics))
             verdicts.update(dict.fromkeys(told))
             rows.append(row)
@@ -263,8 +269,8 @@ class Ledger:
             return pd.DataFrame()
         order = sorted(range(len(rows)), key=places.__getitem__)
         frame = pd.DataFrame([rows[i] for i in order])
-        last = [*verdicts, "attempts", "error", "key"]
-        types = {**dict.fromkeys(metrics, float), "error": object}
+        last = [*verdicts, "attempts", "failure", "key"]
+        types = {**dict.fromkeys(metrics, float), "failure": object}
         return frame[[*(name for name in frame if name not in last), *last]].astype(types)
 
     def export(self, path: str | Path, labels: Mapping[str, str] | None = None) -> None:

@@ -43,6 +43,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from secateurs.certificates.check import Certificate
+from secateurs.experiments.sweeps.ledger import RESERVED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Number = float | None  # None: does not apply, or not a number
@@ -122,6 +123,10 @@ class Family:
 
     def metric(self, measure: Function) -> Function:
         """Register a function from data and result to a number, under its own name."""
+        if measure.__name__ in RESERVED:  # its numbers would be lost in the tables
+            raise TypeError(
+                f"a metric cannot be called {measure.__name__}: a column of every table"
+            )
         self.metrics[measure.__name__] = measure
         return measure
 
@@ -194,14 +199,20 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> Result:
     cpu = time.process_time() - began
     measured: dict[str, Number] = {CPU_SECONDS: cpu}
     for name, measure in family.metrics.items():
-        value = float(measure(problem, result))
-        if math.isinf(value):
-            raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
-        measured[name] = None if math.isnan(value) else value
+        measured[name] = number(name, measure(problem, result))
     certify = family.certificates.get(cell["method"])
     if certify is None:
         return Result(measured)
     return Result(measured, certify(problem, result, random_state=method_seed))
+
+
+def number(name: str, value: Number) -> Number:
+    """A metric as a record keeps it: None for nan; infinity is refused."""
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
+    return float(value)
 
 
 def seeds(seed: int) -> tuple[int, int]:

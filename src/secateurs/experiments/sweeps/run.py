@@ -137,6 +137,7 @@ class _Run:
         self.again: list[tuple[Cell, int]] = []
         self.committed = 0.0
         self.skipped_done = self.skipped_failed = self.n_done = self.n_failed = 0
+        self.n_settled = 0  # records seen, those that are tried again included
         self.interrupted = False
         if spool is not None:
             spool.mkdir(exist_ok=True)
@@ -168,7 +169,7 @@ class _Run:
         while True:
             one_by_one = bool(suspects)
             tasks = iter(suspects) if one_by_one else source
-            seen = self.n_done + self.n_failed + len(self.again)
+            seen = self.n_settled
             try:
                 self.one_pass(tasks, evaluate, compute, one_by_one=one_by_one)
                 suspects = []
@@ -176,8 +177,7 @@ class _Run:
                 suspects = self.after_crash(one_by_one=one_by_one)
                 if one_by_one:
                     suspects.extend(tasks)
-                progress = self.n_done + self.n_failed + len(self.again) > seen or suspects
-                crashes = 0 if progress else crashes + 1
+                crashes = 0 if self.n_settled > seen or suspects else crashes + 1
                 if crashes > MAX_CRASHES:
                     raise RunError(f"no worker runs anything: {error}") from error
                 continue
@@ -225,6 +225,7 @@ class _Run:
         cell, attempt = self.flying.pop(record.key, (None, 0))
         if cell is None:  # settled before, from the spool
             return
+        self.n_settled += 1
         if record.status == "failed" and attempt <= self.retries:
             self.again.append((cell, attempt + 1))
             if self.spool is not None:
