@@ -141,7 +141,7 @@ def test_a_pool_that_always_breaks_ends_the_sweep(tmp_path, monkeypatch):
     """Before a cell is begun: cells that go back to the queue are no progress."""
     passes = itertools.count()
 
-    def broken(self, tasks, evaluate, **_):
+    def broken(self, tasks, evaluate, compute, *, one_by_one):
         taken = list(itertools.islice(tasks, 4))
         self.flying |= {key_of(cell): (cell, attempt) for cell, attempt in taken}
         if not taken:
