@@ -280,8 +280,8 @@ def ticket_certificate(
                 "fails" if lower_bound > eps else "unknown",
                 lower_bound,
                 eps,
-                "secateurs.tickets.prune_neurons, over all subsets: enumeration, duality, or (d = 2, "
-                "20 < N <= 64) the dual bound of HiGHS",
+                "secateurs.tickets.prune_neurons, over all subsets: enumeration, duality, or "
+                "(d = 2, 20 < N <= 64) the dual bound of HiGHS",
             )
         )
     return Certificate(tuple(checks))
