@@ -79,6 +79,8 @@ def reproduce(
             highlight=False,
             soft_wrap=True,
         )
+        if counts.interrupted:
+            out.print("Interrupted: go on with the same command and --resume", highlight=False)
     if counts.interrupted:
         return INTERRUPTED
     return 0 if all(outcome.verdict == "holds" for outcome in outcomes) else FAILED
