@@ -195,6 +195,18 @@ def test_an_interrupted_reproduction_says_how_to_go_on(capsys, tmp_path, monkeyp
     assert "--resume" in out
 
 
+def test_small_means_are_in_the_json_as_they_are(capsys, file, monkeypatch):
+    told = pd.DataFrame({"label": ["a", "b"], "cells": [2, 0], "weight_error": [3e-12, np.nan]})
+    monkeypatch.setattr("secateurs.cli.sweeps.run_sweep", lambda *_, **__: Counts())
+    monkeypatch.setattr("secateurs.cli.sweeps.summary", lambda *_: told)
+    status, out, _ = run(capsys, "sweep", file, "--json")
+    assert status == 0
+    assert json.loads(out)["summary"] == [
+        {"label": "a", "cells": 2, "weight_error": 3e-12},
+        {"label": "b", "cells": 0, "weight_error": None},
+    ]
+
+
 def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
     """And a sweep that goes on asks for the same cells as one that never stopped."""
     from secateurs.experiments.sweeps import sweep as module

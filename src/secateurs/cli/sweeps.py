@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +107,8 @@ def sweep(
         for b in found
     ]
     if json:
-        rows = jsonlib.loads(table.to_json(orient="records"))
+        # not to_json: it writes 3e-12 as 0
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
         print_json(
             {
                 "run": str(folder),
