@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,6 +243,42 @@ def test_a_weight_outside_is_said(capsys, tmp_path):
     certificate = network_certificate(verify_ticket(solution.value, module), 1e-3)
     assert certificate["weights"].verdict == "fails"
     assert certificate["weights"].measured == solution.measured["max_error"] > 1e-3
+
+
+def test_the_model_is_not_overwritten(capsys, tmp_path):
+    path = tmp_path / "m.safetensors"
+    safetensors.torch.save_file(state()[1], path)
+    before = path.read_bytes()
+    status, out, err = run(capsys, "ticket", path, "--output", tmp_path / "." / path.name)
+    assert (status, out) == (2, "")
+    assert "is the model itself" in err
+    assert path.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_refused_with_the_file(capsys, tmp_path):
+    path = tmp_path / "m.safetensors"
+    safetensors.torch.save_file({"0.weight": torch.tensor([[1.0, np.nan]])}, path)
+    status, _, err = run(capsys, "ticket", path)
+    assert status == 2
+    assert "m.safetensors: layer 0: " in err
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_ctrl_c_ends_a_ticket_while_it_compiles_too(capsys, tmp_path, monkeypatch, call):
+    path, output = tmp_path / "m.safetensors", tmp_path / "t.safetensors"
+    safetensors.torch.save_file(state()[1], path)
+    calls = []
+
+    def interrupted(*arguments, **settings):
+        calls.append(arguments)
+        found = prune_network(*arguments, **settings)
+        return replace(found, status="interrupted") if len(calls) == call else found
+
+    monkeypatch.setattr("secateurs.cli.tickets.prune_network", interrupted)
+    status, _, err = run(capsys, "ticket", path, "--output", output)
+    assert (status, len(calls)) == (130, call)
+    assert output.exists() == (call == 2)  # what was found is kept
+    assert err == ("secateurs: interrupted\n" if call == 1 else "")
 
 
 def test_bounds_are_those_of_the_library(capsys):

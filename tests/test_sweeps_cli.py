@@ -26,6 +26,7 @@ from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
 from secateurs.experiments.sweeps.registry import Result
+from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.sweep import (
     boundaries,
     run_sweep,
@@ -171,6 +172,47 @@ def planted_boundary(cell):
     value = float(np.random.default_rng([seed, n]).random() < p)
     metrics = dict.fromkeys(("exact", "psnr", "weight_error", "above_60_db", "n_nonzero"), value)
     return Result({"cpu_seconds": 0.0, **metrics})
+
+
+def test_a_run_goes_on_with_the_command_that_made_it(capsys, file, tmp_path):
+    for name, texts in (("a.run", {"sweep.toml": SWEEP}), ("b.run", {})):
+        with open_run(tmp_path / name, texts, resume=False):
+            pass
+        with open_run(tmp_path / name, texts, resume=True) as (_, notes):
+            assert notes == []
+    before = sorted((p.name, p.read_bytes()) for p in tmp_path.glob("?.run/*") if p.is_file())
+    claim = ("reproduce", "recovery", "--claim", "twins", "--resume", "--output", "a.run")
+    assert run(capsys, *claim) == (
+        2, "", "secateurs: a.run: holds a run of sweep, not of reproduce; give another --output\n"
+    )  # fmt: skip
+    assert run(capsys, "sweep", file, "--resume", "--output", "b.run") == (
+        2, "", "secateurs: b.run: holds a run of reproduce, not of sweep; give another --output\n"
+    )  # fmt: skip
+    after = sorted((p.name, p.read_bytes()) for p in tmp_path.glob("?.run/*") if p.is_file())
+    assert after == before
+
+
+def test_an_interrupted_reproduction_says_how_to_go_on(capsys, tmp_path, monkeypatch):
+    def interrupted(*arguments, **settings):
+        return [], Counts(interrupted=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("secateurs.cli.reproduce.measure", interrupted)
+    status, out, _ = run(capsys, "reproduce", "recovery")
+    assert status == 130
+    assert "--resume" in out
+
+
+def test_small_means_are_in_the_json_as_they_are(capsys, file, monkeypatch):
+    told = pd.DataFrame({"label": ["a", "b"], "cells": [2, 0], "weight_error": [3e-12, np.nan]})
+    monkeypatch.setattr("secateurs.cli.sweeps.run_sweep", lambda *_, **__: Counts())
+    monkeypatch.setattr("secateurs.cli.sweeps.summary", lambda *_: told)
+    status, out, _ = run(capsys, "sweep", file, "--json")
+    assert status == 0
+    assert json.loads(out)["summary"] == [
+        {"label": "a", "cells": 2, "weight_error": 3e-12},
+        {"label": "b", "cells": 0, "weight_error": None},
+    ]
 
 
 def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):

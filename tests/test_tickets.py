@@ -18,7 +18,7 @@ from secateurs.solvers.ticket_modules import MaskedRandom, effective_module, mas
 from secateurs.solvers.ticket_network import Ticket, prune_network
 from secateurs.solvers.ticket_report import operator_norm, spectral_norm, verify_ticket
 from secateurs.tickets import file as ticket_file
-from secateurs.tickets import load_ticket, save_ticket
+from secateurs.tickets import load_ticket, save_ticket, subset_sum
 from tests.test_storage import change
 
 
@@ -552,3 +552,15 @@ def test_stacks_that_fit():
     assert stack_problem([conv, flat, Layer(kind="linear", n_in=8, n_out=2, signed=True)]) is None
     assert stack_problem([conv, flat, Layer(kind="linear", n_in=9, n_out=2, signed=True)])
     assert isinstance(Ticket(0, 0.1, ({},), (conv,), ({},)), Ticket)
+
+
+def test_a_seed_of_numpy_is_a_seed(tmp_path):
+    module = nn.Linear(3, 2)
+    found = [
+        prune_network(module, 0.01, seed, max_terms=n).value
+        for seed, n in ((3, 30), (np.int64(3), np.int32(30)))
+    ]
+    for k, ticket in enumerate(found):
+        save_ticket(tmp_path / str(k), ticket)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    assert subset_sum([1.0, 2.0], [3.0], max_terms=np.int64(2)).error == 0

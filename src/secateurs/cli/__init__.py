@@ -16,6 +16,7 @@ app = cyclopts.App(
     name="secateurs",
     help="Sparse neural networks with guarantees.",
     version=secateurs.__version__,
+    suppress_keyboard_interrupt=False,  # or it ends the program without a word
 )
 bounds = cyclopts.App(name="bounds", help="What can be reached, and what cannot.")
 app.command(bounds)
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
                 tokens, exit_on_error=False, print_error=False, result_action="return_value"
             )
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", INTERRUPTED)
+        _fail("interrupted", INTERRUPTED)
     except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)

@@ -63,6 +63,6 @@ def tickets(
     )
     for row in widths:
         where = f"{row['mode']}, {row['form']}"
-        out.print(f"{where}: at least by {row['necessary_source']}", highlight=False)
-        out.print(f"{where}: enough by {row['sufficient_source']}", highlight=False)
+        out.print(f"{where}, at least: {row['necessary_source']}", highlight=False)
+        out.print(f"{where}, enough: {row['sufficient_source']}", highlight=False)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.table import Table
 
 from secateurs.cli.common import INTERRUPTED, UsageError, err, out, print_json
 from secateurs.experiments.sweeps.config import load_sweep
-from secateurs.experiments.sweeps.folder import open_run
+from secateurs.experiments.sweeps.folder import SWEEP, open_run
 from secateurs.experiments.sweeps.pools import check_scheduler
 from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.sweep import (
@@ -76,7 +75,7 @@ def sweep(
     if scheduler is not None:
         check_scheduler(scheduler, lambda line: tell([line]))  # before there is a folder
     folder = output if output is not None else Path(f"{file.stem}.run")
-    texts = {"sweep.toml": wanted.text}
+    texts = {SWEEP: wanted.text}
     with open_run(folder, texts, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):
         tell(notes)
         with counting(file.stem, quiet=json) as show:
@@ -108,7 +107,8 @@ def sweep(
         for b in found
     ]
     if json:
-        rows = jsonlib.loads(table.to_json(orient="records"))
+        # not to_json: it writes 3e-12 as 0
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
         print_json(
             {
                 "run": str(folder),

@@ -75,13 +75,17 @@ def ticket(
         Print one JSON object instead of text.
     """
     check_outputs(output, None)
+    if output is not None and output.exists() and model.exists() and output.samefile(model):
+        raise UsageError(f"--output {output}: is the model itself; give another file")
     check_seed(seed)
     if not LEAST_EPS < eps < 1:
         raise UsageError(f"--eps {eps}: expected more than 0 and less than 1")
     if not (math.isfinite(radius) and 1e-30 < radius < 1e30):
         raise UsageError(f"--radius {radius}: expected a positive number")
     module, input_shape, note = read_model(model)
-    prune_network(nn.Linear(1, 1), 0.1, 0)  # compiles: the seconds do not count that
+    compiled = prune_network(nn.Linear(1, 1), 0.1, 0)  # the seconds do not count that
+    if compiled.status == "interrupted":
+        raise KeyboardInterrupt
     start = time.process_time()
     try:
         with progress(quiet=json) as show:
@@ -94,7 +98,7 @@ def ticket(
                 input_shape=input_shape,
                 progress=show("pruning"),
             )
-    except TypeError as error:  # a layer without an error bound
+    except (TypeError, ValueError) as error:  # a layer without an error bound; weights, sizes
         raise UsageError(f"{model}: {error}") from error
     seconds = time.process_time() - start
     found = solution.value
@@ -229,8 +233,8 @@ def _layer_table(rows: list[dict[str, Any]]) -> Table:
 def _print_ticket(record: dict[str, Any]) -> None:
     out.print(
         f"{record['model']}: {record['n_weights']} weights within {record['max_error']:.3g} times "
-        f"the largest of their tensor (asked {record['eps']:g}; {record['n_outside']} outside), "
-        f"{record['status']}, {record['seconds']:.2f} s of processor time"
+        f"the largest of their tensor (asked {record['eps']:g}; {record['n_outside']} sums "
+        f"outside), {record['status']}, {record['seconds']:.2f} s of processor time"
     )
     if record["note"]:
         out.print(f"Note: {record['note']}.", highlight=False)

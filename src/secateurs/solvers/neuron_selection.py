@@ -7,7 +7,7 @@ points of every subset that is tried (constraint generation).  Over points the m
 bound for all 2^N subsets; the sup of a subset that was found is an upper one.
 
     N <= 20            every subset, in Gray code order: one neuron changes at a time
-    d = 2, N <= 64     integer program (HiGHS) over the points
+    d = 2, N <= 64     integer program (HiGHS) over the points, where |alpha| w is at most 1e6
     otherwise          local search by exchanges over the neurons nearest to +-w*, those of the
                        relaxation and random ones, cut by cut; the lower bound is over all N all
                        the same

@@ -141,7 +141,7 @@ def _checked(
             f"candidates: got shape {a.shape}, expected [{len(t)}, N] for {len(t)} targets, or "
             "[N] for all of them, with 1 <= N <= 64"
         )
-    if not (isinstance(max_terms, int) and 1 <= max_terms <= MAX_TERMS):
+    if not (isinstance(max_terms, int | np.integer) and 1 <= max_terms <= MAX_TERMS):
         raise ValueError(f"max_terms: got {max_terms!r}, expected an integer in 1..{MAX_TERMS}")
     if eps is not None and not (math.isfinite(eps) and eps >= 0):
         raise ValueError(f"eps: got {eps!r}, expected a tolerance >= 0, or None for the minimum")

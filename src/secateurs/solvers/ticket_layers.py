@@ -223,5 +223,5 @@ def _array(parameter: Tensor | None, name: str) -> NDArray[np.float64] | None:
         return None
     array: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite weights")
+        raise ValueError(f"layer {name}: got nan or inf among its weights; expected finite ones")
     return array

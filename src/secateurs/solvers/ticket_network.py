@@ -277,9 +277,8 @@ def prune_network(
     _check_settings(eps, random_state, max_terms)
     target = read_module(module, nonnegative_inputs)
     positions(target.layers, input_shape)  # refused here, not after the search
-    seed = random_state
-    if seed is None:
-        seed = int(np.random.default_rng().integers(2**63))
+    drawn = np.random.default_rng().integers(2**63) if random_state is None else random_state
+    seed = int(drawn)
     goals = [block_targets(target, number) for number in range(len(target.layers))]
     masks: list[dict[str, NDArray[np.uint64]]] = [
         {name: np.zeros(goal.size, np.uint64) for name, goal in of_layer.items()}
@@ -371,9 +370,9 @@ def _check_settings(eps: float, random_state: int | None, max_terms: int) -> Non
             f"eps: got {eps!r}, expected more than 0 and less than 1; it is in units of the "
             "largest weight of each tensor"
         )
-    if not (isinstance(max_terms, int) and 1 <= max_terms <= MAX_TERMS):
+    if not (isinstance(max_terms, int | np.integer) and 1 <= max_terms <= MAX_TERMS):
         raise ValueError(f"max_terms: got {max_terms!r}, expected an integer in 1..{MAX_TERMS}")
     if random_state is not None and not (
-        isinstance(random_state, int) and 0 <= random_state < 2**63
+        isinstance(random_state, int | np.integer) and 0 <= random_state < 2**63
     ):
         raise ValueError(f"random_state: got {random_state!r}, expected None or 0 <= int < 2^63")

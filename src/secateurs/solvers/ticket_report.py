@@ -71,7 +71,8 @@ class TicketReport:
     max_error : float
         Largest error of a weight, in units of the largest ``|weight|`` of its tensor.
     n_outside : int
-        Weights farther than eps from the target's, in the same units.
+        Subset sums farther than eps from the target's weight, in the same units; a weight whose
+        input can be negative has two.
     error_bound : float
         Of the outputs in l2, for every input of l2 norm at most `radius`, and with no negative
         entry where `nonnegative_inputs`; inf where it leaves float64.

@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 import secateurs
 from secateurs.experiments.report.certificates import packed
 from secateurs.experiments.sweeps.config import parse_sweep
-from secateurs.experiments.sweeps.folder import LEDGER, RunFolderError
+from secateurs.experiments.sweeps.folder import LEDGER, SWEEP, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
 from secateurs.experiments.sweeps.verdicts import (
@@ -74,7 +74,7 @@ def run_content(run: Path) -> dict[str, Any]:
     """
     if not (run / LEDGER).is_file():
         raise RunFolderError(f"{run}: holds no run; give the folder that sweep or reproduce made")
-    text = _text(run / "sweep.toml")
+    text = _text(run / SWEEP)
     with Ledger(run / LEDGER) as ledger:
         content: dict[str, Any] = {
             "title": run.resolve().name.removesuffix(".run"),
@@ -101,7 +101,7 @@ def run_content(run: Path) -> dict[str, Any]:
                 "certificates": certificates,
                 "boundaries": [],
             }
-        sweep = parse_sweep(text, str(run / "sweep.toml"))
+        sweep = parse_sweep(text, str(run / SWEEP))
         frame = ledger.frame(labels(sweep))
         certificates = _certificates(ledger, frame)
     frame = frame.drop(columns=["key"], errors="ignore")

@@ -27,7 +27,7 @@ import secateurs
 from secateurs.experiments.sweeps.ledger import Ledger, salvage
 from secateurs.files import write_atomically
 
-LEDGER, ENVIRONMENT = "ledger.sqlite", "environment.json"
+LEDGER, ENVIRONMENT, SWEEP = "ledger.sqlite", "environment.json", "sweep.toml"
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "numba", "joblib", "distributed")
 
 
@@ -61,7 +61,8 @@ def open_run(
     Raises
     ------
     RunFolderError
-        The folder holds something else, a run without `resume`, or one that is under way.
+        The folder holds something else, a run without `resume`, one of the other command, or one
+        that is under way.
     LedgerError
         The ledger cannot be used.
     """
@@ -87,12 +88,21 @@ def open_run(
             here = environment()
             earlier = ledger.starts()
             if earlier:
+                _check_kind(folder, texts)
                 notes.extend(_changed(earlier[-1], here))
-            ledger.note_start(here)
             content = json.dumps(here, indent=2) + "\n"
             for name, text in {**texts, ENVIRONMENT: content}.items():
                 write_atomically(folder / name, text.encode())
+            ledger.note_start(here)  # last: a folder that was started has its files
             yield ledger, notes
+
+
+def _check_kind(folder: Path, texts: Mapping[str, str]) -> None:
+    """Refuse to go on with the cells of a sweep as parts of claims, or the reverse."""
+    asked = ((folder / SWEEP).exists(), SWEEP in texts)
+    was, now = ("sweep" if of_sweep else "reproduce" for of_sweep in asked)
+    if was != now:
+        raise RunFolderError(f"{folder}: holds a run of {was}, not of {now}; give another --output")
 
 
 def environment() -> dict[str, Any]:
