@@ -79,7 +79,7 @@ def ticket(
         raise UsageError(f"--output {output}: is the model itself; give another file")
     check_seed(seed)
     if not LEAST_EPS < eps < 1:
-        raise UsageError(f"--eps {eps}: expected more than 0 and less than 1")
+        raise UsageError(f"--eps {eps}: expected more than {LEAST_EPS:g} and less than 1")
     if not (math.isfinite(radius) and 1e-30 < radius < 1e30):
         raise UsageError(f"--radius {radius}: expected a positive number")
     module, input_shape, note = read_model(model)

@@ -31,7 +31,7 @@ from secateurs.solvers.solution import Progress, ProgressCallback, Solution
 from secateurs.solvers.subset_sum import MAX_TERMS, unpack_masks
 from secateurs.solvers.ticket_layers import Layer, Target, read_module
 
-LEAST_EPS = 1e-30
+LEAST_EPS = 1e-15  # float64 tells no nearer weights apart
 LEAST_SCALE, MOST_SCALE = 1e-30, 1e30  # beyond them products leave float32; zeros have the least
 ROUNDING = 1 - 1e-12  # so that error / scale <= eps, not only error <= eps scale
 UNITS = 4 * MAX_TERMS  # hidden units of an input; half of them have either sign
@@ -367,8 +367,8 @@ class _Note:
 def _check_settings(eps: float, random_state: int | None, max_terms: int) -> None:
     if not LEAST_EPS < eps < 1:
         raise ValueError(
-            f"eps: got {eps!r}, expected more than 0 and less than 1; it is in units of the "
-            "largest weight of each tensor"
+            f"eps: got {eps!r}, expected more than {LEAST_EPS:g} and less than 1; it is in units "
+            "of the largest weight of each tensor"
         )
     if not (isinstance(max_terms, int | np.integer) and 1 <= max_terms <= MAX_TERMS):
         raise ValueError(f"max_terms: got {max_terms!r}, expected an integer in 1..{MAX_TERMS}")
