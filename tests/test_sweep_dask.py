@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-from secateurs.cli import main
 from secateurs.experiments.sweeps import pools
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger
@@ -19,6 +18,7 @@ from secateurs.experiments.sweeps.registry import CPU_SECONDS
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import run_sweep
 from tests.sweep_cells import grid, logged, unlucky
+from tests.test_cli import run
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
@@ -153,13 +153,6 @@ def test_ctrl_c_keeps_what_is_finished(cluster, tmp_path):
         assert records(ledger) == undisturbed(tmp_path, cells, logged)
 
 
-def stopped(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
-
-
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -176,7 +169,7 @@ def free_address():
 def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, monkeypatch):
     monkeypatch.setattr(pools, "CONNECT_WAIT", 0.5)
     for address in (free_address(), "nonsense", "nosuch://127.0.0.1:8786"):
-        status, out, err = stopped(capsys, "sweep", file, "--scheduler", address)
+        status, out, err = run(capsys, "sweep", file, "--scheduler", address)
         assert (status, out) == (2, "")
         assert f"{address}: no Dask scheduler answers" in err
         assert err.count("\n") == 1
@@ -188,7 +181,7 @@ def test_a_scheduler_without_workers_is_waited_for_then_refused(
 ):
     monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
     with distributed.LocalCluster(n_workers=0, **BARE) as empty:
-        status, out, err = stopped(capsys, "sweep", file, "--scheduler", empty.scheduler_address)
+        status, out, err = run(capsys, "sweep", file, "--scheduler", empty.scheduler_address)
     assert (status, out) == (2, "")
     assert "has no worker yet; waiting 0.5 s for the first\n" in err
     assert "it has no worker, and none came in 0.5 s; start some by `dask worker tcp://" in err

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from secateurs.cli import main
 from secateurs.cli.sweeps import print_table
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import SCALES
@@ -34,6 +33,7 @@ from secateurs.experiments.sweeps.sweep import (
     sweep_frame,
     write_results,
 )
+from tests.test_cli import run
 
 SWEEP = """\
 problem = "planted_relu"
@@ -64,13 +64,6 @@ name = "bars"
 metric = "psnr"
 """
 ADAPTIVE = '[adaptive]\naxis = "n"\nmetric = "exact"\nrounds = 2\nseeds_a_round = 3\n'
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
 
 
 @pytest.fixture

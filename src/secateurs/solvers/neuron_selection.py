@@ -132,8 +132,9 @@ def prune_neurons(
     Notes
     -----
     Costs a round, with K points: 2^N K flops for N <= 20; at most `node_limit` linear programs
-    of size [2 K, N]; otherwise about n^2 K / 2 a pass of the local search, n = max(300,
-    100 + 5 sqrt(N)) neurons, most candidates cut short.
+    of size [2 K, N]; otherwise n^2 K for each least-squares start of the local search,
+    n = max(300, 100 + 5 sqrt(N)) neurons, and up to n^2 / 2 a pass of exchanges, of which few go
+    beyond the worst points.
     Source: Ferre et al. (2026) for the problem; algorithms and bounds derived.
     """
     given = checked(W, alpha, target, form)
