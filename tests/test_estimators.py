@@ -327,3 +327,21 @@ def test_public_names():
     for name in secateurs.__all__:
         assert getattr(secateurs, name) is not None
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_the_answer_for_a_row_depends_on_no_other_row_and_no_thread(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    y = X[:, :3].sum(axis=1) > 0
+    model = kind(n_nonzero=80, max_epochs=3, random_state=0).fit(X, y)
+    answer = model.predict_proba if kind is SparseMLPClassifier else model.predict
+    together = answer(X)
+    torch.set_num_threads(2)
+    try:
+        on_two_threads = answer(X[::-1])[::-1]
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_array_equal(on_two_threads, together)
+    for rows in (slice(0, 1), slice(7, 27), slice(100, 233)):
+        np.testing.assert_array_equal(answer(X[rows]), together[rows])

@@ -72,30 +72,37 @@ class FittedNetwork:
         scaling.shift[self.columns], scaling.scale[self.columns] = self.shift, self.scale
         return scaling
 
-    def outputs(self, X: Any, device: torch.device | str = "cpu") -> NDArray[np.float64]:
+    def outputs(self, X: Any) -> NDArray[np.float64]:
         """Outputs for each row of `X` [n, d], dense or CSR; shape [n, k].
 
-        2 nnz n flops, in batches of bounded memory.
+        2 nnz n flops in float64, in batches of bounded memory.  The product adds up each output
+        weight by weight, in the order of the columns.  So the output of a row depends neither on
+        the other rows of the call nor on threads, device or instruction set.
         """
-        net = CompactNetwork.from_network(self.network, device)
+        net = CompactNetwork.from_network(self.network)
+        layers = _float64_layers(net)
         widest = max(len(u) + 1 for u in net.units)
         step = max(1, _BATCH_ENTRIES // widest)
         n = X.shape[0]
         result = np.empty((n, self.network.widths[-1]))
         for start in range(0, n, step):
-            H = torch.from_numpy(self._inputs(X[start : start + step])).to(device)
-            result[start : start + step] = net.forward(H)[-1].t().double().cpu().numpy()
+            H = self._inputs(X[start : start + step])
+            for matrix in layers[:-1]:
+                H = np.maximum(matrix @ H, 0.0)
+                H[-1] = 1.0
+            result[start : start + step] = (layers[-1] @ H).T
         return result * self.out_scale + self.out_shift
 
-    def _inputs(self, X: Any) -> NDArray[np.float32]:
+    def _inputs(self, X: Any) -> NDArray[np.float64]:
         """Scaled inputs in use, features first, with a last row of ones."""
         picked = X[:, self.columns]
         if is_sparse(picked):
             picked = picked.toarray()
+        picked = picked.astype(np.float64)
         if self.shift is not None:
-            picked = picked.astype(np.float64) - self.shift
-        H = np.ones((len(self.columns) + 1, X.shape[0]), dtype=np.float32)
-        np.multiply(picked.T, self.scale[:, None], out=H[:-1], casting="same_kind")
+            picked -= self.shift
+        H = np.ones((len(self.columns) + 1, X.shape[0]))
+        np.multiply(picked.T, self.scale[:, None], out=H[:-1])
         return H
 
     def to_module(self) -> nn.Sequential:
@@ -122,6 +129,16 @@ class FittedNetwork:
         )
         check_agreement(module[1:], torch.from_numpy(x), torch.from_numpy(self.outputs(rows)))
         return module
+
+
+def _float64_layers(net: CompactNetwork) -> list[sparse.csr_array]:
+    """Weight matrices of a network as float64 CSR arrays over its live units."""
+    return [
+        sparse.csr_array(
+            (matrix.values.double().numpy(), matrix.col.numpy(), crow.numpy()), matrix.shape
+        )
+        for matrix, crow in zip(net.matrices, net.crows, strict=True)
+    ]
 
 
 def used_columns(network: SparseNetwork) -> NDArray[np.int64]:

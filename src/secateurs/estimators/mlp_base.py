@@ -316,7 +316,7 @@ class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
         for m in settings.auto_widths(self.n_nonzero, self._n_outputs(targets)):
             network = self._train(data, (m,), seed, shorten=_SHORT_RUN).value
             fitted = self._with_scaling(network, scaling)
-            each = self._losses(fitted.outputs(X[held_out], data.device), targets[held_out])
+            each = self._losses(fitted.outputs(X[held_out]), targets[held_out])
             losses[m] = data.group.total(float(each.sum())) / data.group.total(each.size)
         best = min(losses, key=losses.__getitem__)
         self.validation_losses_ = losses
@@ -359,7 +359,7 @@ class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         encoded = self._read_inputs(X, reset=False)
-        return self.fitted_.outputs(encoded, settings.auto_device(self.device))
+        return self.fitted_.outputs(encoded)
 
     @property
     def n_nonzero_(self) -> int:

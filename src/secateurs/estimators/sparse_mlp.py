@@ -181,7 +181,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         n_tried: int,
         group: Group = ALONE,
     ) -> None:
-        wrong = self.fitted_.outputs(X, settings.auto_device(self.device)).argmax(1) != targets
+        wrong = self.fitted_.outputs(X).argmax(1) != targets
         n_wrong, n_held_out, n_wrong_train, n_train = (
             int(group.total(count))
             for count in (wrong[held_out].sum(), len(held_out), wrong[train].sum(), len(train))
@@ -307,7 +307,7 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         self.validation_score_ = None
         n_held_out = sum(group.gather(len(held_out)))
         if n_held_out:
-            outputs = self.fitted_.outputs(X[held_out], settings.auto_device(self.device))
+            outputs = self.fitted_.outputs(X[held_out])
             y = targets[held_out].astype(np.float64)
             error = np.square(self._standardised(outputs) - y)
             n_train = sum(group.gather(len(train)))
