@@ -33,9 +33,9 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m benchmarks.kernels
-	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m benchmarks.training.kernels
+	$(BIN)/python -m benchmarks.training.memory
+	$(BIN)/python -m benchmarks.training.tables
 
 # The site as it is, and the site with every picture drawn again, which takes long.
 html: install

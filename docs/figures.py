@@ -14,23 +14,24 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from secateurs import SparseMLPClassifier, compare, load_dataset
-from secateurs.certificates.features import correlational_lower_bound, unpruned_rows
-from secateurs.experiments.compare import LABELS, result_row
-from secateurs.experiments.figures import OTHERS, OURS, SOFT, fit_figure, save_figure
-from secateurs.experiments.sensing_figures import norms_figure
-from secateurs.experiments.ticket_figures import gap_figure
-from secateurs.experiments.ticket_scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
-from secateurs.problems.datasets import split
-from secateurs.problems.planted import PlantedProblem, planted_relu
-from secateurs.problems.sensing import planted_sensing
-from secateurs.solvers.data import Scaling, TrainingData
-from secateurs.solvers.group_lasso_path import group_lasso_path
-from secateurs.solvers.iht import iht
-from secateurs.solvers.iht_network import iht_network
-from secateurs.solvers.imp import imp_path
-from secateurs.solvers.pursuit import relu_pursuit
-from secateurs.solvers.sensing_baselines import compare_column_norms
+from secateurs.core.figures import OTHERS, OURS, SOFT, save_figure
+from secateurs.data.datasets import split
+from secateurs.features.certificate import correlational_lower_bound, unpruned_rows
+from secateurs.recovery.planted import PlantedProblem, planted_relu
+from secateurs.recovery.pursuit.search import relu_pursuit
+from secateurs.recovery.thresholding.iht import iht
+from secateurs.recovery.thresholding.layer_by_layer import iht_network
+from secateurs.sensing.baselines import compare_column_norms
+from secateurs.sensing.figures import norms_figure
+from secateurs.sensing.planted import planted_sensing
+from secateurs.sensing.regularisation_path import group_lasso_path
 from secateurs.sparse.network import CompactNetwork
+from secateurs.tickets.neuron.figures import gap_figure
+from secateurs.tickets.neuron.scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
+from secateurs.training.comparison import LABELS, result_row
+from secateurs.training.figures import fit_figure
+from secateurs.training.imp import imp_path
+from secateurs.training.training_data import Scaling, TrainingData
 
 Array = NDArray[np.floating]
 
@@ -196,7 +197,7 @@ def sensing_figure() -> Figure:
 def gap() -> Figure:
     """Width against accuracy, pruning weights and neurons.
 
-    Neurons as ``python -m benchmarks.neuron_pruning --seeds 12 --out FILE`` measured them.
+    Neurons as ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured them.
     """
     points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
@@ -215,7 +216,7 @@ SCALING_STYLES = {
 
 
 def scaling_figure() -> Figure:
-    """Rows needed against columns, as ``python -m benchmarks.features_scaling`` measured them."""
+    """Rows needed against columns, as ``python -m benchmarks.features.scaling`` measured them."""
     measured = json.loads(SCALING.read_text())
     figure = Figure(figsize=(3.5 * len(measured), 4.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))

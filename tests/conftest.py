@@ -14,6 +14,6 @@ settings.load_profile("repo")
 
 @pytest.fixture(scope="session")
 def digits():
-    from secateurs.problems.datasets import load_dataset, split
+    from secateurs.data.datasets import load_dataset, split
 
     return split(load_dataset("digits"), 0.2, random_state=0)

@@ -9,13 +9,13 @@ from typing import NoReturn
 
 import cyclopts
 
-import secateurs
 from secateurs.cli.common import BAD_INPUT, INTERRUPTED
+from secateurs.core.version import __version__
 
 app = cyclopts.App(
     name="secateurs",
     help="Sparse neural networks with guarantees.",
-    version=secateurs.__version__,
+    version=__version__,
     suppress_keyboard_interrupt=False,  # or it ends the program without a word
 )
 bounds = cyclopts.App(name="bounds", help="What can be reached, and what cannot.")
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _several_processes() -> bool:
     if "WORLD_SIZE" not in os.environ:
         return False
-    from secateurs.solvers.distributed import launched
+    from secateurs.core.group import launched
 
     return launched() > 1
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.table import Table
 
-from secateurs.certificates.tickets import required_width
 from secateurs.cli.common import out, print_json
+from secateurs.tickets.neuron.certificate import required_width
 
 
 def tickets(

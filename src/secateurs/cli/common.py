@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from secateurs.certificates.check import Certificate
-from secateurs.solvers.solution import Progress as TrainingProgress
-from secateurs.solvers.solution import ProgressCallback
+from secateurs.core.certificate import Certificate
+from secateurs.core.solution import Progress as TrainingProgress
+from secateurs.core.solution import ProgressCallback
 
 TEST_SHARE = 0.2  # rows set aside for the score where a data set has no test rows
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -57,7 +57,7 @@ def check_outputs(output: Path | None, plot: Path | None) -> None:
         if not os.access(file.parent, os.W_OK):
             raise UsageError(f"{file}: the directory {file.parent} is not writable")
     if plot is not None:
-        from secateurs.experiments.figures import figure_format  # loads what draws and fits
+        from secateurs.core.figures import figure_format
 
         figure_format(plot)
 

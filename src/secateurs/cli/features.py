@@ -22,15 +22,15 @@ from secateurs.cli.common import (
     progress,
 )
 from secateurs.cli.models import describe_features, features_table
-from secateurs.estimators.inputs import input_names
-from secateurs.estimators.multi_index import (
+from secateurs.core.atomic_write import write_atomically
+from secateurs.core.figures import save_figure
+from secateurs.data.datasets import load_dataset, split
+from secateurs.data.table_estimator import input_names
+from secateurs.features.estimators import (
     SparseMultiIndexClassifier,
     SparseMultiIndexRegressor,
 )
-from secateurs.experiments.features_figures import features_figure
-from secateurs.experiments.figures import save_figure
-from secateurs.files import write_atomically
-from secateurs.problems.datasets import load_dataset, split
+from secateurs.features.figures import features_figure
 
 
 def features(

@@ -11,7 +11,6 @@ import pandas as pd
 from cyclopts import Parameter
 from rich.table import Table
 
-from secateurs.archive import read_archive
 from secateurs.cli.common import (
     UsageError,
     check_outputs,
@@ -22,17 +21,18 @@ from secateurs.cli.common import (
     size,
 )
 from secateurs.cli.tickets import describe_ticket, print_described
-from secateurs.estimators.files import load
-from secateurs.estimators.inputs import input_names
-from secateurs.estimators.matrix_sensing import MatrixSensing
-from secateurs.estimators.multi_index import SparseMultiIndexClassifier
-from secateurs.estimators.multi_index_base import SparseMultiIndexBase
-from secateurs.estimators.quadratic import QuadraticRegressor
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier
-from secateurs.estimators.sparse_relu import SparseReLURegressor
-from secateurs.experiments.figures import input_strength
-from secateurs.files import write_atomically
-from secateurs.problems.datasets import load_inputs
+from secateurs.core.archive import read_archive
+from secateurs.core.atomic_write import write_atomically
+from secateurs.data.datasets import load_inputs
+from secateurs.data.table_estimator import input_names
+from secateurs.features.estimator_base import SparseMultiIndexBase
+from secateurs.features.estimators import SparseMultiIndexClassifier
+from secateurs.loading import load
+from secateurs.recovery.estimator import SparseReLURegressor
+from secateurs.sensing.estimator import MatrixSensing
+from secateurs.sensing.quadratic_estimator import QuadraticRegressor
+from secateurs.training.estimators import SparseMLPClassifier
+from secateurs.training.figures import input_strength
 
 _SHOWN = 20
 

@@ -25,10 +25,11 @@ from secateurs.cli.common import (
     progress,
     size,
 )
-from secateurs.estimators.sparse_relu import SparseReLURegressor
-from secateurs.experiments.figures import image_figure, save_figure
-from secateurs.problems.datasets import load_dataset
-from secateurs.problems.planted import image_function
+from secateurs.core.figures import save_figure
+from secateurs.data.datasets import load_dataset
+from secateurs.recovery.estimator import SparseReLURegressor
+from secateurs.recovery.figures import image_figure
+from secateurs.recovery.planted import image_function
 
 
 def recover(

@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from secateurs.cli.common import INTERRUPTED, out, print_json
 from secateurs.cli.sweeps import check_workers, counting, print_table, tell
+from secateurs.core.atomic_write import write_atomically
 from secateurs.experiments.claims.claim import Scale
 from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
-from secateurs.files import write_atomically
 
 FAILED = 1
 

@@ -20,12 +20,12 @@ from secateurs.cli.common import (
     progress,
 )
 from secateurs.cli.models import pairs_table
-from secateurs.estimators.matrix_sensing import MatrixSensing
-from secateurs.estimators.quadratic import QuadraticRegressor
-from secateurs.experiments.figures import save_figure
-from secateurs.experiments.sensing_figures import components_figure, interactions_figure
-from secateurs.problems.datasets import load_dataset, split
-from secateurs.problems.measurements import load_measurements
+from secateurs.core.figures import save_figure
+from secateurs.data.datasets import load_dataset, split
+from secateurs.sensing.estimator import MatrixSensing
+from secateurs.sensing.figures import components_figure, interactions_figure
+from secateurs.sensing.measurements import load_measurements
+from secateurs.sensing.quadratic_estimator import QuadraticRegressor
 
 
 def sense(

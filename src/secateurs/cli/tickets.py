@@ -13,8 +13,6 @@ from cyclopts import Parameter
 from rich.table import Table
 from torch import nn
 
-from secateurs.archive import is_archive, read_archive
-from secateurs.certificates.ticket_networks import network_certificate
 from secateurs.cli.common import (
     INTERRUPTED,
     UsageError,
@@ -26,15 +24,17 @@ from secateurs.cli.common import (
     progress,
     size,
 )
-from secateurs.estimators.files import load
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.files import write_atomically
-from secateurs.nn.export import SelectColumns
-from secateurs.nn.onnx_file import read_onnx
-from secateurs.nn.state_file import read_state
-from secateurs.solvers.ticket_network import LEAST_EPS, Ticket, prune_network
-from secateurs.solvers.ticket_report import verify_ticket
+from secateurs.core.archive import is_archive, read_archive
+from secateurs.core.atomic_write import write_atomically
+from secateurs.loading import load
+from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.file import load_ticket, ticket_bytes
+from secateurs.tickets.network_pruning import LEAST_EPS, Ticket, prune_network
+from secateurs.tickets.read_onnx import read_onnx
+from secateurs.tickets.read_state_dict import read_state
+from secateurs.tickets.verify import verify_ticket
+from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.training.export import SelectColumns
 
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 RELU = "names do not tell what is between layers: ReLU was assumed after each but the last"

@@ -25,16 +25,13 @@ from secateurs.cli.common import (
     progress,
     size,
 )
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.experiments.budget_path import BudgetPath, budget_path
-from secateurs.experiments.compare import LABELS, Estimator, compare, result_row
-from secateurs.experiments.figures import (
-    fit_figure,
-    path_figure,
-    save_figure,
-)
-from secateurs.problems.datasets import Dataset, load_dataset, split
-from secateurs.solvers.distributed import Group, distributed
+from secateurs.core.figures import save_figure
+from secateurs.core.group import Group, distributed
+from secateurs.data.datasets import Dataset, load_dataset, split
+from secateurs.training.budget_paths import BudgetPath, budget_path
+from secateurs.training.comparison import LABELS, Estimator, compare, result_row
+from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.training.figures import fit_figure, path_figure
 
 _SHOWN_INPUTS = 20
 

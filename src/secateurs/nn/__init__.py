@@ -1,7 +1,6 @@
-"""Torch modules: fewer neurons in a trained one; the smallest dense one of a sparse network."""
+"""Trained torch modules made smaller."""
 
-from secateurs.nn.l2_norm import l2_prune_neurons
-from secateurs.nn.prune import prune_neurons
-from secateurs.nn.run import PrunedModule
+import lazy_loader
 
-__all__ = ["PrunedModule", "l2_prune_neurons", "prune_neurons"]
+# A name is imported when it is first used, so that a start does not pay for what it does not need.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

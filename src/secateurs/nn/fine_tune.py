@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from secateurs.core.losses import check_finite
+from secateurs.core.schedules import learning_rate_at
+from secateurs.core.solution import Progress
 from secateurs.nn.data import Batch, Loss, Rows
 from secateurs.nn.network import Judged, Network, judge
-from secateurs.solvers.losses import check_finite
-from secateurs.solvers.schedules import learning_rate_at
-from secateurs.solvers.solution import Progress
 
 LOOKS = 10  # evaluations on the validation rows during a run
 

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.optim import Optimizer
 
+from secateurs.core.losses import check_finite
+from secateurs.core.schedules import WARM_UP
 from secateurs.nn.data import Batch, Loss
 from secateurs.nn.fine_tune import PruneCallback, PruneProgress, adam, gradient_step
 from secateurs.nn.network import Network, top_neurons
 from secateurs.nn.penalty import add_penalty_gradient, balance, squared_norms
-from secateurs.solvers.losses import check_finite
-from secateurs.solvers.schedules import WARM_UP
 
 ROOT_BETA = 0.05  # sqrt(beta) over the largest norm
 VANISHED, PRUNED = 0.5, 2.0  # norms over sqrt(beta) below which a neuron goes, (4) and (5)

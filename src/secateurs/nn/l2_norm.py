@@ -7,10 +7,11 @@ from contextlib import ExitStack
 import numpy as np
 from torch import nn
 
+from secateurs.core.parameters import check_real
 from secateurs.nn.data import Data, Loss
 from secateurs.nn.fine_tune import PruneCallback
 from secateurs.nn.group_lasso import prune_to
-from secateurs.nn.run import PrunedModule, begin, check_number, report, targets, tuned
+from secateurs.nn.run import PrunedModule, begin, report, targets, tuned
 
 
 def l2_prune_neurons(
@@ -49,7 +50,7 @@ learning_rate, random_state, progress
     ValueError, TypeError, FloatingPointError, RuntimeError
         As for `prune_neurons`.
     """
-    check_number("tolerance", tolerance)
+    check_real("tolerance", tolerance, least=0)
     with ExitStack() as stack:
         run = begin(
             stack, module, loss, data, validation, batch_size, learning_rate,

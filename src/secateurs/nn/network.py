@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from secateurs.core.interrupt import uninterrupted
 from secateurs.nn.data import Batch, Loss, Rows, chunk_losses
 from secateurs.nn.groups import NeuronLayer
 from secateurs.nn.remove import check_removal, remove_neurons, silence
-from secateurs.solvers.interrupt import uninterrupted
 
 PROBE_ROWS = 64  # rows on which outputs are compared at every removal
 

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
+from secateurs.core.parameters import check_integer, check_real
 from secateurs.nn.data import Data, Loss
 from secateurs.nn.fine_tune import PruneCallback
 from secateurs.nn.group_lasso import (
@@ -22,8 +23,6 @@ from secateurs.nn.run import (
     PrunedModule,
     Run,
     begin,
-    check_count,
-    check_number,
     report,
     targets,
     tuned,
@@ -119,9 +118,9 @@ def prune_neurons(
                 f"got keep={keep!r} and max_loss_increase={max_loss_increase!r}; expected one of "
                 "them: the width, or what it may cost"
             )
-        check_number("max_loss_increase", max_loss_increase)
-    check_number("tolerance", tolerance)
-    check_count("n_steps", n_steps)
+        check_real("max_loss_increase", max_loss_increase, least=0)
+    check_real("tolerance", tolerance, least=0)
+    check_integer("n_steps", n_steps)
     with ExitStack() as stack:
         run = begin(
             stack, module, loss, data, validation, batch_size, learning_rate,

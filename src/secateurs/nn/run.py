@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,14 +14,16 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from torch import nn
 
-from secateurs.certificates.check import Certificate
-from secateurs.certificates.neurons import neuron_certificate
+from secateurs.core.certificate import Certificate
+from secateurs.core.parameters import check_integer, check_real, is_integer
+from secateurs.core.solution import Status
+from secateurs.core.threads import threads_for
+from secateurs.nn.certificate import neuron_certificate
 from secateurs.nn.data import Batch, Data, Loss, Rows, constant_loss, prepare
 from secateurs.nn.fine_tune import PruneCallback, fine_tune
 from secateurs.nn.groups import CONVS, NeuronLayer, find_layers
 from secateurs.nn.network import Judged, Network, judge, outputs, probe_of
 from secateurs.nn.remove import AGREEMENT
-from secateurs.solvers.threads import threads_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class PrunedModule:
     kept: dict[str, NDArray[np.int64]]
     loss_before: float
     loss_after: float
-    status: str
+    status: Status
     history: dict[str, list[float]]
     widths_tried: dict[str, list[float]]
     certificate: Certificate
@@ -76,7 +76,7 @@ class Run:
     learning_rate: float
     fine_tune_steps: int
     progress: PruneCallback | None
-    status: str = "budget"
+    status: Status = "budget"
     history: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "strength": [], "loss": [], "n_neurons": []}
     )
@@ -98,9 +98,9 @@ def begin(
     """Check everything, copy the module, and seed what a run draws from."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"got a module of type {type(module).__name__}; expected an nn.Module")
-    check_count("batch_size", batch_size)
-    check_count("fine_tune_steps", fine_tune_steps, 0)
-    check_number("learning_rate", learning_rate)
+    check_integer("batch_size", batch_size)
+    check_integer("fine_tune_steps", fine_tune_steps, 0)
+    check_real("learning_rate", learning_rate, least=0)
     layers = find_layers(module)
     _refuse_frozen(module, layers)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -177,7 +177,7 @@ def report(run: Run, result: Judged, allowed: float, training: bool) -> PrunedMo
 def targets(keep: Any, layers: list[NeuronLayer]) -> dict[str, int]:
     """The number of neurons asked for in each layer to be pruned, checked."""
     widths = {layer.name: layer.width for layer in layers}
-    if _is_whole(keep):
+    if is_integer(keep, 1):
         if len(layers) > 1:
             raise ValueError(
                 f"got keep={keep} for {len(layers)} hidden layers; expected a dict with the "
@@ -189,7 +189,7 @@ def targets(keep: Any, layers: list[NeuronLayer]) -> dict[str, int]:
     for name, k in keep.items():
         if name not in widths:
             raise ValueError(f"got keep for {name!r}; the hidden layers are {widths}")
-        if not _is_whole(k) or not 1 <= k <= widths[name]:
+        if not is_integer(k, 1, widths[name]):
             raise ValueError(
                 f"got keep={k!r} for layer {name!r}; expected an integer from 1 to {widths[name]}"
             )
@@ -204,20 +204,3 @@ def _refuse_frozen(module: nn.Module, layers: list[NeuronLayer]) -> None:
                 f"layer {layer.name!r} or one that reads it is frozen (requires_grad=False); "
                 "expected weights that can be trained"
             )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Refuse what is not an integer of at least `least`."""
-    if not _is_whole(value) or value < least:
-        raise ValueError(f"{name}={value!r}: expected an integer >= {least}")
-
-
-def check_number(name: str, value: Any) -> None:
-    """Refuse what is not a finite number >= 0."""
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name}={value!r}: expected a finite number >= 0")

@@ -1,1 +1,6 @@
-"""O(nnz) tensors: products on a support, streaming top-k, networks, the file format."""
+"""Sparse matrices and networks whose cost follows the number of weights."""
+
+import lazy_loader
+
+# A name is imported when it is first used, so that a start does not pay for what it does not need.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -265,7 +265,7 @@ def exchange(
     Returns
     -------
     CompactNetwork, list of Tensor
-        The peak is 29 bytes a weight, with 14 of state: see tests/test_memory.py.
+        The peak is 29 bytes a weight, with 14 of state: see tests/training/test_memory.py.
     """
     keep = drop.logical_not_()
     widths, units, crows = net.widths, net.units, net.crows

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.archive import Archive, archive_bytes, read_archive
-from secateurs.files import write_atomically
+from secateurs.core.archive import Archive, archive_bytes, read_archive
+from secateurs.core.atomic_write import write_atomically
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
 
 MAX_LAYERS = 1000

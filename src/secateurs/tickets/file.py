@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from secateurs.archive import Archive, archive_bytes, read_archive
-from secateurs.files import write_atomically
-from secateurs.solvers.subset_sum import MAX_TERMS, pack_masks, unpack_masks
-from secateurs.solvers.ticket_layers import Layer, stack_problem
-from secateurs.solvers.ticket_network import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
+from secateurs.core.archive import Archive, archive_bytes, read_archive
+from secateurs.core.atomic_write import write_atomically
+from secateurs.tickets.layers import Layer, stack_problem
+from secateurs.tickets.network_pruning import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
+from secateurs.tickets.subset_sums import MAX_TERMS, pack_masks, unpack_masks
 
 MAX_WEIGHTS = 1 << 32
 PIECE = 1 << 16  # masks packed together; a multiple of 8

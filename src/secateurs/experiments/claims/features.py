@@ -77,7 +77,7 @@ CLAIMS = (
         "(he1), 1024 (he2), 2048 (he3) and 1448 (he2+he3) rows; exponent and sparsity are not "
         "told.",
         source=f"{PAPER}: sample size of order M^k log d; method and numbers: measured, "
-        "benchmarks/features_recovery.py",
+        "benchmarks/features/planted.py",
         measure=planted_metrics,
         quick=_cells(2, WIDE, method="multi_index"),
         full=_cells(8, ALL, method="multi_index"),
@@ -90,7 +90,7 @@ CLAIMS = (
         name="logarithm-of-d",
         statement="The same 1024 rows are enough for he2 in 100 columns and in 6400.",
         source=f"{PAPER}: d enters by its logarithm only; numbers: measured, "
-        "benchmarks/features_scaling.py",
+        "benchmarks/features/scaling.py",
         measure=planted_metrics,
         quick=_cells(2, (("he2", 1024, 100), ("he2", 1024, 6400)), method="multi_index"),
         full=_cells(
@@ -104,7 +104,7 @@ CLAIMS = (
     Claim(
         name="columns-found",
         statement="The columns that matter are kept, and no more than two others.",
-        source="measured, benchmarks/features_recovery.py",
+        source="measured, benchmarks/features/planted.py",
         measure=planted_metrics,
         quick=_cells(2, WIDE, method="multi_index"),
         full=_cells(8, ALL, method="multi_index"),
@@ -118,7 +118,7 @@ CLAIMS = (
         statement="The network as published, told exponent and sparsity, learns he1 in 1600 "
         "columns from 512 rows and he2 in 400 from 5793.",
         source=f"{PAPER}, the pruned network; step size and biases: unverified; numbers: measured, "
-        "benchmarks/features_scaling.py",
+        "benchmarks/features/scaling.py",
         measure=planted_metrics,
         quick=_cells(2, (("he1", 512, 1600),), method="pruned_network", k=1)
         + _cells(2, (("he2", 5793, 400),), method="pruned_network", k=2),
@@ -134,7 +134,7 @@ CLAIMS = (
         statement="Negative: without pruning, one large step on 8192 rows learns he2 in 100 "
         "columns and not in 400, with eight times the rows that are enough with pruning.",
         source=f"{PAPER}: unpruned sample size of order d^k; numbers: measured, "
-        "benchmarks/features_scaling.py",
+        "benchmarks/features/scaling.py",
         measure=planted_metrics,
         quick=_cells(2, NARROW_AND_WIDE, method="one_large_step", k=2),
         full=_cells(8, NARROW_AND_WIDE, method="one_large_step", k=2),
@@ -147,7 +147,7 @@ CLAIMS = (
         name="spectral-needs-more",
         statement="Negative: the same of the spectral method.",
         source="order d^(k/2) for rotation-invariant queries: derived; numbers: measured, "
-        "benchmarks/features_scaling.py",
+        "benchmarks/features/scaling.py",
         measure=planted_metrics,
         quick=_cells(2, NARROW_AND_WIDE, method="spectral"),
         full=_cells(8, NARROW_AND_WIDE, method="spectral"),
@@ -159,7 +159,7 @@ CLAIMS = (
     Claim(
         name="nothing-found-in-noise",
         statement="Where nothing is planted, no signal is reported.",
-        source="measured, benchmarks/features_recovery.py",
+        source="measured, benchmarks/features/planted.py",
         measure=planted_metrics,
         quick=_cells(6, (("null", 500, 400),), method="multi_index"),
         full=_cells(40, (("null", 500, 1600),), method="multi_index"),

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from secateurs.certificates.recovery import pattern_certificate
 from secateurs.experiments.allocation import measure as allocation
 from secateurs.experiments.claims.claim import Claim, largest, mean
 from secateurs.experiments.sweeps.families.planted import planted
 from secateurs.experiments.sweeps.registry import Result, evaluate
-from secateurs.problems.planted import planted_relu
-from secateurs.solvers.iht import iht
+from secateurs.recovery.certificate import pattern_certificate
+from secateurs.recovery.planted import planted_relu
+from secateurs.recovery.thresholding.iht import iht
 
 PAPER = "Fridovich-Keil & Pilanci (2026)"
 FIRST_SEED = 7000  # of seeds on which nothing was tuned
@@ -143,7 +143,7 @@ CLAIMS = (
         statement="In convex form, with the planted patterns in the dictionary and separated, "
         "thresholding with exchanges recovers every weight from n = 3 s log(d p / s) rows.",
         source=f"{PAPER}, the theorem (order of n); constant and exchanges: measured, "
-        "benchmarks/convex_transition.py",
+        "benchmarks/recovery/convex_transition.py",
         measure=convex,
         quick=_convex(3, c=3.0, exchanges=True),
         full=_convex(20, c=3.0, exchanges=True),
@@ -157,7 +157,7 @@ CLAIMS = (
         statement="Negative: with n = 0.5 s log(d p / s) rows the same networks are not "
         "recovered, so that the constant above is not idle; that the order is needed is not shown.",
         source=f"{PAPER}, the theorem, for the order of n; constant: measured, "
-        "benchmarks/convex_transition.py",
+        "benchmarks/recovery/convex_transition.py",
         measure=convex,
         quick=_convex(3, c=0.5, exchanges=True),
         full=_convex(20, c=0.5, exchanges=True),

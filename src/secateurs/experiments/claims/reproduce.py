@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from secateurs.data.suggest import nearest
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, Result, number
 from secateurs.experiments.sweeps.run import Counts, run_cells
-from secateurs.problems.tables import nearest
 
 VERSION = 2  # of a part; raise it when equal settings come to mean something else
 TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 3600.0}  # seconds for a part

@@ -16,10 +16,10 @@ import pandas as pd
 from secateurs.experiments.claims.claim import Claim, largest, mean
 from secateurs.experiments.sweeps.families.sensing import sensing
 from secateurs.experiments.sweeps.registry import Result, evaluate
-from secateurs.problems.sensing import planted_sensing
-from secateurs.solvers.group_lasso import group_lasso
-from secateurs.solvers.group_lasso_path import group_lasso_path
-from secateurs.solvers.sensing_baselines import compare_column_norms
+from secateurs.sensing.baselines import compare_column_norms
+from secateurs.sensing.planted import planted_sensing
+from secateurs.sensing.published_pipeline import group_lasso
+from secateurs.sensing.regularisation_path import group_lasso_path
 
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 FIRST_SEED = 7_000_000  # of seeds on which nothing was tuned
@@ -143,7 +143,7 @@ CLAIMS = (
         statement="Nothing being told, the path keeps exactly r columns from 3 r d measurements, "
         "with noise of 0.3 of the smallest eigenvalue.",
         source=f"{PAPER}: exactly r columns stay after greedy pruning; the path and its constants: "
-        "derived and measured, benchmarks/sensing_rank.py",
+        "derived and measured, benchmarks/sensing/rank.py",
         measure=sensed_metrics,
         quick=_grid(8, SMALL),
         full=_grid(40, LARGE),
@@ -225,7 +225,7 @@ CLAIMS = (
     Claim(
         name="phase-retrieval",
         statement="Phase retrieval in d = 200 is solved from 2.5 d measurements.",
-        source="measured, benchmarks/sensing_peers.py",
+        source="measured, benchmarks/sensing/peers.py",
         measure=sensed_metrics,
         quick=tuple(
             {"problem": "phase_retrieval", "method": "path", "n": 500, "d": 200, "seed": s}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from secateurs.certificates.tickets import neuron_lower_bound
 from secateurs.experiments.claims.claim import Claim, largest
-from secateurs.experiments.ticket_scaling import fewest_neurons, neuron_point
-from secateurs.solvers.subset_sum import subset_sum, unpack_masks
-from secateurs.solvers.sup_error import sup_error
+from secateurs.tickets.neuron.certificate import neuron_lower_bound
+from secateurs.tickets.neuron.scaling import fewest_neurons, neuron_point
+from secateurs.tickets.neuron.sup_error import sup_error
+from secateurs.tickets.subset_sums import subset_sum, unpack_masks
 
 PAPER = "Ferre', Giroire, Mallmann-Trenn & Natale (2026), arXiv 2603.02234"
 FIRST_SEED = 7000  # of seeds on which nothing was tuned
@@ -123,7 +123,7 @@ CLAIMS = (
         name="subset-sum",
         statement="A random subset sum needs about log2(1 / eps) terms: one for each bit.",
         source="Lueker (1998), Pensia et al. (2020), order; slope: measured, "
-        "benchmarks/subset_sum.py",
+        "benchmarks/tickets/subset_sums.py",
         measure=terms,
         quick=_parts(("eps", "n", "seed"), (1e-2, 1e-3, 1e-4, 1e-5), (2000,), _seeds(1)),
         full=_parts(("eps", "n", "seed"), (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), (5000,), _seeds(4)),
@@ -150,7 +150,7 @@ CLAIMS = (
         statement="Pruning weights reaches eps with a number of neurons proportional to "
         "d log2(1 / eps).",
         source=f"{PAPER}, upper bound, with Pensia et al. (2020); constant: measured, "
-        "benchmarks/subset_sum.py",
+        "benchmarks/tickets/subset_sums.py",
         measure=weights_needed,
         quick=_parts(("d", "bits", "seed"), (2, 4), (4, 7, 10), _seeds(6)),
         full=_parts(("d", "bits", "seed"), (2, 4, 8, 16), (4, 6, 8, 10, 12), _seeds(20)),
@@ -165,7 +165,7 @@ CLAIMS = (
         statement="Negative: pruning neurons needs a number of them that grows as a power of "
         "1 / eps, here for d = 2: not logarithmically.",
         source=f"{PAPER}, lower bound of order 1 / eps (v3); exponent: measured, "
-        "benchmarks/neuron_pruning.py",
+        "benchmarks/tickets/neuron_pruning.py",
         measure=neurons_reach,
         quick=_parts(("d", "n", "seed"), (2,), (16, 48, 144), _seeds(5)),
         full=_parts(("d", "n", "seed"), (2,), (16, 64, 256, 1024), _seeds(12)),

@@ -18,7 +18,8 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-import secateurs
+from secateurs.core.atomic_write import write_atomically
+from secateurs.core.version import __version__
 from secateurs.experiments.report.certificates import packed
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, SWEEP, RunFolderError
@@ -29,7 +30,6 @@ from secateurs.experiments.sweeps.verdicts import (
     verdict_table,
     without_certificate,
 )
-from secateurs.files import write_atomically
 
 DIGITS = 6  # significant, of the numbers on the page
 MAX_FIGURE_BYTES = 20_000_000
@@ -79,7 +79,7 @@ def run_content(run: Path) -> dict[str, Any]:
         content: dict[str, Any] = {
             "title": run.resolve().name.removesuffix(".run"),
             "starts": ledger.starts(),
-            "version": secateurs.__version__,
+            "version": __version__,
             "settings": text or "",
             "figures": _figures(run),
         }

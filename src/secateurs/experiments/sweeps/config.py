@@ -32,9 +32,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from secateurs.data.suggest import nearest
 from secateurs.experiments.sweeps.families import family_of, problem_names
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, Family, settings_model
-from secateurs.problems.tables import nearest
 
 VERSION = 1  # of a cell; raise it when equal settings come to mean something else
 MAX_POINTS = 1_000_000  # combinations of problem and method settings

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from secateurs.experiments.figures import OTHERS, OURS, SOFT
+from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.experiments.sweeps.config import FigureSettings, Sweep
 from secateurs.experiments.sweeps.transition import fit_transition
 

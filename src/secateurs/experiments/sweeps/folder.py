@@ -23,9 +23,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import secateurs
+from secateurs.core.atomic_write import write_atomically
+from secateurs.core.version import __version__
 from secateurs.experiments.sweeps.ledger import Ledger, salvage
-from secateurs.files import write_atomically
 
 LEDGER, ENVIRONMENT, SWEEP = "ledger.sqlite", "environment.json", "sweep.toml"
 _PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "numba", "joblib", "distributed")
@@ -107,7 +107,7 @@ def _check_kind(folder: Path, texts: Mapping[str, str]) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, for whoever wants the same numbers again."""
-    versions = {"secateurs": secateurs.__version__, "python": platform.python_version()}
+    versions = {"secateurs": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from secateurs.files import write_atomically
+from secateurs.core.atomic_write import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

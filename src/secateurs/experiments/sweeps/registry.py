@@ -42,7 +42,7 @@ from typing import Any, TypeVar, get_type_hints, overload
 import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
-from secateurs.certificates.check import Certificate
+from secateurs.core.certificate import Certificate
 from secateurs.experiments.sweeps.ledger import RESERVED
 
 Function = TypeVar("Function", bound=Callable[..., Any])

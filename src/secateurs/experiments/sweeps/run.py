@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secateurs.core.interrupt import uninterrupted
 from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
 from secateurs.experiments.sweeps.pools import Compute, RunError, pool
 from secateurs.experiments.sweeps.worker import GRACE, Evaluate, Task, clear_spool, read_spool
-from secateurs.solvers.interrupt import uninterrupted
 
 COMMIT_EVERY = 0.5  # seconds; what is finished in between is in the spool
 MAX_CRASHES = 3  # in a row without any cell run: the fault is not in a cell

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from secateurs.experiments.figures import save_figure
+from secateurs.core.figures import save_figure
 from secateurs.experiments.sweeps import figures
 from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
 from secateurs.experiments.sweeps.ledger import Ledger, canonical_method

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from secateurs.certificates.check import Certificate
-from secateurs.certificates.features import features_certificate
+from secateurs.core.certificate import Certificate
+from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.problems import multi_index as source
-from secateurs.problems.multi_index import MultiIndexProblem
-from secateurs.solvers import multi_index as automatic
-from secateurs.solvers import multi_index_baselines as baselines
-from secateurs.solvers import pruned_network as published
-from secateurs.solvers.index_result import MultiIndexFit
-from secateurs.solvers.solution import Solution
+from secateurs.features import baselines
+from secateurs.features import planted as source
+from secateurs.features import published_network as published
+from secateurs.features import solver as automatic
+from secateurs.features.certificate import features_certificate
+from secateurs.features.planted import MultiIndexProblem
+from secateurs.features.result import MultiIndexFit
 
 Count = Annotated[int, Field(ge=1)]
 Exponent = Annotated[int, Field(ge=1, le=4)]
@@ -63,7 +63,7 @@ def planted_multi_index(
     noise: Annotated[float, Field(ge=0)] = 0.2,
     random_state: int,
 ) -> MultiIndexProblem:
-    """See `secateurs.problems.multi_index.planted_multi_index`."""
+    """See `secateurs.features.planted.planted_multi_index`."""
     return source.planted_multi_index(
         *(n, d, r, link),
         sparsity=int(sparsity) if q == 0 else sparsity,
@@ -76,7 +76,7 @@ def planted_multi_index(
 
 @features.method
 def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
-    """See `secateurs.solvers.multi_index`: told nothing."""
+    """See `secateurs.features.solver`: told nothing."""
     solution = automatic.multi_index(problem.X, problem.y, random_state=random_state)
     fit = solution.value
     return Found(fit.predict, fit.support, fit.signal_detected, solution)
@@ -86,7 +86,7 @@ def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
 def pruned_network(
     problem: MultiIndexProblem, *, k: Exponent = 2, n_features: Count = 8, random_state: int
 ) -> Found:
-    """See `secateurs.solvers.pruned_network`: the paper's, told the exponent and the sparsity."""
+    """See `secateurs.features.published_network`; it is given the exponent and the sparsity."""
     fit = published.pruned_network(
         problem.X, problem.y, k, n_features, random_state=random_state
     ).value
@@ -95,21 +95,21 @@ def pruned_network(
 
 @features.method
 def one_large_step(problem: MultiIndexProblem, *, k: Exponent = 2, random_state: int) -> Found:
-    """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
+    """See `secateurs.features.baselines`: no column is pruned."""
     fit = baselines.one_large_step(problem.X, problem.y, k, random_state=random_state).value
     return Found(fit.predict)
 
 
 @features.method
 def spectral(problem: MultiIndexProblem, *, random_state: int) -> Found:
-    """See `secateurs.solvers.multi_index_baselines`: no column is pruned."""
+    """See `secateurs.features.baselines`: no column is pruned."""
     fit = baselines.spectral(problem.X, problem.y, random_state=random_state).value
     return Found(fit.predict)
 
 
 @features.certificate("multi_index")
 def certificate(_: MultiIndexProblem, found: Found, *, random_state: int) -> Certificate:
-    """See `secateurs.certificates.features`."""
+    """See `secateurs.features.certificate`."""
     del random_state  # nothing is drawn
     assert found.solution is not None
     return features_certificate(found.solution)

@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from secateurs.certificates.check import Certificate
-from secateurs.certificates.recovery import fit_certificate
+from secateurs.core.certificate import Certificate
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.problems import planted as source
-from secateurs.problems.planted import PlantedProblem
-from secateurs.solvers import iht as thresholding
-from secateurs.solvers import iht_network as networks
-from secateurs.solvers.data import Scaling, TrainingData
-from secateurs.solvers.imp import imp_path
-from secateurs.solvers.matching import match_neurons
-from secateurs.solvers.pursuit import relu_pursuit
+from secateurs.recovery import planted as source
+from secateurs.recovery.certificate import fit_certificate
+from secateurs.recovery.matching import match_neurons
+from secateurs.recovery.planted import PlantedProblem
+from secateurs.recovery.pursuit.search import relu_pursuit
+from secateurs.recovery.thresholding import iht as thresholding
+from secateurs.recovery.thresholding import layer_by_layer as networks
 from secateurs.sparse.network import CompactNetwork
 from secateurs.sparse.stack import ReLUStack
+from secateurs.training.imp import imp_path
+from secateurs.training.training_data import Scaling, TrainingData
 
 FloatArray = NDArray[np.float64]
 Predict = Callable[[Any], NDArray[Any]]
@@ -83,7 +83,7 @@ def planted_relu(
     noise: Annotated[float, Field(ge=0)] = 0.0,
     random_state: int,
 ) -> Planted:
-    """See `secateurs.problems.planted.planted_relu`; the budget is the planted one."""
+    """See `secateurs.recovery.planted.planted_relu`; the budget is the planted one."""
     data = source.planted_relu(
         n, d, m, s, separated=separated, noise=noise, random_state=random_state
     )
@@ -92,7 +92,7 @@ def planted_relu(
 
 @planted.method
 def pursuit(problem: Planted, *, max_rounds: Count = 100, random_state: int) -> Fit:
-    """See `secateurs.solvers.pursuit`."""
+    """See `secateurs.recovery.pursuit.search`."""
     found = relu_pursuit(
         problem.data.X,
         problem.data.y,
@@ -106,7 +106,7 @@ def pursuit(problem: Planted, *, max_rounds: Count = 100, random_state: int) -> 
 
 @planted.method
 def iht(problem: Planted, *, n_steps: Count = 200, random_state: int) -> Fit:
-    """See `secateurs.solvers.iht`: the textbook iteration, gates that follow the weights."""
+    """Run the textbook iteration; see `secateurs.recovery.thresholding.iht`."""
     found = thresholding.iht(
         problem.data.X,
         problem.data.y,
@@ -122,7 +122,7 @@ def iht(problem: Planted, *, n_steps: Count = 200, random_state: int) -> Fit:
 def iht_network(
     problem: Planted, *, n_steps: Count = 100, n_rounds: Count = 60, random_state: int
 ) -> Fit:
-    """See `secateurs.solvers.iht_network`: thresholding, polish, exchanges, polish."""
+    """Threshold, polish, exchange, polish; see `secateurs.recovery.thresholding.layer_by_layer`."""
     found = networks.iht_network(
         problem.data.X,
         problem.data.y,
@@ -176,7 +176,7 @@ def imp(
 
 @planted.certificate("pursuit", "iht", "iht_network")
 def certificate(problem: Planted, fit: Fit, *, random_state: int) -> Certificate:
-    """See `secateurs.certificates.recovery`; the fresh rows are for the metrics alone."""
+    """See `secateurs.recovery.certificate`; the fresh rows are for the metrics alone."""
     del random_state  # nothing is drawn
     assert fit.network is not None
     return fit_certificate(fit.network, problem.data.X, problem.data.y, problem.s)

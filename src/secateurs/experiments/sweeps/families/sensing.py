@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from secateurs.certificates.check import Certificate
-from secateurs.certificates.sensing import sensing_certificate
+from secateurs.core.certificate import Certificate
+from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.problems import sensing as source
-from secateurs.problems.sensing import SensingProblem
-from secateurs.solvers import sensing_baselines
-from secateurs.solvers.factored import Factors
-from secateurs.solvers.fixed_rank import fit_rank
-from secateurs.solvers.group_lasso_path import group_lasso_path
-from secateurs.solvers.solution import Solution
+from secateurs.sensing import baselines as sensing_baselines
+from secateurs.sensing import planted as source
+from secateurs.sensing.certificate import sensing_certificate
+from secateurs.sensing.factored import Factors
+from secateurs.sensing.fixed_rank import fit_rank
+from secateurs.sensing.planted import SensingProblem
+from secateurs.sensing.regularisation_path import group_lasso_path
 
 Count = Annotated[int, Field(ge=1)]
 sensing = Family("matrix_sensing", ours=("path",), truth="exact_rank")
@@ -46,7 +46,7 @@ def matrix_sensing(
     noise_ratio: Annotated[float, Field(ge=0)] = 0.0,
     random_state: int,
 ) -> Sensed:
-    """See `secateurs.problems.sensing.planted_sensing`."""
+    """See `secateurs.sensing.planted.planted_sensing`."""
     data = source.planted_sensing(
         n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state
     )
@@ -57,7 +57,7 @@ def matrix_sensing(
 def phase_retrieval(
     *, n: Count, d: Count, noise: Annotated[float, Field(ge=0)] = 0.0, random_state: int
 ) -> Sensed:
-    """See `secateurs.problems.sensing.phase_retrieval`."""
+    """See `secateurs.sensing.planted.phase_retrieval`."""
     return Sensed(source.phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
 
 
@@ -68,21 +68,21 @@ def path(
     criterion: Literal["certificate", "bic"] = "certificate",
     random_state: int,
 ) -> Solution[Factors]:
-    """See `secateurs.solvers.group_lasso_path`: told nothing."""
+    """See `secateurs.sensing.regularisation_path`: told nothing."""
     data = problem.data
     return group_lasso_path(data.operator, data.y, criterion=criterion, random_state=random_state)
 
 
 @sensing.method
 def told_rank(problem: Sensed, *, random_state: int) -> Solution[Factors]:
-    """See `secateurs.solvers.fixed_rank`: told the rank."""
+    """See `secateurs.sensing.fixed_rank`: told the rank."""
     del random_state  # nothing is drawn
     return fit_rank(problem.data.operator, problem.data.y, problem.r)
 
 
 @sensing.method
 def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> Solution[Factors]:
-    """See `secateurs.solvers.sensing_baselines`: told the rank."""
+    """See `secateurs.sensing.baselines`: told the rank."""
     del random_state  # nothing is drawn
     data = problem.data
     return sensing_baselines.scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
@@ -90,7 +90,7 @@ def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> S
 
 @sensing.certificate("path", "told_rank")
 def certificate(problem: Sensed, found: Solution[Factors], *, random_state: int) -> Certificate:
-    """See `secateurs.certificates.sensing`."""
+    """See `secateurs.sensing.certificate`."""
     return sensing_certificate(
         problem.data.operator,
         problem.data.y,

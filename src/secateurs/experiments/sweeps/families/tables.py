@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from sklearn.exceptions import ConvergenceWarning
 
-from secateurs.certificates.check import Certificate
-from secateurs.estimators.sparse_mlp import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.experiments.compare import Estimator
+from secateurs.core.certificate import Certificate
+from secateurs.data.datasets import Dataset, load_dataset, split
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.problems.datasets import Dataset, load_dataset, split
-from secateurs.solvers.trainers import TRAINERS
+from secateurs.training.comparison import Estimator
+from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.training.trainers import TRAINERS
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -64,7 +64,7 @@ for _name in TRAINERS:
 
 @tables.certificate(*TRAINERS)
 def certificate(_: Task, model: Estimator, *, random_state: int) -> Certificate:
-    """See `secateurs.certificates.generalization`: that of the estimator, whatever trained it."""
+    """See `secateurs.core.generalization`: that of the estimator, whatever trained it."""
     del random_state  # nothing is drawn
     return model.certificate_
 

@@ -1,0 +1,105 @@
+"""How many neurons has a ReLU teacher?  Group lasso against L2-norm pruning told the number.
+
+    python -m benchmarks.nn.neurons [--neurons 3 5 8] [--seeds 10] [--noise 0] [--first 0]
+        [--steps 3000]
+
+A student of 100 neurons is trained on 1,800 rows of 20 inputs; both sides start from it, train
+on these rows and choose on 200 others.
+`prune_neurons` is told nothing and has one set of parameters for all cases.  L2 pruning is told
+r, and fine-tunes for as many steps as the other side takes in all its phases.  Test loss is the
+mean squared error on fresh rows without noise, over the variance of y.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from secateurs.nn import l2_prune_neurons, prune_neurons
+from secateurs.nn.teacher import TeacherProblem, relu_teacher
+
+ROWS, VALIDATION, INPUTS, STUDENT = 2000, 200, 20, 100
+TRAIN_STEPS, BATCH = 3000, 128
+
+
+def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
+    """A dense student, trained by Adam with a cosine schedule."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = nn.Sequential(nn.Linear(INPUTS, STUDENT), nn.ReLU(), nn.Linear(STUDENT, 1))
+    X, y = tensors(problem.X[VALIDATION:], problem.y[VALIDATION:])
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-2, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, TRAIN_STEPS)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(TRAIN_STEPS):
+        rows = torch.randint(len(X), (BATCH,), generator=generator)
+        optimizer.zero_grad()
+        mse_loss(student(X[rows]), y[rows]).backward()
+        optimizer.step()
+        schedule.step()
+    return student
+
+
+def tensors(X: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(X, dtype=torch.float32), torch.tensor(y[:, None], dtype=torch.float32)
+
+
+def test_loss(module: nn.Module, problem: TeacherProblem) -> float:
+    X, y = tensors(problem.X_test, problem.y_test)
+    with torch.no_grad():
+        return float(mse_loss(module(X), y) / y.var())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--neurons", type=int, nargs="*", default=[3, 5, 8])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--steps", type=int, default=3000, help="of the path, and of fine-tuning")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for r in arguments.neurons:
+        exact, ratios = 0, []
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            problem = relu_teacher(ROWS, INPUTS, r, noise=arguments.noise, random_state=seed)
+            student = train_student(problem, seed)
+            y = problem.y[:, None]
+            data = (problem.X[VALIDATION:], y[VALIDATION:])
+            held: dict[str, Any] = {
+                "validation": (problem.X[:VALIDATION], y[:VALIDATION]),
+                "random_state": seed,
+            }
+            began = time.process_time()
+            ours = prune_neurons(student, mse_loss, data, n_steps=arguments.steps, **held)
+            cpu = time.process_time() - began
+            short = len(ours.widths_tried["n_neurons"]) * (arguments.steps // 4)
+            steps = int(ours.history["step"][-1]) + short + arguments.steps
+            began = time.process_time()
+            plain = l2_prune_neurons(student, mse_loss, data, r, fine_tune_steps=steps, **held)
+            cpu_plain = time.process_time() - began
+            width = ours.widths["0"]
+            exact += width == r
+            losses = [test_loss(m, problem) for m in (student, ours.module, plain.module)]
+            ratios.append(losses[2] / losses[1])
+            print(
+                f"r={r} seed {seed}: student {losses[0]:.2e}, group lasso {width} neurons "
+                f"{losses[1]:.2e} (cpu {cpu:.1f} s), L2 pruning to {r} {losses[2]:.2e} "
+                f"(cpu {cpu_plain:.1f} s), ratio {ratios[-1]:.3g}",
+                flush=True,
+            )
+        print(
+            f"r={r}: exactly r in {exact} of {arguments.seeds}; loss of L2 pruning over ours: "
+            f"median {np.median(ratios):.3g}, above 10 in {np.sum(np.array(ratios) > 10)}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Neuron pruning: the error of the best subset found against the width, and every bound tried.
+
+    python -m benchmarks.tickets.neuron_pruning --part scaling --out neuron_pruning.json
+    python -m benchmarks.tickets.neuron_pruning --part integer        # d = 2 against the optimum
+    python -m benchmarks.tickets.neuron_pruning --part violations     # 2000 instances, d = 2 .. 8
+
+Scaling (form A): Gaussian networks of N neurons; the median over the seeds of the certified error
+of the subset found, of the lower bound over all subsets and of the bound for every alpha.  The
+slope is that of log N on log(1 / median error); its band is the 95 % interval of a bootstrap over
+the seeds.  It is also given for the wider half, where the search sees a smaller share of the
+neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points go to a JSON
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from secateurs.core.atomic_write import write_atomically
+from secateurs.tickets.neuron.certificate import neuron_lower_bound, required_width
+from secateurs.tickets.neuron.scaling import (
+    NeuronPoint,
+    gaussian_network,
+    neuron_point,
+    width_law,
+)
+from secateurs.tickets.neuron.subset import prune_neurons
+from secateurs.tickets.neuron.sup_error import checked, sup_error
+
+WIDTHS = {
+    2: (16, 32, 64, 128, 256, 512, 1024, 2048),
+    3: (64, 128, 256, 512, 1024, 2048, 4096),
+    4: (64, 128, 256, 512, 1024, 2048, 4096, 8192),
+}
+EXPECTED = {2: (1.0, 1.5), 3: (1.8, 2.5), 4: (2.3, 3.2)}
+KINDS = ("Gaussian", "duplicates", "opposites", "near-parallel", "near the target", "axes")
+
+
+def instance(d: int, n: int, seed: int, kind: str = "Gaussian") -> tuple[Any, Any, Any]:
+    """W [n, d], alpha [n] and a unit target [d]."""
+    rng = np.random.default_rng([seed, d, n])
+    W, alpha, target = gaussian_network(d, n, rng)
+    half = n // 2
+    if kind == "duplicates":
+        W[half : 2 * half] = W[:half]
+    elif kind == "opposites":
+        W[half : 2 * half] = -W[:half]
+        alpha[half : 2 * half] = -alpha[:half]
+    elif kind == "near-parallel":
+        W[half : 2 * half] = W[:half] * rng.choice([-1, 1], (half, 1)) + 1e-7 * W[half : 2 * half]
+    elif kind == "near the target":
+        W = target * rng.choice([-1, 1], (n, 1)) + 10.0 ** rng.uniform(-9, 0, (n, 1)) * W
+    elif kind == "axes":
+        target = np.eye(d)[0]
+        W = np.eye(d)[rng.integers(d, size=n)] * rng.choice([-1.0, 1.0], (n, 1))
+        alpha = rng.choice([-1.0, -0.5, 0.5, 1.0], n)
+    return W, alpha, target
+
+
+def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
+    points: list[dict[str, Any]] = []
+    fits: list[dict[str, Any]] = []
+    print("| d | N | error found | lower bound, these alpha | any alpha | kept | s |")
+    print("|---|---|---|---|---|---|---|")
+    for d in dimensions:
+        of_d: list[NeuronPoint] = []
+        for n in WIDTHS[d]:
+            start = time.process_time()
+            rows = [neuron_point(d, n, seed) for seed in range(seeds)]
+            of_d += rows
+            error, bound, free, kept = (
+                float(np.median([getattr(row, key) for row in rows]))
+                for key in ("error", "lower_bound", "any_alpha_bound", "n_kept")
+            )
+            cpu = (time.process_time() - start) / seeds
+            print(
+                f"| {d} | {n} | {error:.4f} | {bound:.4f} | {free:.4f} | {kept:g} | {cpu:.1f} |",
+                flush=True,
+            )
+        points += [asdict(point) for point in of_d]
+        law, (least, most) = width_law(of_d), EXPECTED[d]
+        said = "within" if least <= law.slope <= most else "OUTSIDE"
+        half = WIDTHS[d][len(WIDTHS[d]) // 2]
+        wide = width_law([point for point in of_d if point.n_neurons >= half]).slope
+        print(
+            f"d = {d}: slope {law.slope:.2f} [{law.low:.2f}, {law.high:.2f}], {said} {least} to "
+            f"{most}; wider half {wide:.2f}",
+            flush=True,
+        )
+        fits.append({"d": d, **asdict(law), "wider_half": wide})
+        if out is not None:  # after every dimension: a run that is stopped keeps what it has
+            content = {"points": points, "slopes": fits, "proven_widths": proven(dimensions)}
+            write_atomically(Path(out), json.dumps(content, indent=1).encode())
+
+
+def proven(dimensions: list[int]) -> list[dict[str, Any]]:
+    return [
+        {"d": d, "eps": eps, "necessary": required_width(d, eps).necessary}
+        for d in dimensions
+        for eps in (0.3, 0.1, 0.03, 0.01)
+    ]
+
+
+def integer(seeds: int) -> None:
+    """D = 2: the subset returned against the optimum, where the integer program proves it."""
+    print("| N | form | proven within 5 % | largest gap of those | median error | s |")
+    print("|---|---|---|---|---|---|")
+    for n in (24, 32, 48, 64):
+        for form in ("A", "B"):
+            start = time.process_time()
+            gaps, errors = [], []
+            for seed in range(seeds):
+                found = prune_neurons(*instance(2, n, seed), form).value
+                errors.append(found.error)
+                gaps.append(found.error / max(found.lower_bound, 1e-12) - 1)
+            near = [gap for gap in gaps if gap <= 0.05]
+            cpu = (time.process_time() - start) / seeds
+            print(
+                f"| {n} | {form} | {len(near)} of {seeds} | {max(near, default=0):.4f} | "
+                f"{np.median(errors):.4f} | {cpu:.2f} |",
+                flush=True,
+            )
+
+
+def fitted_alpha(W: np.ndarray, target: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Output weights of any sign and size of least largest error on the points."""
+    A, f, one = np.maximum(X @ W.T, 0), np.maximum(X @ target, 0), np.ones((len(X), 1))
+    solved = optimize.linprog(
+        np.append(np.zeros(len(W)), 1.0),
+        A_ub=np.block([[A, -one], [-A, -one]]),
+        b_ub=np.concatenate([f, -f]),
+        bounds=[(-100, 100)] * len(W) + [(0, None)],
+        options={"maxiter": 20 * len(X)},
+    )
+    return np.zeros(len(W)) if solved.x is None else solved.x[:-1]
+
+
+def violations(count: int) -> None:
+    """Every bound against points, subsets and output weights chosen to break it."""
+    broken = dict.fromkeys(("interval", "all subsets", "a subset", "any alpha", "fitted alpha"), 0)
+    tried = dict.fromkeys(broken, 0)
+
+    def record(law: str, bound: float, value: float) -> None:
+        tried[law] += 1
+        if bound > value:
+            broken[law] += 1
+            print(f"BROKEN {law}: {bound!r} > {value!r}, d = {d}, n = {n}, {kind}, seed {k}")
+
+    start = time.process_time()
+    for k in range(count):
+        d, form = 2 + k % 7, "AB"[k // 7 % 2]
+        kind = KINDS[k // 14 % len(KINDS)]
+        rng = np.random.default_rng(k)
+        n = int(rng.integers(1, 13))
+        W, alpha, target = instance(d, n, k, kind)
+        subset = rng.random(n) < 0.6
+        X = rng.standard_normal((2000, d))
+        X /= np.linalg.norm(X, axis=1)[:, None]
+        sampled = float(checked(W, alpha, target, form, subset).errors(X).max())
+        lower, upper = sup_error(W, alpha, target, form, subset, max_cells=2000)
+        record("interval", max(lower, sampled), upper)
+        found = prune_neurons(W, alpha, target, form, max_cells=2000, tolerance=5e-3).value
+        record("all subsets", found.lower_bound, found.error)
+        record("a subset", found.lower_bound, upper)
+        if form == "A":
+            bound = neuron_lower_bound(W, target)
+            record("any alpha", bound, min(found.error, upper))
+            best = fitted_alpha(W, target, X[:300])
+            record("fitted alpha", bound, sup_error(W, best, target, "A", max_cells=2000)[1])
+    for law, number in tried.items():
+        print(f"{law}: {broken[law]} of {number} broken")
+    print(f"{count} instances, d = 2 .. 8, {time.process_time() - start:.0f} s of processor time")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=("scaling", "integer", "violations"), default="scaling")
+    parser.add_argument("--d", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4))
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--instances", type=int, default=2000)
+    parser.add_argument("--out", help="JSON file of the points (scaling)")
+    arguments = parser.parse_args()
+    if arguments.part == "scaling":
+        scaling(arguments.d, arguments.seeds, arguments.out)
+    elif arguments.part == "integer":
+        integer(arguments.seeds)
+    else:
+        violations(arguments.instances)

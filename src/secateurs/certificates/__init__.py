@@ -1,1 +1,0 @@
-"""The papers' assumptions and bounds as measured checks."""

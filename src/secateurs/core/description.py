@@ -1,0 +1,67 @@
+"""What a result says about itself, for a terminal, a page and a program alike.
+
+Every model, ticket and comparison has a method ``describe()`` that returns a `Description`.  The
+command line shows it as text or prints its facts as JSON and needs to know no kind of result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a title.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of the columns.
+    rows : sequence of tuples of str
+    title : str
+    numeric : frozenset of str
+        Columns that are aligned to the right.
+    most : int
+        Rows that are shown; how many more there are is said below them.
+    strong : frozenset of int
+        Rows to emphasise.
+    """
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    title: str = ""
+    numeric: frozenset[str] = frozenset()
+    most: int = 20
+    strong: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Description:
+    """A headline, facts and tables about a result.
+
+    Attributes
+    ----------
+    headline : str
+        One or more full sentences; the most important number comes first.
+    facts : dict
+        Every number, ready for JSON: finite floats, no arrays.
+    tables : tuple of Table
+    notes : tuple of str
+        Sentences shown below the tables.
+    """
+
+    headline: str
+    facts: dict[str, Any]
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def format_bytes(n_bytes: int) -> str:
+    """Format a number of bytes with a unit."""
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    if n_bytes < 1_000_000:
+        return f"{n_bytes / 1000:.1f} kB"
+    return f"{n_bytes / 1_000_000:.1f} MB"

@@ -1,0 +1,89 @@
+"""What every solver returns: a value, how the run ended, and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
+
+EXPLANATIONS: dict[Status, str] = {
+    "exact": "the residual is zero to rounding, and no other solution was found that fits as well",
+    "converged": "the stopping rule of the method was met",
+    "stalled": "no further step improved the fit before the stopping rule was met",
+    "budget": "all steps that were allowed were made",
+    "interrupted": "the user stopped the run; the result is the best so far, within its budget",
+}
+
+
+def explain(status: str) -> str:
+    """What a status means, in one clause."""
+    return EXPLANATIONS[status]  # type: ignore[index]
+
+
+class History(dict[str, list[float]]):
+    """Records of a run by column: what a plot of the run needs.
+
+    Parameters
+    ----------
+    *columns : str
+        Names of the columns.  Every record gives a number for each.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        super().__init__({name: [] for name in columns})
+
+    def record(self, **values: float) -> None:
+        """Append one number to each column."""
+        if values.keys() != self.keys():
+            raise KeyError(f"got a record of {sorted(values)}; expected {sorted(self)}")
+        for name, value in values.items():
+            self[name].append(value)
+
+
+@dataclass(frozen=True)
+class Solution(Generic[T]):
+    """Result of a solver.
+
+    Attributes
+    ----------
+    value : T
+        What was asked for; for the trainers, a `SparseNetwork`.
+    status : str
+        How the run ended; `explain` says what each word means.
+    history : dict of lists
+        Records of the run by column.
+    measured : dict
+        Numbers that a certificate or a report needs, measured during the run.
+    """
+
+    value: T
+    status: Status
+    history: dict[str, list[float]]
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a running solver, given to the progress callback.
+
+    Attributes
+    ----------
+    step, n_steps : int
+        Steps done, and the most there can be.
+    loss : float
+        What the solver minimises.
+    n_nonzero : int
+        Size of the current solution: weights, columns or components, as the solver says.
+    """
+
+    step: int
+    n_steps: int
+    loss: float
+    n_nonzero: int
+
+
+ProgressCallback = Callable[[Progress], None]

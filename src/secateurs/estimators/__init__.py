@@ -1,1 +1,0 @@
-"""Thin scikit-learn estimators, one file per family."""

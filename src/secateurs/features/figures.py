@@ -1,0 +1,66 @@
+"""Figure of which columns matter: scores against the threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from secateurs.core.figures import OTHERS, OURS, SOFT
+from secateurs.data.table_estimator import input_names
+from secateurs.features.estimator_base import SparseMultiIndexBase
+
+MOST_POINTS = 5000  # dropped columns drawn; the highest and an even choice of the others
+MOST_BARS = 15
+
+
+def features_figure(model: SparseMultiIndexBase) -> Figure:
+    """Scores of all columns against the threshold, and the directions found.
+
+    Parameters
+    ----------
+    model : fitted SparseMultiIndexRegressor or SparseMultiIndexClassifier
+    """
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    screen, directions = figure.subplots(1, 2, width_ratios=(3, 2))
+    scores, kept = model.scores_, model.support_
+    dropped = np.setdiff1d(np.arange(len(scores)), kept)
+    if len(dropped) > MOST_POINTS:
+        order = dropped[np.argsort(-scores[dropped], kind="stable")]
+        high, low = order[: MOST_POINTS // 2], np.sort(order[MOST_POINTS // 2 :])
+        dropped = np.concatenate([high, low[:: -(-len(low) // (MOST_POINTS // 2))]])
+    screen.plot(dropped, scores[dropped], ".", color=OTHERS, markersize=3, label="dropped")
+    screen.plot(kept, scores[kept], "o", color=OURS, markersize=5, label="kept")
+    screen.axhline(model.threshold_, color=OURS, linestyle=":", linewidth=1)
+    screen.annotate(
+        f"threshold {model.threshold_:.2f}",
+        (1.0, model.threshold_),
+        (-3, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
+    screen.set_xlabel("column")
+    screen.set_ylabel("score, standard deviations of noise")
+    screen.set_ylim(bottom=0)
+    doubt = "" if model.signal_detected_ else ": NO SIGNAL, DO NOT TRUST"
+    screen.set_title(f"{len(kept)} of {len(scores)} columns kept{doubt}", fontsize=10)
+    screen.legend(fontsize=8, loc="upper left")
+    _draw_directions(directions, model)
+    return figure
+
+
+def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
+    """Entries of the directions on the kept columns that count most."""
+    order = np.argsort(-model.feature_importances_, kind="stable")
+    order = order[: min(MOST_BARS, len(model.support_))]
+    names = input_names(model)
+    values = model.directions_[:, order].toarray()
+    limit = float(np.abs(values).max())
+    image = axis.imshow(values.T, cmap="PRGn", vmin=-limit, vmax=limit, aspect="auto")
+    axis.set_yticks(range(len(order)), [names[j][:24] for j in order], fontsize=7)
+    axis.set_xticks(range(len(values)), [f"index {i}" for i in range(len(values))], fontsize=8)
+    axis.set_title(f"{len(values)} directions, R² {model.val_r2_:.3f} validated", fontsize=10)
+    axis.spines[:].set_color(SOFT)
+    axis.figure.colorbar(image, ax=axis)

@@ -1,0 +1,241 @@
+"""Planted multi-index problems: a polynomial of a few sparse directions of many inputs.
+
+    y = f(V x) + noise,   V [r, d] with orthonormal rows, f a polynomial in Hermite form
+
+Source: the model of Vural & Erdogdu (COLT 2024); how V and the inputs are drawn is ours.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from secateurs.core.parameters import check_integer, is_real
+
+FloatArray = NDArray[np.float64]
+Term = tuple[float, tuple[int, ...]]  # a coefficient and the degree in every index
+
+N_TEST = 2000  # fresh rows for the score
+INPUTS = ("gaussian", "t5", "exponential", "ar", "binary", "uniform")
+CORRELATION = 0.5  # of neighbouring columns of "ar" inputs
+BISECTIONS = 100
+FACTOR = re.compile(r"(?P<number>-?\d+(\.\d*)?)|he(?P<degree>\d)(\(z(?P<of>\d)\))?|z(?P<plain>\d)")
+
+
+@dataclass(frozen=True, eq=False)
+class MultiIndexProblem:
+    """Inputs and targets whose directions are known.
+
+    Attributes
+    ----------
+    X : float array [n, d]
+    y : float array [n]
+        With noise.
+    directions : CSR array [r, d]
+        V, orthonormal rows.
+    X_test, y_test : like X and y
+        Fresh rows, never with noise.
+    link : str
+    """
+
+    X: FloatArray
+    y: FloatArray
+    directions: sparse.csr_array[np.float64]
+    X_test: FloatArray
+    y_test: FloatArray
+    link: str
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """Columns with a nonzero in some direction, ascending."""
+        return np.unique(self.directions.indices).astype(np.int64)
+
+
+def planted_multi_index(
+    n: int,
+    d: int,
+    r: int,
+    link: str,
+    *,
+    sparsity: float,
+    q: float = 0.0,
+    inputs: str = "gaussian",
+    noise: float = 0.2,
+    spread: float = 0.0,
+    n_test: int = N_TEST,
+    random_state: int | None = None,
+) -> MultiIndexProblem:
+    """Data from a polynomial of `r` sparse directions.
+
+    Parameters
+    ----------
+    n, d, r : int
+        Rows, columns and directions.
+    link : str
+        Terms joined by "+", factors by "*": ``he3`` or ``he3(z1)`` the normalised Hermite
+        polynomial he_k / sqrt(k!) of an index, ``z2`` an index, ``0.5`` a number.  Examples:
+        "he2+he3", "he2(z1)+z1*z2", "z1*z2*z3".  "null": y is noise alone.
+    sparsity : float
+        With q = 0 the number M of nonzero rows of V^T; with q > 0 the radius
+        R_q = sum_j ||V_j||^q, from r to about r (d/r)^(1 - q/2).
+    q : float
+        In [0, 2).  Above 0 all d coordinates are nonzero, ``|v_j|`` proportional to the -a-th
+        power of a coordinate's rank, a chosen to meet R_q.
+    inputs : {"gaussian", "t5", "exponential", "ar", "binary", "uniform"}
+        Distribution of a column, of mean 0 and variance 1; "ar": Gaussian, correlation .5 to
+        the power of the distance of two columns; "binary": -1 or 1.
+    noise : float
+        Standard deviation of the noise on y, in units of the standard deviation of y.
+    spread : float
+        In [0, 1).  With q = 0, magnitudes are drawn from [1 - spread, 1 + spread] before they
+        are normalised; 0: all are equal.  Signs are random.
+    n_test : int
+    random_state : int, optional
+
+    Returns
+    -------
+    MultiIndexProblem
+
+    Raises
+    ------
+    ValueError
+        A number out of range, a link that cannot be read or has more than r indices.
+
+    Notes
+    -----
+    O((n + n_test) d) time and memory.  Directions have disjoint supports, shared out evenly,
+    so ``z1*z2`` has no diagonal: no single column tells of it in E[y x_j^2].
+    """
+    for name, number in (("n", n), ("d", d), ("r", r), ("n_test", n_test)):
+        check_integer(name, number)
+    terms = parse_link(link, r)
+    if inputs not in INPUTS:
+        raise ValueError(f"inputs={inputs!r}: expected one of {', '.join(INPUTS)}")
+    for name, value, low, high in (
+        ("noise", noise, 0.0, math.inf),
+        ("spread", spread, 0.0, 1.0),
+        ("q", q, 0.0, 2.0),
+    ):
+        if not is_real(value) or not low <= value < high:
+            raise ValueError(f"{name}={value!r}: expected a finite number in [{low:g}, {high:g})")
+    rng = np.random.default_rng(random_state)
+    V = _directions(d, r, sparsity, q, spread, rng)
+    X, X_test = (_inputs(rows, d, inputs, rng) for rows in (n, n_test))
+    y, y_test = (_output(terms, np.asarray(Z @ V.T)) for Z in (X, X_test))
+    scale = 1.0 if not terms else float(noise) * (float(y.std()) or 1.0)
+    y = y + scale * rng.standard_normal(n)
+    return MultiIndexProblem(X, y, V, X_test, y_test, link)
+
+
+def parse_link(link: str, r: int) -> list[Term]:
+    """Terms of a link: a coefficient and the Hermite degree in each of the r indices."""
+    if link == "null":
+        return []
+    terms: list[Term] = []
+    for text in link.replace(" ", "").split("+"):
+        coefficient, degrees = 1.0, [0] * r
+        for factor in text.split("*"):
+            found = FACTOR.fullmatch(factor)
+            if found is None:
+                raise ValueError(
+                    f"link={link!r}: cannot read {factor!r}; expected he2, he2(z1), z1 or a number"
+                )
+            if found["number"]:
+                coefficient *= float(found["number"])
+                continue
+            index = int(found["of"] or found["plain"] or 1)
+            if not 1 <= index <= r:
+                raise ValueError(f"link={link!r}: there is no z{index}; r = {r} directions")
+            if degrees[index - 1]:
+                raise ValueError(f"link={link!r}: z{index} twice in a product; use he2(z{index})")
+            degrees[index - 1] = int(found["degree"] or 1)
+        terms.append((coefficient, tuple(degrees)))
+    return terms
+
+
+def normalised_hermite(z: FloatArray, degree: int) -> FloatArray:
+    """he_k(z) / sqrt(k!), orthonormal for a standard normal z."""
+    before, now = np.zeros_like(z), np.ones_like(z)
+    for k in range(degree):
+        before, now = now, z * now - k * before
+    return now / math.sqrt(math.factorial(degree))
+
+
+def _output(terms: list[Term], Z: FloatArray) -> FloatArray:
+    y = np.zeros(len(Z))
+    for coefficient, degrees in terms:
+        product = np.full(len(Z), coefficient)
+        for index, degree in enumerate(degrees):
+            if degree:
+                product *= normalised_hermite(Z[:, index], degree)
+        y += product
+    return y
+
+
+def _directions(
+    d: int, r: int, sparsity: Any, q: float, spread: float, rng: np.random.Generator
+) -> sparse.csr_array[np.float64]:
+    """Orthonormal rows on disjoint supports, signs and places random."""
+    if not is_real(sparsity):
+        raise ValueError(f"sparsity={sparsity!r}: expected a finite number")
+    if q == 0.0:
+        if sparsity != int(sparsity) or not r <= sparsity <= d:
+            raise ValueError(
+                f"sparsity={sparsity!r}: expected an integer from r = {r} to d = {d} with q = 0, "
+                "the number of nonzero rows"
+            )
+        sizes = [len(part) for part in np.array_split(np.arange(int(sparsity)), r)]
+        magnitudes = [rng.uniform(1 - spread, 1 + spread, size) for size in sizes]
+    else:
+        sizes = [len(part) for part in np.array_split(np.arange(d), r)]
+        magnitudes = _soft(sizes, float(sparsity), q)
+    places = np.split(rng.permutation(d)[: sum(sizes)], np.cumsum(sizes)[:-1])
+    rows = np.repeat(np.arange(r), sizes)
+    signs = rng.choice([-1.0, 1.0], sum(sizes))
+    values = np.concatenate([m / np.linalg.norm(m) for m in magnitudes]) * signs
+    return sparse.csr_array((values, (rows, np.concatenate(places))), shape=(r, d))
+
+
+def _soft(sizes: list[int], radius: float, q: float) -> list[FloatArray]:
+    """Magnitudes rank^-a of unit norm with sum of q-th powers R_q; a by bisection."""
+
+    def powers(a: float) -> list[FloatArray]:
+        raw = [np.arange(1.0, size + 1.0) ** -a for size in sizes]
+        return [m / np.linalg.norm(m) for m in raw]
+
+    def total(a: float) -> float:
+        return sum(float((m**q).sum()) for m in powers(a))
+
+    steep, flat = 50.0, 0.0
+    if not total(steep) <= radius <= total(flat):
+        raise ValueError(
+            f"sparsity={radius!r}: expected R_q from {total(steep):.4g} to {total(flat):.4g} "
+            f"with q = {q:g}, {len(sizes)} directions and {sum(sizes)} columns"
+        )
+    for _ in range(BISECTIONS):
+        middle = (steep + flat) / 2
+        steep, flat = (middle, flat) if total(middle) <= radius else (steep, middle)
+    return powers(steep)
+
+
+def _inputs(n: int, d: int, kind: str, rng: np.random.Generator) -> FloatArray:
+    """Columns of mean 0 and variance 1."""
+    if kind == "t5":
+        return rng.standard_t(5, (n, d)) / math.sqrt(5 / 3)
+    if kind == "exponential":
+        return rng.standard_exponential((n, d)) - 1.0
+    if kind == "binary":
+        return rng.choice([-1.0, 1.0], (n, d))
+    if kind == "uniform":
+        return rng.uniform(-math.sqrt(3.0), math.sqrt(3.0), (n, d))
+    X = rng.standard_normal((n, d))
+    if kind == "ar":
+        for j in range(1, d):
+            X[:, j] = CORRELATION * X[:, j - 1] + math.sqrt(1 - CORRELATION**2) * X[:, j]
+    return X

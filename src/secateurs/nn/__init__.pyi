@@ -1,0 +1,9 @@
+__all__ = [
+    "PrunedModule",
+    "l2_prune_neurons",
+    "prune_neurons",
+]
+
+from .l2_norm import l2_prune_neurons
+from .prune import prune_neurons
+from .run import PrunedModule

@@ -1,0 +1,23 @@
+__all__ = [
+    "NeuronMatch",
+    "PlantedProblem",
+    "ReLUFit",
+    "SparseReLURegressor",
+    "exchange",
+    "gauss_newton",
+    "iht",
+    "iht_network",
+    "image_function",
+    "match_neurons",
+    "planted_relu",
+    "relu_pursuit",
+]
+
+from .estimator import SparseReLURegressor
+from .matching import NeuronMatch, match_neurons
+from .planted import PlantedProblem, image_function, planted_relu
+from .pursuit.search import ReLUFit, relu_pursuit
+from .thresholding.exchange import exchange
+from .thresholding.gauss_newton import gauss_newton
+from .thresholding.iht import iht
+from .thresholding.layer_by_layer import iht_network

@@ -1,0 +1,1 @@
+"""The sign-free pursuit of one neuron after another."""

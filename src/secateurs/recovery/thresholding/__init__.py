@@ -1,0 +1,1 @@
+"""Iterative hard thresholding and its polish."""

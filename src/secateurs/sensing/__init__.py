@@ -1,0 +1,6 @@
+"""Low-rank matrices and pairwise interactions, found by a group lasso."""
+
+import lazy_loader
+
+# A name is imported when it is first used, so that a start does not pay for what it does not need.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,125 @@
+"""Figures of sensed matrices and of interactions."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from secateurs.core.figures import OTHERS, OURS, SOFT
+from secateurs.data.table_estimator import input_names
+from secateurs.sensing.baselines import ColumnNorms
+from secateurs.sensing.estimator import MatrixSensing
+from secateurs.sensing.quadratic_estimator import QuadraticRegressor
+
+
+def components_figure(model: MatrixSensing) -> Figure:
+    """Eigenvalues found, and the path that found them.
+
+    Parameters
+    ----------
+    model : fitted MatrixSensing
+    """
+    history = model.history_
+    with_path = "tau" in history
+    figure = Figure(figsize=(8.4 if with_path else 4.2, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2 if with_path else 1, squeeze=False)[0]
+    values = model.eigenvalues_
+    colours = [OURS if value > 0 else OTHERS for value in values]
+    axes[0].bar(np.arange(1, len(values) + 1), values, color=colours)
+    axes[0].axhline(0, color=SOFT, linewidth=1)
+    axes[0].set_xlabel("component")
+    axes[0].set_ylabel("eigenvalue")
+    axes[0].set_title(f"rank {len(values)}, {model.status_}")
+    if with_path:
+        axes[1].plot(history["tau"], history["loss"], "o-", color=OURS)
+        axes[1].set_xscale("log")
+        axes[1].set_yscale("log")
+        axes[1].invert_xaxis()
+        axes[1].set_xlabel("tau, the eigenvalue of the residual that opens a column")
+        axes[1].set_ylabel("mean squared residual", color=OURS)
+        twin = axes[1].twinx()
+        twin.step(history["tau"], history["rank"], color=OTHERS, where="post")
+        twin.set_ylabel("columns after pruning", color=OTHERS)
+        twin.set_ylim(bottom=0)
+        axes[1].set_title("path")
+    return figure
+
+
+def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
+    """The strongest pairs, as bars and as a matrix.
+
+    Parameters
+    ----------
+    model : fitted QuadraticRegressor
+    n_pairs : int
+    """
+    pairs = model.interactions_[:n_pairs]
+    figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(n_pairs, 8)), layout="constrained")
+    bars, matrix = figure.subplots(1, 2)
+    if not pairs:
+        for axis in (bars, matrix):
+            axis.set_axis_off()
+        bars.set_title("no pair improves on a linear function")
+        return figure
+    labels = [
+        f"{p.first[:24]}²" if p.first == p.second else f"{p.first[:20]} × {p.second[:20]}"
+        for p in pairs
+    ][::-1]
+    effects = [p.effect for p in pairs][::-1]
+    bars.barh(labels, effects, color=[OURS if effect > 0 else OTHERS for effect in effects])
+    bars.axvline(0, color=SOFT, linewidth=1)
+    bars.tick_params(axis="y", labelsize=7)
+    bars.set_xlabel("effect, in units of y")
+    bars.set_title(f"{model.n_components_} squares")
+    shown, place = np.unique(model.pairs_[:n_pairs], return_inverse=True)
+    place = place.reshape(-1, 2)
+    effect = np.zeros((len(shown), len(shown)))
+    effect[place[:, 0], place[:, 1]] = effect[place[:, 1], place[:, 0]] = model.effects_[:n_pairs]
+    names = input_names(model)
+    limit = float(np.abs(effect).max(initial=0.0)) or 1.0
+    drawn = matrix.imshow(effect, cmap="PiYG", vmin=-limit, vmax=limit)
+    figure.colorbar(drawn, ax=matrix, label="effect")
+    ticks = [names[j][:16] for j in shown]
+    matrix.set_xticks(range(len(shown)), ticks, rotation=90, fontsize=6)
+    matrix.set_yticks(range(len(shown)), ticks, fontsize=6)
+    matrix.set_title("the same pairs as a matrix")
+    return figure
+
+
+def norms_figure(norms: ColumnNorms) -> Figure:
+    """Column norms with the regulariser and without: what greedy pruning can tell apart.
+
+    Parameters
+    ----------
+    norms : ColumnNorms
+        From `secateurs.sensing.baselines.compare_column_norms`.
+    """
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axis, sizes, colour, title in (
+        (panels[0], norms.penalised, OURS, f"with group lasso: {norms.n_kept} columns stay"),
+        (
+            panels[1],
+            norms.plain,
+            OTHERS,
+            f"without: {norms.n_comparable} of {len(norms.plain)} above .3 of the largest",
+        ),
+    ):
+        axis.bar(np.arange(1, len(sizes) + 1), sizes, color=colour)
+        axis.axhline(norms.threshold, color="black", linestyle=":", linewidth=1)
+        axis.set_xlabel("column")
+        axis.set_title(title, fontsize=10)
+    panels[0].set_ylabel("norm")
+    panels[0].annotate(
+        "pruned below", (len(norms.penalised), norms.threshold), ha="right", va="top", fontsize=8
+    )
+    for axis, loss in zip(panels, (norms.pruned_penalised, norms.pruned_plain), strict=True):
+        axis.annotate(
+            f"loss after keeping the {norms.n_kept} largest:\n{loss:.3f} of the mean square",
+            (0.97, 0.75),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
+    return figure

@@ -1,0 +1,128 @@
+"""Pauli measurements of quantum states, by bit operations and Walsh-Hadamard transforms.
+
+A string of q factors I, X, Y, Z on d = 2^q dimensions is named by two bit masks, x (X or Y) and
+z (Z or Y):
+
+    P |b> = i^{|x & z|} (-1)^{|b & z|} |b ^ x>                                              (1)
+
+For one x, <P, M> over all z is the Walsh-Hadamard transform of b -> M[b, b ^ x].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from secateurs.sensing.operators.base import BLOCK_BYTES, Array, Plain, factors, residuals
+
+MAX_QUBITS = 14
+
+
+class Pauli(Plain):
+    """Expectations <P_i, M> = tr(P_i M) of Pauli strings in a Hermitian matrix M.
+
+    Parameters
+    ----------
+    n_qubits : int
+        q, at most 14; d = 2^q.
+    x, z : int arrays, shape [n]
+        Bit masks of the strings; bit 0 is the last qubit.
+
+    Notes
+    -----
+    Factors are complex128.  A pass costs O(r d) for each distinct x and O(d log d) for the
+    transform, whatever the number of strings that share it; no d x d matrix is formed for a
+    string.
+    """
+
+    def __init__(self, n_qubits: int, x: ArrayLike, z: ArrayLike) -> None:
+        if not 1 <= n_qubits <= MAX_QUBITS:
+            raise ValueError(f"got n_qubits={n_qubits}; expected 1 to {MAX_QUBITS}")
+        d = 1 << n_qubits
+        xs, zs = np.asarray(x), np.asarray(z)
+        if xs.ndim != 1 or xs.shape != zs.shape or not len(xs):
+            raise ValueError(f"got masks of shapes {xs.shape} and {zs.shape}; expected [n] both")
+        if xs.dtype.kind not in "iu" or zs.dtype.kind not in "iu":
+            raise ValueError(f"got masks of type {xs.dtype} and {zs.dtype}; expected integers")
+        if min(xs.min(), zs.min()) < 0 or max(xs.max(), zs.max()) >= d:
+            raise ValueError(f"got masks outside 0 to {d - 1}; expected {n_qubits} bits")
+        self.shape = (len(xs), d)
+        self.dtype = np.dtype(np.complex128)
+        self.x, self.z = xs.astype(np.int64), zs.astype(np.int64)
+        self._order = np.argsort(self.x, kind="stable")
+        self._distinct, self._starts = np.unique(self.x[self._order], return_index=True)
+        # i^{|x & z|}: conjugated, it turns a transform into an expectation
+        self._phase = np.array([1, 1j, -1, -1j])[np.bitwise_count(self.x & self.z) % 4]
+        self._bits = np.arange(d)
+
+    def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
+        """sum_k s_k u_k^H P_i u_k."""
+        U = factors(self, U)
+        return self._expectations(U, U, signs)
+
+    def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
+        """First and second order terms of y(U + t P)."""
+        U, P = factors(self, U), factors(self, P)
+        return self._expectations(U, P, signs), self._expectations(P, P, signs)
+
+    def adjoint(self, residual: Array) -> Array:
+        """sum_i residual_i P_i, dense [d, d]; O(d log d) for each distinct x."""
+        d = self.shape[1]
+        N = np.zeros((d, d), dtype=self.dtype)
+        for xs, columns in self._columns(residuals(self, residual)):
+            N[self._bits[None, :] ^ xs[:, None], self._bits[None, :]] = columns
+        return N
+
+    def adjoint_times(self, residual: Array, V: Array) -> Array:
+        """(sum_i residual_i P_i) V."""
+        V = factors(self, V.T).T
+        found = np.zeros_like(V)
+        for xs, columns in self._columns(residuals(self, residual)):
+            for x, column in zip(xs, columns, strict=True):
+                found += (column[:, None] * V)[self._bits ^ x]
+        return found
+
+    def _groups(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Distinct x by blocks, with the measurements that share one and their place in it."""
+        ends = np.append(self._starts[1:], len(self._order))
+        block = max(1, BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize))
+        for a in range(0, len(self._distinct), block):
+            xs = self._distinct[a : a + block]
+            first, last = self._starts[a], ends[min(a + block, len(ends)) - 1]
+            members = self._order[first:last]
+            yield xs, members, np.searchsorted(xs, self.x[members])
+
+    def _expectations(self, U: Array, V: Array, signs: Array | None) -> Array:
+        """sum_k s_k Re u_k^H P_i v_k."""
+        found = np.empty(self.shape[0])
+        left = U.conj() if signs is None else U.conj() * signs[:, None]
+        for xs, members, at in self._groups():
+            moved = self._bits[None, :] ^ xs[:, None]
+            products = np.zeros(moved.shape, dtype=self.dtype)
+            for u, v in zip(left, V, strict=True):
+                products += u[moved] * v
+            _transform(products)
+            found[members] = (self._phase[members] * products[at, self.z[members]]).real
+        return found
+
+    def _columns(self, r: Array) -> Iterator[tuple[Array, Array]]:
+        """For blocks of x the values N[b ^ x, b] over b."""
+        for xs, members, at in self._groups():
+            values = np.zeros((len(xs), self.shape[1]), dtype=self.dtype)
+            np.add.at(values, (at, self.z[members]), self._phase[members] * r[members])
+            _transform(values)
+            yield xs, values
+
+
+def _transform(values: Array) -> None:
+    """Walsh-Hadamard transform of every row, in place; d log2 d additions a row."""
+    n, d = values.shape
+    half = 1
+    while half < d:
+        pairs = values.reshape(n, d // (2 * half), 2, half)
+        low = pairs[:, :, 0] - pairs[:, :, 1]
+        pairs[:, :, 0] += pairs[:, :, 1]
+        pairs[:, :, 1] = low
+        half *= 2

@@ -1,0 +1,246 @@
+"""A quadratic function of few directions, by least squares with a linear part.
+
+f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
+
+whiten x with a shrunk covariance, z = W (x - c)
+project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
+components = group lasso path, or a given number of them
+drop the weakest that the held-out error does not need         (where rows are held out)
+b, w by least squares on what is left
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf
+
+from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.sensing.factored import Factors
+from secateurs.sensing.fixed_rank import fit_rank
+from secateurs.sensing.operators.base import SensingOperator
+from secateurs.sensing.operators.projected import Projected
+from secateurs.sensing.operators.rank_one import RankOne
+from secateurs.sensing.regularisation_path import group_lasso_path
+
+Vector = NDArray[np.float64]
+TRIED = 1e-2  # tolerance of a number of components that is only tried
+ROUNDING = 1e-13  # of the largest deviation: a column that varies less is constant
+CANDIDATES = 400  # pairs whose effect is measured
+BLOCK = 1 << 22  # numbers of products held at once
+FLAT = 1e-6  # relative: what a product adds to a linear function below it is rounding
+LEAST_VARIANCE = 1e-10  # of the largest: directions of x below it are constant
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """f(x) = intercept + coef . (x - centre) + sum_k signs_k (components_k . (x - centre))^2.
+
+    Attributes
+    ----------
+    centre, coef : arrays, shape [d]
+    intercept : float
+    components : array, shape [r, d]
+    signs : array, shape [r]
+    """
+
+    centre: Vector
+    coef: Vector
+    intercept: float
+    components: Vector
+    signs: Vector
+
+    def predict(self, X: Vector) -> Vector:
+        """Values at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
+        Z = X - self.centre
+        squares = (Z @ self.components.T) ** 2
+        return np.asarray(self.intercept + Z @ self.coef + squares @ self.signs)
+
+
+@dataclass(frozen=True)
+class QuadraticFit:
+    """A function, and what it was fitted as.
+
+    Attributes
+    ----------
+    function : Quadratic
+    factors : Factors
+        Its squares, in whitened inputs z.
+    operator : SensingOperator
+        Measurements by z z^T, the linear part projected out: what a certificate asks.
+    """
+
+    function: Quadratic
+    factors: Factors
+    operator: SensingOperator
+
+
+def fit_quadratic(
+    X: Vector,
+    y: Vector,
+    *,
+    X_held_out: Vector | None = None,
+    y_held_out: Vector | None = None,
+    n_components: int | None = None,
+    signed: bool = True,
+    fit_linear: bool = True,
+    criterion: str = "certificate",
+    random_state: int = 0,
+    progress: ProgressCallback | None = None,
+) -> Solution[QuadraticFit]:
+    """Fit a quadratic function with as few directions as the data ask for.
+
+    Parameters
+    ----------
+    X : float64 array, shape [n, d]
+    y : float64 array, shape [n]
+    X_held_out, y_held_out : arrays, optional
+        Rows on which components must lower the error to be kept, by more than one standard
+        error; not used for anything else.
+    n_components : int, optional
+        Fit so many; by default the path decides.
+    signed : bool
+        Squares of both signs; without, only positive ones.
+    fit_linear : bool
+        Fit w; without, only b.
+    criterion : {"certificate", "bic"}
+        Where the path stops, see `group_lasso_path`.
+    random_state : int
+    progress : callable, optional
+
+    Returns
+    -------
+    Solution of QuadraticFit
+        Status and history of the path; measured holds also n_found, the components before the
+        held-out rows were asked, and held_out_errors, mean squared errors by number of
+        components from none to n_found.
+
+    Notes
+    -----
+    O(n d^2) for the covariance, O(n d) a pass; the d^2 measurements are never formed.
+    """
+    centre = X.mean(axis=0)
+    whitening = _whitening(X - centre)
+    Z = (X - centre) @ whitening
+    measurements = RankOne(Z)
+    nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
+    operator = Projected(measurements, nuisance)
+    inverse = np.linalg.pinv(nuisance)
+
+    def finished(factors: Factors) -> Quadratic:
+        """The function of these components, with b and w refitted."""
+        rest = y - measurements.forward_factors(factors.components, factors.signs)
+        found = inverse @ rest
+        w = found[1:] if fit_linear else np.zeros(Z.shape[1])
+        U = factors.components @ whitening.T
+        return Quadratic(centre, whitening @ w, float(found[0]), U, factors.signs)
+
+    if n_components is None:
+        solution = group_lasso_path(
+            operator,
+            y,
+            signed=signed,
+            criterion=criterion,
+            random_state=random_state,
+            progress=progress,
+        )
+    else:
+        solution = fit_rank(operator, y, n_components, signed=signed)
+    factors: Factors = solution.value
+    measured = dict(solution.measured)
+    measured["n_found"] = len(factors.signs)
+    if n_components is None and X_held_out is not None and y_held_out is not None:
+        candidates = [factors]
+        for k in reversed(range(len(factors.signs))):
+            start = candidates[-1]
+            found = fit_rank(operator, y, k, signed=signed, start=start, tolerance=TRIED)
+            candidates.append(found.value)
+        candidates.reverse()
+        squares = [(y_held_out - finished(c).predict(X_held_out)) ** 2 for c in candidates]
+        measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
+        kept = _fewest(squares)
+        if kept < len(factors.signs):
+            factors = fit_rank(operator, y, kept, signed=signed, start=candidates[kept]).value
+    fit = QuadraticFit(finished(factors), factors, operator)
+    return Solution(fit, solution.status, solution.history, measured)
+
+
+def _fewest(squares: list[Vector]) -> int:
+    """Fewest components that do as well as the best number, to one standard error.
+
+    Of the paired difference: each array holds the squared errors of the same rows.
+    """
+    best = squares[int(np.argmin([np.mean(each) for each in squares]))]
+    for k, each in enumerate(squares):
+        excess = each - best
+        if excess.mean() <= excess.std() / np.sqrt(len(excess)):
+            return k
+    raise AssertionError("the best is as good as itself")
+
+
+def strongest_pairs(
+    function: Quadratic, X: Vector, n_pairs: int = 50
+) -> tuple[NDArray[np.int64], Vector]:
+    """Products of two inputs that matter most to a function.
+
+    Parameters
+    ----------
+    function : Quadratic
+    X : array, shape [n, d]
+        Rows over which it is measured.
+    n_pairs : int
+
+    Returns
+    -------
+    pairs : int array, shape [k, 2]
+        Inputs i <= j, strongest first, ties by position; k <= n_pairs.
+    effects : array, shape [k]
+        Standard deviation, over the rows, of what the product of the two adds to a linear
+        function of all inputs, with the sign of its coefficient.  A square of a two-valued input
+        adds nothing, nor does a product of two categories of one column.
+
+    Notes
+    -----
+    O(n d) for each of the `CANDIDATES` pairs of largest coefficient, in standard deviations.
+    """
+    Z = X - function.centre
+    M = (function.components.T * function.signs) @ function.components
+    spread = Z.std(axis=0)
+    i, j = np.triu_indices(len(M))
+    coefficients = np.where(i == j, 1.0, 2.0) * M[i, j]
+    crude = np.abs(coefficients) * spread[i] * spread[j]
+    candidates = np.argsort(-crude, kind="stable")[:CANDIDATES]
+    candidates = np.sort(candidates[crude[candidates] > 0])
+    basis = np.linalg.qr(np.hstack([np.ones((len(Z), 1)), Z / np.where(spread > 0, spread, 1.0)]))[
+        0
+    ]
+    effects = np.empty(len(candidates))
+    block = max(1, BLOCK // len(Z))
+    for at in range(0, len(candidates), block):
+        part = candidates[at : at + block]
+        products = Z[:, i[part]] * Z[:, j[part]]
+        beyond = products - basis @ (basis.T @ products)
+        size = np.sqrt(np.mean(beyond**2, axis=0))
+        size[size <= FLAT * np.sqrt(np.mean(products**2, axis=0))] = 0.0  # rounding
+        effects[at : at + block] = coefficients[part] * size
+    order = np.argsort(-np.abs(effects), kind="stable")[:n_pairs]
+    order = order[effects[order] != 0]
+    return np.stack([i, j], axis=1)[candidates[order]].astype(np.int64), effects[order]
+
+
+def _whitening(Z: Vector) -> Vector:
+    """W [d, p] with cov(Z W) about the identity; constant directions are left out.
+
+    Columns are first scaled to unit variance, so that their units do not matter; the covariance
+    is then shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that directions of
+    little variance are not blown up when rows are few.
+    """
+    spread = Z.std(axis=0)
+    constant = spread <= ROUNDING * np.abs(Z).max(initial=0.0, axis=0)
+    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
+    covariance, _ = ledoit_wolf(Z * scale, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > LEAST_VARIANCE * values[-1]
+    return np.asarray(scale[:, None] * vectors[:, kept] / np.sqrt(values[kept]))

@@ -1,0 +1,162 @@
+"""Torch modules of a ticket: the masked random network itself, and what it adds up to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name torch's users know
+
+from secateurs.tickets.layers import WEIGHTED, Layer
+from secateurs.tickets.network_pruning import Ticket, hidden_units, output_weights
+
+
+class MaskedRandom(nn.Module):
+    """V relu(U x), both masked: U reads one input for each hidden unit.
+
+    Units that no output uses, and masked weights of U, are left out; those of V are zeros.
+
+    Attributes
+    ----------
+    source : Tensor of int64, shape [h]
+        The input a hidden unit reads.
+    u : Tensor, shape [h]
+        Its weight, the one that the mask of U leaves.
+    v : Tensor, shape [n_out, h] or [n_out, h, kernel]
+    u_one, v_one : Tensors, shapes [c] and [n_out, c]
+        The same for the units of the constant input of one; c = 0 without a bias.
+    """
+
+    source: Tensor
+    u: Tensor
+    v: Tensor
+    u_one: Tensor
+    v_one: Tensor
+
+    def __init__(self, ticket: Ticket, number: int) -> None:
+        super().__init__()
+        self.layer = ticket.layers[number]
+        parts = [_units(ticket, number, name) for name in self.layer.blocks() if name != "bias"]
+        source, u, v = (np.concatenate([part[k] for part in parts], -1) for k in range(3))
+        if not len(source):  # torch's convolution wants a channel
+            source, u, v = np.zeros(1, np.int64), np.zeros(1, np.float32), v.sum(1, keepdims=True)
+        u_one, v_one = np.zeros(0, np.float32), np.zeros((self.layer.n_out, 0), np.float32)
+        if self.layer.bias:
+            _, u_one, v_one = _units(ticket, number, "bias")
+        v = self.layer.torch_layout(v)
+        for name, array in (("source", source), ("u", u), ("v", v), ("u_one", u_one)):
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array)))
+        self.register_buffer("v_one", torch.from_numpy(v_one))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [n, n_in] or [n, n_in, height, width]."""
+        shape = (-1, 1, 1) if self.layer.kind == "conv2d" else (-1,)
+        hidden = torch.relu(x.index_select(1, self.source) * self.u.view(shape))
+        return _apply(self.layer, hidden, self.v, self.v_one @ torch.relu(self.u_one))
+
+
+class TwoSided(nn.Module):
+    """plus @ relu(x) + minus @ relu(-x) + bias: a layer of a ticket whose input has both signs."""
+
+    plus: Tensor
+    minus: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: Layer, plus: Tensor, minus: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("plus", plus)
+        self.register_buffer("minus", minus)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [n, n_in] or [n, n_in, height, width]."""
+        both = torch.cat([torch.relu(x), torch.relu(-x)], 1)
+        return _apply(self.layer, both, torch.cat([self.plus, self.minus], 1), self.bias)
+
+
+def masked_module(ticket: Ticket) -> nn.Sequential:
+    """The masked random network, a `MaskedRandom` for each layer with weights; float32.
+
+    Takes about 20 times the memory of the target, and its time.
+    """
+    return nn.Sequential(
+        *(
+            MaskedRandom(ticket, number) if layer.kind in WEIGHTED else _plain(layer)
+            for number, layer in enumerate(ticket.layers)
+        )
+    ).eval()
+
+
+def effective_module(ticket: Ticket) -> nn.Sequential:
+    """The same function with every subset added up: layers of the target's size; float32.
+
+    Of a ticket for inputs >= 0 the same for such inputs only: to the masked network a negative
+    entry is 0.
+    """
+    return nn.Sequential(
+        *(
+            _effective(ticket, number) if layer.kind in WEIGHTED else _plain(layer)
+            for number, layer in enumerate(ticket.layers)
+        )
+    ).eval()
+
+
+def _units(
+    ticket: Ticket, number: int, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Source, weight and masked output weights [rows, units] of the units of a block in use."""
+    used = ticket.used(number, name)
+    u, _ = hidden_units(ticket.seed, number, ticket.layers[number], name, used.shape[1])
+    source, place = np.nonzero(used)
+    return source, u[source, place], output_weights(ticket, number, name)[:, used]
+
+
+def _effective(ticket: Ticket, number: int) -> nn.Module:
+    layer = ticket.layers[number]
+    found = {
+        name: torch.from_numpy(
+            np.ascontiguousarray(rows if name == "bias" else layer.torch_layout(rows), np.float32)
+        )
+        for name, rows in ticket.approximation(number).items()
+    }
+    bias = found["bias"][:, 0] if layer.bias else None
+    if layer.signed:
+        none = torch.zeros(layer.n_out)
+        return TwoSided(layer, found["plus"], found["minus"], none if bias is None else bias)
+    module: nn.Module
+    if layer.kind == "linear":
+        module = nn.Linear(layer.n_in, layer.n_out, layer.bias, device="meta")
+    else:
+        module = nn.Conv2d(
+            layer.n_in,
+            layer.n_out,
+            layer.kernel,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            bias=layer.bias,
+            device="meta",
+        )
+    module.weight = nn.Parameter(found["plus"])
+    if bias is not None:
+        module.bias = nn.Parameter(bias.clone())
+    return module
+
+
+def _apply(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if layer.kind == "linear":
+        return F.linear(x, weight, bias)
+    return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)
+
+
+def _plain(layer: Layer) -> nn.Module:
+    if layer.kind == "relu":
+        return nn.ReLU()
+    if layer.kind == "flatten":
+        return nn.Flatten()
+    if layer.kind == "global_average":
+        return nn.AdaptiveAvgPool2d(1)
+    pool = nn.MaxPool2d if layer.kind == "max_pool2d" else nn.AvgPool2d
+    return pool(layer.kernel, layer.stride, layer.padding)

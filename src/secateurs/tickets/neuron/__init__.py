@@ -1,0 +1,1 @@
+"""One neuron inside a random layer: subsets, bounds, errors."""

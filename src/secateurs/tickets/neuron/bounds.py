@@ -1,0 +1,293 @@
+"""What no subset of the neurons can beat: lower bounds of the sup error of neuron pruning.
+
+Three bounds; a search makes them larger, none rests on how good it is.  The first is valid for any
+unit x0 and delta <= min phi_i, the second for any delta no line is within, the third for any
+points of the unit ball:
+
+breakpoint (form A, every subset and every alpha).  On the plane of w* and a unit x0 orthogonal
+    to it, x(t) = cos(t) x0 + sin(t) w*, neuron i has its kink at the angle
+    phi_i = arctan(|<w_i, x0>| / |<w_i, w*>|) from x0.  Between -delta and delta, delta = min phi_i,
+    h is linear and f is not:
+    e(x(delta)) + e(x(-delta)) - 2 cos(delta) e(x0) = sin(delta), so sup |e| >= tan(delta / 2) / 2.
+
+latitude (form A, every subset and every alpha; `latitude_bound` has the proof).
+
+relaxation (both forms, these alphas, every subset).  For points x_k and weights
+    sum |y_k| <= 1,  sup |e| >= sum_k y_k (f(x_k) - h(x_k)) >= sum y_k f_k - sum_i max(0, (A^T y)_i)
+    with A_ki = alpha_i relu(<w_i, x_k>).  In form B, f - relu(h) <= e gives f - h <= e only where
+    f > e: with y_k <= 0 wherever f_k <= tau the bound is min(tau, the sum).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from secateurs.tickets.neuron.sup_error import Array, PrunedNeuron, bracket, scaled_rows
+
+ROUNDING = 1e-14  # of an angle for d <= 64, and of the closed forms for each pair of latitudes
+STARTS, EXCHANGES = 12, 40  # of the search for x0
+COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
+MANY = 128  # terms above which the exchange is left out: a third of the bound, for d > 256
+PIVOTS = 10  # simplex steps a row before the relaxation is given up
+CELLS = 2000  # of the sphere, for the worst points of a fractional network
+
+
+def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tuple[Array, float]:
+    """A unit x0 orthogonal to w* with a large delta = min_i phi_i, and that delta, rounded down.
+
+    Inside the signs s_i of <w_i, x0>, the largest min_i s_i <v_i, x> with v_i = w_i / |<w_i, w*>|
+    is a least distance problem (nonnegative least squares); then signs of the neurons that
+    bind are exchanged.  A local maximum: O(starts * exchanges) such problems of size [d, N].
+    """
+    d, n = len(target), len(W)
+    W, unit = scaled_rows(W), _unit(target)
+    plane = np.linalg.svd(unit[None])[2][1:]  # orthonormal rows spanning the complement
+    W = W[(W != 0).any(axis=1)]
+    if d == 1:
+        return np.zeros(1), 0.0
+    across, along = W @ plane.T, np.abs(W @ unit)
+
+    def angle(u: Array) -> float:
+        return float(np.arctan2(np.abs(across @ u), along).min(initial=np.pi / 2))
+
+    rng = np.random.default_rng(random_state)
+    if d == 2 or not len(W):
+        return plane[0], angle(np.eye(d - 1)[0])
+    sample = rng.standard_normal((64 * d, d - 1))
+    sample /= np.linalg.norm(sample, axis=1)[:, None]
+    cosines = np.array([angle(u) for u in sample])
+    best, delta = sample[int(cosines.argmax())], float(cosines.max())
+    V = across / np.maximum(along, 1e-12 * np.linalg.norm(W, axis=1))[:, None]
+    for k in np.argsort(-cosines, kind="stable")[:STARTS]:
+        signs = np.where(V @ sample[k] >= 0, 1.0, -1.0)
+        x, active = _widest(V, signs)
+        here = angle(x)
+        tried = 0
+        while tried < min(len(active), EXCHANGES):
+            other = signs.copy()
+            other[active[tried]] *= -1
+            y, near = _widest(V, other)
+            if angle(y) > here * (1 + 1e-9):
+                signs, x, active, here, tried = other, y, near, angle(y), 0
+            else:
+                tried += 1
+        if here > delta:
+            best, delta = x, here
+    x0 = best @ plane
+    x0 = x0 - (x0 @ unit) * unit
+    x0 /= np.linalg.norm(x0)
+    if not n:
+        return x0, delta
+    # the angle of the vector that is returned; a sum of d products may be d roundings off
+    delta = float(np.arctan2(np.abs(W @ x0), along).min(initial=np.pi / 2))
+    return x0, max(delta - ROUNDING * (max(1, d / 64) - 1), 0.0)
+
+
+def _widest(V: Array, signs: Array) -> tuple[Array, NDArray[np.intp]]:
+    """The unit x of the largest min_i signs_i <v_i, x>, and the rows that bind."""
+    G = signs[:, None] * V
+    E = np.vstack([G.T, np.ones(len(G))])
+    try:
+        u, _ = optimize.nnls(E, np.append(np.zeros(V.shape[1]), 1.0))
+    except RuntimeError:  # out of iterations: any x serves
+        return V[0] / np.linalg.norm(V[0]), np.zeros(0, dtype=np.intp)
+    r = E @ u - np.append(np.zeros(V.shape[1]), 1.0)
+    size = float(np.linalg.norm(r[:-1]))
+    if size < 1e-14:  # no x has these signs
+        return np.eye(V.shape[1])[0], np.zeros(0, dtype=np.intp)
+    return np.asarray(r[:-1] / size), np.flatnonzero(u > 0)
+
+
+def breakpoint_bound(delta: float) -> float:
+    """tan(delta / 2) / 2, for a unit target."""
+    return float(np.tan(max(delta - ROUNDING, 0) / 2)) / 2
+
+
+def nearest_angle(W: Array, target: Array) -> float:
+    """The angle from w* to the nearest of the lines +-w_i."""
+    W, unit = scaled_rows(W[(W != 0).any(axis=1)]), _unit(target)
+    along = W @ unit
+    across = np.linalg.norm(W - along[:, None] * unit, axis=1)
+    return float(np.arctan2(across, np.abs(along)).min(initial=np.pi / 2))
+
+
+def latitude_bound(delta: float, d: int) -> float:
+    """Lower bound of the sup error for a unit target no line +-w_i is within `delta` of.
+
+    Form A, every number of neurons, every subset and every alpha: at least c_d delta, with
+    c_2 = 1 / 4, c_3 = c_4 = 1 / 16 and c_d ~ .14 / d up to d = 256 (.09 / d and falling above,
+    where the exchange is left out).
+
+    Notes
+    -----
+    Proof (derived).  An odd d is embedded in d + 1 by a coordinate of weight 0, which loses up to
+    30 %.  Let M(t) be the mean of e = f - h over the points of the sphere at the latitudes t and
+    -t with respect to w*: |M| <= sup |e|.  Odd parts cancel, so f has the mean sin(t) / 2, and a
+    neuron at the angle beta from the axis has half the mean of
+    |sin(t) cos(beta) + cos(t) sin(beta) c|, c the coordinate of a uniform point of the sphere in
+    R^(d-1), of density (1 - c^2)^((d-4)/2) up to a constant, for even d a polynomial (for d = 2,
+    c = +-1).  With y = tan(t) / tan(beta) < 1 the mean of |y + c| has a second derivative
+    proportional to (1 - y^2)^((d-4)/2) (for d = 2 the mean is constant), so it is an even
+    polynomial in y of degree d - 2.  Hence for all t <= beta (y = 1 by continuity), with
+    T = tan(t),
+
+        M_neuron / cos(t)  is in the span of  1, T^2, .., T^(d-2)  and  M_f / cos(t) = T / 2.
+
+    With delta <= every beta this holds on [0, delta] for all neurons at once.  At d/2 + 1 latitudes
+    the divided difference weights c_k = 1 / prod_(j != k) (T_k^2 - T_j^2) annihilate the span:
+
+        |sum c_k T_k| / 2 = |sum c_k M(t_k) / cos(t_k)| <= sup |e| sum |c_k| / cos(t_k).
+
+    Any latitudes in [0, delta] give a bound; those used are where the best even polynomial
+    leaves |T| furthest, on the [0, delta'] that is best.
+    """
+    delta = min(delta, np.pi / 2) - ROUNDING
+    if delta <= 0:
+        return 0.0
+    d += d % 2
+    nodes, log_c = _alternation(d // 2)
+    c = np.exp(log_c - log_c.max())
+    signs = (-1.0) ** np.arange(len(c))
+    best = 0.0
+    for share in np.linspace(0.2, 1, 41):
+        T = np.tan(min(share * delta, 1.55)) * nodes
+        best = max(best, abs(float((signs * c * T).sum())) / float((c * np.hypot(1, T)).sum()))
+    return max(best / 2 - ROUNDING * len(c) ** 2, 0.0)
+
+
+@cache
+def _alternation(terms: int) -> tuple[Array, Array]:
+    """Nodes of largest error of |x| by even polynomials with `terms` terms; log |c_k|.
+
+    Remez's exchange.  The weights of the divided difference are scale free up to one factor.
+    """
+    nodes = np.append(0.0, np.cos(np.arange(terms) * np.pi / (2 * terms - 1))[::-1])
+    grid = np.sin(np.linspace(0, np.pi / 2, 60 * terms + 1 if terms <= MANY else 1))
+    basis = np.arange(0, 2 * terms, 2)
+    signs = (-1.0) ** np.arange(terms + 1)
+    for _ in range(30 if terms <= MANY else 0):
+        system = np.column_stack([np.cos(np.outer(np.arccos(nodes), basis)), signs])
+        solution = np.linalg.solve(system, nodes)
+        error = grid - np.cos(np.outer(np.arccos(grid), basis)) @ solution[:-1]
+        peaks = [0]
+        for k in range(1, len(grid)):  # one extremum for each run of one sign
+            if error[k] * error[peaks[-1]] <= 0:
+                peaks.append(k)
+            elif abs(error[k]) > abs(error[peaks[-1]]):
+                peaks[-1] = k
+        if len(peaks) != terms + 1 or np.array_equal(grid[peaks], nodes):
+            break
+        nodes = grid[peaks]
+    gaps = np.abs(nodes[:, None] ** 2 - nodes**2)
+    np.fill_diagonal(gaps, 1.0)
+    return nodes, -np.log(gaps).sum(axis=1)
+
+
+def breakpoint_points(W: Array, target: Array, random_state: int = 0) -> Array:
+    """The three points of the breakpoint proof: with them the relaxation is at least as good."""
+    unit = _unit(target)
+    x0, delta = breakpoint_direction(W, target, random_state)
+    if not delta:
+        return np.array([unit])
+    across, along = np.cos(delta) * x0, np.sin(delta) * unit
+    return np.array([x0, across + along, across - along])
+
+
+def relaxation_bound(
+    problem: PrunedNeuron, X: Array, tau: float = 0.0, rounds: int = 4
+) -> tuple[float, Array, Array]:
+    """Certified lower bound over all subsets, the points it used, and fractional neurons [N].
+
+    Parameters
+    ----------
+    problem : PrunedNeuron
+    X : array, shape [K, d]
+        Points of the unit ball to start from; the worst points of each solution are added.
+    tau : float
+        For form B: no bound above tau is found.
+    rounds : int
+        Linear programs with new points; each is solved by column generation.
+
+    Notes
+    -----
+    The bound is computed from the weights y in the formula above, not read from the solver, so
+    it does not rest on the solver's tolerances.  Costs a linear program with 2 K rows and about
+    64 columns, and 2 K N flops, a round and column round.
+    """
+    n = len(problem.V)
+    near = np.argsort(-np.abs(_cosines(problem.V, problem.target)), kind="stable")
+    columns = near[:COLUMNS]
+    best, z = 0.0, np.zeros(n)
+    for k in range(rounds):
+        A = point_matrix(problem, X)
+        f = np.maximum(X @ problem.target, 0)
+        found, z, columns = _relax(A, f, f > tau if problem.form == "B" else f >= 0, columns)
+        if problem.form == "B":
+            found = min(found, tau)
+        best = max(best, found - problem.rounding(n + len(X) + X.shape[1] + 4))
+        if k + 1 == rounds or not n:
+            break
+        whole = PrunedNeuron(problem.V * z[:, None], problem.signs, problem.target, problem.form)
+        _, upper, worst = bracket(whole, max_cells=CELLS)
+        if upper <= best * (1 + 1e-6):
+            break
+        X = np.vstack([X, worst[:12]])
+    return max(best, 0.0), X, z
+
+
+def point_matrix(problem: PrunedNeuron, X: Array) -> Array:
+    """A_ki = alpha_i relu(<w_i, x_k>), shape [K, N]."""
+    return np.asarray(np.maximum(X @ problem.V.T, 0) * problem.signs)
+
+
+def _unit(target: Array) -> Array:
+    target = scaled_rows(target)  # of any size: no square leaves float64
+    return np.asarray(target / np.linalg.norm(target))
+
+
+def _cosines(V: Array, target: Array) -> Array:
+    lengths = np.linalg.norm(V, axis=1)
+    lengths[lengths == 0] = np.inf
+    return np.asarray(V @ target / lengths)
+
+
+def _relax(
+    A: Array, f: Array, both: NDArray[np.bool_], columns: NDArray[np.intp]
+) -> tuple[float, Array, NDArray[np.intp]]:
+    """Min e over z in [0, 1]^N:  f - A z <= e where `both`, A z - f <= e; its dual value."""
+    n = A.shape[1]
+    best, z = 0.0, np.zeros(n)
+    for _ in range(COLUMN_ROUNDS):
+        part = A[:, columns]
+        rows = np.vstack([-part[both], part])
+        solved = optimize.linprog(
+            np.append(np.zeros(len(columns)), 1.0),
+            A_ub=np.column_stack([rows, -np.ones(len(rows))]),
+            b_ub=np.concatenate([-f[both], f]),
+            bounds=[(0, 1)] * len(columns) + [(0, None)],
+            method="highs-ds",
+            options={"maxiter": PIVOTS * len(rows)},  # it may cycle where the bound is 0
+        )
+        if solved.x is None or solved.status != 0:
+            break
+        prices = np.maximum(-np.asarray(solved.ineqlin.marginals), 0)
+        y = np.zeros(len(f))
+        y[both] = prices[: both.sum()]
+        y -= prices[both.sum() :]
+        y /= max(1.0, float(np.abs(y).sum()))
+        gains = A.T @ y
+        value = float(y @ f - np.maximum(gains, 0).sum())
+        if value > best:
+            best = value
+        z = np.zeros(n)
+        z[columns] = np.clip(solved.x[:-1], 0, 1)
+        outside = np.setdiff1d(np.flatnonzero(gains > 1e-9), columns)
+        if not len(outside):
+            break
+        worst = outside[np.argsort(-gains[outside], kind="stable")[:COLUMNS]]
+        columns = np.concatenate([columns, worst])
+    return best, z, columns

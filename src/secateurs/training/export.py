@@ -1,0 +1,164 @@
+"""The smallest plain dense torch module that computes the function of a sparse network."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from secateurs.core.atomic_write import write_atomically
+from secateurs.sparse.network import SparseNetwork
+
+AGREEMENT = 1e-4  # largest relative difference allowed between the two forms
+
+
+class SelectColumns(nn.Module):
+    """Keep some columns of the input, ``x[:, columns]``."""
+
+    columns: Tensor
+
+    def __init__(self, columns: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.from_numpy(columns.astype(np.int64)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x[:, columns]`` for `x` of shape [n, d]."""
+        return torch.index_select(x, 1, self.columns)
+
+
+def dense_module(
+    network: SparseNetwork,
+    columns: NDArray[np.int64],
+    shift: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    out_shift: NDArray[np.float64],
+    out_scale: NDArray[np.float64],
+) -> nn.Sequential:
+    """Dense layers over the live units only.
+
+    Unused inputs and dead units are removed, units that do not depend on the input are folded
+    into the biases, and so are the scaling of inputs and outputs.
+
+    Parameters
+    ----------
+    network : SparseNetwork
+        Without dead weights.
+    columns : array of int64, shape [u]
+        Inputs it uses, increasing.
+    shift, scale : arrays, shape [u]
+        The network reads ``(x[:, columns] - shift) * scale``.
+    out_shift, out_scale : arrays, shape [k]
+        The module returns ``network * out_scale + out_shift``.
+
+    Returns
+    -------
+    nn.Sequential
+        ``SelectColumns, Linear, ReLU, ..., Linear`` in float32; maps [n, d] to [n, k].
+    """
+    weights, biases = _fold_constants(network, columns)
+    # the scaling is folded in float64 and rounded once
+    weights[0] = weights[0] * scale
+    biases[0] = biases[0] - weights[0] @ shift
+    weights[-1] = weights[-1] * out_scale[:, None]
+    biases[-1] = biases[-1] * out_scale + out_shift
+    layers: list[nn.Module] = [SelectColumns(columns)]
+    for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        linear = _linear(W, b)
+        layers.append(linear)
+        if i < len(weights) - 1:
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers).eval()
+
+
+def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear:
+    """A layer with given weights, made without drawing global random numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # initialisation of an empty layer
+        layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float32))
+    layer.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float32))
+    return layer
+
+
+def _fold_constants(
+    network: SparseNetwork, columns: NDArray[np.int64]
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Dense float64 weights and biases over the units that depend on the input."""
+    constant: dict[int, float] = {}  # value of each unit of the boundary that has a fixed one
+    n_layers = len(network.keys)
+    kept = columns
+    weights, biases = [], []
+    for layer in range(n_layers):
+        rows, cols = network.entries(layer)
+        values = network.values[layer].astype(np.float64)
+        n_in, n_out = network.widths[layer], network.widths[layer + 1]
+        varies = np.isin(cols, kept)
+        last = layer == n_layers - 1
+        out = np.arange(n_out) if last else np.unique(rows[varies])
+        fixed_input = np.array(
+            [1.0 if c == n_in else constant.get(int(c), 0.0) for c in cols[~varies]]
+        )
+        offset: dict[int, float] = {}
+        for row, term in zip(rows[~varies].tolist(), values[~varies] * fixed_input, strict=True):
+            offset[row] = offset.get(row, 0.0) + float(term)
+        W = np.zeros((len(out), len(kept)))
+        W[np.searchsorted(out, rows[varies]), np.searchsorted(kept, cols[varies])] = values[varies]
+        weights.append(W)
+        biases.append(np.array([offset.get(int(row), 0.0) for row in out]))
+        alive = set(out.tolist())
+        constant = {row: max(value, 0.0) for row, value in offset.items() if row not in alive}
+        kept = out
+    return weights, biases
+
+
+def check_agreement(module: nn.Module, x: Tensor, expected: Tensor) -> None:
+    """Compare the outputs of a module with those expected.
+
+    Raises
+    ------
+    RuntimeError
+        The largest difference exceeds `AGREEMENT` times the largest output.
+    """
+    with torch.no_grad():
+        got = module(x)
+    size = float(expected.abs().max()) if expected.numel() else 0.0
+    error = float((got - expected).abs().max()) if expected.numel() else 0.0
+    if not error <= AGREEMENT * max(size, 1e-6):
+        raise RuntimeError(
+            f"the dense module differs from the sparse network by {error:.3g} "
+            f"(outputs up to {size:.3g}); the weights span too many orders of magnitude"
+        )
+
+
+def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
+    """Write a module as an ONNX file with inputs "X" [n, d] and outputs "output" [n, k].
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The extra is not installed: ``pip install secateurs[onnx]``.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ONNX export needs an extra: pip install secateurs[onnx]"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(2, n_features),),
+            input_names=["X"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    write_atomically(path, program.model_proto.SerializeToString())

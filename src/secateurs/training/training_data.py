@@ -1,0 +1,266 @@
+"""Rows of a data set as features-first batches, whatever they are stored in.
+
+Nothing here copies the data: dense arrays (also memory-mapped, of any numeric dtype) are
+gathered by rows, sparse ones are expanded for the asked rows and columns only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from secateurs.core.group import ALONE, Group
+
+# dense data are moved to an accelerator whole when they take at most this share of its memory
+_RESIDENT_SHARE = 0.5
+# when fewer than one in so many columns is used, they are picked one by one
+_FEW_COLUMNS = 8
+_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows when columns are averaged
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Input ``x`` enters the network as ``(x - shift) * scale``.
+
+    Attributes
+    ----------
+    shift : array of float64, shape [d], or None
+        None leaves zeros at zero; then all entries of `scale` are the same.
+    scale : array of float64, shape [d]
+    """
+
+    shift: NDArray[np.float64] | None
+    scale: NDArray[np.float64]
+
+
+class TrainingData:
+    """Inputs, targets and their scaling, served in batches.
+
+    Parameters
+    ----------
+    X : array [N, d] or scipy CSR [N, d]
+    y : array of int64 [N] (class numbers) or float32 [N, k] (standardised targets)
+    scaling : Scaling
+    n_outputs : int
+        Number of classes, or k.
+    rows : array of int64 [n], optional
+        Rows in use; all by default.  Every method counts rows within these.
+    noise : float
+        Standard deviation of the Gaussian noise that `noisy_inputs` adds to scaled inputs.
+    device : torch.device
+    group : Group
+        Processes that share the fit, each with rows of its own; made on all of them together.
+
+    Attributes
+    ----------
+    n, d : int
+        Rows in use and inputs.
+    n_all : int
+        Rows in use on all processes.
+    is_classification : bool
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        scaling: Scaling,
+        n_outputs: int,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        noise: float = 0.0,
+        device: torch.device | str = "cpu",
+        group: Group = ALONE,
+    ) -> None:
+        self.d = int(X.shape[1])
+        self.n = int(X.shape[0]) if rows is None else len(rows)
+        self.group = group
+        self.n_all = int(group.total(self.n))
+        self.device = torch.device(device)
+        self.n_outputs = n_outputs
+        self.is_classification = y.ndim == 1
+        self.scaling = scaling
+        self.noise = noise
+        self._X, self._rows_used = X, rows
+        self._rows = None if rows is None else torch.from_numpy(rows)
+        self._dense = None if is_sparse(X) else self._place(X)
+        self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
+        self._factor = float(scaling.scale[0]) if scaling.shift is None else None
+
+    def _place(self, X: Any) -> Tensor:
+        with warnings.catch_warnings():
+            # torch warns that a read-only array could be written to; it is only read here
+            warnings.simplefilter("ignore", UserWarning)
+            tensor = torch.from_numpy(X)
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if tensor.numel() * tensor.element_size() <= _RESIDENT_SHARE * free:
+                return tensor.to(self.device)
+        return tensor
+
+    def _absolute(self, rows: Tensor) -> Tensor:
+        return rows if self._rows is None else self._rows[rows]
+
+    def part(self, count: int) -> int:
+        """Rows of this process in a batch of `count` over all: in proportion to its rows."""
+        return min(self.n, max(1, round(count * self.n / self.n_all)))
+
+    def input_variance(self) -> NDArray[np.float64]:
+        """Variance of each scaled input over all processes, shape [d]; one pass over the data."""
+        return column_moments(self._X, self._rows_used, self.group)[1] * self.scaling.scale**2
+
+    def targets(self, rows: Tensor) -> Tensor:
+        """Class numbers [B], or targets features first [k, B]."""
+        y = self._y[self._absolute(rows).to(self.device)]
+        return y if self.is_classification else y.t().contiguous()
+
+    def inputs(self, rows: Tensor, units: Tensor) -> Tensor:
+        """Scaled inputs, features first, with the constant 1 as last row.
+
+        Parameters
+        ----------
+        rows : Tensor int64, shape [B]
+        units : Tensor int64, shape [u]
+            Columns wanted, increasing.
+
+        Returns
+        -------
+        Tensor float32, shape [u + 1, B]; O(u B) memory whatever d is.
+        """
+        rows = self._absolute(rows)
+        H = torch.empty(len(units) + 1, len(rows), device=self.device)
+        H[-1].fill_(1.0)
+        if self._dense is None:
+            part = self._X[rows.cpu().numpy()]
+            H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()))
+        elif len(units) * _FEW_COLUMNS < self.d or self._factor is None:
+            H[:-1] = self._standardised(rows.to(self._dense.device), units.to(self._dense.device))
+        else:
+            # whole rows first: contiguous reads, then whole columns of the transpose
+            block = self._dense.index_select(0, rows.to(self._dense.device))
+            torch.index_select(block.to(self.device, torch.float32).t(), 0, units, out=H[:-1])
+        if self._factor is not None:
+            H[:-1] *= self._factor
+        return H
+
+    def _standardised(self, rows: Tensor, units: Tensor) -> Tensor:
+        """Picked entries [u, B]; centred in float64, because a mean may dwarf the deviation."""
+        assert self._dense is not None
+        picked = self._dense[rows[:, None], units]
+        if self.scaling.shift is not None:
+            at = units.cpu().numpy()
+            shift, scale = (
+                torch.from_numpy(v[at]).to(picked.device)
+                for v in (self.scaling.shift, self.scaling.scale)
+            )
+            picked = (picked.double() - shift) * scale
+        return picked.t()
+
+    def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
+        """`inputs` with fresh Gaussian noise: what the trainers take gradients at.
+
+        To first order the noise is a ridge on the input weights that grows with their
+        curvature.
+        """
+        H = self.inputs(rows, units)
+        if self.noise > 0:
+            fresh = torch.empty(H.shape[0] - 1, H.shape[1]).normal_(generator=generator)
+            H[:-1].add_(fresh.to(self.device), alpha=self.noise)
+        return H
+
+    def column_blocks(self, rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
+        """All inputs for some rows, at most `width` columns at a time.
+
+        Yields
+        ------
+        start : int
+            First column of the block.
+        block : Tensor float32, shape [c, B]
+            Scaled inputs, features first; no constant.
+        """
+        for start in range(0, self.d, width):
+            units = torch.arange(start, min(start + width, self.d), device=self.device)
+            yield start, self.inputs(rows, units)[:-1]
+
+
+def is_sparse(X: Any) -> bool:
+    """Tell scipy's sparse arrays and matrices from dense arrays."""
+    return bool(sparse.issparse(X))
+
+
+def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Columns `units` of a CSR matrix, transposed and dense: [u, B]."""
+    B = part.shape[0]
+    out = np.zeros((len(units), B), dtype=np.float32)
+    row = np.repeat(np.arange(B), np.diff(part.indptr))
+    at = np.minimum(np.searchsorted(units, part.indices), max(len(units) - 1, 0))
+    if len(units) and len(row):
+        hit = units[at] == part.indices
+        out[at[hit], row[hit]] = part.data[hit]
+    return out
+
+
+def column_moments(
+    X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each column in one pass over blocks of rows.
+
+    Parameters
+    ----------
+    X : array [N, d] or scipy CSR
+    rows : array of int64, optional
+        Rows to use; all by default.
+    group : Group
+        Processes whose rows are counted in.
+
+    Returns
+    -------
+    mean, variance : arrays of float64, shape [d]
+        O(n d) time, O(d + block) memory; deviations are taken from the first block's mean.
+    """
+    n, d = (X.shape[0] if rows is None else len(rows)), X.shape[1]
+    step = max(1, min(n, _MOMENT_ELEMENTS // max(1, d)))
+    origin, total, square = np.zeros(d), np.zeros(d), np.zeros(d)
+    for start in range(0, n, step):
+        where = slice(start, start + step)
+        block = X[where] if rows is None else X[rows[where]]
+        if is_sparse(block):
+            total += np.asarray(block.sum(axis=0), dtype=np.float64).ravel()
+            square += np.asarray(block.multiply(block).sum(axis=0), dtype=np.float64).ravel()
+            continue
+        block = np.asarray(block, dtype=np.float64)
+        if start == 0:
+            origin = block.mean(axis=0)
+        block = block - origin
+        total += block.sum(axis=0)
+        square += np.einsum("ij,ij->j", block, block)
+    shift = total / n
+    mean, variance = origin + shift, np.maximum(square / n - shift**2, 0.0)
+    return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
+
+
+def _pooled(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], n: int, group: Group
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of all rows from those of each process (Chan et al. 1983)."""
+    n_all = group.total(n)
+    whole = group.sum_(torch.from_numpy(mean * (n / n_all))).numpy()
+    around = variance + (mean - whole) ** 2
+    return whole, group.sum_(torch.from_numpy(around * (n / n_all))).numpy()
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless mini-batches of row numbers, a fresh permutation each epoch."""
+    batch_size = min(batch_size, n)
+    while True:
+        order = torch.randperm(n, generator=generator)
+        for start in range(0, n - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]

@@ -1,0 +1,596 @@
+"""Removing neurons of torch modules: the surgery is exact, the graph is understood or refused."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.utils.data import DataLoader, TensorDataset
+
+from secateurs.nn import l2_prune_neurons, prune_neurons
+from secateurs.nn.certificate import neuron_certificate
+from secateurs.nn.groups import find_layers
+from secateurs.nn.network import outputs
+from secateurs.nn.penalty import (
+    add_penalty_gradient,
+    balance,
+    penalty,
+    squared_norms,
+    weights_in,
+    weights_out,
+)
+from secateurs.nn.remove import check_removal, remove_neurons, silence
+from secateurs.nn.teacher import relu_teacher
+
+
+class Convolutional(nn.Module):
+    """Conv -> BatchNorm -> ReLU -> pool, twice, then flatten to several columns a channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.LeakyReLU(0.1),
+            nn.AvgPool2d(2),
+        )
+        self.drop = nn.Dropout(0.1)
+        self.hidden = nn.Linear(8 * 4, 10)
+        self.out = nn.Linear(10, 3)
+
+    def forward(self, x):
+        x = self.features(x)
+        x = self.drop(x.view(x.size(0), -1))
+        return self.out(torch.relu(self.hidden(x)))
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Linear(5, 7)
+        self.norm = nn.BatchNorm1d(7)
+        self.a, self.b = nn.Linear(7, 4), nn.Linear(7, 4)
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.trunk(x)))
+        return self.a(h) + self.b(h)
+
+
+def perceptron(*widths, activation=nn.ReLU):
+    layers = []
+    for i in range(len(widths) - 1):
+        layers += [nn.Linear(widths[i], widths[i + 1]), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+MODELS = {
+    "relu": (lambda: perceptron(5, 9, 7, 3), (5,)),
+    "gelu": (lambda: perceptron(5, 9, 3, activation=nn.GELU), (5,)),
+    "sigmoid": (lambda: perceptron(5, 9, 3, activation=nn.Sigmoid), (5,)),
+    "two heads": (TwoHeads, (5,)),
+    "convolutional": (Convolutional, (1, 8, 8)),
+    "1-d": (
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 6, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(1),
+            nn.Flatten(),
+            nn.Linear(6, 2),
+            nn.Softmax(1),
+        ),
+        (2, 9),
+    ),
+}
+
+
+def make(name, seed, n=12):
+    build, shape = MODELS[name]
+    torch.manual_seed(seed)
+    module = build().double()
+    X = torch.randn(n, *shape, dtype=torch.float64)
+    module(X)  # running statistics of the batch normalisations
+    return module, X
+
+
+def some_of(layers, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        layer.name: torch.from_numpy(
+            np.sort(rng.choice(layer.width, rng.integers(1, layer.width + 1), replace=False))
+        )
+        for layer in layers
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 1000))
+def test_removing_silent_neurons_leaves_the_function(name, seed):
+    module, X = make(name, seed)
+    layers = find_layers(module)
+    keep = some_of(layers, seed)
+    silence(module, layers, keep)
+    before = outputs(module, X)
+    after = remove_neurons(module, layers, keep)
+    assert check_removal(before, outputs(module, X)) < 1e-12
+    # what is left is smaller, and reads like any other module
+    assert [layer.width for layer in after] == [len(keep[layer.name]) for layer in layers]
+    assert find_layers(module) == after
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 1000))
+def test_balanced_scales_leave_the_function_and_lower_the_penalty(name, seed):
+    module, X = make(name, seed)
+    layers = find_layers(module)
+    before = outputs(module, X)
+    raw = [squared_norms(module, layer) for layer in layers]
+    balance(module, layers[:1])  # one layer: the next one's weights in are this one's out
+    torch.testing.assert_close(outputs(module, X), before, rtol=1e-10, atol=1e-12)
+    if layers[0].scalable:
+        inside = sum((w.flatten(1) if w.ndim > 1 else w[:, None]).square().sum(1)
+                     for w in weights_in(module, layers[0]))  # fmt: skip
+        outside = sum(w.flatten(1).square().sum(1) for w in weights_out(module, layers[0]))
+        torch.testing.assert_close(inside, outside)
+    assert (squared_norms(module, layers[0]) <= raw[0] * (1 + 1e-9)).all()
+    balance(module, layers)
+    torch.testing.assert_close(outputs(module, X), before, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=8)
+@given(seed=st.integers(0, 1000), beta=st.floats(1e-3, 1.0))
+def test_the_gradient_of_the_penalty_is_that_of_finite_differences(name, seed, beta):
+    module, _ = make(name, seed)
+    rng = np.random.default_rng(seed)
+    for layer in find_layers(module):
+        for p in module.parameters():
+            p.grad = torch.zeros_like(p)
+        add_penalty_gradient(module, layer, 0.7, beta)
+        for p in module.parameters():
+            flat, at = p.data.view(-1), int(rng.integers(p.numel()))
+            value, h = float(flat[at]), 1e-6
+            flat[at] = value + h
+            up = penalty(module, layer, beta)
+            flat[at] = value - h
+            down = penalty(module, layer, beta)
+            flat[at] = value
+            slope = 0.7 * (up - down) / (2 * h)
+            assert float(p.grad.view(-1)[at]) == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+
+OPTIMIZERS = {
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True),
+    "fused": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["relu", "convolutional"])
+def test_the_state_of_the_optimiser_goes_with_the_neurons(name, kind):
+    """Training on after removal equals training the wide module with the others held silent."""
+    module, X = make(name, 0)
+    module.eval()  # no dropout, no batch statistics
+    layers = find_layers(module)
+    keep = some_of(layers, 3)
+    optimizer = OPTIMIZERS[kind](module.parameters())
+
+    def step(net, opt):
+        opt.zero_grad()
+        net(X).square().mean().backward()
+        opt.step()
+
+    for _ in range(3):
+        step(module, optimizer)
+    wide, wide_optimizer = copy.deepcopy((module, optimizer))
+    silence(module, layers, keep)
+    remove_neurons(module, layers, keep, optimizer)
+    for old, new in zip(wide.parameters(), module.parameters(), strict=True):
+        for key, value in wide_optimizer.state[old].items():
+            kept = optimizer.state[new][key]
+            if value.ndim == 0:
+                assert kept == value
+                continue
+            assert kept.shape == new.shape
+            # every number of the state is one of the wide module's
+            assert np.isin(kept.numpy(), value.numpy()).all()
+    for _ in range(3):
+        silence(wide, layers, keep)
+        step(wide, wide_optimizer)
+        step(module, optimizer)
+    silence(wide, layers, keep)
+    torch.testing.assert_close(outputs(module, X), outputs(wide, X), rtol=1e-9, atol=1e-11)
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert known == {id(p) for p in module.parameters()}
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        return self.out(h + torch.relu(self.second(h)))
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.layer(torch.relu(self.layer(x)))))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.out.weight = self.first.weight
+
+    def forward(self, x):
+        return self.out(torch.relu(self.first(x)))
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.out(h) if h.sum() > 0 else self.out(-h)
+
+
+class Returned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        return self.out(h) + h
+
+
+class FixedView(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(1, 2, 3), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.conv(x)).view(-1, 8))
+
+
+def between(*layers):
+    return nn.Sequential(nn.Linear(4, 6), *layers, nn.Linear(6, 2))
+
+
+REFUSED = {
+    "residual": (Residual(), r"node 'add' \(add\).*adds.*'first', 'second'"),
+    "twice": (Twice(), r"node 'layer_1' \(Linear\).*called twice"),
+    "tied": (Tied(), "'first.weight' and 'out.weight'"),
+    "branching": (Branching(), "torch.fx cannot trace Branching"),
+    "returned": (Returned(), r"'output'.*'first'.*read by 'out'"),
+    "fixed view": (FixedView(), r"node 'view' \(view\)"),
+    "softmax": (between(nn.Softmax(1)), r"node '_1' \(Softmax\).*mix neurons of '0'"),
+    "layer norm": (between(nn.LayerNorm(6)), r"node '_1' \(LayerNorm\)"),
+    "prelu": (between(nn.PReLU(6)), r"node '_1' \(PReLU\).*one for each neuron"),
+    "groups": (
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2)),
+        r"node '_2' \(Conv2d\).*groups=2",
+    ),
+    "glu": (nn.Sequential(nn.Linear(4, 6), nn.GLU(), nn.Linear(3, 2)), r"node '_1' \(GLU\)"),
+    "parametrized": (
+        nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2)
+        ),
+        "parametrization",
+    ),
+    "no hidden layer": (nn.Sequential(nn.Linear(4, 2)), "no hidden layer"),
+    "in between": (
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(4, 2)),
+        r"node '_2' \(Linear\).*reads 4 values",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_graphs_that_are_not_understood_are_refused_by_name(case):
+    module, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        find_layers(module)
+
+
+def test_what_follows_the_output_layer_may_mix():
+    assert len(find_layers(nn.Sequential(perceptron(4, 6, 3), nn.LogSoftmax(1)))) == 1
+
+
+class Liar(nn.Module):
+    """Its forward depends on the width, which the graph does not show."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(4, 6), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.first(x))) * self.first.out_features
+
+
+def test_a_forward_that_depends_on_the_width_is_caught():
+    torch.manual_seed(0)
+    X, y = torch.randn(60, 4), torch.randn(60, 1)
+    with pytest.raises(RuntimeError, match="does something else with its neurons"):
+        l2_prune_neurons(Liar(), mse_loss, (X, y), 3, random_state=0)
+
+
+def student(problem, seed, width=40):
+    """A dense student of a teacher, trained for a few seconds."""
+    torch.manual_seed(seed)
+    module = perceptron(problem.X.shape[1], width, 1)
+    X = torch.tensor(problem.X, dtype=torch.float32)
+    y = torch.tensor(problem.y[:, None], dtype=torch.float32)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2, fused=True)
+    for _ in range(800):
+        rows = torch.randint(len(X), (128,))
+        optimizer.zero_grad()
+        mse_loss(module(X[rows]), y[rows]).backward()
+        optimizer.step()
+    return module
+
+
+@pytest.fixture(scope="module")
+def taught():
+    problem = relu_teacher(1000, 10, 3, random_state=11)
+    return problem, student(problem, 11)
+
+
+SHORT = {"n_steps": 1500, "fine_tune_steps": 800}
+
+
+@pytest.mark.parametrize(
+    "seed", [101, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(102, 106))]
+)
+def test_the_teacher_is_found_on_fresh_seeds(seed):
+    problem = relu_teacher(1000, 10, 3, random_state=seed)
+    found = prune_neurons(
+        student(problem, seed),
+        mse_loss,
+        (problem.X, problem.y[:, None]),
+        n_steps=2000,
+        fine_tune_steps=800,
+        random_state=seed,
+    )
+    assert found.widths == {"0": 3}
+    assert found.status == "converged"
+    # each neuron is one of the teacher's, up to scale
+    W = found.module[0].weight.detach().double().numpy()
+    cosines = (W / np.linalg.norm(W, axis=1, keepdims=True)) @ problem.weights.T
+    assert sorted(cosines.argmax(1)) == [0, 1, 2]
+    assert cosines.max(1).min() > 0.999
+    with torch.no_grad():
+        error = found.module(torch.tensor(problem.X_test, dtype=torch.float32)).numpy()[:, 0]
+    assert np.mean((error - problem.y_test) ** 2) < 1e-4 * problem.y_test.var()
+    assert found.certificate["validation loss"].verdict == "holds"
+    assert found.certificate["norm gap"].verdict == "holds"
+    assert found.certificate["stationarity"].verdict == "unknown"
+
+
+def test_the_same_seed_gives_the_same_module_and_nothing_else_is_touched(taught):
+    problem, module = taught
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    gradients = {name: p.grad.clone() for name, p in module.named_parameters()}
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    data = (problem.X, problem.y[:, None])
+    with_dropout = nn.Sequential(module[0], nn.Dropout(0.05), *module[1:])
+    runs = [
+        prune_neurons(with_dropout, mse_loss, data, 5, n_steps=300, fine_tune_steps=100,
+                      random_state=4)
+        for _ in range(2)
+    ]  # fmt: skip
+    for a, b in zip(runs[0].module.parameters(), runs[1].module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    other = prune_neurons(
+        with_dropout, mse_loss, data, 5, n_steps=300, fine_tune_steps=100, random_state=5
+    )
+    assert not torch.equal(other.module[0].weight, runs[0].module[0].weight)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+    for name, now in module.named_parameters():
+        assert torch.equal(now, before[name])
+        assert torch.equal(now.grad, gradients[name])
+    assert module.training
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_a_number_is_kept_exactly(taught, k):
+    problem, module = taught
+    data = (problem.X, problem.y[:, None])
+    for found in (
+        prune_neurons(module, mse_loss, data, k, n_steps=400, fine_tune_steps=0, random_state=0),
+        l2_prune_neurons(module, mse_loss, data, k, fine_tune_steps=0, random_state=0),
+    ):
+        assert found.widths == {"0": k}
+        assert found.module[0].weight.shape == (k, 10)
+        assert (np.diff(found.kept["0"]) > 0).all()
+        assert found.certificate["removal"].verdict == "holds"
+
+
+def test_the_loss_rises_by_no_more_than_allowed(taught):
+    problem, module = taught
+    data = (problem.X, problem.y[:, None])
+    widths = []
+    for allowed in (0.0, 0.3):
+        found = prune_neurons(
+            module, mse_loss, data, max_loss_increase=allowed, n_steps=600, fine_tune_steps=200,
+            random_state=0,
+        )  # fmt: skip
+        assert found.loss_after <= found.loss_before + allowed
+        assert found.certificate["validation loss"].verdict == "holds"
+        widths.append(found.widths["0"])
+    assert widths[1] < widths[0] <= 40
+
+
+def test_a_convolutional_network_gets_smaller_by_name():
+    module, _ = make("convolutional", 0)
+    module = module.float()
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(240, 1, 8, 8, generator=generator)
+    y = (X.mean((1, 2, 3)) > 0).long() + (X[:, 0, 0, 0] > 0).long()
+    loader = DataLoader(TensorDataset(X[:200], y[:200]), batch_size=32, shuffle=True)
+    keep = {"features.0": 3, "hidden": 4}
+    runs = [
+        prune_neurons(
+            module, cross_entropy, loader, keep, validation=(X[200:], y[200:]), n_steps=60,
+            fine_tune_steps=30, random_state=0,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    found = runs[0]
+    assert found.widths == {"features.0": 3, "features.4": 8, "hidden": 4}
+    assert found.module.features[1].running_mean.shape == (3,)
+    assert found.module.hidden.weight.shape == (4, 32)
+    assert outputs(found.module, X).shape == (240, 3)
+    assert torch.equal(found.module.out.weight, runs[1].module.out.weight)  # shuffled alike
+    assert module.features[0].weight.shape[0] == 6
+
+
+@pytest.mark.parametrize("phase", ["group lasso", "choosing a width", "fine-tuning"])
+def test_an_interrupt_keeps_what_is_done(taught, phase):
+    problem, module = taught
+    seen = []
+
+    def stop(state):
+        seen.append(state)
+        if state.phase == phase and state.n_nonzero < 300:
+            raise KeyboardInterrupt
+
+    data = (problem.X, problem.y[:, None])
+    keep = "auto" if phase == "choosing a width" else 4
+    found = prune_neurons(module, mse_loss, data, keep, random_state=0, progress=stop, **SHORT)
+    assert found.status == "interrupted"
+    assert seen[-1].phase == phase
+    if keep == 4:
+        assert found.widths == {"0": 4}
+    assert np.isfinite(found.loss_after)
+    assert outputs(found.module, torch.zeros(2, 10)).shape == (2, 1)
+
+
+def test_a_signal_does_not_tear_a_removal(taught):
+    problem, module = taught
+    timer = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT))
+    started = []
+
+    def start(state):
+        if not started:
+            started.append(True)
+            timer.start()
+
+    data = (problem.X, problem.y[:, None])
+    found = prune_neurons(
+        module, mse_loss, data, 4, n_steps=200_000, random_state=0, progress=start
+    )
+    assert found.status == "interrupted"
+    assert found.widths == {"0": 4}
+
+
+X, Y = np.ones((20, 10)), np.ones((20, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"keep": 0}, ValueError, "from 1 to 40"),
+        ({"keep": 41}, ValueError, "from 1 to 40"),
+        ({"keep": True}, ValueError, "expected 'auto', an int or a dict"),
+        ({"keep": {"5": 3}}, ValueError, "hidden layers are"),
+        ({"keep": {"0": 1.5}}, ValueError, "from 1 to 40"),
+        ({"keep": 3, "max_loss_increase": 0.1}, ValueError, "expected one of"),
+        ({"max_loss_increase": -1}, ValueError, "max_loss_increase=-1"),
+        ({"n_steps": 0}, ValueError, "n_steps=0"),
+        ({"batch_size": 2.5}, ValueError, "batch_size"),
+        ({"validation": 1.5}, ValueError, "between 0 and 1"),
+        ({"data": (X, Y[:3])}, ValueError, "same number of rows"),
+        ({"data": (X * np.nan, Y)}, ValueError, "NaN"),
+        ({"data": X}, TypeError, "expected"),
+        ({"data": DataLoader(TensorDataset(torch.ones(4, 10)))}, ValueError, "cannot be split"),
+        ({"loss": lambda a, b: (a - b) ** 2}, ValueError, "one number"),
+        ({"module": lambda x: x}, TypeError, "nn.Module"),
+    ],
+)
+def test_bad_input_is_refused(taught, arguments, error, message):
+    given_ = {"module": taught[1], "loss": mse_loss, "data": (X, Y), "n_steps": 20, **arguments}
+    with pytest.raises(error, match=message):
+        prune_neurons(**given_)
+
+
+def test_frozen_layers_and_several_hidden_layers_need_to_be_told():
+    module = perceptron(10, 4, 4, 1)
+    with pytest.raises(ValueError, match="2 hidden layers"):
+        prune_neurons(module, mse_loss, (X, Y), 2)
+    module[2].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="frozen"):
+        prune_neurons(module, mse_loss, (X, Y), {"0": 2})
+
+
+def test_divergence_is_an_error(taught):
+    with pytest.raises(FloatingPointError, match="diverged"):
+        prune_neurons(taught[1], mse_loss, (X * 1e30, Y), 3, random_state=0)
+
+
+def test_a_certificate_fails_where_it_should():
+    bad = neuron_certificate(
+        agreement=1.0,
+        agreement_tolerance=1e-4,
+        gaps={"a": (1.0, 5.0), "b": (1.0, 1.1)},
+        loss_before=0.1,
+        loss_after=0.3,
+        allowed_increase=0.1,
+    )
+    for name in ("removal", "norm gap", "validation loss"):
+        assert bad[name].verdict == "fails"
+    assert "'b'" in bad["norm gap"].statement
+
+
+def test_the_teacher_says_what_it_is():
+    p = relu_teacher(50, 4, 3, random_state=0)
+    y = [sum(a * max(w @ x + b, 0) for w, b, a in zip(p.weights, p.biases, p.outputs, strict=True))
+         for x in p.X]  # fmt: skip
+    np.testing.assert_allclose(p.y, y)
+    noisy = relu_teacher(5000, 4, 3, noise=0.3, random_state=0)
+    clean = relu_teacher(5000, 4, 3, random_state=0)
+    assert np.std(noisy.y - clean.y) == pytest.approx(0.3 * clean.y.std(), rel=0.05)
+    assert (noisy.y_test == clean.y_test).all()
+    for bad in ({"n": 0}, {"r": 1.5}, {"noise": -1.0}):
+        with pytest.raises(ValueError, match="expected"):
+            relu_teacher(**{"n": 5, "d": 2, "r": 1, **bad})
+
+
+def test_noise_that_was_learned_by_heart_does_not_hide_the_width():
+    """A share of the rows was seen by the student: its own loss there is no reference."""
+    problem = relu_teacher(500, 5, 2, noise=0.3, random_state=3)
+    module = student(problem, 3, width=60)
+    found = prune_neurons(
+        module, mse_loss, (problem.X, problem.y[:, None]), n_steps=1000, fine_tune_steps=400,
+        random_state=3,
+    )  # fmt: skip
+
+    def clean_error(net):
+        out = outputs(net, torch.tensor(problem.X_test, dtype=torch.float32)).numpy()[:, 0]
+        return np.mean((out - problem.y_test) ** 2)
+
+    assert found.widths["0"] <= 6
+    assert clean_error(found.module) < 0.5 * clean_error(module)

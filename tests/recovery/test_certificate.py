@@ -1,0 +1,114 @@
+"""Recovery certificates: right numbers, fails for twins, never says what was not checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from secateurs.recovery import certificate as recovery
+from secateurs.recovery.certificate import fit_certificate, pattern_certificate, pattern_statistics
+from secateurs.sparse.stack import Generators, ReLUStack
+from tests.reference.planted import planted
+
+
+@pytest.mark.parametrize(("p", "n"), [(2, 1), (7, 50), (30, 333)])
+def test_statistics_equal_the_direct_count(p, n, monkeypatch):
+    monkeypatch.setattr(recovery, "BLOCK", 8)
+    monkeypatch.setattr(recovery, "ROWS", 32)
+    patterns = np.random.default_rng(p).random((p, n)) < 0.5
+    found = pattern_statistics(patterns)
+    distances = {
+        (i, j): int((patterns[i] != patterns[j]).sum()) for i in range(p) for j in range(i + 1, p)
+    }
+    smallest = min(distances.values())
+    assert found.min_separation == smallest / n
+    assert found.closest == min(pair for pair, value in distances.items() if value == smallest)
+    assert found.min_trace == patterns.mean(1).min()
+    assert found.n_duplicates == p - len(np.unique(patterns, axis=0))
+
+
+def test_patterns_and_generators_agree():
+    X, W, _ = planted(200, 15, 6, 30, seed=1)
+    given = pattern_statistics((X @ W.T > 0).T)
+    for generators in (W, sp.csr_array(W), torch.from_numpy(W)):
+        found = pattern_statistics(X=X, generators=generators)
+        assert found.min_separation == given.min_separation
+        assert found.closest == given.closest
+
+
+def test_separated_networks_hold():
+    X, W, _ = planted(2000, 100, 10, 50, separated=True, seed=0)
+    certificate = pattern_certificate(X=X, generators=W, n_nonzero=50)
+    for name in ("separation", "trace", "duplicates", "sample size"):
+        assert certificate[name].verdict == "holds"
+    assert 0.3 < certificate["separation"].measured < 0.5
+    for name in ("restricted isometry", "dictionary"):
+        assert certificate[name].verdict == "unknown"
+        assert certificate[name].measured is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_near_parallel_twins_fail_and_are_named(seed):
+    X, W, _ = planted(2000, 100, 10, 50, separated=True, seed=seed)
+    twin = W[3] * (1 + 0.02 * np.random.default_rng(seed).standard_normal(100))
+    certificate = pattern_certificate(X=X, generators=np.vstack([W, twin]))
+    check = certificate["separation"]
+    assert check.verdict == "fails"
+    assert check.measured < 0.02
+    assert "(3, 10)" in check.statement
+    assert certificate["sample size"].verdict == "unknown"  # s was not given
+
+
+def test_duplicates_and_closed_patterns_fail():
+    patterns = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
+    certificate = pattern_certificate(patterns)
+    assert certificate["duplicates"].verdict == "fails"
+    assert certificate["duplicates"].measured == 1
+    assert certificate["trace"].verdict == "fails"
+    assert certificate["separation"].measured == 0
+
+
+def test_one_pattern_has_nothing_to_separate():
+    assert pattern_certificate(np.ones((1, 4)))["separation"].verdict == "unknown"
+
+
+def test_every_statement_says_what_was_checked():
+    certificate = pattern_certificate(np.eye(4))
+    for name in ("separation", "trace", "duplicates"):
+        assert "no others were" in certificate[name].statement
+
+
+def test_a_fit_is_judged_by_what_was_measured():
+    X, W, y = planted(2000, 100, 10, 50, separated=True, seed=0)
+    fresh, _, _ = planted(500, 100, 10, 50, seed=9)
+    target = np.maximum(fresh @ W.T, 0).sum(1)
+    exact = ReLUStack((sp.csr_array(W),), fused=True)
+    good = fit_certificate(exact, X, y, 50, X_held_out=fresh, y_held_out=target)
+    for name in ("budget", "residual", "held-out PSNR", "separation", "sample size"):
+        assert good[name].verdict == "holds"
+    wrong = ReLUStack((sp.csr_array(W * 1.01),), fused=True)
+    bad = fit_certificate(wrong, X, y, 49)
+    assert bad["budget"].verdict == "fails"
+    assert bad["residual"].verdict == "fails"
+    assert bad["held-out PSNR"].verdict == "unknown"
+
+
+def test_a_convex_fit_is_judged_by_its_generators():
+    X, W, _ = planted(300, 20, 5, 10, separated=True, seed=0)
+    drawn = Generators(5, 20, seed=1)
+    net = ReLUStack((sp.csr_array(W),), fused=True, generators=drawn)
+    H = drawn.rows(torch.arange(5), torch.float64, "cpu").numpy()
+    found = fit_certificate(net, X, net.predict(X), 10)
+    assert found["residual"].verdict == "holds"
+    assert found["separation"].measured == pattern_statistics(X=X, generators=H).min_separation
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"patterns": np.ones(3)}, {"patterns": np.full((2, 2), 3)}, {"X": np.ones((2, 2))}],
+)
+def test_bad_input_is_refused(arguments):
+    with pytest.raises(ValueError, match="expected"):
+        pattern_certificate(**arguments)

@@ -1,0 +1,116 @@
+"""The paper's pipeline, the baselines, and the failure without the regulariser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from secateurs.sensing import planted as sensing
+from secateurs.sensing.baselines import (
+    compare_column_norms,
+    norm_pruning,
+    nuclear_norm,
+    overparameterised_gd,
+    scaled_gd,
+)
+from secateurs.sensing.planted import fidelity, planted_sensing
+from secateurs.sensing.published_pipeline import group_lasso
+from secateurs.sensing.regularisation_path import group_lasso_path
+
+SETTINGS = {"strength": 0.2, "beta": 0.05}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_pipeline_finds_what_the_path_finds(seed):
+    p = planted_sensing(400, 20, 2, noise_ratio=0.1, random_state=seed)
+    found = group_lasso(p.operator, p.y, **SETTINGS)
+    assert len(found.value.components) == 2
+    path = group_lasso_path(p.operator, p.y, tolerance=1e-8)
+    same = replace(p, components=path.value.components)
+    assert same.error(found.value.components) < 1e-5
+    assert found.measured["loss"] <= found.measured["loss_pruned"]
+    kept = found.measured["norms"] >= found.measured["threshold"]
+    assert kept.sum() == 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_without_the_regulariser_columns_cannot_be_told_apart(seed):
+    p = planted_sensing(200, 30, 2, noise_ratio=0.1, random_state=seed)
+    found = compare_column_norms(p.operator, p.y, **SETTINGS)
+    assert found.n_kept == 2
+    assert found.n_comparable > 20
+    assert found.pruned_plain > 0.2 > 0.05 > found.pruned_penalised
+
+
+def test_nuclear_norm_solves_its_problem():
+    """At the optimum N <= mu, and N M = mu M."""
+    p = planted_sensing(300, 15, 2, noise_ratio=0.1, random_state=0)
+    for signed in (False, True):
+        found = nuclear_norm(p.operator, p.y, 0.2, signed=signed, tolerance=1e-9, n_steps=3000)
+        assert found.status == "converged"
+        U, s = found.value.components, found.value.signs
+        N = p.operator.adjoint((p.y - p.operator.forward_factors(U, s)) / 300)
+        w = np.linalg.eigvalsh(N)
+        assert w[-1] <= 0.2 * (1 + 1e-4)
+        assert not signed or w[0] >= -0.2 * (1 + 1e-4)
+        np.testing.assert_allclose(N @ U.T, 0.2 * U.T * s, atol=1e-4)
+
+
+def test_norm_pruning_keeps_the_largest():
+    p = planted_sensing(400, 20, 2, noise_ratio=0.1, random_state=0)
+    found = norm_pruning(p.operator, p.y, 2, n_steps=300)
+    assert len(found.value.components) == 2
+    assert found.measured["loss_pruned"] > found.measured["loss_before"]
+
+
+def test_small_initialisation_and_divergence_are_told():
+    p = planted_sensing(200, 10, 1, noise_ratio=0.1, random_state=0)
+    small = overparameterised_gd(p.operator, p.y, init_scale=1e-3, n_steps=60)
+    assert small.status == "budget"
+    norms = small.measured["norms"]
+    assert norms[0] > 1.5 * norms[-1] > 0
+    assert scaled_gd(p.operator, p.y, 1, step=2.0).status == "stalled"
+
+
+@pytest.mark.parametrize("run", [group_lasso, overparameterised_gd, scaled_gd, nuclear_norm])
+def test_an_interrupt_keeps_what_there_is(run):
+    p = planted_sensing(200, 10, 1, noise_ratio=0.1, random_state=0)
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    arguments = {group_lasso: SETTINGS, scaled_gd: {"rank": 1}, nuclear_norm: {"strength": 0.1}}
+    found = run(p.operator, p.y, progress=stop, **arguments.get(run, {}))
+    assert found.status == "interrupted"
+    assert np.isfinite(found.value.components).all()
+
+
+def test_problems_are_deterministic_and_their_tests_fresh():
+    a, b = (planted_sensing(50, 8, 2, noise_ratio=0.3, random_state=7) for _ in range(2))
+    np.testing.assert_array_equal(a.y, b.y)
+    np.testing.assert_allclose(a.operator_test.forward_factors(a.components), a.y_test)
+    assert a.error(a.components) < 1e-15
+    doubled = a.error(np.sqrt(2) * a.components)
+    assert doubled == pytest.approx(1)
+    assert fidelity(a.components, 3 * a.components) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: planted_sensing(10, 5, 6),
+        lambda: planted_sensing(10, 5, 1, kind="uniform"),
+        lambda: planted_sensing(10, 5, 1, noise_ratio=-1),
+        lambda: planted_sensing(10, 5, 1, condition=0.5),
+        lambda: sensing.matrix_completion(99, 5, 1),
+        lambda: sensing.pauli_tomography(99, 2, 1),
+        lambda: sensing.interactions_table(10, 5, n_positive=0, n_negative=0),
+        lambda: group_lasso(planted_sensing(9, 3, 1).operator, np.ones(9), strength=0, beta=1),
+        lambda: scaled_gd(planted_sensing(9, 3, 1).operator, np.ones(9), 4),
+    ],
+)
+def test_bad_input_is_refused(make):
+    with pytest.raises(ValueError, match=r"expected|has|there are"):
+        make()

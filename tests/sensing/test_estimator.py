@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from secateurs import MatrixSensing, load
+from secateurs.core.archive import DamagedFileError
+from secateurs.sensing.operators.rank_one import RankOne
+from secateurs.sensing.planted import pauli_tomography, planted_sensing
+from tests.sparse.test_storage import join_header, split_header
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rank-one", "rademacher"])
+def test_the_rank_is_found(kind):
+    problem = planted_sensing(400, 30, 3, kind=kind, noise_ratio=0.1, random_state=5)
+    model = MatrixSensing(random_state=0).fit(problem.operator, problem.y)
+    assert model.n_components_ == 3
+    assert problem.error(model.components_, model.signs_) < 0.25
+    assert (np.diff(model.eigenvalues_) <= 0).all()
+    assert model.matrix().shape == (30, 30)
+
+
+def test_a_constant_is_no_matter():
+    problem = planted_sensing(600, 20, 2, kind="rank-one", random_state=0)
+    X = problem.operator.operator.rows.data
+    y = RankOne(X).forward_factors(problem.components) + 50
+    model = MatrixSensing(fit_intercept=True, random_state=0).fit(RankOne(X), y)
+    assert model.n_components_ == 2
+    assert model.intercept_ == pytest.approx(50, abs=1e-6)
+    np.testing.assert_allclose(model.predict(RankOne(X)), y, rtol=1e-8)
+
+
+def test_a_told_rank_is_kept():
+    problem = planted_sensing(400, 20, 3, noise_ratio=0.1, random_state=1)
+    for rank in (1, 3, 5):
+        model = MatrixSensing(rank, random_state=0).fit(problem.operator, problem.y)
+        assert model.n_components_ == rank
+
+
+def test_negative_eigenvalues_need_to_be_asked_for():
+    problem = planted_sensing(600, 20, 2, random_state=1)
+    y = -problem.y
+    assert MatrixSensing(random_state=0).fit(problem.operator, y).n_components_ == 0
+    model = MatrixSensing(signed=True, random_state=0).fit(problem.operator, y)
+    assert model.signs_.tolist() == [-1, -1]
+    assert model.score(problem.operator, y) > 1 - 1e-9
+
+
+@pytest.mark.parametrize("make", [planted_sensing, pauli_tomography])
+def test_the_file_round_trips(make, tmp_path):
+    problem = make(300, 12, 2) if make is planted_sensing else make(200, 4, 2)
+    model = MatrixSensing(random_state=0).fit(problem.operator, problem.y)
+    assert model.save(tmp_path / "m") == model.report_["file_bytes"]
+    back = load(tmp_path / "m")
+    np.testing.assert_array_equal(back.matrix(), model.matrix())
+    np.testing.assert_array_equal(back.predict(problem.operator), model.predict(problem.operator))
+    back.save(tmp_path / "n")
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "n").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("d", 3), ("d", 0), ("n_train", 0), ("intercept", "x"), ("history", [])]
+)
+def test_hostile_metadata_is_refused(tmp_path, name, value):
+    problem = planted_sensing(200, 8, 1, random_state=0)
+    path = tmp_path / "m"
+    MatrixSensing(random_state=0).fit(problem.operator, problem.y).save(path)
+    header, data = split_header(path.read_bytes())
+    body = json.loads(header["__metadata__"]["secateurs"])
+    body["record"][name] = value
+    header["__metadata__"]["secateurs"] = json.dumps(body)
+    path.write_bytes(join_header(header, data))
+    with pytest.raises(DamagedFileError):
+        load(path)
+
+
+def test_bad_input_is_named():
+    problem = planted_sensing(200, 8, 1, random_state=0)
+    for name, value in (("n_components", 0), ("criterion", "aic"), ("tolerance", 2)):
+        with pytest.raises(ValueError, match=name):
+            MatrixSensing(**{name: value}).fit(problem.operator, problem.y)
+    with pytest.raises(ValueError, match=r"secateurs\.operators"):
+        MatrixSensing().fit(np.eye(3), np.zeros(3))
+    with pytest.raises(ValueError, match="expected \\[200\\]"):
+        MatrixSensing().fit(problem.operator, problem.y[:-1])
+    with pytest.raises(NotFittedError):
+        MatrixSensing().predict(problem.operator)
+    model = clone(MatrixSensing(random_state=0)).fit(problem.operator, problem.y)
+    with pytest.raises(ValueError, match="size 3"):
+        model.predict(RankOne(np.eye(3)))
+
+
+def test_interrupted_fits_keep_the_best_so_far():
+    problem = planted_sensing(300, 12, 2, noise_ratio=0.1, random_state=0)
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = MatrixSensing(random_state=0).fit(problem.operator, problem.y, progress=stop)
+    assert model.status_ == "interrupted"
+    assert np.isfinite(model.matrix()).all()

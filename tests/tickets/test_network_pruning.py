@@ -1,0 +1,565 @@
+"""Tickets: the masked random network is what it is said to be, near its target, and its file."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from secateurs.core.archive import DamagedFileError
+from secateurs.tickets import file as ticket_file
+from secateurs.tickets import load_ticket, network_pruning, save_ticket, subset_sum
+from secateurs.tickets.certificate import network_certificate
+from secateurs.tickets.layers import Layer, stack_problem
+from secateurs.tickets.modules import MaskedRandom, effective_module, masked_module
+from secateurs.tickets.network_pruning import Ticket, prune_network
+from secateurs.tickets.verify import operator_norm, spectral_norm, verify_ticket
+from tests.sparse.test_storage import change
+
+
+def dense(seed=0, *, bias=True):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 9, bias), nn.ReLU(), nn.Dropout(), nn.Linear(9, 4, bias))
+
+
+def convolutional(seed=0):
+    torch.manual_seed(seed)
+    first = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+    second = nn.Sequential(nn.Conv2d(5, 4, (2, 3), stride=2, dilation=(1, 2)), nn.ReLU())
+    return nn.Sequential(first, second, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4 * 2 * 1, 3))
+
+
+MODULES = {
+    "dense": (dense(), (6,)),
+    "no bias": (dense(bias=False), (6,)),
+    "layer": (nn.Linear(5, 3), (5,)),
+    "linear twice": (nn.Sequential(nn.Linear(5, 6), nn.Linear(6, 2)), (5,)),
+    "convolutional": (convolutional(), (2, 16, 16)),
+}
+
+
+def inputs(shape, seed=0, n=64):
+    """Of norm 1 and less, of both signs."""
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((n, *shape))).float()
+    x /= x.flatten(1).norm(dim=1).view(-1, *([1] * len(shape)))
+    return x * torch.linspace(0.1, 1, n).view(-1, *([1] * len(shape)))
+
+
+def pruned(name, eps, **settings):
+    module, shape = MODULES[name]
+    module.eval()
+    extra = {"input_shape": shape} if len(shape) == 3 else {}
+    return module, shape, prune_network(module, eps, 0, **extra, **settings)
+
+
+@pytest.mark.parametrize("eps", [0.3, 1e-2, 1e-5])
+@pytest.mark.parametrize("name", MODULES)
+def test_weights_are_within_eps_and_outputs_within_the_bound(name, eps):
+    module, shape, solution = pruned(name, eps)
+    assert solution.status == "converged"
+    assert solution.measured["max_error"] <= eps
+    for number, layer in enumerate(solution.value.layers):
+        target = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        if not layer.blocks():
+            continue
+        weight = target[sum(bool(one.blocks()) for one in solution.value.layers[:number])].weight
+        found = solution.value.approximation(number)
+        rows = layer.rows(weight.detach().double().numpy())
+        assert np.abs(found["plus"] - rows).max() <= eps * np.abs(rows).max()
+    x = inputs(shape)
+    with torch.no_grad():
+        error = (effective_module(solution.value)(x) - module(x)).norm(dim=1).max()
+    assert error <= solution.measured["error_bound"] + 1e-5
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_masked_random_network_computes_what_its_masks_add_up_to(name):
+    _, shape, solution = pruned(name, 1e-2)
+    x = inputs(shape)
+    masked, effective = masked_module(solution.value), effective_module(solution.value)
+    with torch.no_grad():
+        torch.testing.assert_close(masked(x), effective(x), atol=2e-5, rtol=1e-4)
+    kept = 0
+    for layer in masked:
+        if isinstance(layer, MaskedRandom):
+            kept += sum(int((p != 0).sum()) for p in (layer.u, layer.v, layer.u_one, layer.v_one))
+    assert kept == solution.value.n_kept < solution.value.n_random
+
+
+def test_weights_of_the_random_network_are_normal_and_used_by_all_outputs():
+    ticket = pruned("dense", 1e-5)[2].value
+    u = np.concatenate([m.u for m in masked_module(ticket) if isinstance(m, MaskedRandom)])
+    assert 0.6 < np.abs(u).mean() < 1.1
+    signed, hidden = masked_module(ticket)[0], masked_module(ticket)[2]
+    assert (signed.u > 0).any()
+    assert (signed.u < 0).any()
+    assert (hidden.u > 0).all()  # behind a relu, units of the other sign never open
+    assert (signed.v != 0).sum(0).max() > 1
+
+
+def test_nonnegative_inputs_need_half_the_masks():
+    module = MODULES["layer"][0]
+    both = prune_network(module, 1e-2, 0).value
+    one = prune_network(module, 1e-2, 0, nonnegative_inputs=True).value
+    assert both.n_weights == one.n_weights + 15
+    x = inputs((5,)).abs()
+    with torch.no_grad():
+        assert (effective_module(one)(x) - module(x)).abs().max() < 5 * 1e-2
+
+
+@given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.3, 1e-2, 1e-4]))
+def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
+    """Of inputs with a negative entry a ticket for others says nothing: its bound is broken."""
+    torch.manual_seed(seed)
+    linear = nn.Linear(3, 2, bias=False).double()
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((50, 3)))
+    x = torch.cat([x / x.norm(dim=1, keepdim=True), -torch.eye(3)])
+    behind_relu = nn.Sequential(nn.ReLU(), linear)
+    for module, nonnegative in ((linear, False), (linear, True), (behind_relu, True)):
+        solution = prune_network(module, eps, 0, nonnegative_inputs=nonnegative)
+        report = verify_ticket(solution.value, module)
+        unsigned = nonnegative and module is linear
+        outputs = network_certificate(report, eps)["outputs"]
+        assert report.nonnegative_inputs is unsigned
+        assert ("with no negative entry" in outputs.statement) is unsigned
+        assert outputs.verdict == "holds"
+        masked = masked_module(solution.value).double()
+        with torch.no_grad():
+            named = (masked(x.abs()) - module(x.abs())).norm(dim=1).max()
+            others = (masked(x) - module(x)).norm(dim=1).max()
+        assert named <= report.error_bound + 1e-6
+        if not unsigned:
+            assert others <= report.error_bound + 1e-6
+        elif eps < 1e-3:
+            assert others > report.error_bound
+
+
+def test_biases_are_kept_where_the_maps_are_padded():
+    """The constant input of one reaches the border too."""
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.bias.copy_(torch.tensor([0.7, -0.4]))
+    ticket = prune_network(conv, 1e-4, 0, input_shape=(1, 4, 4)).value
+    with torch.no_grad():
+        found = masked_module(ticket)(torch.randn(2, 1, 4, 4))
+    wanted = conv.bias.detach().view(1, 2, 1, 1).expand(2, 2, 4, 4)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+def test_seeds_threads_and_pieces(monkeypatch):
+    one = prune_network(dense(), 1e-3, 5, n_threads=1).value
+    monkeypatch.setattr("secateurs.core.thread_pool.PIECE", 7)
+    two = prune_network(dense(), 1e-3, 5, n_threads=3).value
+    other = prune_network(dense(), 1e-3, 6).value
+    assert ticket_file.ticket_bytes(one) == ticket_file.ticket_bytes(two)
+    assert (one.masks[0]["plus"] != other.masks[0]["plus"]).any()
+    assert prune_network(dense(), 0.1).value.seed != prune_network(dense(), 0.1).value.seed
+
+
+def test_what_cannot_be_reached_is_counted():
+    module = nn.Linear(3, 2, bias=False)
+    solution = prune_network(module, 1e-3, 0, max_terms=2)
+    errors = [
+        np.abs(found - sign * module.weight.detach().numpy()).ravel()
+        for sign, found in zip((1, -1), solution.value.approximation(0).values(), strict=True)
+    ]
+    relative = np.concatenate(errors) / float(module.weight.detach().abs().max())
+    assert solution.status == "budget"
+    assert solution.measured["n_outside"] == (relative > 1e-3).sum() > 0
+    assert solution.measured["max_error"] == pytest.approx(relative.max(), rel=1e-6)
+    assert prune_network(module, 1e-3, 0).status == "converged"
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "linear twice"])
+@pytest.mark.parametrize("power", [-60, 7, 60])
+def test_a_function_written_at_other_scales_has_the_same_masks(name, power):
+    """Every tensor times its own power of two: masks stay, what they add up to follows."""
+    module, shape, solution = pruned(name, 1e-3)
+    other = copy.deepcopy(module)
+    factors = [2.0 ** (power // (k + 1)) for k, _ in enumerate(other.parameters())]
+    with torch.no_grad():
+        for p, factor in zip(other.parameters(), factors, strict=True):
+            p.mul_(factor)
+    extra = {"input_shape": shape} if len(shape) == 3 else {}
+    scaled = prune_network(other, 1e-3, 0, **extra)
+    assert scaled.measured["max_error"] == solution.measured["max_error"] <= 1e-3
+    for old, new in zip(solution.value.masks, scaled.value.masks, strict=True):
+        for key in old:
+            np.testing.assert_array_equal(old[key], new[key])
+    for number, layer in enumerate(solution.value.layers):
+        if layer.blocks():
+            old, new = solution.value.approximation(number), scaled.value.approximation(number)
+            factor = factors.pop(0)
+            np.testing.assert_array_equal(new["plus"], factor * old["plus"])
+            np.testing.assert_array_equal(new["bias"], factors.pop(0) * old["bias"])
+
+
+def test_errors_are_in_units_of_the_target_not_of_the_ticket():
+    module, _, solution = pruned("layer", 1e-3)
+    scales = tuple({name: 1e6 * s for name, s in of.items()} for of in solution.value.scales)
+    blown = verify_ticket(dataclasses.replace(solution.value, scales=scales), module)
+    assert blown.n_outside > 0
+    assert blown.max_error > 1e3
+
+
+@given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
+def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
+    """Where the empty subset is just within eps, or just not, nothing is left to rounding."""
+    edge = eps * scale
+    weights = [scale, edge, np.nextafter(edge, 0), np.nextafter(edge, scale), edge * (1 + 1e-13)]
+    module = nn.Linear(len(weights), 1, bias=False).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor(weights, dtype=torch.float64))
+    solution = prune_network(module, eps, 0, nonnegative_inputs=True)
+    assert (solution.status, solution.measured["n_outside"]) == ("converged", 0)
+    assert solution.measured["max_error"] <= eps
+
+
+def test_zeros_and_sizes_that_float32_does_not_hold():
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.zero_()
+    solution = prune_network(module, 1e-3, 0)
+    assert (solution.status, solution.measured["max_error"]) == ("converged", 0)
+    assert solution.measured["error_bound"] == 0
+    with torch.no_grad():
+        module[2].weight[0, 0] = 1e31
+    with pytest.raises(ValueError, match=r"weight of size 1e\+31"):
+        prune_network(module, 1e-3, 0)
+
+
+def test_ctrl_c_leaves_a_ticket_that_says_how_far_it_is(monkeypatch):
+    monkeypatch.setattr("secateurs.core.thread_pool.PIECE", 10)
+
+    def stop(p):
+        if p.step > 60:
+            raise KeyboardInterrupt
+
+    solution = prune_network(dense(), 1e-3, 0, progress=stop)
+    assert solution.status == "interrupted"
+    assert solution.measured["n_outside"] > 0
+    assert (solution.value.masks[0]["plus"] != 0).sum() > 40
+    assert not solution.value.masks[-1]["plus"].any()
+
+
+def test_progress_ends_with_every_weight():
+    seen = []
+    prune_network(dense(), 1e-2, 0, progress=seen.append)
+    total = 2 * 54 + 9 + 36 + 4
+    assert [p.step for p in seen] == sorted(p.step for p in seen)
+    assert (seen[-1].step, seen[-1].n_steps, seen[-1].loss) == (total, total, 0)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilation=st.integers(1, 2),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+)
+def test_operator_norms_are_upper_bounds(seed, kernel, stride, dilation, channels):
+    layer = Layer(
+        kind="conv2d",
+        n_in=channels[0],
+        n_out=channels[1],
+        kernel=kernel,
+        stride=stride,
+        padding=(1, 1),
+        dilation=(dilation, dilation),
+    )
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((channels[1], channels[0], *kernel))
+    W = torch.from_numpy(weight)
+    x = torch.from_numpy(rng.standard_normal((1, channels[0], 9, 9)))
+    bound = operator_norm(layer, layer.rows(weight))
+    for _ in range(10):  # power iteration: the norm from below
+        y = nn.functional.conv2d(x, W, None, stride, 1, dilation)
+        assert y.norm() <= bound * x.norm()
+        x = torch.ops.aten.convolution_backward(
+            y, x, W, None, stride, (1, 1), (dilation, dilation), False, (0, 0), 1,
+            (True, False, False),
+        )[0]  # fmt: skip
+        x = x / x.norm()
+    rows = layer.rows(weight)
+    np.testing.assert_array_equal(layer.torch_layout(rows), weight)
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "message"),
+    [
+        (nn.Sequential(nn.Linear(2, 2), nn.Tanh()), TypeError, "1 .Tanh"),
+        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), TypeError, "BatchNorm2d.*fold"),
+        (nn.Conv2d(4, 4, 3, groups=2), TypeError, "groups=1"),
+        (nn.Conv2d(1, 1, 3, padding="same"), TypeError, "padding"),
+        (nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), TypeError, "zeros"),
+        (nn.MaxPool2d(2, ceil_mode=True), TypeError, "no error bound"),
+        (nn.AvgPool2d(3, padding=1, count_include_pad=False), TypeError, "no error bound"),
+        (nn.Flatten(0), TypeError, "Flatten"),
+        (nn.ReLU(), ValueError, "no layer has weights"),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 2)), ValueError, "Flatten before"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2)), ValueError, "has 4 inputs"),
+    ],
+)  # fmt: skip
+def test_layers_without_a_bound_are_refused_by_name(module, error, message):
+    with pytest.raises(error, match=message):
+        prune_network(module, 1e-2, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eps": 0.0}, {"eps": float("nan")}, {"eps": 1.0}, {"max_terms": 49},
+        {"max_terms": 2.5}, {"random_state": -1}, {"random_state": 1.5}, {"radius": -1.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_are_checked(change):
+    with pytest.raises(ValueError, match="expected"):
+        prune_network(**{"module": nn.Linear(2, 2), "eps": 0.1, "random_state": 0, **change})
+
+
+def test_a_bias_on_maps_needs_their_size():
+    with pytest.raises(ValueError, match="input_shape"):
+        prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0)
+    with pytest.raises(ValueError, match="smaller than its kernel"):
+        prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0, input_shape=(1, 2, 2))
+    weights = nn.Linear(2, 2)
+    with torch.no_grad():
+        weights.weight[0, 0] = np.inf
+    with pytest.raises(ValueError, match="finite"):
+        prune_network(weights, 1e-2, 0)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (nn.Conv2d(2, 1, 3), (1, 8, 8), "would get 1 channels, expected 2"),
+        (nn.Conv2d(2, 1, 3), (8, 8), r"\(channels, height, width\)"),
+        (nn.Conv2d(2, 1, 3), (2, 8, 0), r"\(channels, height, width\)"),
+        (nn.Conv2d(2, 1, 3), (2, 8.0, 8), r"\(channels, height, width\)"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 1)),
+            (1, 1, 1),
+            "would get 1 inputs, expected 64",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 1)),
+            (1, 10, 10),
+            "would get 64 inputs, expected 36",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "would get 16 inputs"),
+    ],
+)
+def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
+    """Its bound would be that of smaller maps; refused before the search, and by the report."""
+    seen = []
+    with pytest.raises(ValueError, match=message):
+        prune_network(module, 1e-2, 0, input_shape=shape, progress=seen.append)
+    assert seen == []
+    channels = 2 if isinstance(module, nn.Conv2d) else 1
+    ticket = prune_network(module, 0.3, 0, input_shape=(channels, 8, 8)).value
+    with pytest.raises(ValueError, match=message):
+        verify_ticket(ticket, module, input_shape=shape)
+
+
+@given(seed=st.integers(0, 10**6), power=st.integers(-1000, 990), rank=st.integers(1, 3))
+def test_spectral_norms_are_upper_bounds_at_any_size(seed, power, rank):
+    rng = np.random.default_rng(seed)
+    M = rng.standard_normal((5, rank)) @ rng.standard_normal((rank, 7))
+    expected = float(np.linalg.norm(M, 2))
+    found = spectral_norm(np.ldexp(M, power))
+    assert np.ldexp(expected, power) <= found <= np.ldexp(expected * (1 + 1e-8), power)
+    assert spectral_norm(0 * M) == 0
+
+
+def test_weights_far_below_their_scale_still_have_a_bound():
+    module = nn.Linear(3, 2, bias=True).double()
+    with torch.no_grad():
+        module.weight.fill_(1e-200)
+        module.bias.fill_(1e-200)
+    solution = prune_network(module, 1e-3, 0)
+    x = torch.eye(3).double()
+    with torch.no_grad():
+        moved = (masked_module(solution.value).double()(x) - module(x)).abs().max()
+    assert 0 < moved <= solution.measured["error_bound"]
+
+
+def test_a_bound_that_is_not_finite_holds_nothing():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    ticket = prune_network(module, 1e-2, 0).value
+    with torch.no_grad():
+        for p in module.parameters():
+            p.mul_(1e25)
+    for radius, verdict in ((1.0, "holds"), (1e307, "unknown")):
+        outputs = network_certificate(verify_ticket(ticket, module, radius=radius), 0.1)["outputs"]
+        assert outputs.verdict == verdict
+    assert outputs.measured is None
+    assert "inf" not in outputs.statement
+
+
+def test_a_ticket_is_verified_against_its_own_target_only():
+    ticket = pruned("dense", 1e-3)[2].value
+    other = verify_ticket(ticket, dense(seed=1))
+    assert other.n_outside > 0.9 * other.n_weights
+    with pytest.raises(ValueError, match="not those"):
+        verify_ticket(ticket, dense(bias=False))
+
+
+# the file
+
+
+@pytest.fixture(scope="module")
+def content():
+    return ticket_file.ticket_bytes(prune_network(dense(), 1e-3, 7).value)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_round_trip(tmp_path, name):
+    module, shape, solution = pruned(name, 1e-3)
+    size = save_ticket(tmp_path / "t", solution.value)
+    assert (tmp_path / "t").stat().st_size == size
+    back = load_ticket(tmp_path / "t")
+    assert ticket_file.ticket_bytes(back) == (tmp_path / "t").read_bytes()
+    x = inputs(shape)
+    with torch.no_grad():
+        assert torch.equal(masked_module(back)(x), masked_module(solution.value)(x))
+    extra = {"input_shape": shape} if len(shape) == 3 else {}
+    assert verify_ticket(back, module, **extra).max_error == solution.measured["max_error"]
+
+
+def test_many_weights_and_masks_of_any_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(ticket_file, "PIECE", 16)
+    rng = np.random.default_rng(0)
+    for bits in (1, 3, 8, 13, 48):
+        masks = rng.integers(0, 1 << bits, 101, dtype=np.uint64)
+        packed = ticket_file._pack(masks, bits)
+        assert len(packed) == (101 * bits + 7) // 8
+        np.testing.assert_array_equal(ticket_file._unpack(packed, (101, 1), bits), masks)
+
+
+@given(data=st.data())
+def test_no_damage_goes_unnoticed(content, tmp_path_factory, data):
+    """Any byte changed, or the end cut off: the promised error, or the very same function."""
+    path = tmp_path_factory.mktemp("damaged") / "t.safetensors"
+    if data.draw(st.booleans()):
+        damaged = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        at = data.draw(st.integers(0, len(content) - 1))
+        damaged = bytearray(content)
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(damaged))
+    try:
+        ticket = load_ticket(path)
+    except DamagedFileError as error:
+        message = str(error)
+    else:  # eps is a note, and the last bits of the last byte are padding
+        message = str(path)
+        path.write_bytes(content)
+        assert ticket_file.checksum(ticket) == ticket_file.checksum(load_ticket(path))
+    assert str(path) in message
+    assert "\n" not in message
+
+
+LINEAR = {"kind": "linear", "n_in": 6, "n_out": 9, "bias": True, "signed": True}
+LAST = {"kind": "linear", "n_in": 9, "n_out": 4, "bias": True}
+RELU = {"kind": "relu"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "network"},
+        {"format": 2},
+        {"seed": 8},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": "7"},
+        {"scales": {}},
+        {"scales": {"0.plus": 2.0, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"scales": {"0.plus": 0.0, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"scales": {"0.plus": 1e31, "0.minus": 1.0, "0.bias": 1.0, "2.plus": 1.0, "2.bias": 1.0}},
+        {"eps": 1.0},
+        {"eps": None},
+        {"checksum": 0},
+        {"layers": []},
+        {"layers": [RELU]},
+        {"layers": [LINEAR, RELU, {**LAST, "n_out": 5}]},
+        {"layers": [{**LINEAR, "n_out": 2**31 - 1}, RELU, {**LAST, "n_in": 2**31 - 1}]},
+        {"layers": [{**LINEAR, "n_in": 10**30}, RELU, LAST]},
+        {"layers": [{**LINEAR, "n_in": -6}, RELU, LAST]},
+        {"layers": [{**LINEAR, "kernel": [2, 2]}, RELU, LAST]},
+        {"layers": [{**LINEAR, "kind": "os.system"}, RELU, LAST]},
+        {"layers": [{**LINEAR, "signed": False}, RELU, {**LAST, "signed": True}]},
+        {"layers": [LINEAR, RELU, {**LAST, "signed": True}]},
+        {"layers": [LINEAR, RELU, LAST, {"kind": "max_pool2d"}]},
+        {"layers": "linear"},
+        {"bits": {}},
+        {"bits": {"0.plus": 10**9, "0.minus": 1, "0.bias": 1, "2.plus": 1, "2.bias": 1}},
+        {"bits": {"0.plus": 0, "0.minus": 1, "0.bias": 1, "2.plus": 1, "2.bias": 1}},
+        {"bits": {"0.plus": 1, "0.minus": 1, "0.bias": 1, "2.plus": 1, "2.bias": 1}},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_hostile_metadata_is_refused_by_name(content, tmp_path, changes):
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes(change(content, **changes))
+    with pytest.raises(DamagedFileError, match=r"hostile\.safetensors"):
+        load_ticket(path)
+
+
+def test_tickets_of_an_absolute_eps_are_refused_with_the_way_out(content, tmp_path):
+    (tmp_path / "t").write_bytes(change(content, scale=1.0))
+    with pytest.raises(DamagedFileError, match="absolute; prune the network again"):
+        load_ticket(tmp_path / "t")
+
+
+def test_the_unchanged_record_is_accepted(content, tmp_path):
+    (tmp_path / "t").write_bytes(change(content))
+    assert load_ticket(tmp_path / "t").seed == 7
+
+
+def test_other_files_and_random_numbers_that_differ_are_refused(content, tmp_path, monkeypatch):
+    import safetensors.numpy
+
+    with pytest.raises(FileNotFoundError, match="no model file"):
+        load_ticket(tmp_path / "absent")
+    (tmp_path / "empty").touch()
+    with pytest.raises(DamagedFileError):
+        load_ticket(tmp_path / "empty")
+    safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "foreign")
+    with pytest.raises(DamagedFileError, match="not one of secateurs"):
+        load_ticket(tmp_path / "foreign")
+    (tmp_path / "t").write_bytes(content)
+    drawn = network_pruning._Candidates.__call__
+    monkeypatch.setattr(
+        network_pruning._Candidates, "__call__", lambda *a: np.nextafter(drawn(*a), 9)
+    )
+    with pytest.raises(DamagedFileError, match="checksum"):
+        load_ticket(tmp_path / "t")
+
+
+def test_stacks_that_fit():
+    conv = Layer(kind="conv2d", n_in=3, n_out=4, signed=True)
+    flat = Layer(kind="flatten")
+    assert stack_problem([conv, flat, Layer(kind="linear", n_in=8, n_out=2, signed=True)]) is None
+    assert stack_problem([conv, flat, Layer(kind="linear", n_in=9, n_out=2, signed=True)])
+    assert isinstance(Ticket(0, 0.1, ({},), (conv,), ({},)), Ticket)
+
+
+def test_a_seed_of_numpy_is_a_seed(tmp_path):
+    module = nn.Linear(3, 2)
+    found = [
+        prune_network(module, 0.01, seed, max_terms=n).value
+        for seed, n in ((3, 30), (np.int64(3), np.int32(30)))
+    ]
+    for k, ticket in enumerate(found):
+        save_ticket(tmp_path / str(k), ticket)
+    assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+    assert subset_sum([1.0, 2.0], [3.0], max_terms=np.int64(2)).error == 0

@@ -1,0 +1,65 @@
+"""Memory is measured where it is allocated, and by growing what should not matter."""
+
+import numpy as np
+import pytest
+
+from secateurs.experiments.allocation import measure
+from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.training_data import Scaling, TrainingData
+
+
+def train(d, m, s, overshoot, batch_size=20, n_steps=60):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, d), dtype=np.float32)
+    data = TrainingData(X, rng.integers(0, 10, 600), Scaling(None, np.ones(d)), 10)
+    solutions = []
+    allocation = measure(
+        lambda: solutions.append(
+            prune_regrow(
+                data,
+                (m,),
+                s,
+                n_steps=n_steps,
+                batch_size=batch_size,
+                overshoot=overshoot,
+                exchange_every=5,
+            )
+        )
+    )
+    return allocation, solutions[0]
+
+
+def test_no_tensor_of_the_size_of_the_layer():
+    d, m = 4000, 5000
+    allocation, _ = train(d, m, 500, 4)
+    assert allocation.largest < 4 * d * m / 10
+    assert allocation.torch_peak + allocation.numpy_peak < 4 * d * m / 2
+
+
+def test_growing_the_layer_sixteenfold_adds_only_activations_and_blocks():
+    """s fixed, m and d four times as large each: dense memory would grow 16 times."""
+    small, _ = train(1000, 1000, 500, 4)
+    large, _ = train(4000, 4000, 500, 4)
+    # live units: at most one per weight of the support at either end, times 80 scored rows
+    live_units = 2 * 2000
+    activations = 4 * 80 * 3 * live_units
+    block = 4 * 2 * 1024 * 1024  # a block of scores reaches its full 1024 x 1024 size
+    assert large.torch_peak <= small.torch_peak + activations + block
+    assert large.torch_peak < 4 * small.torch_peak
+
+
+def test_slope_is_at_most_thirty_bytes_a_weight():
+    few, many = (train(784, 2000, s, 4)[0] for s in (40_000, 80_000))
+    added = 4 * 40_000
+    assert (many.torch_peak - few.torch_peak) / added <= 30
+    assert (many.numpy_peak - few.numpy_peak) / added <= 30
+
+
+@pytest.mark.parametrize(
+    ("d", "m", "s", "overshoot", "batch_size"),
+    [(784, 50, 1000, 12, 100), (784, 2000, 40_000, 4, 20), (3000, 20_000, 5000, 4, 100)],
+)
+def test_reported_bytes_are_those_allocated(d, m, s, overshoot, batch_size):
+    allocation, solution = train(d, m, s, overshoot, batch_size, n_steps=30)
+    ratio = solution.measured["peak_bytes"] / allocation.torch_peak
+    assert 0.85 <= ratio <= 1.5
