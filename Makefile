@@ -25,9 +25,12 @@ test-slow: install
 browser:
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
+# Style, import laws (contracts in pyproject.toml), code that nothing uses.
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/vulture
 
 types: install
 	$(BIN)/mypy

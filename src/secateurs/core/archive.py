@@ -3,8 +3,9 @@
     __metadata__     {"secateurs": JSON with "format", "record" and what a kind of file adds}
     ...              named arrays
 
-A file is untrusted: safetensors checks the sizes it declares against its length, this module
-that the JSON is sound; what the record and the arrays mean is checked by whoever asks for them.
+A file is untrusted.  safetensors compares the sizes that the file declares with its length, and
+this module checks that the JSON is sound.  The reader of each kind of file checks what its record
+and its arrays mean.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ RecordType = TypeVar("RecordType", bound=BaseModel)
 
 
 class DamagedFileError(ValueError):
-    """A model file that cannot be used, and why, in one line."""
+    """A model file cannot be used; the message says why in one line."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Content of a file, as `read_archive` found it.
+    """The content of a file as `read_archive` found it.
 
     Attributes
     ----------
     path : Path
-        Where it was read from, for messages.
+        The path of the file, for messages.
     body : dict
-        The decoded JSON; ``body["record"]`` is a dict, nothing else is checked.
+        The decoded JSON.  ``body["record"]`` is a dict; nothing else has been checked.
     arrays : dict of arrays
     """
 
@@ -48,7 +49,7 @@ class Archive:
     arrays: dict[str, NDArray[Any]]
 
     def record(self, kind: type[RecordType]) -> RecordType:
-        """The record, validated; DamagedFileError with the first thing that is wrong."""
+        """Return the validated record, or raise DamagedFileError with the first fault."""
         try:
             return kind.model_validate_json(json.dumps(self.body["record"]))
         except ValidationError as error:
@@ -57,7 +58,7 @@ class Archive:
             raise self.damaged(f"metadata {where}: {first['msg']}") from error
 
     def float_arrays(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
-        """The arrays, if they are just these: finite float64 of these shapes."""
+        """Return the arrays, which must be exactly these: finite float64 of these shapes."""
         if set(self.arrays) != set(shapes):
             raise self.damaged(f"arrays {sorted(self.arrays)}; expected {sorted(shapes)}")
         for name, shape in shapes.items():
@@ -67,34 +68,34 @@ class Archive:
         return self.arrays
 
     def require(self, condition: bool, what: str) -> None:
-        """Refuse the file unless the condition holds."""
+        """Raise DamagedFileError unless the condition holds."""
         if not condition:
             raise self.damaged(f"inconsistent metadata ({what})")
 
     def damaged(self, what: str) -> DamagedFileError:
-        """The error that names this file."""
+        """Return an error that names this file."""
         return DamagedFileError(f"{self.path}: {what}")
 
 
 def archive_bytes(record: dict[str, Any], arrays: dict[str, NDArray[Any]], **layout: Any) -> bytes:
-    """Content of a file; the same input gives the same bytes.
+    """Return the content of a file; the same input gives the same bytes.
 
     Parameters
     ----------
     record : dict
-        Anything JSON can hold; finite numbers only.
+        Any JSON object whose numbers are finite.
     arrays : dict of arrays
     **layout
-        What a kind of file keeps beside its record.
+        Further entries beside the record.
     """
     body = {"format": FORMAT, "record": record, **layout}
-    # one metadata entry: safetensors writes several in no fixed order
+    # a single metadata entry, because safetensors writes several in no fixed order
     text = json.dumps(body, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return safetensors.numpy.save(arrays, metadata={_METADATA: text})
 
 
 def is_archive(path: str | Path) -> bool:
-    """Whether a file is a safetensors file of ours, by its header alone."""
+    """Whether the header of a file says that it is a safetensors file written by secateurs."""
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             return _METADATA in (file.metadata() or {})
@@ -103,13 +104,14 @@ def is_archive(path: str | Path) -> bool:
 
 
 def read_archive(path: str | Path) -> Archive:
-    """Read a file made of `archive_bytes`.
+    """Read a file whose content is from `archive_bytes`.
 
     Raises
     ------
     FileNotFoundError
     DamagedFileError
-        The file is no safetensors file, is cut short, is none of ours, or its JSON is not sound.
+        The file is not a safetensors file, is cut short, was not written by secateurs, or its
+        JSON is not sound.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Write files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that a reader never sees half of it.
+    """Write a file so that a reader never sees a part of it.
 
-    The bytes go to a temporary name in the same directory, are flushed to disk and renamed
-    over `path`; on failure nothing is left behind and an older file stays as it was.
+    The bytes go to a temporary file in the same directory, which is flushed to disk and renamed to
+    `path`.  On failure nothing is left behind, and an older file stays as it was.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp is private; a result file should not be
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes a private file
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A certificate: statements about a result, each with a verdict and the number behind it."""
+"""A certificate is a list of checks: statements about a result, each with a verdict."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Verdict = Literal["holds", "fails", "unknown"]
 
 @dataclass(frozen=True)
 class Check:
-    """One statement and what was measured about it.
+    """A statement about a result, its verdict and the number behind it.
 
     Attributes
     ----------
     name : str
         Short, for tables.
     statement : str
-        A full sentence that the verdict is about, with its assumptions.
+        The full sentence that the verdict is about, with its assumptions.
     verdict : {"holds", "fails", "unknown"}
-        "unknown" when it was not, or cannot be, checked.
+        "unknown" where the statement was not checked or cannot be checked.
     measured, threshold : float or None
-        The number measured and the one it is compared with.
+        The number that was measured, and the number that it is compared with.
     source : str
-        Theorem, paper or "measured".
+        A theorem, a paper, "counted", "measured" or "derived".
     """
 
     name: str
@@ -49,14 +49,14 @@ class Certificate:
         raise KeyError(f"no check {name!r}; there are {[c.name for c in self.checks]}")
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Checks as plain dicts, for JSON, which has no infinity: such a number is None."""
+        """Return the checks as plain dicts for JSON; numbers that are not finite become None."""
         return [
             {name: _finite(value) for name, value in asdict(check).items()} for check in self.checks
         ]
 
     @classmethod
     def from_list(cls, checks: Iterable[Mapping[str, Any]]) -> Self:
-        """The certificate that `to_list` wrote; TypeError for fields that a check has not."""
+        """Rebuild a certificate from `to_list`; raise TypeError for unknown fields."""
         return cls(tuple(Check(**check) for check in checks))
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Figures as files, and the colours that all of them share."""
+"""Write figures to files, and the colours that all figures share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.parameters import bad_value
 
 FORMATS = ("png", "pdf", "svg")
 OURS, OTHERS, SOFT = "#1b6e3c", "#8a8f98", "#d9dce1"
@@ -16,16 +17,16 @@ _DPI = 150
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure in the format its name ends in, atomically.
+    """Write a figure atomically, in the format given by the ending of its name.
 
     Raises
     ------
     ValueError
-        The name ends in none of `FORMATS`.
+        The name does not end in one of `FORMATS`.
     """
     kind = figure_format(path)
     stream = io.BytesIO()
-    # no date in the file: the same figure gives the same bytes
+    # without a date, so that the same figure gives the same bytes
     metadata: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[
         kind
     ]
@@ -34,8 +35,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def figure_format(path: str | Path) -> str:
-    """Format a figure is written in, from the end of its name."""
+    """Return the format of a figure from the ending of its name."""
     kind = Path(path).suffix.lower().lstrip(".")
     if kind not in FORMATS:
-        raise ValueError(f"{path}: a figure's name must end in .{', .'.join(FORMATS)}")
+        raise bad_value("figure", str(path), f"a name that ends in .{', .'.join(FORMATS)}")
     return kind

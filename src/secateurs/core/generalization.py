@@ -1,4 +1,4 @@
-"""What a fit under a weight budget can promise: its size, and how well it does on new rows."""
+"""Checks of a fit under a weight budget: its size, and its error on new rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_ROWS_NORMAL = 30  # fewer rows than this: no normal approximation
 
 
 def budget_check(n_nonzero: int, budget: int) -> Check:
-    """The network has at most as many weights as were allowed."""
+    """Check that the network has at most as many weights as were allowed."""
     return Check(
         "budget",
         f"the network has {n_nonzero} weights, biases included, of {budget} allowed",
@@ -30,7 +30,7 @@ def budget_check(n_nonzero: int, budget: int) -> Check:
 
 
 def support_check(peak_support: int, allowed: int) -> Check:
-    """The support stayed within overshoot * budget during training."""
+    """Check that the support stayed within overshoot * budget during training."""
     return Check(
         "support",
         f"training never held more than {peak_support} weights, of {allowed} allowed",
@@ -42,30 +42,31 @@ def support_check(peak_support: int, allowed: int) -> Check:
 
 
 def held_out_check(n_errors: int, n_held_out: int, baseline_error: float, n_tried: int) -> Check:
-    """Clopper-Pearson upper bound on the error rate from rows kept out of training.
+    """Bound the error rate on new rows from rows that were kept out of training.
 
     Parameters
     ----------
     n_errors, n_held_out : int
-        Mistakes on the held-out rows, and how many rows there are (0: nothing was measured).
+        Mistakes on the held-out rows, and the number of these rows; 0 rows give "unknown".
     baseline_error : float
         Error rate of always answering the most frequent class.
     n_tried : int
-        How many models were compared on the same rows; the bound holds for all at once.
+        Number of models that were compared on the same rows.  The bound holds for all of them at
+        once.
 
     Returns
     -------
     Check
-        "holds" when the bound is below `baseline_error`, "unknown" when it says nothing.
+        "holds" where the bound is below `baseline_error`, otherwise "unknown".
     """
     level = 1 - (1 - CONFIDENCE) / n_tried
     bound = error_upper_bound(n_errors, n_held_out, level)
-    told = n_held_out > 0 and bound < baseline_error
+    better = n_held_out > 0 and bound < baseline_error
     return Check(
         "held-out error",
         f"the error rate on new rows from the same source is at most {bound:.4g} with confidence "
         f"{CONFIDENCE:.0%} ({n_errors} mistakes in {n_held_out} independent held-out rows)",
-        "holds" if told else "unknown",
+        "holds" if better else "unknown",
         bound,
         baseline_error,
         "Clopper & Pearson (1934), with a union bound over the models compared",
@@ -73,7 +74,7 @@ def held_out_check(n_errors: int, n_held_out: int, baseline_error: float, n_trie
 
 
 def error_upper_bound(n_errors: int, n_rows: int, level: float = CONFIDENCE) -> float:
-    """Exact binomial upper confidence bound on an error rate; 1 when there are no rows."""
+    """Exact binomial upper confidence bound on an error rate (Clopper-Pearson); 1 without rows."""
     if n_errors >= n_rows:
         return 1.0
     return float(beta.ppf(level, n_errors + 1, n_rows - n_errors))
@@ -87,11 +88,11 @@ def occam_check(
     extra_values: int,
     baseline_error: float,
 ) -> Check:
-    """Occam bound: few weights, described in few bits, cannot overfit far.
+    """Bound the error rate on new rows from the size of the network alone (Occam bound).
 
-    A network of s weights is written in ``log2 C(N, s) + 32 s`` bits plus the code of s and of
-    the widths, N places in all.  With probability 95 % over the training rows every such
-    network has ``error <= training error + sqrt((bits ln 2 + ln 20) / (2 n))``.
+    A network of s weights on N places is described by ``log2 C(N, s) + 32 s`` bits, and a few more
+    for s and the widths.  With probability 95 % over the training rows, every network has
+    ``error <= training error + sqrt((bits ln 2 + ln 20) / (2 n))``.
 
     Parameters
     ----------
@@ -100,13 +101,13 @@ def occam_check(
     widths : tuple of int
     n_nonzero : int
     extra_values : int
-        Other numbers the predictor was given from the data, such as column scales.
+        Other numbers in the predictor that come from the data, such as column scales.
     baseline_error : float
 
     Returns
     -------
     Check
-        "holds" when the bound is below `baseline_error`, "unknown" when it is too loose.
+        "holds" where the bound is below `baseline_error`, "unknown" where it is too loose.
     """
     bound = n_errors / n_train + math.sqrt(
         (description_bits(widths, n_nonzero, extra_values) * math.log(2) - math.log(1 - CONFIDENCE))
@@ -125,7 +126,7 @@ def occam_check(
 
 
 def description_bits(widths: tuple[int, ...], n_nonzero: int, extra_values: int) -> float:
-    """Length of a prefix-free code of a sparse network, in bits."""
+    """Length in bits of a prefix-free code of a sparse network."""
     places = sum((a + 1) * b for a, b in pairwise(widths))
     choose = (
         gammaln(places + 1) - gammaln(n_nonzero + 1) - gammaln(places - n_nonzero + 1)
@@ -136,20 +137,20 @@ def description_bits(widths: tuple[int, ...], n_nonzero: int, extra_values: int)
 
 
 def held_out_regression_check(gain: NDArray[np.float64], n_tried: int) -> Check:
-    """Whether predictions beat the training mean on rows kept out of training.
+    """Check that predictions beat the training mean on rows kept out of training.
 
     Parameters
     ----------
     gain : array, shape [n]
-        Per held-out row: squared error of the training mean minus that of the model.
+        For each held-out row, the squared error of the training mean minus that of the model.
     n_tried : int
-        How many models were compared on the same rows.
+        Number of models that were compared on the same rows.
 
     Returns
     -------
     Check
-        "holds" when the lower confidence bound of the mean gain is positive; "unknown" with
-        fewer than 30 rows, where the normal approximation is not to be trusted.
+        "holds" where the lower confidence bound of the mean gain is positive.  "unknown" with
+        fewer than 30 rows, because the normal approximation is then too rough.
     """
     n = len(gain)
     bound = None

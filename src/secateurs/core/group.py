@@ -1,8 +1,8 @@
-"""One fit over several processes, each with its own rows: what they say to each other.
+"""Share one fit between several processes, each of which has its own rows.
 
-A solver's sums over rows become sums over shards: it calls `Group.sum_` where it has summed over
-its own rows, and everything after that is the same on every process.  Only tensors and JSON
-travel, never pickled objects.  `ALONE` is the group of one, in which nothing is sent.
+A solver calls `Group.sum_` wherever it has summed over its own rows.  From there on everything is
+the same on every process.  Only tensors and JSON are sent, never pickled objects.  `ALONE` is the
+group of a single process, which sends nothing.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+_LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
 
 
 class GroupError(ValueError):
-    """Processes that cannot go on together, and why, in one line."""
+    """The processes of a group cannot continue together; the message says why in one line."""
 
 
 @dataclass(frozen=True)
 class Group:
     """Processes that share one fit.
 
-    Every method is called by all of them, in the same order.
+    All of them must call the same methods in the same order.
 
     Attributes
     ----------
     rank : int
-        Number of this process.
+        The number of this process, from 0.
     size : int
-        How many there are; 1 sends nothing.
+        The number of processes; a group of 1 sends nothing.
     """
 
     rank: int = 0
     size: int = 1
 
     def sum_(self, array: Tensor) -> Tensor:
-        """Sum over the processes, in place; every process gets the same bits."""
+        """Sum an array over the processes, in place; all get bit-identical results."""
         if self.size > 1:
             dist.all_reduce(array)
         return array
 
     def sum_together_(self, *arrays: Tensor) -> None:
-        """`sum_` of several small arrays in one message, which takes a copy in float64."""
+        """Apply `sum_` to several small arrays in one message, through a float64 copy."""
         if self.size > 1:
             whole = self.sum_(torch.cat([array.reshape(-1).double() for array in arrays]))
             parts = torch.split(whole, [array.numel() for array in arrays])
@@ -58,13 +58,13 @@ class Group:
                 array.copy_(part.view_as(array))
 
     def total(self, number: float) -> float:
-        """Sum of one number over the processes."""
+        """Return the sum of a number over the processes."""
         if self.size == 1:
             return number
         return float(self.sum_(torch.tensor(number, dtype=torch.float64)))
 
     def gather(self, value: Any) -> list[Any]:
-        """What each process gives, anything JSON can hold, by rank.
+        """Return the values of all processes, ordered by rank; a value is anything JSON can hold.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class Group:
         """
         if self.size == 1:
             return [value]
-        messages = self._exchange({"value": value})
+        messages = self._all_gather({"value": value})
         for rank, message in enumerate(messages):
             if "error" in message:
                 raise GroupError(f"process {rank} of {self.size}: {message['error']}")
@@ -81,9 +81,10 @@ class Group:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """An error of one process inside the block is an error of all, not an endless wait.
+        """Turn an error of one process inside the block into an error of all processes.
 
-        Inside, processes may talk by `gather` only.
+        Without this, the other processes would wait for ever.  Inside the block, `gather` is the
+        only method that may be called.
         """
         try:
             yield
@@ -91,19 +92,19 @@ class Group:
             raise
         except Exception as error:
             if self.size > 1:
-                self._exchange({"error": str(error)})
+                self._all_gather({"error": str(error)})
             raise
         self.gather(None)
 
     def require_same(self, what: str, *arrays: Tensor | bytes) -> None:
-        """Refuse to go on unless the arrays are the same, byte for byte, on every process.
+        """Raise GroupError unless the arrays are identical, byte for byte, on every process.
 
-        Costs a pass over the arrays and 16 bytes a process.
+        Costs one pass over the arrays, and 16 bytes of traffic for each process.
 
         Raises
         ------
         GroupError
-            On every process; names `what` and the processes that differ from the first.
+            On every process.  It names `what` and the processes that differ from process 0.
         """
         if self.size == 1:
             return
@@ -120,8 +121,8 @@ class Group:
                 "every process with the same arguments and version, on processors of one kind"
             )
 
-    def _exchange(self, message: dict[str, Any]) -> list[dict[str, Any]]:
-        """All-gather of JSON texts of any length."""
+    def _all_gather(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """Send a JSON text of any length to all processes, and receive theirs."""
         text = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         dist.all_gather(lengths, torch.tensor([len(text)]))
@@ -140,18 +141,18 @@ ALONE = Group()
 
 
 def launched() -> int:
-    """How many processes `torchrun` started together; 1 without it."""
+    """Return the number of processes that ``torchrun`` started together; 1 without it."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _LAUNCHED) else 1
 
 
 @contextmanager
 def distributed() -> Iterator[Group]:
-    """The processes started together, by ``torchrun`` or whoever sets its variables.
+    """Yield the group of processes that ``torchrun`` started together.
 
-    Nothing is shared out by entering the block: only a call that is given the group is.
-    A process group that is already there is used and left as it is; otherwise one is made
-    (gloo for arrays on the CPU, NCCL on CUDA devices, one device a process) and taken down at
-    the end.  Without either, the group is `ALONE`, so a script runs with and without torchrun.
+    Entering the block shares nothing by itself: pass the group to the calls that should share
+    their work.  An existing torch process group is used and left as it is.  Otherwise one is
+    created (gloo for arrays on the CPU, NCCL for CUDA devices, one device for each process) and
+    destroyed at the end.  Without torchrun the group is `ALONE`, so the same script runs both ways.
 
     Yields
     ------

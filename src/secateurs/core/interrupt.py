@@ -1,4 +1,4 @@
-"""Ctrl-C between two consistent states, never inside a change of the network."""
+"""Hold Ctrl-C back while a network changes, and pass it on to all processes of a group."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from secateurs.core.group import Group
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back a keyboard interrupt until the end of the block.
+    """Hold back Ctrl-C until the end of the block.
 
-    Only the main thread receives interrupts; elsewhere the block runs as it is.
+    Only the main thread receives Ctrl-C.  In other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     pending: list[tuple[int, FrameType | None]] = []
     previous = signal.getsignal(signal.SIGINT)
-    if not callable(previous):  # ignored, or handled outside Python
+    if not callable(previous):  # Ctrl-C is ignored or handled outside Python
         yield
         return
     signal.signal(signal.SIGINT, lambda number, frame: pending.append((number, frame)))
@@ -37,10 +37,10 @@ def uninterrupted() -> Iterator[None]:
 
 
 class Stop:
-    """Ctrl-C on one process of a group, heard by all at the same step.
+    """Stop all processes of a group at the same step when Ctrl-C reaches one of them.
 
-    As a context it holds the interrupt back until `check`.  In a group of one it does nothing:
-    the interrupt comes at once.
+    As a context it holds Ctrl-C back until `check`.  In a group of one process it does nothing,
+    and Ctrl-C takes effect at once.
     """
 
     def __init__(self, group: Group) -> None:
@@ -65,7 +65,7 @@ class Stop:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep an interrupt raised by the block itself, such as a callback, for `check`."""
+        """Keep a KeyboardInterrupt raised inside the block, such as by a callback, for `check`."""
         try:
             yield
         except KeyboardInterrupt:
@@ -74,7 +74,7 @@ class Stop:
             self.asked = True
 
     def check(self) -> None:
-        """Once a step: KeyboardInterrupt on every process when one of them was interrupted."""
+        """Raise KeyboardInterrupt on every process if one was interrupted; call it once a step."""
         if self.group.size > 1 and float(self.group.sum_(torch.tensor(float(self.asked)))) > 0:
             self.asked = False
             raise KeyboardInterrupt

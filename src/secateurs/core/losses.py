@@ -1,4 +1,4 @@
-"""Losses of the trainers: the sum over the batch and the gradient at the outputs."""
+"""The loss of a batch and its gradient at the outputs, for all trainers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 
 
 def output_gradient(Z: Tensor, target: Tensor, n: int | None = None) -> tuple[Tensor, Tensor]:
-    """Loss of a batch and its derivative, features first.
+    """Return the loss of a batch and its derivative at the outputs.
 
     Parameters
     ----------
     Z : Tensor, shape [k, B]
-        Outputs of the network.
+        Outputs of the network, one column for each row of the batch.
     target : Tensor, shape [B] int64 or [k, B] float
-        Class numbers: softmax cross-entropy.  Numbers: half the squared error.
+        Class numbers give the softmax cross-entropy, floats half the squared error.
     n : int, optional
-        Rows of the whole batch, where these B are one process's part of it.
+        Rows of the whole batch, where these B rows are the part of one process.
 
     Returns
     -------
     loss : Tensor, 0-d
-        Sum over these rows divided by `n` (B by default): the mean over the batch, or this part.
+        Sum over these rows divided by `n`, which is B by default.
     D : Tensor, shape [k, B]
         d loss / d Z.
     """
@@ -39,7 +39,7 @@ def output_gradient(Z: Tensor, target: Tensor, n: int | None = None) -> tuple[Te
 
 
 def check_finite(loss: float, step: int) -> float:
-    """The loss itself, or FloatingPointError when training has diverged."""
+    """Return the loss, or raise FloatingPointError where training has diverged."""
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"training diverged at step {step}: the loss is {loss}; "

@@ -1,4 +1,4 @@
-"""Independent work cut into pieces, on several threads, that Ctrl-C ends at once."""
+"""Run independent work in pieces on several threads; Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -9,51 +9,53 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from secateurs.core.parameters import bad_value
 from secateurs.core.solution import Progress, ProgressCallback
 
-PIECE = 2048  # rows: a millisecond of work or more, against a tenth of one to hand it over ...
-SHARES = 8  # ... or fewer, so that each thread has some pieces to balance
+PIECE = 2048  # rows of a piece: a millisecond of work, ten times the cost of handing it over
+SHARES = 8  # pieces for each thread at least, so that the threads end at about the same time
 
-Stop = NDArray[np.bool_]  # one entry, set when the work is to end: compiled code can read it
+StopFlag = NDArray[np.bool_]  # one entry, set when the work must end; compiled code can read it
+Stop = StopFlag  # TEMPORARY: until tickets uses the new name
 
 
 def run_pieces(
-    work: Callable[[slice, Stop], int],
+    work: Callable[[slice, StopFlag], int],
     n: int,
     size: int = 0,
     *,
     n_threads: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> bool:
-    """Call `work` on every slice of `size` of the rows 0..n-1, in any order.
+    """Call `work` on slices that together cover the rows 0..n-1, in any order.
 
     Parameters
     ----------
     work : callable
-        Does the rows of a slice; touches no others, so that the result does not depend on the
-        threads.  Should hold the interpreter lock as little as it can, and leave the rows not
-        yet done as they are once its second argument is set.  Returns how many of its rows
-        failed: the `loss` of the progress.
+        Computes the rows of a slice and changes no others, so that the result does not depend on
+        the threads.  It should release the interpreter lock, and stop early once its second
+        argument is set.  It returns how many of its rows failed, which becomes the `loss` of the
+        progress.
     n, size : int
-        Rows in all, and of a piece at most; 0 for at most 2048.
+        Number of rows, and the most rows of a piece; 0 means at most 2048.
     n_threads : int, optional
-        Those of torch by default.
+        The number of torch threads by default.
     progress : callable, optional
-        Called in this thread after each piece, with the rows done as its step.
+        Called in this thread after each piece; its step is the number of rows done.
 
     Returns
     -------
     bool
-        False when a keyboard interrupt ended it: some rows may not be done.
+        False where Ctrl-C ended the work early, so that some rows may be missing.
     """
     n_threads = torch.get_num_threads() if n_threads is None else n_threads
     if n_threads < 1:
-        raise ValueError(f"n_threads: got {n_threads}, expected at least 1")
+        raise bad_value("n_threads", n_threads, "an integer >= 1")
     stop = np.zeros(1, np.bool_)
     size = min(size or PIECE, -(-n // (SHARES * n_threads)) or 1)
     pieces = [slice(a, min(a + size, n)) for a in range(0, n, size)]
     done = failed = 0
-    # one thread is also a thread of the pool: this one is free to notice Ctrl-C
+    # even a single thread is one of the pool, because only this thread can notice Ctrl-C
     with ThreadPoolExecutor(n_threads) as pool:
         futures = [pool.submit(work, piece, stop) for piece in pieces]
         try:

@@ -1,4 +1,4 @@
-"""How many threads a training run is worth."""
+"""The number of threads that a training run uses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 import torch
 
-SMALL = 1 << 25  # multiply-adds of a product below which a second thread only waits
+SMALL = 1 << 25  # multiply-adds; a smaller product is not faster on a second thread
 
 
 @contextmanager
 def threads_for(work: int) -> Iterator[None]:
-    """Run on one thread when the largest product of a step is small.
+    """Use one thread inside the block where the largest product of a step is small.
 
-    Kernels of well under a millisecond gain nothing from more threads, and on a busy machine
-    they lose a factor of tens, because every kernel waits for all of its threads.
+    Kernels that take well under a millisecond gain nothing from more threads.  On a busy machine
+    they become tens of times slower, because every kernel waits for all of its threads.
 
     Parameters
     ----------
