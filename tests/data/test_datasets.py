@@ -1,4 +1,4 @@
-"""What the loaders return, and that whatever they refuse is refused in one clear line."""
+"""The loaders return the data as stored, and refuse bad data with a message of one line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateurs.data import datasets
-from secateurs.data.datasets import BUILT_IN, Dataset, load_dataset, split
-from secateurs.data.npz import DatasetError
+from secateurs.data import Dataset, DatasetError, built_in, load_dataset, split
+from secateurs.data.built_in import BUILT_IN
+from secateurs.data.checked_dataset import dataset_from_arrays
+from secateurs.data.targets import read_target
 
 SHIPPED = ("digits", "breast_cancer", "wine", "diabetes")
 
 
 def refusal(source: str | Path, **options: object) -> str:
-    """The one line of the error, which names the file."""
+    """Return the message of the error: one line, which names the file."""
     with pytest.raises(DatasetError) as caught:
         load_dataset(source, **options)
     message = str(caught.value)
@@ -50,7 +51,7 @@ def test_shipped_data_sets(name: str) -> None:
 
 @pytest.fixture
 def openml(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Stand-in for the download: what `answer` is set to is returned, or raised."""
+    """Replace the download: `answer` is returned, or raised if it is an error."""
     state: dict[str, object] = {}
 
     def fetch(**options: object) -> object:
@@ -59,7 +60,7 @@ def openml(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
             raise state["answer"]
         return state["answer"]
 
-    monkeypatch.setattr(datasets.sklearn_datasets, "fetch_openml", fetch)
+    monkeypatch.setattr(built_in.sklearn_datasets, "fetch_openml", fetch)
     return state
 
 
@@ -105,7 +106,7 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_wrong_options(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="task is 'ranking'"):
+    with pytest.raises(DatasetError, match="task: got 'ranking'; expected 'classification' or"):
         load_dataset("digits", task="ranking")
     assert "tables only" in refusal("digits", target="digit")
     assert "unknown kind" in refusal(write(tmp_path / "a.xlsx", b""))
@@ -187,7 +188,7 @@ def test_task_follows_from_the_target(tmp_path: Path, target: str, task: str, dt
 )
 @settings(max_examples=40, deadline=None)
 def test_whole_numbers_are_classes_when_few(y: list[int], dtype: str) -> None:
-    values, task = datasets._one_target(pd.Series(y, dtype=dtype, name="y"), None)
+    values, task = read_target(pd.Series(y, dtype=dtype, name="y"), None)
     few = len(set(y)) <= min(20, max(2, len(y) // 2))
     assert task == ("classification" if few else "regression")
     assert values.dtype == (np.int64 if few else np.float64)
@@ -200,7 +201,9 @@ def test_the_task_can_be_given(tmp_path: Path) -> None:
     assert load_dataset(path, "rank", task="classification").y.dtype == np.int64
     assert load_dataset(path, "grade", task="regression").y.dtype == np.float64
     assert load_dataset(path, "member", task="regression").y.dtype == np.float64
-    assert "1.25, which is no class number" in refusal(path, target="price", task="classification")
+    assert "1.25, which is not a class number" in refusal(
+        path, target="price", task="classification"
+    )
     assert "'red'" in refusal(path, target="colour", task="regression")
 
 
@@ -215,10 +218,10 @@ def test_several_targets(tmp_path: Path) -> None:
     assert load_dataset(path, target="a,b").y.ndim == 1  # a comma inside one name
     assert "'red'" in refusal(path, target="price,colour")
     assert "regression" in refusal(path, target="price,grade", task="classification")
-    assert "appears twice" in refusal(path, target="price,price")
+    assert "'price' twice" in refusal(path, target="price,price")
 
 
-def test_target_must_be_named_rightly(tmp_path: Path) -> None:
+def test_the_target_must_be_a_column(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     table().to_csv(path, index=False)
     message = refusal(path)
@@ -229,13 +232,13 @@ def test_target_must_be_named_rightly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("x,y\n1,a\n2,\n3,b\n4,\n", "missing in 2 rows, first in row 1"),
+        ("x,y\n1,a\n2,\n3,b\n4,\n", "missing values in 2 rows, first in row 1"),
         ("x,y\n1,a\n2,a\n", "same value in all 2 rows"),
         ("x,y\n1,0.5\n2,0.5\n", "same value"),
-        ("x,y\n1,0.5\n2,inf\n", "infinite"),
-        ("x,y\n1,3.5\n2,?\n3,4.5\n", "numbers but for 1 rows, first '?' in row 1"),
+        ("x,y\n1,0.5\n2,inf\n", "1 infinite or too large values, first in row 1: inf"),
+        ("x,y\n1,3.5\n2,?\n3,4.5\n", "text in 1 rows, first in row 1: '?'"),
         ("x,y\n", "empty"),
-        ("y\n1\n2\n", "no column is left"),
+        ("y\n1\n2\n", "targets only"),
         ("", "cannot be read"),
         ("x,y\n1,2\n1,2,3,4\n", "cannot be read"),
         ("x,y\n1,2,3\n1,2,3\n", "more fields than the header"),
@@ -266,7 +269,7 @@ def test_files_that_do_not_parse_keep_their_cause(
     assert str(path) in str(caught.value)
 
 
-def test_dates_are_no_target(tmp_path: Path) -> None:
+def test_dates_are_refused_as_target(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [1, 2], "y": pd.to_datetime(["2020-01-01", "2021-01-01"])})
     frame.to_parquet(tmp_path / "a.parquet")
     assert "dates" in refusal(tmp_path / "a.parquet", target="y")
@@ -327,14 +330,14 @@ def test_npz_of_targets(tmp_path: Path) -> None:
     assert load_dataset(save(path, X=X, y=np.array([0.0, 1, 0, 1]))).y.dtype == np.int64
 
 
-def test_large_finite_sums_are_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_inputs_whose_sum_overflows_are_accepted(tmp_path: Path) -> None:
     X = np.full((4, 2), 3e38, dtype=np.float32)
     assert load_dataset(save(tmp_path / "a.npz", X=X, y=[0, 1, 0, 1])).X.dtype == np.float32
 
 
 def test_arrays_are_not_copied() -> None:
     x, y = images(12)
-    data = datasets._from_arrays("toy", x, y, None, "y")
+    data = dataset_from_arrays("toy", x, y, None, "y")
     assert np.shares_memory(data.X, x)
 
 
@@ -346,35 +349,38 @@ TEST = {"x_train": X, "y_train": Y}
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"X": HOLED, "y": Y}, "X has 1 entries that are NaN or infinite, the first at (1, 2)"),
-        ({"X": X, "y": np.array([0.5, 1, np.inf, 2])}, "y has 1 entries"),
-        ({"X": X.astype(object), "y": Y}, "'X' cannot be read"),
-        ({"X": X, "y": np.array([1, "a", None, 2], dtype=object)}, "'y' cannot be read"),
+        ({"X": HOLED, "y": Y}, "X with 1 NaN or infinite entries, the first at (1, 2)"),
+        ({"X": X, "y": np.array([0.5, 1, np.inf, 2])}, "y with 1 NaN or infinite"),
+        ({"X": X.astype(object), "y": Y}, "array 'X', which cannot be read"),
+        (
+            {"X": X, "y": np.array([1, "a", None, 2], dtype=object)},
+            "array 'y', which cannot be read",
+        ),
         ({"X": X, "y": Y[:3]}, "4 rows of inputs but 3 targets"),
-        ({"X": X[0], "y": Y}, "X has shape (4,)"),
-        ({"X": X.reshape(2, 2, 2, 2), "y": Y[:2]}, "X has shape (2, 2, 2, 2)"),
-        ({"X": np.float64(1), "y": Y}, "X has shape ()"),
-        ({"X": X, "y": Y.reshape(2, 2, 1)}, "y has shape (2, 2, 1)"),
+        ({"X": X[0], "y": Y}, "X of shape (4,)"),
+        ({"X": X.reshape(2, 2, 2, 2), "y": Y[:2]}, "X of shape (2, 2, 2, 2)"),
+        ({"X": np.float64(1), "y": Y}, "X of shape ()"),
+        ({"X": X, "y": Y.reshape(2, 2, 1)}, "y of shape (2, 2, 1)"),
         ({"X": X, "y": np.eye(4, dtype=int)}, "one-hot"),
         ({"X": X[:0], "y": Y[:0]}, "empty"),
         ({"X": X[:, :0], "y": Y}, "empty"),
         ({"X": X, "y": Y * 0}, "same value"),
         ({"X": X, "y": np.c_[X[:, 0], Y * 0.0]}, "same value"),
-        ({"X": X * 1j, "y": Y}, "X has dtype complex128"),
-        ({"X": X.astype(str), "y": Y}, "X has dtype <U"),
-        ({"X": X, "y": Y.astype("S1")}, "y has dtype |S1"),
-        ({"X": X, "y": Y.astype("datetime64[s]")}, "y has dtype datetime64"),
-        ({"X": X}, "holds 'X', expected"),
-        ({}, "holds nothing, expected"),
+        ({"X": X * 1j, "y": Y}, "X of dtype complex128"),
+        ({"X": X.astype(str), "y": Y}, "X of dtype <U"),
+        ({"X": X, "y": Y.astype("S1")}, "y of dtype |S1"),
+        ({"X": X, "y": Y.astype("datetime64[s]")}, "y of dtype datetime64"),
+        ({"X": X}, "got 'X'; expected the arrays"),
+        ({}, "got nothing; expected the arrays"),
         ({"X": X, "x": X, "y": Y}, "differ only by case"),
         (TEST | {"x_test": X}, "x_test alone"),
         (TEST | {"y_test": Y}, "y_test alone"),
         (TEST | {"x_test": X[:, :3], "y_test": Y}, "agree beyond the rows"),
         (TEST | {"x_test": X, "y_test": Y[1:]}, "4 rows of test inputs but 3 test targets"),
-        (TEST | {"x_test": X[:0], "y_test": Y[:0]}, "test inputs are empty"),
-        (TEST | {"x_test": HOLED, "y_test": Y}, "X_test has 1 entries"),
+        (TEST | {"x_test": X[:0], "y_test": Y[:0]}, "empty test inputs"),
+        (TEST | {"x_test": HOLED, "y_test": Y}, "X_test with 1 NaN"),
         (TEST | {"x_test": X, "y_test": Y + 1}, "1 classes of the test targets"),
-        (TEST | {"x_test": X, "y_test": Y + 0.5}, "'y_test' holds 0.5, which is no class"),
+        (TEST | {"x_test": X, "y_test": Y + 0.5}, "'y_test': got 0.5, which is not a class"),
         (TEST | {"x_test": X, "y_test": Y.astype(str)}, "2 classes of the test targets"),
     ],
 )
@@ -472,7 +478,7 @@ def test_labels_of_an_images_file(tmp_path: Path) -> None:
     assert "letters-labels.idx1-ubyte" in refusal(path)
     labels = write_idx(tmp_path / "letters-labels.idx1-ubyte", y)
     np.testing.assert_array_equal(load_dataset(path).y, y)
-    assert "these are labels" in refusal(labels)
+    assert "a file of labels" in refusal(labels)
 
 
 def bad_idx() -> dict[str, tuple[bytes, str]]:
@@ -482,7 +488,7 @@ def bad_idx() -> dict[str, tuple[bytes, str]]:
     return {
         "short": (good[:-1], f"{len(good) - 1} bytes"),
         "long": (good + b"\0", f"{len(good) + 1} bytes"),
-        "header": (good[:10], "10 bytes, expected 16"),
+        "header": (good[:10], "10 bytes; expected 16"),
         "nothing": (b"", "starts with nothing"),
         "magic": (b"\1" + good[1:], "starts with 01000803"),
         "type": (b"\0\0\x0a\3" + good[4:], "starts with 00000a03"),
@@ -542,7 +548,9 @@ def test_gzip_bombs_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_split_shares_the_rows_out(labels: list[int], test_size: float, as_frame: bool) -> None:
+def test_each_row_is_in_one_part_of_a_split(
+    labels: list[int], test_size: float, as_frame: bool
+) -> None:
     n, y = len(labels), np.array(labels)
     X = pd.DataFrame({"row": np.arange(n)}) if as_frame else np.arange(n)[:, None]
     whole = Dataset("toy", X, y, "classification", "y")
@@ -570,5 +578,5 @@ def test_split_of_a_regression() -> None:
 @pytest.mark.parametrize("test_size", [0, 1.0, -0.5, 4, 0.99])
 def test_split_must_leave_something(test_size: float) -> None:
     data = Dataset("toy", np.eye(4), np.array([0, 1, 0, 1]), "classification", "y")
-    with pytest.raises(DatasetError, match="toy: cannot set"):
+    with pytest.raises(DatasetError, match="toy: got test_size"):
         split(data, test_size=test_size)

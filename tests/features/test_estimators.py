@@ -103,7 +103,7 @@ def test_a_mapped_file_is_never_held_whole(tmp_path):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     model = SparseMultiIndexRegressor(random_state=0)
     assert model._read_inputs(mapped, reset=True) is mapped
-    with pytest.raises(ValueError, match="column 7 has infinite or missing"):
+    with pytest.raises(ValueError, match="column 7: got infinite or missing"):
         model.fit(mapped, X[:, 0])
     with pytest.raises(ValueError, match="inconsistent numbers"):
         model.fit(mapped, np.zeros(49))

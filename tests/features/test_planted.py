@@ -154,15 +154,15 @@ def test_bad_matrices_are_refused(tmp_path):
         (np.zeros(3), "expected .n, d."),
         (np.zeros((0, 3)), "expected .n, d."),
         (np.array([["a"]]), "encode the other columns"),
-        ([[1.0]], "got X of type list"),
-        (tmp_path / "missing.npy", "there is no such file"),
-        (tmp_path / "x.csv", "expected a .npy or .parquet file"),
-        (pd.DataFrame({"a": ["x"]}), "column 'a' has type"),
-        (pa.table({"a": ["x"]}), "column 'a' has type"),
+        ([[1.0]], "X: got list"),
+        (tmp_path / "missing.npy", "got no such file"),
+        (tmp_path / "x.csv", "got another file; expected a .npy"),
+        (pd.DataFrame({"a": ["x"]}), "column 'a': got type"),
+        (pa.table({"a": ["x"]}), "column 'a': got type"),
     ]:
         with pytest.raises(ValueError, match=message):
             columns_of(X)
-    with pytest.raises(ValueError, match=r"column 0 \(a\) has infinite or missing"):
+    with pytest.raises(ValueError, match=r"column 0 \(a\): got infinite or missing"):
         columns_of(pa.table({"a": [1.0, None]})).take(np.array([0]))
-    with pytest.raises(ValueError, match="column 1 has infinite or missing"):
+    with pytest.raises(ValueError, match="column 1: got infinite or missing"):
         columns_of(np.array([[1.0, np.inf]])).take(np.array([0, 1]))

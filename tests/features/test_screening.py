@@ -214,7 +214,7 @@ def test_bad_input_is_refused(change, message):
 def test_the_column_with_a_missing_value_is_named(ranked, bad, dtype):
     X = np.random.default_rng(0).standard_normal((20, 9)).astype(dtype)
     X[4, 7] = bad
-    with pytest.raises(ValueError, match="column 7 has infinite or missing"):
+    with pytest.raises(ValueError, match="column 7: got infinite or missing"):
         screen(X, np.arange(20.0), ranked=ranked)
 
 

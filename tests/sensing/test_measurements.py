@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from secateurs.data.npz import DatasetError
+from secateurs.data.errors import DatasetError
 from secateurs.sensing.measurements import load_measurements
 from secateurs.sensing.operators.dense import pack
 

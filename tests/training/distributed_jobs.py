@@ -26,7 +26,7 @@ import torch.distributed as dist
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.core.group import Group, GroupError, distributed
-from secateurs.data.tables import fit_schema
+from secateurs.data.schema_fitting import fit_schema
 from secateurs.experiments.allocation import measure
 from secateurs.recovery.thresholding import gates as gates_module
 from secateurs.recovery.thresholding import iht as iht_module

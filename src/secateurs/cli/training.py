@@ -27,7 +27,8 @@ from secateurs.cli.common import (
 )
 from secateurs.core.figures import save_figure
 from secateurs.core.group import Group, distributed
-from secateurs.data.datasets import Dataset, load_dataset, split
+from secateurs.data.checked_dataset import Dataset
+from secateurs.data.datasets import load_dataset, split
 from secateurs.training.budget_paths import BudgetPath, budget_path
 from secateurs.training.comparison import LABELS, Estimator, compare, result_row
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor

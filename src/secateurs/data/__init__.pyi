@@ -7,6 +7,7 @@ __all__ = [
     "split",
 ]
 
-from .datasets import Dataset, load_dataset, load_inputs, split
-from .npz import DatasetError
+from .checked_dataset import Dataset
+from .datasets import load_dataset, load_inputs, split
+from .errors import DatasetError
 from .tables import TableSchema

@@ -1,4 +1,4 @@
-"""A matrix as blocks of columns: in memory, a mapped file, sparse, Arrow or Parquet."""
+"""A matrix as blocks of columns, from an array, a mapped file, a sparse matrix or a table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
-BLOCK_ELEMENTS = 1 << 23  # numbers of a block: 32 MB in float32
-MAPPED_BYTES = 1 << 27  # mapped from a file before its pages are handed back
-NEIGHBOURS = 1 << 21  # bytes that may be mapped when one is read
-ROWS = 16  # rows of a mapped file that are read at once
-KINDS = "a 2-d array, np.memmap, scipy sparse matrix, pandas or pyarrow table, .npy or .parquet"
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.data.errors import bad_column, bad_data, unreadable
+
+BLOCK_ELEMENTS = 1 << 23  # numbers in a block: 32 MB in float32
+MAPPED_BYTES = 1 << 27  # bytes that are read from a mapped file before its pages are handed back
+NEIGHBOURS = 1 << 21  # bytes that the system may map when one byte is read
+COPIED_ROWS = 16  # rows of a mapped file that are copied at once
+NUMBER_KINDS = "fiub"  # dtype kinds that are accepted: floats, integers, booleans
+ACCEPTED = "a 2-d array, np.memmap, scipy sparse matrix, pandas or pyarrow table, .npy or .parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +34,13 @@ class Columns:
     n, d : int
     read : callable
         ``read(columns)`` with a slice or an integer array gives those columns, [n, k], in
-        their own type and order of memory.
+        their own dtype and memory order.
     release : callable
-        Called after every block with the bytes that were read.
+        Called after every block with the number of bytes that were read.
     names : list of str, optional
     rows : callable, optional
-        Where the matrix lies by rows: gives first row and values [k, d] of a few rows after
-        the other.
+        For a matrix in row order: yields the first row number and the values [k, d] of
+        successive groups of rows.
     """
 
     n: int
@@ -45,7 +51,7 @@ class Columns:
     rows: Callable[[], Iterator[tuple[int, NDArray[Any]]]] | None = None
 
     def blocks(self, width: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-        """First column and values [n, <= width] of one block after the other, one pass."""
+        """Yield the first column number and the values [n, <= width] of each block, once."""
         width = width or max(1, min(self.d, BLOCK_ELEMENTS // max(1, self.n)))
         for start in range(0, self.d, width):
             block = self.read(slice(start, min(start + width, self.d)))
@@ -53,12 +59,12 @@ class Columns:
             self.release(block.nbytes)
 
     def take(self, columns: NDArray[Any]) -> NDArray[np.float64]:
-        """Values of the given columns, [n, k], in float64.
+        """Return the values of these columns, [n, k], in float64.
 
         Raises
         ------
         ValueError
-            Infinite or missing values among them.
+            A column has infinite or missing values.
         """
         X = np.ascontiguousarray(self.read(np.asarray(columns, dtype=np.intp)), dtype=np.float64)
         self.release(X.nbytes)
@@ -68,13 +74,14 @@ class Columns:
         return X
 
     def label(self, column: int) -> str:
-        """How to call a column in a message."""
+        """Return the name of a column for a message."""
         return f"column {column}" + (f" ({self.names[column]})" if self.names else "")
 
 
-def not_finite(which: str) -> ValueError:
-    """What to say about a column with infinite or missing values."""
-    return ValueError(f"{which} has infinite or missing values; remove or impute them")
+def not_finite(label: str) -> ValueError:
+    """Make the error for a column with infinite or missing values."""
+    got = Shown("infinite or missing values")
+    return bad_value(label, got, "finite numbers", "remove or impute them")
 
 
 def columns_of(X: Any) -> Columns:
@@ -93,26 +100,26 @@ def columns_of(X: Any) -> Columns:
     Raises
     ------
     ValueError
-        A kind of object that is not listed, not two-dimensional, empty, or not numeric.
+        The type of `X` is not listed, or it is not two-dimensional, is empty or not numeric.
 
     Notes
     -----
-    Memory: one block.  Sparse blocks are made dense; rows in CSR order are turned to CSC once.
+    Memory: one block.  Sparse blocks are made dense; a CSR matrix is converted to CSC once.
     """
     if isinstance(X, Columns):
         return X
     if isinstance(X, str | Path):
-        return _of_file(Path(X))
+        return _from_file(Path(X))
     if bool(sparse.issparse(X)):
         csc = X.tocsc()
         return _checked(csc.shape, csc.dtype, lambda c: csc[:, c].toarray(order="F"))
-    if hasattr(X, "column_names") and hasattr(X, "schema"):  # pyarrow Table or RecordBatch
-        return _of_arrow(X, lambda names: X.select(names))
+    if isinstance(X, pa.Table | pa.RecordBatch):
+        return _from_arrow(X, X.select)
     if hasattr(X, "iloc"):
-        return _of_frame(X)
+        return _from_frame(X)
     if isinstance(X, np.ndarray):
-        return _of_array(X)
-    raise ValueError(f"got X of type {type(X).__name__}; expected {KINDS}")
+        return _from_array(X)
+    raise bad_value("X", Shown(type(X).__name__), ACCEPTED)
 
 
 def _checked(
@@ -123,29 +130,29 @@ def _checked(
     names: list[str] | None = None,
 ) -> Columns:
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"got X of shape {tuple(shape)}; expected [n, d] with n, d >= 1")
-    if dtype.kind not in "fiub":
-        raise ValueError(f"got X of dtype {dtype}; expected numbers: encode the other columns")
+        raise bad_value("X", Shown(f"shape {tuple(shape)}"), "[n, d] with n, d >= 1")
+    if dtype.kind not in NUMBER_KINDS:
+        raise bad_value("X", Shown(f"dtype {dtype}"), "numbers", "encode the other columns")
     return Columns(int(shape[0]), int(shape[1]), read, release, names)
 
 
-def _of_array(X: NDArray[Any]) -> Columns:
+def _from_array(X: NDArray[Any]) -> Columns:
     """Read an array, mapped or not.
 
-    Pages of a mapped file that were touched count as our memory, and the system maps up to 2 MB
-    around each: where columns lie by rows one block touches all of the file.  So its rows are
-    copied a few at a time, and the pages handed back.
+    The pages of a mapped file that were touched count as memory of this process, and the system
+    maps up to 2 MB around each.  In a file in row order, one block of columns touches all pages.
+    Its rows are therefore copied a few at a time, and the pages are handed back.
     """
-    release = _pages(X)
+    release = _release_pages(X)
     if X.ndim != 2 or X.flags.f_contiguous:
         return _checked(X.shape, X.dtype, lambda c: X[:, c], release)
 
     def copied(columns: Any) -> NDArray[Any]:
         width = len(range(X.shape[1])[columns]) if isinstance(columns, slice) else len(columns)
         out = np.empty((len(X), width), dtype=X.dtype)
-        for r in range(0, len(X), ROWS):
-            out[r : r + ROWS] = X[r : r + ROWS, columns]
-            release(ROWS * NEIGHBOURS)
+        for r in range(0, len(X), COPIED_ROWS):
+            out[r : r + COPIED_ROWS] = X[r : r + COPIED_ROWS, columns]
+            release(COPIED_ROWS * NEIGHBOURS)
         return out
 
     def rows() -> Iterator[tuple[int, NDArray[Any]]]:
@@ -158,50 +165,44 @@ def _of_array(X: NDArray[Any]) -> Columns:
     return replace(_checked(X.shape, X.dtype, read), rows=rows)
 
 
-def _pages(X: NDArray[Any]) -> Callable[[int], None]:
-    """Hands pages of a read-only mapped file back when enough was read."""
+def _release_pages(X: NDArray[Any]) -> Callable[[int], None]:
+    """Return a function that counts bytes read and hands pages of a read-only mapped file back."""
     mapped = getattr(X, "_mmap", None)
     if not isinstance(mapped, mmap.mmap) or X.flags.writeable or not hasattr(mapped, "madvise"):
         return lambda _: None
-    held = [0]
+    n_read = 0
 
     def release(n_bytes: int) -> None:
-        held[0] += n_bytes
-        if held[0] >= MAPPED_BYTES:
+        nonlocal n_read
+        n_read += n_bytes
+        if n_read >= MAPPED_BYTES:
             mapped.madvise(mmap.MADV_DONTNEED)
-            held[0] = 0
+            n_read = 0
 
     return release
 
 
-def _of_file(path: Path) -> Columns:
-    if not path.is_file():
-        raise ValueError(f"X={str(path)!r}: there is no such file")
-    if path.suffix == ".npy":
-        try:
-            X = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise ValueError(f"X={str(path)!r}: not an array of numbers ({error})") from error
-        return columns_of(X)
+def _from_file(path: Path) -> Columns:
+    if not path.is_file() or path.suffix not in (".npy", ".parquet"):
+        got = "another file" if path.is_file() else "no such file"
+        raise bad_data(path, got, "a .npy or .parquet file")
     if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
         file = pq.ParquetFile(path)
-        return _of_arrow(file.schema_arrow.empty_table(), file.read, file.metadata.num_rows)
-    raise ValueError(f"X={str(path)!r}: expected a .npy or .parquet file")
+        return _from_arrow(file.schema_arrow.empty_table(), file.read, file.metadata.num_rows)
+    try:
+        X = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise unreadable(path, error, "an array of numbers", "write it with numpy.save") from error
+    return columns_of(X)
 
 
-def _of_arrow(table: Any, select: Callable[[list[str]], Any], n: int | None = None) -> Columns:
-    """Read an Arrow table; `select` gives the named columns as a table."""
-    import pyarrow as pa
-
+def _from_arrow(table: Any, select: Callable[[list[str]], Any], n: int | None = None) -> Columns:
+    """Read an Arrow table of n rows; `select` gives the named columns as a table."""
     names = list(table.column_names)
     for field in table.schema:
         kind = field.type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.bool_()):
-            raise ValueError(
-                f"column {field.name!r} has type {kind}; expected numbers: encode or drop it"
-            )
+            raise _not_numeric(field.name, kind)
 
     def read(columns: Any) -> NDArray[Any]:
         index = np.arange(len(names))[columns]
@@ -218,15 +219,17 @@ def _of_arrow(table: Any, select: Callable[[list[str]], Any], n: int | None = No
     return _checked(shape, np.dtype(float), read, names=names)
 
 
-def _of_frame(frame: Any) -> Columns:
+def _from_frame(frame: Any) -> Columns:
     names = [str(name) for name in frame.columns]
     for name, kind in zip(names, frame.dtypes, strict=True):
-        if getattr(kind, "kind", "O") not in "fiub":
-            raise ValueError(
-                f"column {name!r} has type {kind}; expected numbers: encode or drop it"
-            )
+        if getattr(kind, "kind", "O") not in NUMBER_KINDS:
+            raise _not_numeric(name, kind)
 
     def read(columns: Any) -> NDArray[Any]:
         return np.asarray(frame.iloc[:, columns].to_numpy(dtype=np.float64, na_value=np.nan))
 
     return _checked(frame.shape, np.dtype(float), read, names=names)
+
+
+def _not_numeric(name: str, kind: Any) -> ValueError:
+    return bad_column(name, f"type {kind}", "numbers", "encode or drop it")

@@ -1,4 +1,4 @@
-"""NumPy archives, read without trust, and the error of every data file."""
+"""Reading of NumPy archives; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -11,64 +11,72 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateurs.data.checked_dataset import Dataset, dataset_from_arrays
+from secateurs.data.errors import DatasetError, bad_data, listed, one_line, unreadable
 
-class DatasetError(ValueError):
-    """Data that cannot be used, and why, in one line."""
+SPLIT_NAMES = ("x_train", "y_train", "x_test", "y_test")
+PLAIN_NAMES = ("x", "y")
+HOW_TO_WRITE = "write it with numpy.savez"
 
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """An open archive and the names of its arrays by their lower case."""
+    """Open an archive; give it and its array names, by their lower case."""
     if not zipfile.is_zipfile(path):
-        raise DatasetError(f"{path}: not an .npz archive; write it with numpy.savez")
+        raise bad_data(path, "a file that is not an .npz archive", "one", HOW_TO_WRITE)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             keys = {key.lower(): key for key in archive.files}
             if len(keys) < len(archive.files):
-                raise DatasetError(f"{path}: array names differ only by case; rename them")
+                raise bad_data(
+                    path, "array names that differ only by case", "distinct names", "rename them"
+                )
             yield archive, keys
     except DatasetError:
         raise
-    except Exception as error:  # zipfile and numpy raise what they please on damaged files
-        raise DatasetError(f"{path}: cannot be read ({one_line(error)})") from error
+    except Exception as error:  # a damaged file can raise any error of zipfile and numpy
+        raise unreadable(path, error, "an .npz archive", HOW_TO_WRITE) from error
 
 
 def npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:
-    """An array of an open archive; never a pickle."""
+    """Read an array of an open archive.  A pickled array is refused."""
     try:
         array = archive[key]
     except Exception as error:
-        raise DatasetError(
-            f"{path}: array {key!r} cannot be read ({one_line(error)}); expected a plain array "
-            "of numbers or text"
+        raise bad_data(
+            path,
+            f"array {key!r}, which cannot be read ({one_line(error)})",
+            "a plain array of numbers or text",
         ) from error
     if not isinstance(array, np.ndarray):
-        raise DatasetError(f"{path}: {key!r} is not an array; write it with numpy.savez")
+        raise bad_data(path, f"{key!r}, which is not an array", "arrays", HOW_TO_WRITE)
     return array
 
 
-def refuse_non_finite(values: NDArray[Any], source: str | Path, label: str) -> None:
-    """Raise DatasetError at the first NaN or infinity."""
-    if values.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # cheap, and enough unless the sum itself overflows
-            return
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise DatasetError(
-            f"{source}: {label} has {len(bad)} entries that are NaN or infinite, the first at "
-            f"{tuple(bad[0].tolist())}; fill them or delete their rows"
-        )
+def dataset_from_npz(path: Path, task: str | None) -> Dataset:
+    """Read inputs and targets, and test rows if the archive has them."""
+    with open_npz(path) as (archive, keys):
+        names = next((n for n in (SPLIT_NAMES, PLAIN_NAMES) if set(n[:2]) <= keys.keys()), None)
+        if names is None:
+            raise bad_data(
+                path,
+                listed(archive.files),
+                "the arrays x_train, y_train and optionally x_test, y_test, or X, y",
+            )
+        test_names = [name for name in names[2:] if name in keys]
+        if len(test_names) == 1:
+            raise bad_data(path, f"{test_names[0]} alone", "both of x_test and y_test, or neither")
+        arrays = {name: npz_array(archive, keys[name], path) for name in (*names[:2], *test_names)}
+    X, y = (arrays[name] for name in names[:2])
+    return dataset_from_arrays(
+        path, X, y, task, "y", X_test=arrays.get("x_test"), y_test=arrays.get("y_test")
+    )
 
 
-def listed(names: list[str]) -> str:
-    """Names for a message, not too many of them."""
-    shown = ", ".join(repr(name) for name in names[:30])
-    return f"{shown} and {len(names) - 30} more" if len(names) > 30 else shown or "nothing"
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, for a message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+def inputs_from_npz(path: Path) -> NDArray[Any]:
+    """Read the array X or, without one, x_test."""
+    with open_npz(path) as (archive, keys):
+        for name in ("x", "x_test"):
+            if name in keys:
+                return npz_array(archive, keys[name], path)
+        raise bad_data(path, listed(archive.files), "an array X or x_test")

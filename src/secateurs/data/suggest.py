@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Write a "did you mean" for the end of an error message; empty when nothing is near.
+    """Write "; did you mean ...?" for the end of a message; empty when no name is near.
 
     Parameters
     ----------
     name : str
-        What was asked for.
+        The unknown name.
     names : iterable of str
-        What there is.
+        The known names.
     """
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

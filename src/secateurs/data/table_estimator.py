@@ -12,7 +12,9 @@ from sklearn.utils.validation import validate_data
 from secateurs.core.archive import Archive
 from secateurs.core.estimator import Estimator
 from secateurs.core.saved_model import Count, FitRecord, Names
-from secateurs.data.tables import Gather, TableSchema, alone, encode, encoded_names, fit_schema
+from secateurs.data.encoding import encode, encoded_names
+from secateurs.data.schema_fitting import Gather, alone, fit_schema
+from secateurs.data.tables import TableSchema
 
 
 class TableRecord(FitRecord):
@@ -45,7 +47,7 @@ class TableEstimator(Estimator):
         reset : bool
             True during the fit: the encoding is learnt and kept in `table_`.
         gather : callable, optional
-            As for `secateurs.data.tables.fit_schema`.
+            As for `secateurs.data.schema_fitting.fit_schema`.
 
         Raises
         ------

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.data.npz import DatasetError, listed, npz_array, open_npz, refuse_non_finite
+from secateurs.data.errors import DatasetError, listed, refuse_non_finite
+from secateurs.data.npz import npz_array, open_npz
 from secateurs.sensing.operators.base import SensingOperator
 from secateurs.sensing.operators.dense import PackedDense, pack
 from secateurs.sensing.operators.entries import Entries

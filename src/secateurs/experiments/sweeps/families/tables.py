@@ -11,7 +11,8 @@ from pydantic import Field
 from sklearn.exceptions import ConvergenceWarning
 
 from secateurs.core.certificate import Certificate
-from secateurs.data.datasets import Dataset, load_dataset, split
+from secateurs.data.checked_dataset import Dataset
+from secateurs.data.datasets import load_dataset, split
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.training.comparison import Estimator
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor

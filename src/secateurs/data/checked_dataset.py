@@ -1,0 +1,157 @@
+"""The class of all data sets, and the checks that every one of them passes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from secateurs.data.errors import DatasetError, bad_data, one_line, refuse_non_finite
+from secateurs.data.targets import CLASSIFICATION, read_target
+
+MAX_ITEM_BYTES = 8  # larger numbers, such as long doubles, are refused
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs and targets, with test rows if the source has them.
+
+    Attributes
+    ----------
+    name : str
+    X : array of any real dtype, shape [n, d], C order; or DataFrame [n, d]
+        As stored: pixels stay uint8, the columns of a table keep their types.
+    y : array, shape [n] or [n, k]
+        Classes as int64, bool or text (object); or float64 targets, 2-D for several of them.
+    task : {"classification", "regression"}
+    target_name : str
+    X_test, y_test : like X and y, or None
+    image_shape : tuple of int, or None
+        Shape of the image in each row of `X`.
+    """
+
+    name: str
+    X: NDArray[Any] | pd.DataFrame
+    y: NDArray[Any]
+    task: str
+    target_name: str
+    X_test: NDArray[Any] | pd.DataFrame | None = None
+    y_test: NDArray[Any] | None = None
+    image_shape: tuple[int, ...] | None = None
+
+
+def dataset_from_arrays(
+    source: str | Path,
+    X: NDArray[Any],
+    y: NDArray[Any],
+    task: str | None,
+    target_name: str,
+    *,
+    X_test: NDArray[Any] | None = None,
+    y_test: NDArray[Any] | None = None,
+    image_shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """Check plain arrays and make a data set; images [n, h, w] become rows [n, h * w]."""
+    if X.ndim == 3:
+        image_shape = X.shape[1:]
+        if task is None and y.ndim == 1 and y.dtype.kind in "biu":
+            task = CLASSIFICATION  # for any number of classes, because alphabets have many
+    if X_test is not None and X_test.shape[1:] != X.shape[1:]:
+        raise bad_data(
+            source,
+            f"training inputs of shape {X.shape} and test inputs of shape {X_test.shape}",
+            "shapes that agree beyond the rows",
+        )
+    X = input_matrix(X, source, "X")
+    X_test = None if X_test is None else input_matrix(X_test, source, "X_test")
+    targets = _targets_as_pandas(y, source, "y")
+    test_targets = None if y_test is None else _targets_as_pandas(y_test, source, "y_test")
+    dataset = checked_dataset(source, X, targets, task, target_name, X_test, test_targets)
+    return replace(dataset, image_shape=image_shape)
+
+
+def input_matrix(X: NDArray[Any], source: str | Path, label: str) -> NDArray[Any]:
+    """Check inputs and return them as a matrix [n, d] in C order."""
+    if X.dtype.kind not in "biuf" or X.dtype.itemsize > MAX_ITEM_BYTES:
+        raise bad_data(source, f"{label} of dtype {X.dtype}", "real numbers")
+    if X.ndim not in (2, 3):
+        shapes = "rows [n, d] or images [n, h, w]"
+        raise bad_data(source, f"{label} of shape {X.shape}", shapes)
+    X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
+    X = X.reshape(len(X), math.prod(X.shape[1:]))
+    refuse_non_finite(X, source, label)
+    return X
+
+
+def _targets_as_pandas(
+    y: NDArray[Any], source: str | Path, label: str
+) -> pd.Series[Any] | pd.DataFrame:
+    """Return targets as a table has them, so that the same rules hold for both."""
+    if y.dtype.kind not in "biufU" or (y.dtype.kind != "U" and y.dtype.itemsize > MAX_ITEM_BYTES):
+        raise bad_data(source, f"{label} of dtype {y.dtype}", "numbers or text")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim not in (1, 2):
+        raise bad_data(source, f"{label} of shape {y.shape}", "[n] or [n, k]")
+    y = y.astype(y.dtype.newbyteorder("="), copy=False)
+    refuse_non_finite(y, source, label)
+    if y.ndim == 1:
+        return pd.Series(y, name=label)
+    if y.dtype.kind in "biu" and y.size and (y.sum(axis=1) == 1).all() and y.min() == 0:
+        raise bad_data(source, f"one-hot {label}", "class numbers", f"give {label}.argmax(1)")
+    return pd.DataFrame(y, columns=[f"{label}[{j}]" for j in range(y.shape[1])])
+
+
+def checked_dataset(
+    source: str | Path,
+    X: NDArray[Any] | pd.DataFrame,
+    y: pd.Series[Any] | pd.DataFrame,
+    task: str | None,
+    target_name: str,
+    X_test: NDArray[Any] | None = None,
+    y_test: pd.Series[Any] | pd.DataFrame | None = None,
+) -> Dataset:
+    """Refuse data on which no model can be trained; find the task and the type of the target."""
+    for inputs, targets, test in ((X, y, ""), (X_test, y_test, "test ")):
+        if inputs is None or targets is None:
+            continue
+        if 0 in inputs.shape:
+            shape = f"empty {test}inputs of shape {inputs.shape}"
+            raise bad_data(source, shape, "at least one row and one column")
+        if len(inputs) != len(targets):
+            counts = f"{len(inputs)} rows of {test}inputs but {len(targets)} {test}targets"
+            raise bad_data(source, counts, "as many of both")
+    try:
+        values, found_task = read_target(y, task)
+        test_values = None if y_test is None else read_target(y_test, found_task)[0]
+    except ValueError as error:
+        raise DatasetError(f"{source}: {one_line(error)}") from error
+    if (values == values[0]).all(axis=0).any():
+        got = f"a target with the same value in all {len(values)} rows"
+        raise bad_data(source, got, "at least two values")
+    if test_values is not None:
+        _refuse_other_targets(source, found_task, values, test_values)
+    name = source if isinstance(source, str) else source.name
+    return Dataset(name, X, values, found_task, target_name, X_test, test_values)
+
+
+def _refuse_other_targets(
+    source: str | Path, task: str, train: NDArray[Any], test: NDArray[Any]
+) -> None:
+    if train.shape[1:] != test.shape[1:]:
+        got = f"training targets of shape {train.shape} and test targets of shape {test.shape}"
+        raise bad_data(source, got, "shapes that agree beyond the rows")
+    unknown = set(test.tolist()) - set(train.tolist()) if task == CLASSIFICATION else set()
+    if unknown:
+        raise bad_data(
+            source,
+            f"{len(unknown)} classes of the test targets, such as {min(unknown, key=str)!r}, that "
+            "the training targets do not have",
+            "the same classes in both",
+            "leave those rows out",
+        )

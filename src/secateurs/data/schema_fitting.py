@@ -1,0 +1,157 @@
+"""Fitting of a schema to a training table, whose rows may be shared between processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.data.column_values import Kind, as_numbers, as_texts, column_kind
+from secateurs.data.errors import bad_column
+from secateurs.data.tables import (
+    MAX_CATEGORIES,
+    MISSING,
+    ColumnSchema,
+    TableSchema,
+    refuse_duplicates,
+)
+
+Gather = Callable[[Any], list[Any]]  # from this process's JSON value to the list of all processes'
+
+
+def alone(value: Any) -> list[Any]:
+    """Gather the value of a single process, which holds all rows."""
+    return [value]
+
+
+def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
+    """Read a training table once and decide how to encode it.
+
+    Numbers and booleans are numeric; their missing values become the median.  Text, categories
+    and mixtures are categorical, by the text of each value (a whole float reads as an integer,
+    so ``1`` and ``1.0`` are one category).  Missing values become the category `MISSING` if
+    there are any, otherwise the most frequent category.  Categories are sorted, except that of
+    two the fill comes first, because the first of two has no encoded column.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape [n, d]
+        Column names are used as text.
+    gather : callable, optional
+        For rows that are shared between processes: every process calls it with a JSON value and
+        receives the values of all, so that each makes the schema of the whole table.
+
+    Returns
+    -------
+    TableSchema
+        It does not depend on the order of the rows, nor on how they are shared.
+
+    Raises
+    ------
+    ValueError
+        The table is empty, has duplicate names, or has a column that holds dates, infinities,
+        no value, or more than `MAX_CATEGORIES` distinct texts.
+
+    Notes
+    -----
+    O(n d) time, O(n) memory beyond the table.
+    """
+    if 0 in frame.shape:
+        got = Shown(f"{frame.shape[0]} rows and {frame.shape[1]} columns")
+        raise bad_value("the table", got, "at least one of each")
+    names = [str(name) for name in frame.columns]
+    refuse_duplicates(names)
+    if any(part != names for part in gather(names)):
+        raise bad_value("the table", Shown("parts with different columns"), "the same in all")
+    columns = [frame.iloc[:, i] for i in range(len(names))]
+    kinds = [_kind_here(name, column) for name, column in zip(names, columns, strict=True)]
+    by_part = zip(*gather(kinds), strict=True)
+    kinds = [_whole_kind(name, parts) for name, parts in zip(names, by_part, strict=True)]
+    numbers = {
+        name: as_numbers(column, name)
+        for name, column, kind in zip(names, columns, kinds, strict=True)
+        if kind == "numeric"
+    }
+    medians = dict(zip(numbers, _medians(list(numbers.values()), gather), strict=True))
+    return TableSchema(
+        columns=[
+            ColumnSchema(name=name, kind="numeric", fill=medians[name])
+            if name in medians
+            else _fit_categories(name, column, gather)
+            for name, column in zip(names, columns, strict=True)
+        ]
+    )
+
+
+def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
+    """Kind of a column by the rows of this process; None if they hold no value."""
+    return None if series.isna().all() else column_kind(series, name)
+
+
+def _whole_kind(name: str, kinds: tuple[Kind | None, ...]) -> Kind:
+    """Kind of a column by the kinds of its parts: text in one part makes categories."""
+    if not any(kinds):
+        raise bad_column(name, "no value in any row", "at least one", "leave the column out")
+    return "categorical" if "categorical" in kinds else "numeric"
+
+
+def _fit_categories(name: str, series: pd.Series[Any], gather: Gather) -> ColumnSchema:
+    texts = as_texts(series, name)
+    present = series.notna().to_numpy()
+    parts = gather([Counter(texts[present].tolist()), bool(present.all())])
+    counts: Counter[str] = sum((Counter(part) for part, _ in parts), Counter())
+    if len(counts) - (MISSING in counts) > MAX_CATEGORIES:
+        raise bad_column(
+            name,
+            f"{len(counts)} distinct texts",
+            f"at most {MAX_CATEGORIES}",
+            "group them, or leave the column out if it only identifies rows",
+        )
+    complete = all(all_present for _, all_present in parts)
+    fill = max(sorted(counts), key=counts.__getitem__) if complete else MISSING
+    categories = sorted({*counts, fill})
+    if len(categories) == 2:
+        categories.sort(key=lambda category: category != fill)
+    return ColumnSchema(name=name, kind="categorical", fill=fill, categories=categories)
+
+
+def _medians(columns: list[NDArray[np.float64]], gather: Gather) -> list[float]:
+    """Median of each column over all parts of its rows; missing values are left out.
+
+    For several parts, bisection on the order of the doubles finds the exact median in 64 rounds
+    of counts.
+    """
+    present = [np.sort(column[~np.isnan(column)]) for column in columns]
+    counts = gather([len(column) for column in present])
+    if len(counts) == 1:
+        return [float(np.median(column)) for column in present]
+    keys = [_ordered(column) for column in present]
+    n = np.sum(counts, axis=0)
+    middles = [_of_rank(rank, keys, gather) for rank in ((n - 1) // 2, n // 2)]
+    return [float(np.mean(pair)) for pair in zip(*middles, strict=True)]
+
+
+def _of_rank(
+    rank: NDArray[np.int64], keys: list[NDArray[np.int64]], gather: Gather
+) -> NDArray[np.float64]:
+    """Value of this rank, counted from 0, in each column."""
+    # Python integers, because the sum of two ends does not fit into 64 bits
+    low = np.full(len(keys), -(2**63), dtype=object)
+    high = np.full(len(keys), 2**63 - 1, dtype=object)
+    while (low < high).any():
+        guess = (low + high) // 2
+        here = [int(np.searchsorted(key, g, "right")) for key, g in zip(keys, guess, strict=True)]
+        enough = np.sum(gather(here), axis=0) > rank
+        low, high = np.where(enough, low, guess + 1), np.where(enough, guess, high)
+    return _ordered(low.astype(np.int64).view(np.float64)).view(np.float64)
+
+
+def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Integers in the order of the doubles; on their bits, it is its own inverse."""
+    bits = values.view(np.int64)
+    return np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
