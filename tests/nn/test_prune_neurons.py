@@ -1,4 +1,4 @@
-"""Removing neurons of torch modules: the surgery is exact, the graph is understood or refused."""
+"""Removal of neurons is exact, a graph is understood or refused, and the right width is found."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from secateurs.nn import l2_prune_neurons, prune_neurons
 from secateurs.nn.certificate import neuron_certificate
+from secateurs.nn.evaluation import outputs
 from secateurs.nn.groups import find_layers
-from secateurs.nn.network import outputs
 from secateurs.nn.penalty import (
     add_penalty_gradient,
     balance,
-    penalty,
     squared_norms,
     weights_in,
     weights_out,
@@ -116,7 +115,7 @@ def some_of(layers, seed):
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
-def test_removing_silent_neurons_leaves_the_function(name, seed):
+def test_removing_silent_neurons_keeps_the_function(name, seed):
     module, X = make(name, seed)
     layers = find_layers(module)
     keep = some_of(layers, seed)
@@ -124,7 +123,7 @@ def test_removing_silent_neurons_leaves_the_function(name, seed):
     before = outputs(module, X)
     after = remove_neurons(module, layers, keep)
     assert check_removal(before, outputs(module, X)) < 1e-12
-    # what is left is smaller, and reads like any other module
+    # the module is smaller, and is traced like any other module
     assert [layer.width for layer in after] == [len(keep[layer.name]) for layer in layers]
     assert find_layers(module) == after
 
@@ -132,12 +131,12 @@ def test_removing_silent_neurons_leaves_the_function(name, seed):
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
-def test_balanced_scales_leave_the_function_and_lower_the_penalty(name, seed):
+def test_balancing_keeps_the_function_and_lowers_the_norms(name, seed):
     module, X = make(name, seed)
     layers = find_layers(module)
     before = outputs(module, X)
     raw = [squared_norms(module, layer) for layer in layers]
-    balance(module, layers[:1])  # one layer: the next one's weights in are this one's out
+    balance(module, layers[:1])  # one layer, because two neighbours share weights
     torch.testing.assert_close(outputs(module, X), before, rtol=1e-10, atol=1e-12)
     if layers[0].scalable:
         inside = sum((w.flatten(1) if w.ndim > 1 else w[:, None]).square().sum(1)
@@ -152,7 +151,11 @@ def test_balanced_scales_leave_the_function_and_lower_the_penalty(name, seed):
 @pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=8)
 @given(seed=st.integers(0, 1000), beta=st.floats(1e-3, 1.0))
-def test_the_gradient_of_the_penalty_is_that_of_finite_differences(name, seed, beta):
+def test_the_gradient_of_the_penalty_matches_finite_differences(name, seed, beta):
+    def penalty(module, layer, beta):
+        q = squared_norms(module, layer)
+        return float((q / (q + beta).sqrt()).sum())
+
     module, _ = make(name, seed)
     rng = np.random.default_rng(seed)
     for layer in find_layers(module):
@@ -180,8 +183,8 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("name", ["relu", "convolutional"])
-def test_the_state_of_the_optimiser_goes_with_the_neurons(name, kind):
-    """Training on after removal equals training the wide module with the others held silent."""
+def test_the_state_of_the_optimiser_is_cut_with_the_neurons(name, kind):
+    """Training after removal equals training of the wide module with the other neurons silent."""
     module, X = make(name, 0)
     module.eval()  # no dropout, no batch statistics
     layers = find_layers(module)
@@ -205,7 +208,7 @@ def test_the_state_of_the_optimiser_goes_with_the_neurons(name, kind):
                 assert kept == value
                 continue
             assert kept.shape == new.shape
-            # every number of the state is one of the wide module's
+            # every number of the state is also in the state of the wide module
             assert np.isin(kept.numpy(), value.numpy()).all()
     for _ in range(3):
         silence(wide, layers, keep)
@@ -280,15 +283,18 @@ def between(*layers):
 
 
 REFUSED = {
-    "residual": (Residual(), r"node 'add' \(add\).*adds.*'first', 'second'"),
+    "residual": (Residual(), r"node 'add' \(add\).*a sum.*'first', 'second'"),
     "twice": (Twice(), r"node 'layer_1' \(Linear\).*called twice"),
-    "tied": (Tied(), "'first.weight' and 'out.weight'"),
-    "branching": (Branching(), "torch.fx cannot trace Branching"),
-    "returned": (Returned(), r"'output'.*'first'.*read by 'out'"),
+    "tied": (Tied(), "parameter 'out.weight': got the same tensor as 'first.weight'"),
+    "branching": (Branching(), "got Branching, which torch.fx cannot trace"),
+    "returned": (Returned(), r"'output': got neurons of 'first', which are also read by 'out'"),
     "fixed view": (FixedView(), r"node 'view' \(view\)"),
     "softmax": (between(nn.Softmax(1)), r"node '_1' \(Softmax\).*mix neurons of '0'"),
     "layer norm": (between(nn.LayerNorm(6)), r"node '_1' \(LayerNorm\)"),
-    "prelu": (between(nn.PReLU(6)), r"node '_1' \(PReLU\).*one for each neuron"),
+    "prelu": (
+        between(nn.PReLU(6)),
+        r"node '_1' \(PReLU\).*other numbers of entries than neurons of '0'",
+    ),
     "groups": (
         nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2)),
         r"node '_2' \(Conv2d\).*groups=2",
@@ -303,24 +309,24 @@ REFUSED = {
     "no hidden layer": (nn.Sequential(nn.Linear(4, 2)), "no hidden layer"),
     "in between": (
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Linear(4, 2)),
-        r"node '_2' \(Linear\).*reads 4 values",
+        r"node '_2' \(Linear\): got 4 inputs",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_graphs_that_are_not_understood_are_refused_by_name(case):
+def test_a_graph_that_is_not_understood_is_refused_with_its_node(case):
     module, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         find_layers(module)
 
 
-def test_what_follows_the_output_layer_may_mix():
+def test_operations_after_the_output_layer_may_mix_neurons():
     assert len(find_layers(nn.Sequential(perceptron(4, 6, 3), nn.LogSoftmax(1)))) == 1
 
 
-class Liar(nn.Module):
-    """Its forward depends on the width, which the graph does not show."""
+class DependsOnWidth(nn.Module):
+    """A module whose forward depends on the width, which its graph does not show."""
 
     def __init__(self):
         super().__init__()
@@ -333,12 +339,12 @@ class Liar(nn.Module):
 def test_a_forward_that_depends_on_the_width_is_caught():
     torch.manual_seed(0)
     X, y = torch.randn(60, 4), torch.randn(60, 1)
-    with pytest.raises(RuntimeError, match="does something else with its neurons"):
-        l2_prune_neurons(Liar(), mse_loss, (X, y), 3, random_state=0)
+    with pytest.raises(RuntimeError, match="does not depend on the widths"):
+        l2_prune_neurons(DependsOnWidth(), mse_loss, (X, y), 3, random_state=0)
 
 
 def student(problem, seed, width=40):
-    """A dense student of a teacher, trained for a few seconds."""
+    """Return a dense student of a teacher, trained for a short time."""
     torch.manual_seed(seed)
     module = perceptron(problem.X.shape[1], width, 1)
     X = torch.tensor(problem.X, dtype=torch.float32)
@@ -364,7 +370,7 @@ SHORT = {"n_steps": 1500, "fine_tune_steps": 800}
 @pytest.mark.parametrize(
     "seed", [101, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(102, 106))]
 )
-def test_the_teacher_is_found_on_fresh_seeds(seed):
+def test_the_neurons_of_the_teacher_are_found(seed):
     problem = relu_teacher(1000, 10, 3, random_state=seed)
     found = prune_neurons(
         student(problem, seed),
@@ -376,7 +382,7 @@ def test_the_teacher_is_found_on_fresh_seeds(seed):
     )
     assert found.widths == {"0": 3}
     assert found.status == "converged"
-    # each neuron is one of the teacher's, up to scale
+    # each neuron is a neuron of the teacher, up to scale
     W = found.module[0].weight.detach().double().numpy()
     cosines = (W / np.linalg.norm(W, axis=1, keepdims=True)) @ problem.weights.T
     assert sorted(cosines.argmax(1)) == [0, 1, 2]
@@ -389,7 +395,7 @@ def test_the_teacher_is_found_on_fresh_seeds(seed):
     assert found.certificate["stationarity"].verdict == "unknown"
 
 
-def test_the_same_seed_gives_the_same_module_and_nothing_else_is_touched(taught):
+def test_the_same_seed_gives_the_same_module_and_inputs_do_not_change(taught):
     problem, module = taught
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
     gradients = {name: p.grad.clone() for name, p in module.named_parameters()}
@@ -413,10 +419,13 @@ def test_the_same_seed_gives_the_same_module_and_nothing_else_is_touched(taught)
         assert torch.equal(now, before[name])
         assert torch.equal(now.grad, gradients[name])
     assert module.training
+    description = runs[0].describe()
+    assert description.facts["widths"] == {"0": 5}
+    assert description.tables[0].rows == [("0", "5")]
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 40])
-def test_a_number_is_kept_exactly(taught, k):
+def test_the_given_number_of_neurons_is_kept(taught, k):
     problem, module = taught
     data = (problem.X, problem.y[:, None])
     for found in (
@@ -429,7 +438,7 @@ def test_a_number_is_kept_exactly(taught, k):
         assert found.certificate["removal"].verdict == "holds"
 
 
-def test_the_loss_rises_by_no_more_than_allowed(taught):
+def test_the_loss_rises_by_at_most_the_allowed_increase(taught):
     problem, module = taught
     data = (problem.X, problem.y[:, None])
     widths = []
@@ -444,7 +453,7 @@ def test_the_loss_rises_by_no_more_than_allowed(taught):
     assert widths[1] < widths[0] <= 40
 
 
-def test_a_convolutional_network_gets_smaller_by_name():
+def test_named_layers_of_a_convolutional_network_get_smaller():
     module, _ = make("convolutional", 0)
     module = module.float()
     generator = torch.Generator().manual_seed(0)
@@ -469,7 +478,7 @@ def test_a_convolutional_network_gets_smaller_by_name():
 
 
 @pytest.mark.parametrize("phase", ["group lasso", "choosing a width", "fine-tuning"])
-def test_an_interrupt_keeps_what_is_done(taught, phase):
+def test_ctrl_c_returns_the_best_so_far(taught, phase):
     problem, module = taught
     seen = []
 
@@ -489,7 +498,7 @@ def test_an_interrupt_keeps_what_is_done(taught, phase):
     assert outputs(found.module, torch.zeros(2, 10)).shape == (2, 1)
 
 
-def test_a_signal_does_not_tear_a_removal(taught):
+def test_a_signal_does_not_interrupt_a_removal(taught):
     problem, module = taught
     timer = threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT))
     started = []
@@ -515,14 +524,17 @@ X, Y = np.ones((20, 10)), np.ones((20, 1))
     [
         ({"keep": 0}, ValueError, "from 1 to 40"),
         ({"keep": 41}, ValueError, "from 1 to 40"),
-        ({"keep": True}, ValueError, "expected 'auto', an int or a dict"),
-        ({"keep": {"5": 3}}, ValueError, "hidden layers are"),
-        ({"keep": {"0": 1.5}}, ValueError, "from 1 to 40"),
-        ({"keep": 3, "max_loss_increase": 0.1}, ValueError, "expected one of"),
-        ({"max_loss_increase": -1}, ValueError, "max_loss_increase=-1"),
-        ({"n_steps": 0}, ValueError, "n_steps=0"),
+        ({"keep": True}, ValueError, "from 1 to 40 or 'auto'"),
+        ({"keep": {"5": 3}}, ValueError, "expected names of hidden layers"),
+        ({"keep": {"0": 1.5}}, ValueError, "'0'.: got 1.5; expected an integer from 1 to 40"),
+        ({"keep": {}}, ValueError, "at least one of the hidden layers"),
+        ({"keep": 3, "max_loss_increase": 0.1}, ValueError, "expected only one of the two"),
+        ({"max_loss_increase": -1}, ValueError, "max_loss_increase: got -1"),
+        ({"n_steps": 0}, ValueError, "n_steps: got 0"),
         ({"batch_size": 2.5}, ValueError, "batch_size"),
-        ({"validation": 1.5}, ValueError, "between 0 and 1"),
+        ({"fine_tune_steps": -1}, ValueError, "fine_tune_steps"),
+        ({"learning_rate": np.inf}, ValueError, "learning_rate: got inf"),
+        ({"validation": 1.5}, ValueError, "validation: got 1.5; expected .* > 0 and < 1"),
         ({"data": (X, Y[:3])}, ValueError, "same number of rows"),
         ({"data": (X * np.nan, Y)}, ValueError, "NaN"),
         ({"data": X}, TypeError, "expected"),
@@ -537,7 +549,7 @@ def test_bad_input_is_refused(taught, arguments, error, message):
         prune_neurons(**given_)
 
 
-def test_frozen_layers_and_several_hidden_layers_need_to_be_told():
+def test_frozen_layers_and_one_number_for_several_layers_are_refused():
     module = perceptron(10, 4, 4, 1)
     with pytest.raises(ValueError, match="2 hidden layers"):
         prune_neurons(module, mse_loss, (X, Y), 2)
@@ -551,7 +563,7 @@ def test_divergence_is_an_error(taught):
         prune_neurons(taught[1], mse_loss, (X * 1e30, Y), 3, random_state=0)
 
 
-def test_a_certificate_fails_where_it_should():
+def test_the_certificate_fails_if_the_measurements_are_bad():
     bad = neuron_certificate(
         agreement=1.0,
         agreement_tolerance=1e-4,
@@ -565,7 +577,7 @@ def test_a_certificate_fails_where_it_should():
     assert "'b'" in bad["norm gap"].statement
 
 
-def test_the_teacher_says_what_it_is():
+def test_the_data_follow_the_teacher():
     p = relu_teacher(50, 4, 3, random_state=0)
     y = [sum(a * max(w @ x + b, 0) for w, b, a in zip(p.weights, p.biases, p.outputs, strict=True))
          for x in p.X]  # fmt: skip
@@ -579,8 +591,8 @@ def test_the_teacher_says_what_it_is():
             relu_teacher(**{"n": 5, "d": 2, "r": 1, **bad})
 
 
-def test_noise_that_was_learned_by_heart_does_not_hide_the_width():
-    """A share of the rows was seen by the student: its own loss there is no reference."""
+def test_a_student_that_memorised_noise_is_pruned_all_the_same():
+    """The student was trained on the validation rows, so its loss there is no reference."""
     problem = relu_teacher(500, 5, 2, noise=0.3, random_state=3)
     module = student(problem, 3, width=60)
     found = prune_neurons(

@@ -6,4 +6,4 @@ __all__ = [
 
 from .l2_norm import l2_prune_neurons
 from .prune import prune_neurons
-from .run import PrunedModule
+from .pruned_module import PrunedModule

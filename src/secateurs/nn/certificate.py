@@ -1,10 +1,10 @@
-"""What is known about a network whose neurons were removed: measured, never implied."""
+"""The certificate of a module whose neurons were removed."""
 
 from __future__ import annotations
 
 from secateurs.core.certificate import Certificate, Check
 
-MIN_GAP = 2.0  # smallest norm that stayed over the largest that went
+MIN_GAP = 2.0  # smallest norm that was kept over the largest that was removed
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
 
@@ -17,20 +17,20 @@ def neuron_certificate(
     loss_after: float,
     allowed_increase: float,
 ) -> Certificate:
-    """Check what removing neurons did.
+    """Make the certificate of a removal of neurons.
 
     Parameters
     ----------
     agreement, agreement_tolerance : float
         Largest relative difference between outputs with neurons silenced and with them
-        removed, over all removals, and the largest that is taken for rounding.
+        removed, over all removals, and the largest difference that rounding explains.
     gaps : dict of str to (float, float)
-        For each layer that lost neurons the largest norm of its last removal, and the smallest
-        that was left after greedy pruning.
+        For each layer that lost neurons, the largest norm of its last removal and the smallest
+        norm that was kept after greedy pruning.
     loss_before, loss_after : float
         On the validation rows.
     allowed_increase : float
-        What was asked for.
+        Largest increase of the loss that is allowed.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def neuron_certificate(
             Check(
                 "removal",
                 "outputs with the neurons silenced and with them removed differed by at most "
-                f"{agreement:.3g} of the largest output on the rows probed",
+                f"{agreement:.3g} of the largest output on the probe rows",
                 "holds" if agreement <= agreement_tolerance else "fails",
                 agreement,
                 agreement_tolerance,
@@ -53,9 +53,9 @@ def neuron_certificate(
             Check(
                 "validation loss",
                 f"on the validation rows the loss went from {loss_before:.4g} to {loss_after:.4g}; "
-                f"an increase of {allowed_increase:.3g} is allowed (these rows also chose among "
-                "the states of training, and whether the module given had been trained on them "
-                "cannot be told: new rows may be less kind)",
+                f"an increase of {allowed_increase:.3g} is allowed (the state of training was "
+                "also chosen on these rows, and the given module may have been trained on them, "
+                "so the loss on new rows may be higher)",
                 "holds" if increase <= allowed_increase else "fails",
                 increase,
                 allowed_increase,
@@ -64,8 +64,8 @@ def neuron_certificate(
             Check(
                 "stationarity",
                 "training under the penalty ended at an approximate second-order stationary "
-                "point, after which greedy pruning is proved to find the right number: not "
-                "checked here, and proved for quadratic activations only",
+                "point, from which greedy pruning provably finds the right number of neurons "
+                "(this is not checked here, and proved for quadratic activations only)",
                 "unknown",
                 None,
                 None,
@@ -77,21 +77,22 @@ def neuron_certificate(
 
 def _gap(gaps: dict[str, tuple[float, float]]) -> Check:
     ratios = {
-        name: stayed / went if went > 0 else float("inf") for name, (went, stayed) in gaps.items()
+        name: kept / removed if removed > 0 else float("inf")
+        for name, (removed, kept) in gaps.items()
     }
     if not ratios:
         return Check(
             "norm gap", "no neuron was removed", "unknown", None, MIN_GAP, "measured at removal"
         )
     name = min(ratios, key=ratios.__getitem__)
-    went, stayed = gaps[name]
+    removed, kept = gaps[name]
     return Check(
         "norm gap",
-        f"at the last removal in {name!r} the largest norm that went was {went:.3g} and the "
-        f"smallest left in the end {stayed:.3g}, ratio {ratios[name]:.3g}; "
-        f"at least {MIN_GAP:g} is called a gap",
+        f"in {name!r} the smallest norm that was kept, {kept:.3g}, is {ratios[name]:.3g} times the "
+        f"largest norm of the last removal, {removed:.3g}; a ratio of at least {MIN_GAP:g} is "
+        "called a gap",
         "holds" if ratios[name] >= MIN_GAP else "fails",
         ratios[name],
         MIN_GAP,
-        "measured at removal; threshold: derived from the penalty's own scales",
+        "measured at removal; threshold: derived from the scales of the penalty",
     )

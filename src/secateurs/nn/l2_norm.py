@@ -1,17 +1,16 @@
-"""The plain baseline: keep the neurons with the largest L2 norms, at once, and fine-tune."""
+"""The plain baseline: prune once by L2 norms, then fine-tune."""
 
 from __future__ import annotations
-
-from contextlib import ExitStack
 
 import numpy as np
 from torch import nn
 
-from secateurs.core.parameters import check_real
+from secateurs.core.parameters import check_integer, check_real
 from secateurs.nn.data import Data, Loss
-from secateurs.nn.fine_tune import PruneCallback
-from secateurs.nn.group_lasso import prune_to
-from secateurs.nn.run import PrunedModule, begin, report, targets, tuned
+from secateurs.nn.fine_tune import fine_tune
+from secateurs.nn.pruned_module import PrunedModule
+from secateurs.nn.pruning_run import checked_widths, pruning_run
+from secateurs.nn.training_steps import PruneCallback
 
 
 def l2_prune_neurons(
@@ -35,15 +34,15 @@ def l2_prune_neurons(
     ----------
     module, loss, data, keep, tolerance, validation, fine_tune_steps, batch_size, \
 learning_rate, random_state, progress
-        As for `prune_neurons`; `keep` is needed.
+        As for `prune_neurons`; `keep` is required.
     balanced : bool
-        Compare norms after balancing the weights in and out of every neuron, which leaves
-        the function unchanged.
+        Whether to balance the weights in and out of every neuron before their norms are
+        compared; this leaves the function unchanged.
 
     Returns
     -------
     PrunedModule
-        A keyboard interrupt ends the fine-tuning early, with the status "interrupted".
+        Ctrl-C ends the fine-tuning early, with the status "interrupted".
 
     Raises
     ------
@@ -51,13 +50,12 @@ learning_rate, random_state, progress
         As for `prune_neurons`.
     """
     check_real("tolerance", tolerance, least=0)
-    with ExitStack() as stack:
-        run = begin(
-            stack, module, loss, data, validation, batch_size, learning_rate,
-            fine_tune_steps, random_state, progress,
-        )  # fmt: skip
+    check_integer("fine_tune_steps", fine_tune_steps, 0)
+    with pruning_run(
+        module, loss, data, validation=validation, batch_size=batch_size,
+        learning_rate=learning_rate, random_state=random_state, progress=progress,
+    ) as run:  # fmt: skip
         network = run.original.network.copy()
-        prune_to(network, targets(keep, network.layers), balanced)
-        result = tuned(run, network, fine_tune_steps)
-        allowed = tolerance * max(run.null_loss - run.original.loss, 0.0)
-        return report(run, result, allowed, module.training)
+        network.prune_to(checked_widths(keep, network.layers), balanced=balanced)
+        best = fine_tune(run, network, fine_tune_steps)
+        return run.result(best, tolerance * run.gain(run.original), training=module.training)

@@ -4,8 +4,8 @@
     R(g) = sum_j ||g_j||^2 / sqrt(||g_j||^2 + beta)                                    (2)
 
 With a batch normalisation the weights in have no scale, and its own gain and shift take their
-place in (1).  R is smooth: a norm well below sqrt(beta) decays, one well above is pulled as by
-a group lasso.
+place in (1).  R is smooth.  It makes norms well below sqrt(beta) decay, and acts on norms well
+above it like a group lasso.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from secateurs.nn.groups import CONVS, NeuronLayer
 
 
 def weights_in(module: nn.Module, layer: NeuronLayer) -> list[nn.Parameter]:
-    """Parameters of a layer with one row for each neuron, whose scale is the neuron's."""
+    """Parameters with one row for each neuron of a layer, which set the scale of the neuron."""
     source = module.get_submodule(layer.norms[-1] if layer.norms else layer.name)
     return [p for name in ("weight", "bias") if (p := source._parameters.get(name)) is not None]
 
@@ -34,9 +34,9 @@ def weights_out(module: nn.Module, layer: NeuronLayer) -> list[Tensor]:
 
 
 def by_neuron(weight: Tensor, width: int, conv: bool) -> Tensor:
-    """A reader's weight [n_out, n_in, ...] as a view with one row for each neuron it reads.
+    """View the weight [n_out, n_in, ...] of a reader with one row for each neuron that it reads.
 
-    Columns of a Linear after a flatten belong to one channel for every n_in / width of them.
+    In a Linear after a flatten, each channel has n_in / width successive columns.
     """
     if conv:
         return weight.transpose(0, 1)
@@ -45,7 +45,7 @@ def by_neuron(weight: Tensor, width: int, conv: bool) -> Tensor:
 
 @torch.no_grad()
 def squared_norms(module: nn.Module, layer: NeuronLayer) -> Tensor:
-    """``||g_j||^2``, shape [width]; costs one pass over the layer's weights."""
+    """Compute ``||g_j||^2``, shape [width], in one pass over the weights of the layer."""
     inside, outside = _halves(module, layer)
     return inside + outside
 
@@ -68,8 +68,8 @@ def add_penalty_gradient(
 
     Notes
     -----
-    dR/dg_j = (q + 2 beta) / (q + beta)^{3/2} g_j with q = ||g_j||^2: written out, it costs two
-    passes over the weights and no graph.
+    dR/dg_j = (q + 2 beta) / (q + beta)^{3/2} g_j with q = ||g_j||^2.  Written out, it costs two
+    passes over the weights and needs no autograd graph.
     """
     q = squared_norms(module, layer)
     pull = strength * (q + 2 * beta) / (q + beta) ** 1.5
@@ -85,20 +85,14 @@ def add_penalty_gradient(
             rows.addcmul_(by_neuron(read, layer.width, conv), _column(pull, rows))
 
 
-def penalty(module: nn.Module, layer: NeuronLayer, beta: float) -> float:
-    """R of one layer, (2)."""
-    q = squared_norms(module, layer)
-    return float((q / (q + beta).sqrt()).sum())
-
-
 @torch.no_grad()
 def balance(module: nn.Module, layers: list[NeuronLayer]) -> None:
-    """Give the two halves of every neuron the same norm, in place, leaving the function as it is.
+    """Give the weights in and out of every neuron the same norm; the function stays the same.
 
-    c_j = (||out_j|| / ||in_j||)^{1/2} goes into the weights in, 1 / c_j into those out.  This
-    minimises R over all scales, and makes norms comparable: a ReLU's weights may be large in
-    and small out, or the reverse, for the same function.  Layers that are not `scalable`, and
-    neurons with a half that is zero, stay.
+    The weights in are multiplied by c_j = (||out_j|| / ||in_j||)^{1/2} and the weights out are
+    divided by it.  This minimises R over all scales.  It also makes norms comparable: the same
+    function may have large weights in and small weights out, or the reverse.  Layers that are
+    not `scalable`, and neurons with a half that is zero, are not changed.
     """
     for layer in layers:
         if not layer.scalable:

@@ -1,18 +1,21 @@
-"""Remove neurons physically: smaller tensors in the module and in its optimiser's state."""
+"""Removal of neurons: smaller tensors in the module and in the state of its optimiser."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from secateurs.core.parameters import bad_value
 from secateurs.nn.groups import CONVS, NeuronLayer
 from secateurs.nn.penalty import weights_in, weights_out
 
-#: Largest difference of outputs, over the largest output, that rounding explains.
-AGREEMENT = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+# largest difference of outputs, over the largest output, that rounding explains
+_ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+SMALLEST_SCALE = 1e-6  # outputs below this are compared absolutely
 
 
 @torch.no_grad()
@@ -30,19 +33,24 @@ def remove_neurons(
     layers : list of NeuronLayer
         As found in `module`.
     keep : dict of str to Tensor int64
-        For each layer to be made smaller the neurons that stay, increasing, at least one.
+        The neurons that stay in each layer to be made smaller, increasing, at least one.
     optimizer : Optimizer, optional
-        One that trains `module`.  Its parameters are replaced, and every entry of its state
-        that has a parameter's shape (moments, momentum) is cut like the parameter.
+        Trains `module`.  Its parameters are replaced, and every entry of its state that has the
+        shape of a parameter (moments, momentum) is cut like the parameter.
 
     Returns
     -------
     list of NeuronLayer
-        The layers after removal.
+        The layers after the removal.
+
+    Raises
+    ------
+    ValueError
+        No neuron of a layer would stay.
 
     Notes
     -----
-    Costs a copy of the weights that stay.
+    Cost: a copy of the weights that stay.
     """
     after = []
     for layer in layers:
@@ -51,7 +59,7 @@ def remove_neurons(
             after.append(layer)
             continue
         if len(index) == 0:
-            raise ValueError(f"layer {layer.name!r}: at least one neuron must stay, got none")
+            raise bad_value(f"keep[{layer.name!r}]", [], "at least one neuron")
         for name in (layer.name, *layer.norms):
             _cut_rows(module.get_submodule(name), index, optimizer)
         for name in layer.readers:
@@ -62,7 +70,7 @@ def remove_neurons(
 
 @torch.no_grad()
 def silence(module: nn.Module, layers: list[NeuronLayer], keep: dict[str, Tensor]) -> None:
-    """Set the groups of all other neurons to zero, in place."""
+    """Set all weights of the other neurons to zero, in place."""
     for layer in layers:
         if layer.name not in keep:
             continue
@@ -73,32 +81,37 @@ def silence(module: nn.Module, layers: list[NeuronLayer], keep: dict[str, Tensor
 
 
 def check_removal(before: Tensor, after: Tensor) -> float:
-    """Relative difference between outputs with neurons silenced and with them removed.
+    """Return the relative difference of outputs with neurons silenced and with them removed.
 
     Raises
     ------
     RuntimeError
-        It is larger than rounding explains (`AGREEMENT`): the graph was misread, for example
+        The difference is larger than rounding explains.  The graph was then misread, for example
         because ``forward`` depends on the width of a layer.
     """
     size = float(before.abs().max()) if before.numel() else 0.0
     error = float((after - before).abs().max()) if before.numel() else 0.0
-    tolerance = AGREEMENT.get(before.dtype, AGREEMENT[torch.float32])
-    if not error <= tolerance * max(size, 1e-6):
+    scale = max(size, SMALLEST_SCALE)
+    tolerance = rounding_tolerance(before.dtype)
+    if not error <= tolerance * scale:
         raise RuntimeError(
-            f"removing silent neurons changed the outputs by {error:.3g} (outputs up to "
-            f"{size:.3g}; at most {tolerance:g} of that is rounding): the module's forward does "
-            "something else with its neurons than its graph says"
+            f"forward: got outputs that change by {error:.3g} when silent neurons are removed; "
+            f"expected at most {tolerance:g} of the largest output, {size:.3g}; write a forward "
+            "that does not depend on the widths of the layers"
         )
-    return error / max(size, 1e-6)
+    return error / scale
+
+
+def rounding_tolerance(dtype: torch.dtype) -> float:
+    """Return the largest relative difference of outputs that rounding explains."""
+    return _ROUNDING.get(dtype, _ROUNDING[torch.float32])
 
 
 def _cut_rows(module: nn.Module, index: Tensor, optimizer: Optimizer | None) -> None:
-    """A Linear, Conv or BatchNorm with fewer outputs."""
+    """Cut the outputs of a Linear, Conv or BatchNorm."""
     for name, parameter in list(module._parameters.items()):
         if parameter is not None:
-            at = index.to(parameter.device)
-            _replace(module, name, optimizer, lambda t, at=at: t.index_select(0, at))
+            _replace(module, name, optimizer, lambda t: t.index_select(0, index.to(t.device)))
     for name, buffer in list(module._buffers.items()):
         if buffer is not None and buffer.ndim == 1:
             module._buffers[name] = buffer.index_select(0, index.to(buffer.device))
@@ -108,7 +121,7 @@ def _cut_rows(module: nn.Module, index: Tensor, optimizer: Optimizer | None) -> 
 
 
 def _cut_columns(module: nn.Module, index: Tensor, width: int, optimizer: Optimizer | None) -> None:
-    """A Linear or Conv that reads fewer neurons."""
+    """Cut the inputs of a Linear or Conv."""
     weight = module._parameters["weight"]
     assert weight is not None
     repeat = 1 if isinstance(module, CONVS) else weight.shape[1] // width
@@ -121,9 +134,10 @@ def _cut_columns(module: nn.Module, index: Tensor, width: int, optimizer: Optimi
     setattr(module, attribute, len(columns))
 
 
-def _replace(module: nn.Module, name: str, optimizer: Optimizer | None, cut: object) -> None:
-    """Put the cut parameter in the place of the old one, everywhere."""
-    assert callable(cut)
+def _replace(
+    module: nn.Module, name: str, optimizer: Optimizer | None, cut: Callable[[Tensor], Tensor]
+) -> None:
+    """Replace a parameter by the cut one, in the module and in the optimiser."""
     old = module._parameters[name]
     assert old is not None
     new = nn.Parameter(cut(old.detach()), requires_grad=old.requires_grad)

@@ -1,4 +1,4 @@
-"""Data from a ReLU network with few neurons and biases, for students that have many."""
+"""Data from a ReLU network with few neurons, to test whether pruning finds their number."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from secateurs.core.parameters import check_counts, check_real
+
 FloatArray = NDArray[np.float64]
 
-N_TEST = 2000  # fresh rows, never with noise
+N_TEST = 2000  # test rows, never with noise
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherProblem:
-    """Rows of y = sum_j a_j relu(w_j . x + b_j), and the teacher.
+    """Rows of y = sum_j a_j relu(w_j . x + b_j), and the network that made them, the teacher.
 
     Attributes
     ----------
     X : float array [n, d]
     y : float array [n]
-        With noise where it was asked for.
+        With noise, if any.
     weights : float array [r, d]
-        Rows w_j, of norm 1.
+        The rows w_j have norm 1.
     biases, outputs : float arrays [r]
         b_j and a_j.
     X_test, y_test : like X and y
-        Fresh rows without noise.
+        Test rows, without noise.
     """
 
     X: FloatArray
@@ -41,38 +43,33 @@ class TeacherProblem:
 def relu_teacher(
     n: int, d: int, r: int, *, noise: float = 0.0, random_state: int | None = None
 ) -> TeacherProblem:
-    """Standard normal inputs and the answers of a random teacher of r ReLU neurons.
+    """Draw standard normal inputs, and the outputs of a random teacher of r ReLU neurons.
 
     Parameters
     ----------
     n, d, r : int
         Rows, input dimension, neurons of the teacher.
     noise : float
-        Standard deviation of the noise on `y`, in units of the standard deviation of y.
+        Standard deviation of the noise on y, over the standard deviation of y.
     random_state : int, optional
 
     Returns
     -------
     TeacherProblem
-        With 2000 fresh test rows.
+        With 2000 test rows.
 
     Raises
     ------
     ValueError
-        A number out of range.
+        A number is out of range.
 
     Notes
     -----
     w_j is uniform on the sphere, b_j on [-1/2, 1/2] and a_j on +-[1/2, 3/2], so that every
     neuron matters.  Time O(n d r).
     """
-    for name, number in (("n", n), ("d", d), ("r", r)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"{name}={number!r}: expected an integer >= 1")
-    if not np.isfinite(noise) or noise < 0:
-        raise ValueError(
-            f"noise={noise!r}: expected a finite number >= 0, in units of the std of y"
-        )
+    check_counts(n=n, d=d, r=r)
+    check_real("noise", noise, least=0)
     rng = np.random.default_rng(random_state)
     W = rng.standard_normal((r, d))
     W /= np.linalg.norm(W, axis=1, keepdims=True)

@@ -1,0 +1,66 @@
+"""Outputs and validation losses of a module in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.nn.data import Loss, PruningData
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Use eval mode without gradients inside the block; restore the mode afterwards."""
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def outputs(module: nn.Module, X: Tensor) -> Tensor:
+    """Compute the outputs of a module; TypeError unless they are one tensor."""
+    with evaluation_mode(module):
+        out = module(X)
+    if not isinstance(out, Tensor):
+        got = type(out).__name__
+        raise TypeError(f"module: got outputs of type {got}; expected one Tensor; wrap the module")
+    return out
+
+
+def chunk_losses(module: nn.Module, loss: Loss, data: PruningData) -> tuple[Tensor, Tensor]:
+    """Compute the loss of each validation chunk and its share of the rows, float64 [chunks]."""
+    losses, sizes = [], []
+    with evaluation_mode(module):
+        for X, y in data.chunks():
+            losses.append(float(loss(module(X), y)))
+            sizes.append(len(X))
+    share = torch.tensor(sizes, dtype=torch.float64)
+    return torch.tensor(losses, dtype=torch.float64), share / share.sum()
+
+
+def constant_loss(module: nn.Module, loss: Loss, data: PruningData) -> float:
+    """Compute the validation loss of a constant answer, the mean output of the module."""
+    total: Tensor | float = 0.0
+    count, value = 0, 0.0
+    with evaluation_mode(module):
+        for X, _ in data.chunks():
+            total = total + module(X).sum(0)
+            count += len(X)
+        mean = torch.as_tensor(total / count)
+        for X, y in data.chunks():
+            value += float(loss(mean.expand(len(X), *mean.shape).contiguous(), y)) * len(X) / count
+    return value
+
+
+def probe_rows(data: PruningData, most: int) -> Tensor:
+    """Return the first validation inputs; ValueError if there are none."""
+    for X, _ in data.chunks():
+        return X[:most]
+    raise bad_value("validation", Shown("a DataLoader without batches"), "at least one batch")

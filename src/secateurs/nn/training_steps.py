@@ -1,0 +1,84 @@
+"""Steps of Adam on a module, and the progress of a run of `prune_neurons`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from secateurs.core.driver import Iterations
+from secateurs.core.losses import check_finite
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.solution import Progress
+from secateurs.nn.data import Batch, Loss
+
+
+@dataclass(frozen=True)
+class PruneProgress(Progress):
+    """State of a running `prune_neurons`; step and n_steps are those of the phase.
+
+    Attributes
+    ----------
+    phase : str
+        "group lasso", "choosing a width" or "fine-tuning".
+    widths : dict of str to int
+        Neurons left in each hidden layer.
+    """
+
+    phase: str
+    widths: dict[str, int]
+
+
+PruneCallback = Callable[[PruneProgress], None]
+
+
+def adam(module: nn.Module, learning_rate: float) -> Adam:
+    """Make Adam for the parameters that require gradients."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained)
+    return Adam(trained, lr=learning_rate, fused=fused)
+
+
+def train_and_look(
+    loop: Iterations,
+    module: nn.Module,
+    optimizer: Optimizer,
+    loss: Loss,
+    batches: Iterator[Batch],
+    *,
+    n_looks: int,
+    learning_rate: Callable[[int], float],
+    add_penalty: Callable[[int], None] = lambda _: None,
+) -> Iterator[float]:
+    """Train for the steps of a loop; yield the mean loss since the last look, `n_looks` times.
+
+    `learning_rate` and `add_penalty`, which adds to the gradients, are called with the step,
+    counted from 0.  FloatingPointError if the loss becomes infinite or NaN.
+    """
+    every = max(1, loop.n_steps // n_looks)
+    total: Tensor | float = 0.0
+    since = 0
+    for step in loop:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step - 1)
+        value = _gradient(module, loss, next(batches), optimizer)
+        add_penalty(step - 1)
+        optimizer.step()
+        total, since = total + value, since + 1
+        if step % every == 0 or step == loop.n_steps:
+            mean = check_finite(float(total) / since, step)
+            total, since = 0.0, 0
+            yield mean
+
+
+def _gradient(module: nn.Module, loss: Loss, batch: Batch, optimizer: Optimizer) -> Tensor:
+    """Compute the mean loss of a batch, detached; its gradient goes to ``.grad``."""
+    optimizer.zero_grad()
+    value = loss(module(batch[0]), batch[1])
+    if value.ndim != 0:
+        got = Shown(f"a tensor of shape {tuple(value.shape)}")
+        raise bad_value("loss", got, "one number, the mean over the batch")
+    value.backward()  # type: ignore[no-untyped-call]
+    return value.detach()
