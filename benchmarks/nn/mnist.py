@@ -1,13 +1,13 @@
-"""MNIST, 784-512-10 down to 56 neurons: group lasso against L2-norm pruning.
+"""Pruning of MNIST networks from 512 to 56 hidden neurons: group lasso against L2 norms.
 
     python -m benchmarks.nn.mnist mnist.npz [--seeds 3] [--neurons 56] [--auto]
         [--path-steps 12000]
 
-Both sides start from the same dense network, have the same number of steps in all (those of
-the path go into the fine-tuning of L2 pruning), the same optimiser and schedule, and return the
-state of training with the lowest loss on 6,000 validation rows.  Each takes the learning rate
-that is better on these rows; seconds are the mean of the two runs.  "From scratch" trains a
-network of that width for as many steps as dense training and pruning take together.
+Both methods start from the same dense network and use the same optimiser and schedule.  They take
+the same number of steps in all: L2 pruning uses the steps of the path for its fine-tuning.  Both
+return the state with the lowest loss on 6,000 validation rows, for the better of two learning
+rates on these rows; the seconds are the mean of the two runs.  "From scratch" trains a network of
+that width for as many steps as dense training and pruning take together.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("data", nargs="?", default="mnist")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--neurons", type=int, default=56)
-    parser.add_argument("--auto", action="store_true", help="also let it choose the width")
+    parser.add_argument("--auto", action="store_true", help="also run with keep='auto'")
     parser.add_argument("--path-steps", type=int, default=12_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

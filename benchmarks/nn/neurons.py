@@ -1,13 +1,13 @@
-"""How many neurons has a ReLU teacher?  Group lasso against L2-norm pruning told the number.
+"""The number of neurons of a ReLU teacher: group lasso against L2 norms with the known number.
 
     python -m benchmarks.nn.neurons [--neurons 3 5 8] [--seeds 10] [--noise 0] [--first 0]
         [--steps 3000]
 
-A student of 100 neurons is trained on 1,800 rows of 20 inputs; both sides start from it, train
-on these rows and choose on 200 others.
-`prune_neurons` is told nothing and has one set of parameters for all cases.  L2 pruning is told
-r, and fine-tunes for as many steps as the other side takes in all its phases.  Test loss is the
-mean squared error on fresh rows without noise, over the variance of y.
+A student of 100 neurons is trained on 1,800 rows of 20 inputs.  Both methods start from it, train
+on these rows and choose on 200 others.  `prune_neurons` does not know the number r and has the same
+parameters in all cases.  L2 pruning knows r, and its fine-tuning has as many steps as all phases of
+`prune_neurons`.  The test loss is the mean squared error on test rows without noise, over the
+variance of y.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRAIN_STEPS, BATCH = 3000, 128
 
 
 def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
-    """A dense student, trained by Adam with a cosine schedule."""
+    """Train a dense student by Adam with a cosine schedule."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(INPUTS, STUDENT), nn.ReLU(), nn.Linear(STUDENT, 1))
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--noise", type=float, default=0.0)
-    parser.add_argument("--steps", type=int, default=3000, help="of the path, and of fine-tuning")
+    parser.add_argument("--steps", type=int, default=3000, help="of each phase")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for r in arguments.neurons:

@@ -68,14 +68,13 @@ def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
     refuse_duplicates(names)
     if any(part != names for part in gather(names)):
         raise bad_value("the table", Shown("parts with different columns"), "the same in all")
-    columns = [frame.iloc[:, i] for i in range(len(names))]
-    kinds = [_kind_here(name, column) for name, column in zip(names, columns, strict=True)]
-    by_part = zip(*gather(kinds), strict=True)
-    kinds = [_whole_kind(name, parts) for name, parts in zip(names, by_part, strict=True)]
+    columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
+    parts = gather([_kind_here(name, column) for name, column in columns.items()])
+    kinds = {name: _whole_kind(name, kinds) for name, *kinds in zip(names, *parts, strict=True)}
     numbers = {
         name: as_numbers(column, name)
-        for name, column, kind in zip(names, columns, kinds, strict=True)
-        if kind == "numeric"
+        for name, column in columns.items()
+        if kinds[name] == "numeric"
     }
     medians = dict(zip(numbers, _medians(list(numbers.values()), gather), strict=True))
     return TableSchema(
@@ -83,7 +82,7 @@ def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
             ColumnSchema(name=name, kind="numeric", fill=medians[name])
             if name in medians
             else _fit_categories(name, column, gather)
-            for name, column in zip(names, columns, strict=True)
+            for name, column in columns.items()
         ]
     )
 
@@ -93,7 +92,7 @@ def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
     return None if series.isna().all() else column_kind(series, name)
 
 
-def _whole_kind(name: str, kinds: tuple[Kind | None, ...]) -> Kind:
+def _whole_kind(name: str, kinds: list[Kind | None]) -> Kind:
     """Kind of a column by the kinds of its parts: text in one part makes categories."""
     if not any(kinds):
         raise bad_column(name, "no value in any row", "at least one", "leave the column out")

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.saved_model import Strict
 from secateurs.data.column_values import FLOAT32_MAX, Kind
 from secateurs.data.errors import bad_column
 
@@ -24,10 +25,8 @@ MAX_CATEGORIES = 1_000
 #: Most columns of an encoded table, and so of a schema.
 MAX_ENCODED_COLUMNS = 1_000_000
 
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-
-class ColumnSchema(BaseModel):
+class ColumnSchema(Strict):
     """How one column is read.
 
     Attributes
@@ -39,8 +38,6 @@ class ColumnSchema(BaseModel):
     categories : list of str, or None for a numeric column
         Each has its own encoded column.  If there are two, only the second has one.
     """
-
-    model_config = STRICT
 
     name: str
     kind: Kind
@@ -56,7 +53,7 @@ class ColumnSchema(BaseModel):
             return self
         if not self.categories:
             raise bad_column(self.name, "no categories", "at least one")
-        if duplicates(self.categories):
+        if len(set(self.categories)) < len(self.categories):
             raise bad_column(self.name, "a category twice", "distinct categories")
         if len(self.categories) - (MISSING in self.categories) > MAX_CATEGORIES:
             n_categories = f"{len(self.categories)} categories"
@@ -72,7 +69,7 @@ class ColumnSchema(BaseModel):
         return categories[1:] if len(categories) == 2 else categories
 
 
-class TableSchema(BaseModel):
+class TableSchema(Strict):
     """The encoding of a table.
 
     ``TableSchema.model_validate_json(text)`` accepts untrusted text: it refuses unknown keys,
@@ -84,8 +81,6 @@ class TableSchema(BaseModel):
     columns : list of ColumnSchema
         In the order of the training table.
     """
-
-    model_config = STRICT
 
     columns: Annotated[list[ColumnSchema], Field(min_length=1, max_length=MAX_ENCODED_COLUMNS)]
 
@@ -110,10 +105,6 @@ class TableSchema(BaseModel):
 
 def refuse_duplicates(names: Iterable[str]) -> None:
     """Raise ValueError if a name of a column appears twice."""
-    for name in duplicates(names):
-        raise bad_column(name, "two columns of this name", "one", "rename one of them")
-
-
-def duplicates(names: Iterable[str]) -> list[str]:
-    """Names that appear more than once."""
-    return [name for name, count in Counter(names).items() if count > 1]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise bad_column(name, "two columns of this name", "one", "rename one of them")
