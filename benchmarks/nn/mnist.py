@@ -23,10 +23,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.nn.dense_training import BATCH, train_dense
 from secateurs import load_dataset
 from secateurs.nn import PrunedModule, l2_prune_neurons, prune_neurons
 
-HIDDEN, BATCH, N_VALIDATION = 512, 128, 6000
+HIDDEN, N_VALIDATION = 512, 6000
 DENSE_STEPS, FINE_TUNE_STEPS = 4200, 8000
 RATES = (1e-3, 3e-3)
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -38,24 +39,25 @@ def new_network(hidden: int, seed: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(784, hidden), nn.ReLU(), nn.Linear(hidden, 10))
 
 
-def train(module: nn.Module, data: Pair, n_steps: int, seed: int) -> None:
-    X, y = data
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(n_steps):
-        rows = torch.randint(len(X), (BATCH,), generator=generator)
-        optimizer.zero_grad()
-        cross_entropy(module(X[rows]), y[rows]).backward()
-        optimizer.step()
-        schedule.step()
-
-
 def score(module: nn.Module, data: Pair) -> tuple[float, float]:
     with torch.no_grad():
         out = module(data[0])
     correct = (out.argmax(1) == data[1]).double().mean()
     return 100 * float(correct), float(cross_entropy(out, data[1]))
+
+
+def read_parts(data: str) -> tuple[Pair, Pair, Pair]:
+    """Read the rows to fit, the validation rows and the test rows."""
+    dataset = load_dataset(data)
+    order = np.random.default_rng(7).permutation(len(dataset.y))
+    held, rows = np.sort(order[:N_VALIDATION]), np.sort(order[N_VALIDATION:])
+
+    def part(X: Any, y: Any) -> Pair:
+        pixels = np.asarray(X, dtype=np.float32).reshape(len(X), -1) / 255
+        return torch.from_numpy(pixels), torch.from_numpy(np.asarray(y).astype(np.int64))
+
+    X, y = np.asarray(dataset.X), dataset.y
+    return part(X[rows], y[rows]), part(X[held], y[held]), part(dataset.X_test, dataset.y_test)
 
 
 def main() -> None:
@@ -68,17 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     k = arguments.neurons
-    dataset = load_dataset(arguments.data)
-    order = np.random.default_rng(7).permutation(len(dataset.y))
-    held, rows = np.sort(order[:N_VALIDATION]), np.sort(order[N_VALIDATION:])
-
-    def part(X: Any, y: Any) -> Pair:
-        pixels = np.asarray(X, dtype=np.float32).reshape(len(X), -1) / 255
-        return torch.from_numpy(pixels), torch.from_numpy(np.asarray(y).astype(np.int64))
-
-    X, y = np.asarray(dataset.X), dataset.y
-    fit, validation = part(X[rows], y[rows]), part(X[held], y[held])
-    test = part(dataset.X_test, dataset.y_test)
+    fit, validation, test = read_parts(arguments.data)
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def report(name: str, module: nn.Module, cpu: float = 0.0, note: str = "") -> None:
@@ -99,7 +91,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         dense = new_network(HIDDEN, seed)
         began = time.process_time()
-        train(dense, fit, DENSE_STEPS, seed)
+        train_dense(dense, cross_entropy, fit, DENSE_STEPS, 1e-3, seed)
         report("dense", dense, time.process_time() - began)
         common: dict[str, Any] = {
             "validation": validation, "batch_size": BATCH, "random_state": seed

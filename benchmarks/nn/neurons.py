@@ -21,11 +21,12 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
+from benchmarks.nn.dense_training import train_dense
 from secateurs.nn import l2_prune_neurons, prune_neurons
 from secateurs.nn.teacher import TeacherProblem, relu_teacher
 
 ROWS, VALIDATION, INPUTS, STUDENT = 2000, 200, 20, 100
-TRAIN_STEPS, BATCH = 3000, 128
+TRAIN_STEPS = 3000
 
 
 def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
@@ -33,16 +34,8 @@ def train_student(problem: TeacherProblem, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(INPUTS, STUDENT), nn.ReLU(), nn.Linear(STUDENT, 1))
-    X, y = tensors(problem.X[VALIDATION:], problem.y[VALIDATION:])
-    optimizer = torch.optim.Adam(student.parameters(), lr=1e-2, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, TRAIN_STEPS)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(TRAIN_STEPS):
-        rows = torch.randint(len(X), (BATCH,), generator=generator)
-        optimizer.zero_grad()
-        mse_loss(student(X[rows]), y[rows]).backward()
-        optimizer.step()
-        schedule.step()
+    data = tensors(problem.X[VALIDATION:], problem.y[VALIDATION:])
+    train_dense(student, mse_loss, data, TRAIN_STEPS, 1e-2, seed)
     return student
 
 

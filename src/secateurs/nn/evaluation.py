@@ -1,4 +1,4 @@
-"""Outputs and validation losses of a module in eval mode."""
+"""Outputs and losses of a module, and its validation losses in eval mode."""
 
 from __future__ import annotations
 
@@ -34,12 +34,21 @@ def outputs(module: nn.Module, X: Tensor) -> Tensor:
     return out
 
 
+def batch_loss(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
+    """Compute the loss of a batch; ValueError unless it is one number."""
+    value = loss(output, target)
+    if value.ndim != 0:
+        got = Shown(f"a tensor of shape {tuple(value.shape)}")
+        raise bad_value("loss", got, "one number, the mean over the batch")
+    return value
+
+
 def chunk_losses(module: nn.Module, loss: Loss, data: PruningData) -> tuple[Tensor, Tensor]:
     """Compute the loss of each validation chunk and its share of the rows, float64 [chunks]."""
     losses, sizes = [], []
     with evaluation_mode(module):
         for X, y in data.chunks():
-            losses.append(float(loss(module(X), y)))
+            losses.append(float(batch_loss(loss, module(X), y)))
             sizes.append(len(X))
     share = torch.tensor(sizes, dtype=torch.float64)
     return torch.tensor(losses, dtype=torch.float64), share / share.sum()
@@ -55,7 +64,8 @@ def constant_loss(module: nn.Module, loss: Loss, data: PruningData) -> float:
             count += len(X)
         mean = torch.as_tensor(total / count)
         for X, y in data.chunks():
-            value += float(loss(mean.expand(len(X), *mean.shape).contiguous(), y)) * len(X) / count
+            answer = mean.expand(len(X), *mean.shape).contiguous()
+            value += float(loss(answer, y)) * len(X) / count
     return value
 
 

@@ -10,9 +10,9 @@ from torch.optim import Adam, Optimizer
 
 from secateurs.core.driver import Iterations
 from secateurs.core.losses import check_finite
-from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import Progress
 from secateurs.nn.data import Batch, Loss
+from secateurs.nn.evaluation import batch_loss
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,14 @@ def train_and_look(
     for step in loop:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step - 1)
-        value = _gradient(module, loss, next(batches), optimizer)
+        X, y = next(batches)
+        optimizer.zero_grad()
+        value = batch_loss(loss, module(X), y)
+        value.backward()  # type: ignore[no-untyped-call]
         add_penalty(step - 1)
         optimizer.step()
-        total, since = total + value, since + 1
+        total, since = total + value.detach(), since + 1
         if step % every == 0 or step == loop.n_steps:
             mean = check_finite(float(total) / since, step)
             total, since = 0.0, 0
             yield mean
-
-
-def _gradient(module: nn.Module, loss: Loss, batch: Batch, optimizer: Optimizer) -> Tensor:
-    """Compute the mean loss of a batch, detached; its gradient goes to ``.grad``."""
-    optimizer.zero_grad()
-    value = loss(module(batch[0]), batch[1])
-    if value.ndim != 0:
-        got = Shown(f"a tensor of shape {tuple(value.shape)}")
-        raise bad_value("loss", got, "one number, the mean over the batch")
-    value.backward()  # type: ignore[no-untyped-call]
-    return value.detach()
