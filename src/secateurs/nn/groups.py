@@ -298,4 +298,4 @@ def _width(layer: nn.Module) -> int:
 def _refusal(node: fx.Node, child: nn.Module | None, got: str) -> ValueError:
     target: str | Callable[..., Any] = node.target
     kind = type(child).__name__ if child is not None else getattr(target, "__name__", str(target))
-    return bad_value(f"node {node.name!r} ({kind})", Shown(got), ACCEPTED)
+    return ValueError(f"node {node.name!r} ({kind}): got {got}; expected {ACCEPTED}")

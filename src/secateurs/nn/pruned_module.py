@@ -20,7 +20,7 @@ class PrunedModule:
     Attributes
     ----------
     module : nn.Module
-        Of the same class as the given module, with narrower layers, in the same mode.
+        The class and the mode are those of the given module; the layers are narrower.
     kept : dict of str to array of int64
         For each hidden layer the neurons that are left, as numbered in the given module.
     loss_before, loss_after : float
