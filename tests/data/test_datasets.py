@@ -379,9 +379,9 @@ TEST = {"x_train": X, "y_train": Y}
         (TEST | {"x_test": X, "y_test": Y[1:]}, "4 rows of test inputs but 3 test targets"),
         (TEST | {"x_test": X[:0], "y_test": Y[:0]}, "empty test inputs"),
         (TEST | {"x_test": HOLED, "y_test": Y}, "X_test with 1 NaN"),
-        (TEST | {"x_test": X, "y_test": Y + 1}, "1 classes of the test targets"),
+        (TEST | {"x_test": X, "y_test": Y + 1}, "1 classes in test rows only"),
         (TEST | {"x_test": X, "y_test": Y + 0.5}, "'y_test': got 0.5, which is not a class"),
-        (TEST | {"x_test": X, "y_test": Y.astype(str)}, "2 classes of the test targets"),
+        (TEST | {"x_test": X, "y_test": Y.astype(str)}, "2 classes in test rows only"),
     ],
 )
 def test_bad_arrays(tmp_path: Path, arrays: dict, words: str) -> None:

@@ -55,13 +55,12 @@ def _from_openml(name: str, task: str | None) -> Dataset:
                 data_id=_OPENML_IDS[name], as_frame=False, return_X_y=True, n_retries=1
             )
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise bad_data(
-            name,
-            f"a failed download from OpenML ({one_line(error)})",
-            "a connection",
-            "or give the path of an .npz file with x_train, y_train, x_test, y_test, or of a "
-            "directory with the four IDX files",
-        ) from error
+        got = f"a failed download from OpenML ({one_line(error)})"
+        do = (
+            "give instead the path of an .npz file with x_train, y_train, x_test, y_test, or of a "
+            "directory with the four IDX files"
+        )
+        raise bad_data(name, got, "a connection", do) from error
     if X.shape != _OPENML_SHAPE or len(y) != len(X):
         raise bad_data(name, f"X of shape {X.shape} from OpenML", str(_OPENML_SHAPE))
     X, y = X.astype(np.uint8), y.astype(np.int64)

@@ -62,11 +62,8 @@ def dataset_from_arrays(
         if task is None and y.ndim == 1 and y.dtype.kind in "biu":
             task = CLASSIFICATION  # for any number of classes, because alphabets have many
     if X_test is not None and X_test.shape[1:] != X.shape[1:]:
-        raise bad_data(
-            source,
-            f"training inputs of shape {X.shape} and test inputs of shape {X_test.shape}",
-            "shapes that agree beyond the rows",
-        )
+        got = f"training inputs of shape {X.shape} and test inputs of shape {X_test.shape}"
+        raise bad_data(source, got, "shapes that agree beyond the rows")
     X = input_matrix(X, source, "X")
     X_test = None if X_test is None else input_matrix(X_test, source, "X_test")
     targets = _targets_as_pandas(y, source, "y")
@@ -80,8 +77,8 @@ def input_matrix(X: NDArray[Any], source: str | Path, label: str) -> NDArray[Any
     if X.dtype.kind not in "biuf" or X.dtype.itemsize > MAX_ITEM_BYTES:
         raise bad_data(source, f"{label} of dtype {X.dtype}", "real numbers")
     if X.ndim not in (2, 3):
-        shapes = "rows [n, d] or images [n, h, w]"
-        raise bad_data(source, f"{label} of shape {X.shape}", shapes)
+        expected = "rows [n, d] or images [n, h, w]"
+        raise bad_data(source, f"{label} of shape {X.shape}", expected)
     X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
     X = X.reshape(len(X), math.prod(X.shape[1:]))
     refuse_non_finite(X, source, label)
@@ -121,11 +118,11 @@ def checked_dataset(
         if inputs is None or targets is None:
             continue
         if 0 in inputs.shape:
-            shape = f"empty {test}inputs of shape {inputs.shape}"
-            raise bad_data(source, shape, "at least one row and one column")
+            got = f"empty {test}inputs of shape {inputs.shape}"
+            raise bad_data(source, got, "at least one row and one column")
         if len(inputs) != len(targets):
-            counts = f"{len(inputs)} rows of {test}inputs but {len(targets)} {test}targets"
-            raise bad_data(source, counts, "as many of both")
+            got = f"{len(inputs)} rows of {test}inputs but {len(targets)} {test}targets"
+            raise bad_data(source, got, "the same number of both")
     try:
         values, found_task = read_target(y, task)
         test_values = None if y_test is None else read_target(y_test, found_task)[0]
@@ -148,10 +145,5 @@ def _refuse_other_targets(
         raise bad_data(source, got, "shapes that agree beyond the rows")
     unknown = set(test.tolist()) - set(train.tolist()) if task == CLASSIFICATION else set()
     if unknown:
-        raise bad_data(
-            source,
-            f"{len(unknown)} classes of the test targets, such as {min(unknown, key=str)!r}, that "
-            "the training targets do not have",
-            "the same classes in both",
-            "leave those rows out",
-        )
+        got = f"{len(unknown)} classes in test rows only, such as {min(unknown, key=str)!r}"
+        raise bad_data(source, got, "the classes of the training rows", "leave these rows out")

@@ -51,10 +51,9 @@ def as_numbers(series: pd.Series[Any], name: str) -> NDArray[np.float64]:
         wrong = np.flatnonzero(np.isnan(values) & objects.notna().to_numpy())
         if len(wrong):
             row = wrong[0]
-            got = f"{len(wrong)} other values, first in row {series.index[row]}"
-            raise bad_column(
-                name, f"{got}: {objects.iloc[row]!r}", "numbers", "correct or empty them"
-            )
+            where = f"{len(wrong)} other values, first in row {series.index[row]}"
+            got = f"{where}: {objects.iloc[row]!r}"
+            raise bad_column(name, got, "numbers", "correct or empty them")
     large = np.flatnonzero(np.abs(values) > FLOAT32_MAX)  # NaN compares false
     if len(large):
         row = large[0]
@@ -100,10 +99,6 @@ def _inferred(series: pd.Series[Any], name: str) -> str:
         values = series.astype(object)
     inferred = str(pd.api.types.infer_dtype(values, skipna=True))
     if inferred in _TIMES:
-        raise bad_column(
-            name,
-            f"dates or times ({inferred})",
-            "numbers or text",
-            "give numbers, such as days since a date, or leave the column out",
-        )
+        do = "give numbers, such as days since a date, or leave the column out"
+        raise bad_column(name, f"dates or times ({inferred})", "numbers or text", do)
     return inferred

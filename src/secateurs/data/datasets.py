@@ -157,11 +157,9 @@ def split(dataset: Dataset, test_size: float | int = 0.2, random_state: int = 0)
             dataset.X, dataset.y, test_size=test_size, random_state=random_state, stratify=strata
         )
     except ValueError as error:
-        raise bad_data(
-            dataset.name,
-            f"test_size={test_size} for {n} rows",
-            "a share between 0 and 1, or a number of rows that leaves some to train on",
-        ) from error
+        got = f"test_size={test_size} for {n} rows"
+        expected = "a share between 0 and 1, or a number of rows that leaves some to train on"
+        raise bad_data(dataset.name, got, expected) from error
     return replace(dataset, X=X, y=y, X_test=X_test, y_test=y_test)
 
 

@@ -41,13 +41,9 @@ def refuse_non_finite(values: NDArray[np.generic], source: str | Path, label: st
             return
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        raise bad_data(
-            source,
-            f"{label} with {len(bad)} NaN or infinite entries, the first at "
-            f"{tuple(bad[0].tolist())}",
-            "finite numbers",
-            "fill these entries or delete their rows",
-        )
+        first = tuple(bad[0].tolist())
+        got = f"{label} with {len(bad)} NaN or infinite entries, the first at {first}"
+        raise bad_data(source, got, "finite numbers", "fill these entries or delete their rows")
 
 
 def listed(names: list[str]) -> str:

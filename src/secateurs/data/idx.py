@@ -38,12 +38,8 @@ def dataset_from_idx_directory(path: Path, task: str | None) -> Dataset:
             files = [path / (name + suffix) for suffix in ("", ".gz") for name in names]
             present = [file for file in files if file.is_file()]
             if not present:
-                raise bad_data(
-                    path,
-                    f"a directory without {names[0]}",
-                    "the four IDX files of MNIST (train-* and t10k-*, images and labels), with or "
-                    "without .gz",
-                )
+                expected = "the four IDX files of MNIST (train-* and t10k-*), with or without .gz"
+                raise bad_data(path, f"a directory without {names[0]}", expected)
             found.append(present[0])
     X, y, X_test, y_test = (read_idx(file) for file in found)
     return dataset_from_arrays(path, X, y, task, "label", X_test=X_test, y_test=y_test)
@@ -77,12 +73,8 @@ def read_idx(path: Path) -> NDArray[Any]:
                 raise bad_data(path, f"an empty array of shape {shape}", "at least one entry")
             expected = f"{header + entries} for shape {shape}"
             if packed and entries > MAX_IDX_GZ_BYTES:
-                raise bad_data(
-                    path,
-                    f"a compressed file of {entries} bytes",
-                    f"at most {MAX_IDX_GZ_BYTES}",
-                    "unpack it first",
-                )
+                got = f"a compressed file of {entries} bytes"
+                raise bad_data(path, got, f"at most {MAX_IDX_GZ_BYTES}", "unpack it first")
             size = path.stat().st_size
             if not packed and size != header + entries:
                 raise bad_data(path, f"{size} bytes", expected, FETCH_AGAIN)
@@ -104,11 +96,8 @@ def _read_header(
     """Read the type and shape of the entries, and the length of the header in bytes."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES:
-        raise bad_data(
-            path,
-            f"a file that starts with {magic.hex() or 'nothing'}",
-            "the IDX header 00 00, a type and a number of dimensions",
-        )
+        got = f"a file that starts with {magic.hex() or 'nothing'}"
+        raise bad_data(path, got, "the IDX header 00 00, a type and a number of dimensions")
     if not 1 <= magic[3] <= 3:
         raise bad_data(path, f"{magic[3]} dimensions", "1 for labels, 2 or 3 for images")
     raw = file.read(4 * magic[3])

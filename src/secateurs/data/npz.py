@@ -28,9 +28,8 @@ def open_npz(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             keys = {key.lower(): key for key in archive.files}
             if len(keys) < len(archive.files):
-                raise bad_data(
-                    path, "array names that differ only by case", "distinct names", "rename them"
-                )
+                got = "array names that differ only by case"
+                raise bad_data(path, got, "distinct names", "rename them")
             yield archive, keys
     except DatasetError:
         raise
@@ -43,11 +42,8 @@ def npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:
     try:
         array = archive[key]
     except Exception as error:
-        raise bad_data(
-            path,
-            f"array {key!r}, which cannot be read ({one_line(error)})",
-            "a plain array of numbers or text",
-        ) from error
+        got = f"array {key!r}, which cannot be read ({one_line(error)})"
+        raise bad_data(path, got, "a plain array of numbers or text") from error
     if not isinstance(array, np.ndarray):
         raise bad_data(path, f"{key!r}, which is not an array", "arrays", HOW_TO_WRITE)
     return array
@@ -58,11 +54,8 @@ def dataset_from_npz(path: Path, task: str | None) -> Dataset:
     with open_npz(path) as (archive, keys):
         names = next((n for n in (SPLIT_NAMES, PLAIN_NAMES) if set(n[:2]) <= keys.keys()), None)
         if names is None:
-            raise bad_data(
-                path,
-                listed(archive.files),
-                "the arrays x_train, y_train and optionally x_test, y_test, or X, y",
-            )
+            expected = "the arrays x_train, y_train and optionally x_test, y_test, or X, y"
+            raise bad_data(path, listed(archive.files), expected)
         test_names = [name for name in names[2:] if name in keys]
         if len(test_names) == 1:
             raise bad_data(path, f"{test_names[0]} alone", "both of x_test and y_test, or neither")

@@ -105,12 +105,8 @@ def _fit_categories(name: str, series: pd.Series[Any], gather: Gather) -> Column
     parts = gather([Counter(texts[present].tolist()), bool(present.all())])
     counts: Counter[str] = sum((Counter(part) for part, _ in parts), Counter())
     if len(counts) - (MISSING in counts) > MAX_CATEGORIES:
-        raise bad_column(
-            name,
-            f"{len(counts)} distinct texts",
-            f"at most {MAX_CATEGORIES}",
-            "group them, or leave the column out if it only identifies rows",
-        )
+        do = "group them, or leave the column out if it only identifies rows"
+        raise bad_column(name, f"{len(counts)} distinct texts", f"at most {MAX_CATEGORIES}", do)
     complete = all(all_present for _, all_present in parts)
     fill = max(sorted(counts), key=counts.__getitem__) if complete else MISSING
     categories = sorted({*counts, fill})

@@ -49,12 +49,9 @@ def _read_one_target(y: pd.Series[Any], task: str | None) -> tuple[NDArray[Any],
     name = str(y.name)
     missing = np.flatnonzero(y.isna().to_numpy())
     if len(missing):
-        raise bad_column(
-            name,
-            f"missing values in {len(missing)} rows, first in row {missing[0]}",
-            "a target in every row",
-            "fill or delete these rows (counted from 0)",
-        )
+        got = f"missing values in {len(missing)} rows, first in row {missing[0]}"
+        do = "fill or delete these rows (counted from 0)"
+        raise bad_column(name, got, "a target in every row", do)
     if column_kind(y, name) == "categorical":
         if task == REGRESSION:
             return as_numbers(y, name), REGRESSION
@@ -70,12 +67,8 @@ def _read_one_target(y: pd.Series[Any], task: str | None) -> tuple[NDArray[Any],
     if task == REGRESSION:
         return values, REGRESSION
     if len(fractions):
-        raise bad_column(
-            name,
-            f"{fractions[0]:g}, which is not a class number",
-            "whole numbers or text",
-            f"or task={REGRESSION!r}",
-        )
+        got, do = f"{fractions[0]:g}, which is not a class number", f"or give task={REGRESSION!r}"
+        raise bad_column(name, got, "whole numbers or text", do)
     boolean = pd.api.types.infer_dtype(y) == "boolean"
     return values.astype(np.bool_ if boolean else np.int64), CLASSIFICATION
 
@@ -85,9 +78,6 @@ def _refuse_mostly_numbers(y: pd.Series[Any], name: str) -> None:
     numbers = pd.to_numeric(y.astype(object), errors="coerce").notna().to_numpy()
     if MOSTLY_NUMBERS <= numbers.mean() < 1.0:
         row = int(np.flatnonzero(~numbers)[0])
-        raise bad_column(
-            name,
-            f"text in {int((~numbers).sum())} rows, first in row {row}: {y.iloc[row]!r}",
-            "numbers as in the other rows",
-            "correct these rows (counted from 0) or give the task",
-        )
+        got = f"text in {int((~numbers).sum())} rows, first in row {row}: {y.iloc[row]!r}"
+        do = "correct these rows (counted from 0) or give the task"
+        raise bad_column(name, got, "numbers as in the other rows", do)

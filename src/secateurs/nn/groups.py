@@ -147,11 +147,9 @@ def find_layers(module: nn.Module) -> list[NeuronLayer]:
         else:
             signals[node] = _after(node, child, sources, modules)
     for name in reads.keys() & returned.keys():
-        raise bad_value(
-            f"node {returned[name].name!r}",
-            Shown(f"neurons of {name!r}, which are also read by {reads[name][0][0]!r}"),
-            "hidden layers that only other layers read",
-        )
+        got = Shown(f"neurons of {name!r}, which are also read by {reads[name][0][0]!r}")
+        expected = "hidden layers that only other layers read"
+        raise bad_value(f"node {returned[name].name!r}", got, expected)
     if not reads:
         expected = "a Linear or Conv whose output, through an activation, goes into another one"
         raise bad_value("module", Shown("no hidden layer"), expected)
@@ -276,11 +274,8 @@ def _layer(
     first_reader, first = of_layer[0]
     for reader, signal in of_layer[1:]:
         if signal.norms != first.norms:
-            raise bad_value(
-                f"layer {name!r}",
-                Shown(f"different batch normalisations before {first_reader!r} and {reader!r}"),
-                "the same before all readers",
-            )
+            got = Shown(f"different batch normalisations before {first_reader!r} and {reader!r}")
+            raise bad_value(f"layer {name!r}", got, "the same before all readers")
     return NeuronLayer(
         name,
         _width(modules[name]),

@@ -185,8 +185,5 @@ def _refuse_frozen(module: nn.Module, layers: list[NeuronLayer]) -> None:
     for layer in layers:
         weights = [module.get_submodule(n).weight for n in (layer.name, *layer.readers)]
         if not all(isinstance(w, nn.Parameter) and w.requires_grad for w in weights):
-            raise bad_value(
-                f"layer {layer.name!r}",
-                Shown("frozen weights (requires_grad=False) in it or in a reader"),
-                "weights that can be trained",
-            )
+            got = Shown("frozen weights (requires_grad=False) in it or in a reader")
+            raise bad_value(f"layer {layer.name!r}", got, "weights that can be trained")
