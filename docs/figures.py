@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from secateurs import SparseMLPClassifier, compare, load_dataset
 from secateurs.core.figures import OTHERS, OURS, SOFT, save_figure
 from secateurs.data.datasets import split
-from secateurs.features.certificate import correlational_lower_bound, unpruned_rows
+from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_rows
 from secateurs.recovery.planted import PlantedProblem, planted_relu
 from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.thresholding.iht import iht

@@ -26,7 +26,8 @@ from numpy.lib.format import open_memmap
 from scipy.special import ndtri
 
 from secateurs.data.columns import columns_of
-from secateurs.features.screening import NARROW, rank_block, screen
+from secateurs.features.ranks import NARROW, rank_block
+from secateurs.features.screening import screen
 
 PEAK = """
 import re, sys

@@ -89,13 +89,13 @@ def test_other_kinds_of_data_give_the_same_fit(problem, fitted, kind, tmp_path):
     np.testing.assert_array_equal(model.support_, fitted.support_)
     if kind in ("sparse", "mapped"):
         np.testing.assert_array_equal(model.predict(X), fitted.predict(problem.X))
-    else:  # rounded to float32, from which training goes its own way
+    else:  # rounded to float32, so that training takes another path
         assert model.score(X, problem.y) > 0.9
     assert model.transform(X).shape == (len(problem.y), fitted.directions_.shape[0])
 
 
 def test_a_mapped_file_is_never_held_whole(tmp_path):
-    """The solver is handed the mapping itself, and bad values in it are still refused."""
+    """The solver gets the mapping itself, and bad values in it are still refused."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 20))
     X[3, 7] = np.nan
@@ -125,7 +125,7 @@ def test_a_table_with_categories(tmp_path):
     back = load(tmp_path / "m")
     np.testing.assert_array_equal(back.predict(frame), model.predict(frame))
     assert back.support_names_ == model.support_names_
-    with pytest.raises(ValueError, match="DataFrame with the same columns"):
+    with pytest.raises(ValueError, match="expected a DataFrame"):
         back.predict(np.zeros((2, 6)))
 
 
