@@ -18,8 +18,7 @@ from secateurs.features.interactions import pair_screen, triple_screen
 from secateurs.features.null_scores import binned, null_table
 from secateurs.features.planted import planted_multi_index
 from secateurs.features.ranks import normal_scores, rank_block, ranked_matrix, standardised
-from secateurs.features.screening import screen
-from secateurs.features.targets import label_transforms
+from secateurs.features.screening import label_transforms, screen
 from tests.reference.slow_screening import slow_pairs, slow_statistics
 
 KINDS = ("normal", "integers", "binary", "constant", "offset")

@@ -33,8 +33,8 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
     hidden : int
         Hidden units of the network.
     interactions : bool
-        Also score pairs of columns, and triples if no single column is found, where there are few
-        enough columns.
+        Also score pairs of columns, and triples if no single column is found.  Each of these is
+        skipped if it takes more than 1e11 multiply-adds.
     validation_fraction : float
         Share of the rows that are held out to make choices.
     random_state : int, RandomState or None

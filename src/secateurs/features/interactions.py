@@ -35,20 +35,10 @@ Hit = tuple[float, tuple[int, ...]]  # normal score, columns
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Products above the threshold.
+    """Products above the threshold; the strongest is first, equal ones are sorted by column."""
 
-    Attributes
-    ----------
-    columns : int array [p, 2] or [p, 3]
-        Increasing in each row; the strongest product is first, equal ones are sorted by column.
-    z : float array [p]
-        Normal scores.
-    threshold : float
-    alpha : float
-    """
-
-    columns: IntArray
-    z: FloatArray
+    columns: IntArray  # increasing in each row, [p, 2] or [p, 3]
+    z: FloatArray  # normal scores, [p]
     threshold: float
     alpha: float
 
@@ -72,25 +62,10 @@ def triple_cost(n: int, d: int) -> float:
 
 
 def pair_screen(x: SingleArray, T: FloatArray, alpha: float = 0.1) -> Interactions:
-    """Screen all pairs of columns (1).
+    """Screen all pairs of standardised columns (1), and return the strongest, at most 4096.
 
-    Parameters
-    ----------
-    x : float32 array [d, n]
-        Standardised columns, for example from `ranked_matrix`.
-    T : array [n, C]
-        Transforms of y with mean 0 and variance 1.
-    alpha : float
-        Under pure noise, the probability that any pair passes.
-
-    Returns
-    -------
-    Interactions
-        At most 4096 pairs, the strongest.
-
-    Notes
-    -----
-    C n d^2 / 2 multiply-adds; memory n d + 512^2 numbers.
+    `x` [d, n] are the columns, `T` [n, C] the transforms of y, and `alpha` is the probability that
+    any pair passes under pure noise.  C n d^2 / 2 multiply-adds; memory n d + 512^2 numbers.
     """
     d, n = x.shape
     threshold = normal_threshold(alpha, max(1, d * (d - 1)) * T.shape[1] / 2)
@@ -115,10 +90,9 @@ def pair_screen(x: SingleArray, T: FloatArray, alpha: float = 0.1) -> Interactio
 
 
 def triple_screen(x: SingleArray, t: FloatArray, alpha: float = 0.1) -> Interactions:
-    """Screen all products of three columns against one transform of y (2).
+    """Screen all products of three columns against one transform `t` [n] of y (2).
 
-    It takes n d^3 / 6 multiply-adds, so it is meant for a few hundred columns.  Parameters and
-    result are those of `pair_screen`, except that `t` has shape [n].
+    Otherwise as `pair_screen`.  n d^3 / 6 multiply-adds, so it is meant for a few hundred columns.
     """
     d, n = x.shape
     threshold = normal_threshold(alpha, max(1.0, d * (d - 1) * (d - 2) / 3) / 2)

@@ -32,21 +32,10 @@ PENALTIES = np.logspace(-5, 2, 15)  # of the ridge, in units of a column's mean 
 def line_or_network(
     rows: SplitRows, network: ScaledNetwork, hidden: int, n_steps: int, generator: torch.Generator
 ) -> ScaledNetwork:
-    """Return `network`, or a line in its place, by (1) to (3).
+    """Return the network of a regression, or a line in its place, by (1) to (3).
 
-    Parameters
-    ----------
-    rows : SplitRows
-        Of a regression.
-    network : ScaledNetwork
-    hidden, n_steps : int
-        Units and training steps of the networks of (2).
-    generator : torch.Generator
-
-    Returns
-    -------
-    ScaledNetwork
-        `network` itself where (1) decides; otherwise its score is that of (3).
+    Where (1) decides, it is `network` itself; otherwise its score is that of (3).  The networks of
+    (2) have `hidden` units and are trained for `n_steps`.
     """
     n, m = len(rows.X), rows.n_train
     errors = [_squared_errors(rows, h)[m:] for h in (network, line(rows, m))]

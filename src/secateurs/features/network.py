@@ -34,25 +34,16 @@ LARGEST_BIAS = 2.5  # in standard deviations of an index
 class IndexNetwork:
     """A fitted network on raw columns: f(x) = out(c + w^T relu(W (x - center) / scale + b)).
 
-    Attributes
-    ----------
-    center, scale : float array [s]
-        Of the kept columns.
-    W : float array [h, s]
-        First layer.
-    bias : float array [h]
-    w : float array [h, k]
-    intercept : float array [k]
-    task : {"regression", "classification"}
-        For a regression k = 1 and out is the identity; for k classes out is the softmax.
+    For the task "regression" k = 1 and out is the identity; for "classification" into k classes out
+    is the softmax.
     """
 
-    center: FloatArray
-    scale: FloatArray
-    W: FloatArray
-    bias: FloatArray
-    w: FloatArray
-    intercept: FloatArray
+    center: FloatArray  # of the kept columns, [s]
+    scale: FloatArray  # of the kept columns, [s]
+    W: FloatArray  # first layer, [h, s]
+    bias: FloatArray  # b, [h]
+    w: FloatArray  # second layer, [h, k]
+    intercept: FloatArray  # c, [k]
     task: str = "regression"
 
     def predict(self, X: FloatArray) -> FloatArray:
@@ -70,18 +61,10 @@ class SplitRows:
     """Standardised kept columns and targets; the first n_train rows are for training.
 
     The other rows are validation rows.
-
-    Attributes
-    ----------
-    X : Tensor [n, s], float32
-    Y : Tensor [n, k], float32
-        Standardised values (k = 1), or class indicators.
-    n_train : int
-    task : str
     """
 
-    X: Tensor
-    Y: Tensor
+    X: Tensor  # [n, s], float32
+    Y: Tensor  # standardised values (k = 1) or class indicators, [n, k], float32
     n_train: int
     task: str
 

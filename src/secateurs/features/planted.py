@@ -38,25 +38,13 @@ FACTOR = re.compile(r"(?P<number>-?\d+(\.\d*)?)|he(?P<degree>\d)(\(z(?P<of>\d)\)
 
 @dataclass(frozen=True, eq=False)
 class MultiIndexProblem:
-    """Inputs and targets with known directions.
+    """Inputs and targets with known directions."""
 
-    Attributes
-    ----------
-    X : float array [n, d]
-    y : float array [n]
-        Noise included.
-    directions : CSR array [r, d]
-        V, with orthonormal rows.
-    X_test, y_test : like X and y
-        Test rows, without noise.
-    link : str
-    """
-
-    X: FloatArray
-    y: FloatArray
-    directions: sparse.csr_array[np.float64]
-    X_test: FloatArray
-    y_test: FloatArray
+    X: FloatArray  # [n, d]
+    y: FloatArray  # with noise, [n]
+    directions: sparse.csr_array[np.float64]  # V, with orthonormal rows, [r, d]
+    X_test: FloatArray  # test rows
+    y_test: FloatArray  # without noise
     link: str
 
     @property

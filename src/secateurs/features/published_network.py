@@ -33,7 +33,7 @@ from secateurs.data.columns import Columns, columns_of, not_finite
 from secateurs.features.network import LARGEST_BIAS, LEAST_ACTIVE, MOST_ACTIVE, IndexNetwork
 from secateurs.features.planted import normalised_hermite
 from secateurs.features.ranks import FloatArray, IntArray, center_and_scale, standardised
-from secateurs.features.targets import check_target
+from secateurs.features.screening import check_target
 
 MAX_EXPONENT = 4
 FEWEST_ROWS, FEWEST_VALIDATION_ROWS = 10, 2
@@ -44,21 +44,11 @@ PRUNED, STEPPED, SOLVED = 1, 2, 3  # the stages
 
 @dataclass(frozen=True, eq=False)
 class PrunedFit:
-    """A network on the inputs that were kept.
+    """A network on the inputs that were kept."""
 
-    Attributes
-    ----------
-    support : int array [M]
-        Increasing.
-    scores : float array [d]
-        |s_j| of (1), or the row norms of (2), for y of variance 1.
-    network : IndexNetwork
-        ``network.predict(X[:, support])``.
-    """
-
-    support: IntArray
-    scores: FloatArray
-    network: IndexNetwork
+    support: IntArray  # increasing, [M]
+    scores: FloatArray  # |s_j| of (1), or the row norms of (2), for y of variance 1, [d]
+    network: IndexNetwork  # on X[:, support]
 
     def predict(self, X: Any) -> FloatArray:
         """Return values for rows with all d columns."""

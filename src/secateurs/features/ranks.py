@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -78,16 +78,16 @@ def ranked_matrix(source: Columns) -> SingleArray:
 
 @dataclass(frozen=True, eq=False)
 class RankedColumns:
-    """Normal scores of all columns: kept in memory when they are few, else computed on demand.
-
-    Attributes
-    ----------
-    source : Columns
-    kept : float32 array [d, n], or None
-    """
+    """Normal scores of all columns: kept in memory when they are few, else computed on demand."""
 
     source: Columns
-    kept: SingleArray | None
+    kept: SingleArray | None  # [d, n]
+
+    @classmethod
+    def of(cls, source: Columns) -> Self:
+        """Rank all columns, and keep the result if it takes at most 256 MB."""
+        few = source.n * source.d <= KEPT_ELEMENTS
+        return cls(source, ranked_matrix(source) if few else None)
 
     def take(self, columns: IntArray) -> FloatArray:
         """Return the normal scores of some columns, [n, k]."""
@@ -104,12 +104,6 @@ class RankedColumns:
         for start, x in ranked_blocks(self.source):
             out[start : start + len(x)] = x @ single
         return out
-
-
-def ranked_columns(source: Columns) -> RankedColumns:
-    """Rank all columns, and keep the result if it takes at most 256 MB."""
-    few = source.n * source.d <= KEPT_ELEMENTS
-    return RankedColumns(source, ranked_matrix(source) if few else None)
 
 
 def _scores(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:

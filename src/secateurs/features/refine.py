@@ -19,14 +19,18 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from secateurs.features.directions import directions
 from secateurs.features.linearised import conditional_scores, residual_scores
 from secateurs.features.network import column_gradients, responses
 from secateurs.features.null_scores import normal_threshold
-from secateurs.features.screening import screen
-from secateurs.features.search import NO_COLUMNS, Candidate, supports, trained_candidate
+from secateurs.features.screening import label_transforms, screen
+from secateurs.features.search import (
+    NO_COLUMNS,
+    Candidate,
+    directions,
+    supports,
+    trained_candidate,
+)
 from secateurs.features.search_data import SearchData
-from secateurs.features.targets import label_transforms
 
 REPEATS = 4  # of (1) to (3)
 LOSS = 0.005  # R^2 on the validation rows that a smaller network may lose

@@ -1,4 +1,15 @@
-"""Find first supports and a network on each of them."""
+"""Find first supports, their directions, and a network on each of them.
+
+    J = hits of the screens, and the 8, 24 and 64 best columns
+    repeat 3:
+      D = { mean T x_J ;  top <= 4 eigenvectors of mean T (x x^T - I)_J               (1)
+            with |lambda| > 1.3 (2 sqrt(p/n) + p/n) ;  sign(z) |z|^(1/3) if k = 3 }
+      R = T_c h_l(D x_J), l <= 2, standardised                                         (2)
+      J = { max |X^T R| / sqrt n > threshold } + { hits of the screens }                (3)
+
+Once a direction is known, the gradient over all d columns is linear in v_j.  So (3) needs about
+M log d rows where the screen needs M^k (derived, and measured).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from secateurs.features.directions import anchors, directions, strongest
 from secateurs.features.interactions import (
     Interactions,
     pair_cost,
@@ -17,10 +27,12 @@ from secateurs.features.interactions import (
 )
 from secateurs.features.network import ScaledNetwork, SplitRows, initial_network, train
 from secateurs.features.null_scores import normal_threshold
-from secateurs.features.ranks import FloatArray, IntArray, ranked_matrix
+from secateurs.features.ranks import FloatArray, IntArray, ranked_matrix, standardised
 from secateurs.features.screening import Screen
 from secateurs.features.search_data import SearchData
 
+EIGENVECTORS = 4
+ABOVE_NOISE = 1.3  # an eigenvalue must exceed the edge of the noise by this factor
 FEWEST_COLUMNS = 4  # columns tried if the screen finds fewer than two
 SIZES = (8, 24, 64)  # sizes of the supports tried besides the hits of the screen
 ROUNDS = 3
@@ -66,6 +78,45 @@ def supports(data: SearchData, found: Screen, products: IntArray) -> list[IntArr
             current[i] = J if len(J) else current[i]
     unique = {J.tobytes(): J for J in current}
     return list(unique.values())
+
+
+def directions(x: FloatArray, T: FloatArray, k: int, z: FloatArray) -> FloatArray:
+    """Return the directions (1) as unit rows [r, p], r <= 6; O(n p^2).
+
+    `x` [n, p] are the normal scores of the columns J, `T` [n] is a transform of y, and `k` and `z`
+    [p] are the degree of the channel that found J and its scores.
+    """
+    n, p = x.shape
+    found = []
+    mean = x.T @ T / n
+    if k == 1 or np.linalg.norm(mean) > ABOVE_NOISE * np.sqrt(p / n):
+        found.append(mean)
+    M = (x * T[:, None]).T @ x / n
+    M -= np.diag(np.full(p, T.mean()))
+    values, vectors = np.linalg.eigh(M)
+    order = np.argsort(-np.abs(values), kind="stable")[:EIGENVECTORS]
+    edge = ABOVE_NOISE * (2 * np.sqrt(p / n) + p / n)
+    found += [vectors[:, i] for i in order if abs(values[i]) > edge]
+    if k == 3:
+        found.append(np.sign(z) * np.abs(z) ** (1 / 3))
+    if not found:
+        found.append(vectors[:, order[0]])
+    return np.stack([v / max(float(np.linalg.norm(v)), 1e-300) for v in found])
+
+
+def anchors(x: FloatArray, T: FloatArray, D: FloatArray) -> FloatArray:
+    """Return R (2) for every transform of y, index and l, [n, 2 C r]."""
+    U = standardised(x @ D.T)
+    columns = [T * h[:, None] for u in U.T for h in (u, u * u - 1.0)]
+    return standardised(np.concatenate(columns, axis=1))
+
+
+def strongest(scores: FloatArray, threshold: float, always: IntArray, cap: int) -> IntArray:
+    """Return J (3), increasing: at most `cap` columns, those of `always` before the others."""
+    order = np.argsort(-scores, kind="stable")
+    hits = [int(j) for j in order[: cap + len(always)] if scores[j] > threshold]
+    chosen = list(dict.fromkeys([*(int(j) for j in always), *hits]))[:cap]
+    return np.sort(np.asarray(chosen, dtype=np.int64))
 
 
 def first_network(data: SearchData, found: Screen, J: IntArray, *, axes: bool) -> Candidate:

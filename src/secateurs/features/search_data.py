@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.data.columns import Columns
 from secateurs.features.network import SplitRows
-from secateurs.features.ranks import (
-    FloatArray,
-    IntArray,
-    RankedColumns,
-    ranked_columns,
-    standardised,
-)
-from secateurs.features.targets import FEWEST_ROWS, check_target, label_transforms
+from secateurs.features.ranks import FloatArray, IntArray, RankedColumns, standardised
+from secateurs.features.screening import FEWEST_ROWS, check_target, label_transforms
 
 LEAST_CAP, MOST_CAP = 8, 128  # bounds of the number of columns kept by default
 ROWS_PER_COLUMN = 8  # rows for each column that is kept by default
@@ -27,45 +21,21 @@ ROWS_PER_COLUMN = 8  # rows for each column that is kept by default
 
 @dataclass(frozen=True, eq=False)
 class SearchData:
-    """What every step of the search reads.
-
-    Attributes
-    ----------
-    source : Columns
-    ranked : RankedColumns
-    T : float array [n, C]
-        Transforms of y.
-    transforms : tuple of str
-        Their names.
-    Y : float array [n, k]
-        Standardised targets, or class indicators.
-    order : int array [n]
-        Rows in random order; the first `n_train` are for training.
-    n_train : int
-    task : str
-    hidden : int
-    alpha : float
-    degrees : int
-    cap : int
-        Most columns kept without shrinkage.
-    limit : int
-        Most columns kept at all.
-    generator : torch.Generator
-    """
+    """What every step of the search reads."""
 
     source: Columns
     ranked: RankedColumns
-    T: FloatArray
-    transforms: tuple[str, ...]
-    Y: FloatArray
-    order: IntArray
+    T: FloatArray  # transforms of y, [n, C]
+    transforms: tuple[str, ...]  # their names
+    Y: FloatArray  # standardised targets, or class indicators, [n, k]
+    order: IntArray  # rows in random order; the first `n_train` are for training
     n_train: int
     task: str
     hidden: int
     alpha: float
     degrees: int
-    cap: int
-    limit: int
+    cap: int  # most columns kept without shrinkage
+    limit: int  # most columns kept at all
     generator: torch.Generator
 
     def rows(self, J: IntArray) -> SplitRows:
@@ -121,7 +91,7 @@ def prepared(
     cap = max(LEAST_CAP, min(source.n // ROWS_PER_COLUMN, MOST_CAP))
     return SearchData(
         source=source,
-        ranked=ranked_columns(source),
+        ranked=RankedColumns.of(source),
         T=T,
         transforms=names,
         Y=Y,

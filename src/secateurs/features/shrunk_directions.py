@@ -78,25 +78,10 @@ def _most_columns(rows: SplitRows, r: int) -> int:
 def shrunk_directions(
     rows: SplitRows, network: ScaledNetwork, hidden: int, generator: torch.Generator
 ) -> ScaledNetwork:
-    """Apply (2) to (4) to a network whose directions are zero on the added columns.
+    """Apply (2) to (4) to a network on the columns C; its directions are zero on the added columns.
 
-    Parameters
-    ----------
-    rows : SplitRows
-        Of the columns C (1).
-    network : ScaledNetwork
-        Its directions have shape [r, C].
-    hidden : int
-    generator : torch.Generator
-
-    Returns
-    -------
-    ScaledNetwork
-        The best on the validation rows; `network` itself if no round improved it.
-
-    Notes
-    -----
-    O(n (r C)^2 + (r C)^3) time for each round.
+    Returns the best network on the validation rows, at worst `network` itself.  Each round takes
+    O(n (r C)^2 + (r C)^3) time.
     """
     X = rows.X.double().numpy()[: rows.n_train]
     best = now = network

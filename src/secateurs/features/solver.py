@@ -1,7 +1,7 @@
 """Find the few inputs and directions that matter, and fit a small network on them.
 
     screen columns, pairs, triples; J <- hits           screening.py, interactions.py    (1)
-    repeat 3: D <- directions of J;  J <- anchors       directions.py                    (2)
+    repeat 3: D <- directions of J;  J <- anchors       search.py                        (2)
     from J of 4 sizes: train f(D x_J) on raw columns; keep the best on the validation rows
                                                         search.py                        (3)
     repeat: fewer directions, drop columns that are not needed given the others, add missing
@@ -74,20 +74,10 @@ def multi_index(
     y : array [n]
         Numbers; for classes the labels 0, 1, ..., K - 1.
     task : {"regression", "classification"}
-    max_features : int, optional
-        Most columns kept.  By default 128 and at most an eighth of the rows; more are kept only if
-        many small coordinates improve the fit on the validation rows.
-    alpha : float
-        Under pure noise, the probability that any column passes the screen.
-    degrees : int
-        Largest Hermite degree of the screen, from 1 to 3.
-    hidden : int
-        Hidden units of the network.
+    max_features, alpha, degrees, hidden, interactions
+        As in `SparseMultiIndexRegressor`.
     validation : float
         Share of the rows that are held out to make choices.
-    interactions : bool
-        Also screen pairs of columns, and triples if no single column is found.  Each of these is
-        skipped if it takes more than 1e11 multiply-adds.
     random_state : int or None
     progress : callable, optional
         Called after each of the 5 stages (search, refinement, small coordinates, free layer, line
