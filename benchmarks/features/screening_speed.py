@@ -1,13 +1,13 @@
-"""Screening from a mapped file against the rank transform alone and one GEMV pass.
+"""Time the screen of a mapped file, its rank transform alone, and one matrix-vector product.
 
     python -m benchmarks.features.screening_speed                       # d = 100,000, n = 2000
     python -m benchmarks.features.screening_speed --d 1000000           # 8 GB on disk
     python -m benchmarks.features.screening_speed --order F             # columns contiguous
 
-Processor seconds of the best of a few runs on the same .npy file: y^T X by numpy; an argsort of
-every column and its normal scores put in place, in blocks, as plain numpy code does it; our rank
-transform; ours with all label transforms; the unranked statistic.  The last line is the largest
-memory of a fresh process that screens the file, over one that only imports the package.
+The times are processor seconds, the best of a few runs on the same .npy file, for: y^T X by numpy;
+the rank transform in plain numpy (argsort of blocks of columns); the rank transform of secateurs;
+the screen with all transforms of y; the screen without ranks.  The last lines give the largest
+memory of a new process that screens the file, and the part of it that the imports take.
 """
 
 from __future__ import annotations

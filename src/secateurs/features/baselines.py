@@ -29,7 +29,7 @@ from secateurs.features.published_network import checked_target, one_step
 from secateurs.features.ranks import center_and_scale, standardised
 
 POWER_STEPS = 60  # of the spectral method
-STEPS = 400  # training steps of the network of the spectral method
+NETWORK_STEPS = 400  # training steps of the network of the spectral method
 
 
 def one_large_step(
@@ -111,13 +111,13 @@ def spectral(
     rows = SplitRows(U, torch.from_numpy(target[order, None]).float(), n_train, "regression")
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     start = initial_network(rows, torch.eye(len(D)), hidden, generator)
-    trained = train(rows, start, STEPS, fixed_directions=True)
+    trained = train(rows, start, NETWORK_STEPS, fixed_directions=True)
     center, scale = center_and_scale(raw)
     values = np.asarray(y, dtype=np.float64)
     network = on_raw_columns(trained, center, scale, values.mean(), values.std(), "regression")
     network = replace(network, W=network.W @ D)
     history: dict[str, list[float]] = {
-        "step": [STEPS],
+        "step": [NETWORK_STEPS],
         "loss": [1 - trained.score],
         "n_nonzero": [source.d],
     }

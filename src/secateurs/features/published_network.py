@@ -29,14 +29,20 @@ from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import Progress, ProgressCallback, Solution
-from secateurs.data.columns import Columns, columns_of, not_finite
+from secateurs.data.columns import Columns, columns_of
 from secateurs.features.network import LARGEST_BIAS, LEAST_ACTIVE, MOST_ACTIVE, IndexNetwork
 from secateurs.features.planted import normalised_hermite
-from secateurs.features.ranks import FloatArray, IntArray, center_and_scale, standardised
+from secateurs.features.ranks import (
+    FloatArray,
+    IntArray,
+    center_and_scale,
+    require_finite,
+    standardised,
+)
 from secateurs.features.screening import check_target
 
 MAX_EXPONENT = 4
-FEWEST_ROWS, FEWEST_VALIDATION_ROWS = 10, 2
+FEWEST_SPLIT_ROWS, FEWEST_VALIDATION_ROWS = 10, 2
 RIDGES = (1e-4, 1e-2, 1.0, 100.0)  # penalties, in units of a hidden unit's variance
 BLOCK = 512  # rows of H at once
 PRUNED, STEPPED, SOLVED = 1, 2, 3  # the stages
@@ -118,7 +124,7 @@ def checked_target(
     source: Columns, y: NDArray[Any], k: int, hidden: int, validation: float
 ) -> FloatArray:
     """Check the arguments that all networks here have in common; return y standardised."""
-    values = check_target(y, source.n, FEWEST_ROWS)
+    values = check_target(y, source.n, FEWEST_SPLIT_ROWS)
     check_integer("k", k, 1, MAX_EXPONENT)
     check_integer("hidden", hidden)
     check_real("validation", validation, above=0, below=1)
@@ -133,9 +139,7 @@ def hermite_scores(source: Columns, target: FloatArray, k: int) -> FloatArray:
     out = np.empty(source.d)
     for start, block in source.blocks():
         values = np.asarray(block, dtype=np.float64)
-        bad = ~np.isfinite(values).all(axis=0)
-        if bad.any():
-            raise not_finite(source.label(start + int(np.flatnonzero(bad)[0])))
+        require_finite(np.asarray(np.isfinite(values).all(axis=0)), source, start)
         Z = standardised(values)
         out[start : start + Z.shape[1]] = np.abs(target @ normalised_hermite(Z, k)) / len(target)
     return out

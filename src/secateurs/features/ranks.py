@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from secateurs.data.columns import Columns
+from secateurs.data.columns import Columns, not_finite
 
 FloatArray = NDArray[np.float64]
 SingleArray = NDArray[np.float32]
@@ -74,6 +74,12 @@ def ranked_matrix(source: Columns) -> SingleArray:
     for start, part in ranked_blocks(source):
         x[start : start + len(part)] = part
     return x
+
+
+def require_finite(finite: NDArray[np.bool_], source: Columns, at: int) -> None:
+    """Raise ValueError that names the first column, counted from `at`, that is not finite."""
+    if not finite.all():
+        raise not_finite(source.label(at + int(np.flatnonzero(~finite)[0])))
 
 
 @dataclass(frozen=True, eq=False)

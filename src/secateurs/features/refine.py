@@ -33,8 +33,8 @@ from secateurs.features.search import (
 from secateurs.features.search_data import SearchData
 
 REPEATS = 4  # of (1) to (3)
-LOSS = 0.005  # R^2 on the validation rows that a smaller network may lose
-GAIN = 0.002  # R^2 on the validation rows that a larger network must gain
+MAY_LOSE = 0.005  # R^2 on the validation rows that a smaller network may lose
+MUST_GAIN = 0.002  # R^2 on the validation rows that a larger network must gain
 SMALL_SHARE = 0.02  # share of the energy of the gradient below which a direction is dropped
 
 
@@ -78,7 +78,7 @@ def _fewer_directions(data: SearchData, now: Candidate) -> Candidate | None:
     r = max(1, int((share > SMALL_SHARE).sum()))
     if r >= len(now.network.D):
         return None
-    return accepted(trained_candidate(data, now.J, V[:r]), now, -LOSS)
+    return accepted(trained_candidate(data, now.J, V[:r]), now, -MAY_LOSE)
 
 
 def _without_weak_columns(data: SearchData, now: Candidate) -> Candidate | None:
@@ -88,7 +88,7 @@ def _without_weak_columns(data: SearchData, now: Candidate) -> Candidate | None:
     for drop in (weak, weak & (t <= np.median(t[weak])) if weak.any() else weak):
         if drop.any() and not drop.all():
             kept = torch.from_numpy(D[:, ~drop]).float()
-            better = accepted(trained_candidate(data, now.J[~drop], kept), now, -LOSS)
+            better = accepted(trained_candidate(data, now.J[~drop], kept), now, -MAY_LOSE)
             if better is not None:
                 return better
     return None
@@ -106,7 +106,7 @@ def _with_missing_columns(data: SearchData, now: Candidate) -> Candidate | None:
     D = torch.zeros(len(now.network.D), len(J))
     D[:, np.searchsorted(J, now.J)] = now.network.D
     _, stepped = conditional_scores(replace(now.network, D=D), data.rows(J))
-    return accepted(trained_candidate(data, J, torch.from_numpy(stepped).float()), now, GAIN)
+    return accepted(trained_candidate(data, J, torch.from_numpy(stepped).float()), now, MUST_GAIN)
 
 
 def _another_direction(data: SearchData, now: Candidate) -> Candidate | None:
@@ -130,4 +130,4 @@ def _another_direction(data: SearchData, now: Candidate) -> Candidate | None:
     D = torch.zeros(r + len(more), len(J))
     D[:r, np.searchsorted(J, now.J)] = now.network.D
     D[r:, np.searchsorted(J, extra)] = torch.from_numpy(more).float()
-    return accepted(trained_candidate(data, J, D), now, GAIN)
+    return accepted(trained_candidate(data, J, D), now, MUST_GAIN)

@@ -26,7 +26,7 @@ from scipy.special import ndtr
 
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import Progress, ProgressCallback
-from secateurs.data.columns import Columns, columns_of, not_finite
+from secateurs.data.columns import Columns, columns_of
 from secateurs.features.null_scores import binned, normal_threshold, null_table
 from secateurs.features.ranks import (
     NARROW,
@@ -35,6 +35,7 @@ from secateurs.features.ranks import (
     SingleArray,
     normal_scores,
     rank_block,
+    require_finite,
     standardised,
     untied_scores,
 )
@@ -221,7 +222,9 @@ def _ranked_statistics(
     block: NDArray[Any], T: SingleArray, degrees: int, source: Columns, at: int
 ) -> SingleArray:
     """Return (1) for a block [n, B] of columns, [B, C, K]."""
-    _refuse_infinite(block, source, at)
+    if block.dtype.kind == "f":
+        with np.errstate(invalid="ignore", over="ignore"):
+            require_finite(np.isfinite(block.sum(axis=0, dtype=np.float64)), source, at)
     x, tied = rank_block(block)
     scale = _untied_scales(len(T), degrees)
     Z = _products(x, T, degrees)
@@ -243,15 +246,6 @@ def _products(x: SingleArray, T: SingleArray, degrees: int) -> SingleArray:
         power *= x
         Z[:, :, 2] = power @ T - 3.0 * Z[:, :, 0]
     return Z
-
-
-def _refuse_infinite(block: NDArray[Any], source: Columns, at: int) -> None:
-    if block.dtype.kind != "f":
-        return
-    with np.errstate(invalid="ignore", over="ignore"):
-        bad = ~np.isfinite(block.sum(axis=0, dtype=np.float64))
-    if bad.any():
-        raise not_finite(source.label(at + int(np.flatnonzero(bad)[0])))
 
 
 def _hermite_scales(x: FloatArray, degrees: int) -> FloatArray:

@@ -36,7 +36,7 @@ ABOVE_NOISE = 1.3  # an eigenvalue must exceed the edge of the noise by this fac
 FEWEST_COLUMNS = 4  # columns tried if the screen finds fewer than two
 SIZES = (8, 24, 64)  # sizes of the supports tried besides the hits of the screen
 ROUNDS = 3
-STEPS = 400  # training steps of a network
+TRAINING_STEPS = 400  # training steps of a network
 MOST_MULTIPLY_ADDS = 1e11  # of the screen of pairs, and of that of triples
 FEW = 8  # up to this many columns, each is also tried as a direction of its own
 NO_COLUMNS: IntArray = np.empty(0, dtype=np.int64)
@@ -131,7 +131,7 @@ def first_network(data: SearchData, found: Screen, J: IntArray, *, axes: bool) -
 
 def trained(data: SearchData, rows: SplitRows, D: torch.Tensor) -> ScaledNetwork:
     """Train a new network from the directions D."""
-    return train(rows, initial_network(rows, D, data.hidden, data.generator), STEPS)
+    return train(rows, initial_network(rows, D, data.hidden, data.generator), TRAINING_STEPS)
 
 
 def trained_candidate(data: SearchData, J: IntArray, D: torch.Tensor) -> Candidate:

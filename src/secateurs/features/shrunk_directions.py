@@ -30,12 +30,12 @@ from secateurs.features.search_data import SearchData
 
 ROUNDS = 6
 UPDATES = 3  # of the prior in one round
-GAIN = 0.002  # R^2 on the validation rows that another round must gain
-LOSS = 0.01  # R^2 on the validation rows that shrinkage must gain, and that (5) may lose
+ROUND_MUST_GAIN = 0.002  # R^2 on the validation rows that another round must gain
+SHRUNK_LOSS = 0.01  # R^2 on the validation rows that shrinkage must gain, and that (5) may lose
 EXCESS = 6.0  # standard deviations of sum z^2 above noise that indicate many small coordinates
 MOST_UNKNOWNS = 2000  # coordinates of all directions together
 MOST_ELEMENTS = 1 << 25  # numbers of A
-STEPS = 200  # training steps of (4)
+ROUND_STEPS = 200  # training steps of (4)
 SHARES = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)  # of the squared directions, tried in (5)
 
 
@@ -61,9 +61,9 @@ def with_small_coordinates(data: SearchData, now: Candidate) -> Candidate | None
     D[:, np.searchsorted(C, now.J)] = now.network.D
     rows = data.rows(C)
     network = shrunk_directions(rows, replace(now.network, D=D), data.hidden, data.generator)
-    if network.score <= now.network.score + LOSS:
+    if network.score <= now.network.score + SHRUNK_LOSS:
         return None
-    kept = lightest(rows, network, LOSS)
+    kept = lightest(rows, network, SHRUNK_LOSS)
     rows = data.rows(C[kept])
     light = scored(replace(network, D=network.D[:, kept]), rows)
     return Candidate(C[kept], light, rows) if light.score > now.network.score else None
@@ -103,7 +103,7 @@ def shrunk_directions(
         gained = now.score - best.score
         if gained > 0:
             best = now
-        if gained < GAIN:
+        if gained < ROUND_MUST_GAIN:
             break
     return best
 
@@ -112,7 +112,7 @@ def _trained_on_indices(rows: SplitRows, network: ScaledNetwork) -> ScaledNetwor
     """Train everything but the directions, so that the columns are read only once."""
     indices = replace(rows, X=rows.X @ network.D.t())
     start = replace(network, D=torch.eye(len(network.D)))
-    return replace(train(indices, start, STEPS, fixed_directions=True), D=network.D)
+    return replace(train(indices, start, ROUND_STEPS, fixed_directions=True), D=network.D)
 
 
 def lightest(rows: SplitRows, network: ScaledNetwork, loss: float) -> NDArray[np.bool_]:

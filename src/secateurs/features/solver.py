@@ -37,7 +37,7 @@ from secateurs.features.result import MultiIndexFit, fit_of, measured, signal_de
 from secateurs.features.screening import Screen, screen
 from secateurs.features.search import (
     NO_COLUMNS,
-    STEPS,
+    TRAINING_STEPS,
     Candidate,
     first_network,
     product_columns,
@@ -162,7 +162,7 @@ def _with_free_layer(data: SearchData, now: Candidate) -> Candidate | None:  # n
     if len(now.J) > MOST_FREE or len(now.J) <= len(now.network.D):
         return None
     start = replace(now.network, D=torch.eye(len(now.J)), A=now.network.A @ now.network.D)
-    free = train(now.rows, start, STEPS // 2, rate=FREE_RATE)
+    free = train(now.rows, start, TRAINING_STEPS // 2, rate=FREE_RATE)
     return accepted(Candidate(now.J, free, now.rows), now, FREE_GAIN)
 
 
@@ -170,5 +170,5 @@ def _with_line(data: SearchData, now: Candidate) -> Candidate | None:
     """Apply (7); the score may fall, because the earlier one is from rows used for choices."""
     if data.task != "regression":
         return None
-    chosen = line_or_network(now.rows, now.network, data.hidden, STEPS, data.generator)
+    chosen = line_or_network(now.rows, now.network, data.hidden, TRAINING_STEPS, data.generator)
     return Candidate(now.J, chosen, now.rows)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.data.columns import Columns, not_finite
-from secateurs.features.ranks import NARROW, FloatArray, SingleArray
+from secateurs.data.columns import Columns
+from secateurs.features.ranks import NARROW, FloatArray, SingleArray, require_finite
 
 TILE = 1 << 20  # numbers of a tile of columns
 ACROSS = 1 << 13  # columns of a tile of a matrix that is stored by rows
@@ -60,9 +60,7 @@ def _with_mean(T: SingleArray) -> SingleArray:
 def _far(S: FloatArray, source: Columns, at: int) -> NDArray[np.bool_]:
     """Return which columns must be centred first."""
     mean, square = S[0, 0], S[1, 0]
-    bad = ~np.isfinite(square)
-    if bad.any():
-        raise not_finite(source.label(at + int(np.flatnonzero(bad)[0])))
+    require_finite(np.isfinite(square), source, at)
     return np.asarray(mean**2 > FAR * (square - mean**2))
 
 
