@@ -102,16 +102,16 @@ def main(n: int, d: int, order: str, folder: str | None, repeats: int) -> None:
         seconds = {
             "one GEMV pass": best_of(lambda: gemv(path, single), repeats),
             "rank transform, numpy": best_of(lambda: plain_ranks(path), 1),
-            "rank transform, ours": best_of(lambda: our_ranks(path), repeats),
+            "rank transform, secateurs": best_of(lambda: our_ranks(path), repeats),
             "screen": best_of(lambda: screen(path, y), repeats),
             "screen, not ranked": best_of(lambda: screen(path, y, ranked=False), repeats),
         }
         base = seconds["one GEMV pass"]
-        theirs, ours = seconds["rank transform, numpy"], seconds["rank transform, ours"]
+        theirs, ours = seconds["rank transform, numpy"], seconds["rank transform, secateurs"]
         for name, value in seconds.items():
             print(
-                f"{name:24}{value:8.2f} s {value / d * 1e6:7.2f} us a column, "
-                f"{value / base:6.1f}x GEMV, {value / ours:5.2f}x our ranks, "
+                f"{name:26}{value:8.2f} s {value / d * 1e6:7.2f} us a column, "
+                f"{value / base:6.1f}x GEMV, {value / ours:5.2f}x ranks, "
                 f"{value / theirs:5.2f}x numpy's"
             )
         empty = peak()

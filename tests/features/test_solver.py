@@ -1,4 +1,4 @@
-"""The multi-index solver: finds what was planted, doubts noise, keeps its promises."""
+"""The multi-index solver finds planted supports, doubts noise and keeps its promises."""
 
 from __future__ import annotations
 

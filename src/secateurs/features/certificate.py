@@ -1,4 +1,4 @@
-"""The certificate of a fit by `multi_index`: whether there is a signal, and what is not known.
+"""The certificate of a fit by `multi_index`.
 
 Every check uses numbers that were measured during the fit; the data are not read again.
 """
@@ -20,7 +20,7 @@ PAPER = "Vural & Erdogdu (2024)"
 
 
 def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
-    """Check what `multi_index` found.
+    """Check the result of `multi_index`.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def _gap(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     return Check(
         "gap",
         f"the weakest kept column scores {weakest:.2f} in the screen, the strongest dropped column "
-        f"{dropped:.2f}; where the two groups overlap, the choice was made by what a column adds "
-        "given the others",
+        f"{dropped:.2f}; where the two groups overlap, the choice was made by the contribution "
+        "of each column given the others",
         _verdict(weakest > dropped) if some_dropped else "unknown",
         weakest,
         dropped,

@@ -171,7 +171,7 @@ class SparseMultiIndexBase(
         return X, self._targets(targets)
 
     def _read_inputs(self, X: Any, *, reset: bool) -> Any:
-        """Return what `columns_of` reads; a mapped file is checked later, block by block."""
+        """Return an object that `columns_of` reads; a mapped file is checked later, by blocks."""
         encoded = self._read_table(X, reset=reset)
         if encoded is not None:
             return encoded
@@ -249,9 +249,12 @@ class SparseMultiIndexBase(
             "signal_detected": self.signal_detected_,
             "classes": getattr(self, "classes_", np.empty(0)).tolist() or None,
         }
+        score = (
+            "R^2" if self._task == "regression" else "1 - log-loss over that of the class shares"
+        )
         headline = (
-            f"R^2 is {self.val_r2_:.3f} on the validation rows.  The model uses {len(columns)} of "
-            f"{d} columns and {n_directions} direction{'s' if n_directions > 1 else ''}."
+            f"{score} is {self.val_r2_:.3f} on the validation rows.  The model uses {len(columns)} "
+            f"of {d} columns and {n_directions} direction{'s' if n_directions > 1 else ''}."
         )
         notes = (
             f"The threshold of the scores is {self.threshold_:.2f}.  The scores are largest for "
@@ -271,7 +274,8 @@ class SparseMultiIndexBase(
             )
             for entry in columns
         ]
-        return Table(("column", "score", "share", "directions"), rows, title="Columns kept")
+        names = ("column", "score", "share", "directions")
+        return Table(names, rows, title="Columns kept", numeric=frozenset(names[1:3]))
 
     # -- the file ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ ROWS_PER_COLUMN = 8  # rows for each column that is kept by default
 
 @dataclass(frozen=True, eq=False)
 class SearchData:
-    """What every step of the search reads."""
+    """The data and the settings that every step of the search reads."""
 
     source: Columns
     ranked: RankedColumns

@@ -54,7 +54,7 @@ def with_small_coordinates(data: SearchData, now: Candidate) -> Candidate | None
     most = min(_most_columns(now.rows, r), data.limit)
     if excess < EXCESS or most <= len(now.J):
         return None
-    order = np.argsort(-np.abs(z).max(axis=1), kind="stable")
+    order = np.argsort(-z.max(axis=1), kind="stable")
     others = order[~np.isin(order, now.J)][: most - len(now.J)]
     C = np.sort(np.concatenate([now.J, others]))
     D = torch.zeros(r, len(C))

@@ -1,7 +1,8 @@
 """Find the few inputs and directions that matter, and fit a small network on them.
 
     screen columns, pairs, triples; J <- hits           screening.py, interactions.py    (1)
-    repeat 3: D <- directions of J;  J <- anchors       search.py                        (2)
+    repeat 3: D <- directions of J;  J <- columns with large scores along D
+                                                        search.py                        (2)
     from J of 4 sizes: train f(D x_J) on raw columns; keep the best on the validation rows
                                                         search.py                        (3)
     repeat: fewer directions, drop columns that are not needed given the others, add missing
@@ -114,7 +115,7 @@ def multi_index(
     found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
     products, p_products = NO_COLUMNS, 1.0
     best: Candidate | None = None
-    base: Candidate | None = None  # what `signal_detected` judges
+    base: Candidate | None = None  # the candidate that `signal_detected` judges
     with Iterations(LINE, progress) as run:
         if interactions:
             products, p_products = product_columns(data, found)
