@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from secateurs import SparseMLPClassifier, compare, load_dataset
 from secateurs.core.figures import OTHERS, OURS, SOFT, save_figure
 from secateurs.data.datasets import split
-from secateurs.features.certificate import correlational_lower_bound, unpruned_rows
+from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_rows
 from secateurs.recovery.planted import PlantedProblem, planted_relu
 from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.thresholding.iht import iht
@@ -209,7 +209,7 @@ def gap() -> Figure:
 
 SCALING_STYLES = {
     "multi_index": ("inputs pruned (multi_index)", {"color": OURS, "marker": "o", "linewidth": 2}),
-    "paper, told k and M": ("inputs pruned (paper's)", {"color": "#3a6ea5", "marker": "s"}),
+    "paper, k and M given": ("inputs pruned (paper's)", {"color": "#3a6ea5", "marker": "s"}),
     "one large step": ("not pruned, one large step", {"color": "#b5651d", "marker": "^"}),
     "spectral": ("not pruned, spectral", {"color": "#7a5195", "marker": "v"}),
 }

@@ -1,15 +1,15 @@
-"""Sparse multi-index problems and tables: secateurs beside its peers, same data, one run.
+"""Compare secateurs with other methods on sparse multi-index problems and tables, in one run.
 
     python -m benchmarks.features.peers                     # planted tasks and tables
     python -m benchmarks.features.peers --tasks he1 he3     # some of them
 
-Planted: d = 400 Gaussian columns of which M = 8 matter, noise of a fifth of the standard deviation
-of y; R^2 on 2000 clean fresh rows.  Tables: a fifth of the rows set aside (friedman1: 1000
-rows to fit and 1000 without noise; 5 columns matter).  F1 is of the support:
-of a method that gives shares to columns, those above a share of .02.  Seconds are processor
-seconds of a fit, on one thread.  LassoNet and xRFM are run where they are installed.  The
-number of the forest's columns and the penalties of Lasso and LassoNet are chosen on validation rows
-taken from the training rows; boosting, MLPRegressor and xRFM run at their defaults, not tuned.
+Planted tasks have d = 400 Gaussian columns, of which M = 8 matter, and noise of a fifth of the
+standard deviation of y; R^2 is on 2000 test rows without noise.  Tables keep a fifth of their rows
+for the test; friedman1 has 1000 rows to fit, 1000 test rows without noise, and 5 columns that
+matter.  F1 is that of the support.  Seconds are processor seconds of a fit, on one thread.
+LassoNet and xRFM run where they are installed.  The number of columns of the forest, and the
+penalties of Lasso and LassoNet, are chosen on validation rows taken from the training rows.
+Boosting, MLPRegressor and xRFM run with their defaults.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "multi": {"link": "z1*z2", "r": 2, "n": 1500},
 }
 TABLES = ("diabetes", "diabetes + 500 columns of noise", "friedman1 + 200 columns of noise")
-SHARE = 0.02
-SIZES = (4, 8, 16, 32)  # columns kept by the forest, chosen on validation rows
+SIZES = (4, 8, 16, 32)  # columns kept by the forest; validation rows choose one of them
 
 
 def ours(X: Array, y: Array, seed: int) -> Result:
@@ -54,7 +53,7 @@ def ours(X: Array, y: Array, seed: int) -> Result:
 
 
 def forest_then_mlp(X: Array, y: Array, seed: int) -> Result:
-    """Columns of largest importance, their number chosen on validation rows."""
+    """Keep the columns of largest importance; validation rows choose how many."""
     forest = RandomForestRegressor(300, random_state=seed).fit(X, y)
     order = np.argsort(-forest.feature_importances_, kind="stable")
     rows = np.random.default_rng(seed).permutation(len(y))
@@ -71,7 +70,7 @@ def forest_then_mlp(X: Array, y: Array, seed: int) -> Result:
 
 
 def hermite_lasso(X: Array, y: Array, seed: int) -> Result:
-    """Lasso on he_1, he_2 and he_3 of every column, its penalty by cross-validation."""
+    """Fit Lasso on he_1, he_2 and he_3 of every column; cross-validation chooses the penalty."""
     scaler = StandardScaler().fit(X)
 
     def features(Z: Array) -> Array:
@@ -93,7 +92,7 @@ def mlp(X: Array, y: Array, seed: int) -> Result:
 
 
 def lassonet(X: Array, y: Array, seed: int) -> Result:
-    """The whole path; the model of largest R^2 on validation rows."""
+    """Fit the whole path, and take the model with the largest R^2 on validation rows."""
     from lassonet import LassoNetRegressor
 
     rows = np.random.default_rng(seed).permutation(len(y))
@@ -157,7 +156,7 @@ def _mlp(X: Array, y: Array, seed: int) -> Callable[[Array], Array]:
 
 
 def data(task: str, seed: int) -> tuple[Array, Array, Array, Array, Array | None]:
-    """X, y, fresh X and y, and the support where it is known."""
+    """Return X, y, test X, test y, and the support where it is known."""
     if task in TASKS:
         p = planted_multi_index(d=400, sparsity=8, noise=0.2, random_state=seed, **TASKS[task])
         return p.X, p.y, p.X_test, p.y_test, p.support
@@ -201,9 +200,9 @@ def main(tasks: list[str], methods: list[str], seeds: int) -> None:
                 size = np.nan if used is None else float(len(used))
                 rows.append((1 - error / y_test.var(), f1(used, support), size, spent))
             r2, score, size, seconds = np.mean(rows, axis=0)
-            told = "" if np.isnan(score) else f"{score:.2f}"
+            shown = "" if np.isnan(score) else f"{score:.2f}"
             kept = "" if np.isnan(size) else f"{size:.1f}"
-            print(f"{task:34}{name:22}{r2:8.3f}{told:>7}{kept:>9}{seconds:9.1f}", flush=True)
+            print(f"{task:34}{name:22}{r2:8.3f}{shown:>7}{kept:>9}{seconds:9.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Sparse multi-index problems, solved from few rows: R^2 on clean fresh targets, recall, size.
+"""Solve sparse multi-index problems from few rows: R^2 on test rows, recall, number of columns.
 
     python -m benchmarks.features.planted                    # every cell, eight seeds
     python -m benchmarks.features.planted --cells he1 null   # some of them
 
-d = 1600 columns of which M = 8 matter, noise of a fifth of the standard deviation of y, 2000
-fresh rows without noise.  A cell is solved in a seed when R^2 > .9.  "det" counts the seeds in
-which `signal_detected` says yes.  Seconds are processor seconds of a fit, on one thread.
+Problems have d = 1600 columns, of which M = 8 matter, noise of a fifth of the standard deviation
+of y, and 2000 test rows without noise.  A seed counts as solved if R^2 > .9.  "det" counts the
+seeds in which `signal_detected` is true.  Seconds are processor seconds of a fit, on one thread.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Rows needed against the number of columns: inputs pruned, and not.
+"""Measure the rows needed against the number of columns, with and without pruning.
 
-    python -m benchmarks.features.scaling                          # all there is, hours
+    python -m benchmarks.features.scaling                          # everything; takes hours
     python -m benchmarks.features.scaling --links he2 --columns 100 400
     python -m benchmarks.features.scaling --save docs/measured/features_scaling.json
 
-Planted single-index problems with M = 8 of d Gaussian columns and noise of a fifth of the standard
+Planted single-index problems have M = 8 of d Gaussian columns and noise of a fifth of the standard
 deviation of y.  "Rows needed" is the smallest n on a grid of ratio sqrt 2 with R^2 > .9 on 2000
-clean fresh rows in 3 of 4 seeds.  Slopes are of log n against log d by least squares.  What is
-saved replaces the same cells of the file and leaves the others; docs/figures.py draws it.
+test rows without noise in 3 of 4 seeds.  Slopes are those of log n against log d, by least squares.
+`--save` replaces the measured cells of the file and leaves the others; docs/figures.py draws them.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ M = 8
 SEEDS, ENOUGH = 4, 3
 SOLVED = 0.9
 COLUMNS = (100, 400, 1600, 6400)
-LEAST, STEPS = 64, 26  # the grid: 64 times sqrt 2 to the power of 0, 1, ..
-MOST_NUMBERS = 1 << 27  # n d that a problem may have
+LEAST, STEPS = 64, 26  # the grid is 64 sqrt(2)^i for i = 0, 1, ..., 25
+MOST_NUMBERS = 1 << 27  # largest n d of a problem
 
 Fit = Callable[[MultiIndexProblem, int, int], Any]
 METHODS: dict[str, Fit] = {
     "multi_index": lambda p, _, seed: multi_index(p.X, p.y, random_state=seed),
-    "paper, told k and M": lambda p, k, seed: pruned_network(p.X, p.y, k, M, random_state=seed),
+    "paper, k and M given": lambda p, k, seed: pruned_network(p.X, p.y, k, M, random_state=seed),
     "one large step": lambda p, k, seed: one_large_step(p.X, p.y, k, random_state=seed),
     "spectral": lambda p, _, seed: spectral(p.X, p.y, random_state=seed),
 }
-GUESS = {"multi_index": 2, "paper, told k and M": 4, "one large step": 8, "spectral": 8}
-GROWTH = {"one large step": 2.0, "spectral": 1.0}  # of n* in d, a guess for the search alone
+GUESS = {"multi_index": 2, "paper, k and M given": 4, "one large step": 8, "spectral": 8}
+GROWTH = {"one large step": 2.0, "spectral": 1.0}  # guessed slopes, only to start the search
 LIMITS = {"one large step": {1: 1600, 2: 400, 3: 0}, "spectral": {1: 400, 2: 400, 3: 0}}
 
 
 def rows(step: int) -> int:
-    """The grid."""
+    """Return the number of rows at a place of the grid."""
     return round(LEAST * 2 ** (step / 2))
 
 
 def solved(method: str, k: int, d: int, n: int, first: int) -> bool:
-    """R^2 > .9 in 3 of 4 seeds; stops when that is decided."""
+    """Return whether R^2 > .9 in 3 of 4 seeds; stop as soon as that is decided."""
     good = bad = 0
     for seed in range(first, first + SEEDS):
         p = planted_multi_index(n, d, 1, f"he{k}", sparsity=M, noise=0.2, random_state=seed)
@@ -68,7 +68,7 @@ def solved(method: str, k: int, d: int, n: int, first: int) -> bool:
 
 
 def rows_needed(method: str, k: int, d: int, guess: int, first: int = 0) -> int | None:
-    """Smallest n on the grid, searched from place `guess` both ways; None beyond its end."""
+    """Search the smallest n on the grid from place `guess`; None if it is beyond the end."""
     step = guess
     if solved(method, k, d, rows(step), first):
         while step > 0 and solved(method, k, d, rows(step - 1), first):
@@ -83,14 +83,14 @@ def rows_needed(method: str, k: int, d: int, guess: int, first: int = 0) -> int 
 
 
 def slope(columns: list[int], needed: list[int]) -> float:
-    """Of log n against log d."""
+    """Return the slope of log n against log d."""
     return float(np.polyfit(np.log(columns), np.log(needed), 1)[0])
 
 
 def measure(
     links: list[str], columns: list[int], methods: list[str], first: int = 0
 ) -> dict[tuple[str, str], dict[int, int]]:
-    """Rows needed by link and method, for every number of columns; printed as they come."""
+    """Return the rows needed by link, method and number of columns; print each at once."""
     found: dict[tuple[str, str], dict[int, int]] = {}
     for link in links:
         k = int(link[2])
@@ -105,8 +105,8 @@ def measure(
                 began = time.process_time()
                 n = rows_needed(method, k, d, place, first)
                 spent = time.process_time() - began
-                told = f"{n:7d}" if n else f"above {MOST_NUMBERS // d}"
-                print(f"{link} {method:20} d={d:<5} n* = {told}   {spent:6.1f} s", flush=True)
+                shown = f"{n:7d}" if n else f"above {MOST_NUMBERS // d}"
+                print(f"{link} {method:20} d={d:<5} n* = {shown}   {spent:6.1f} s", flush=True)
                 if n is None:
                     break
                 cells[d], before = n, d
@@ -124,7 +124,7 @@ def measure(
 
 
 def save(found: dict[tuple[str, str], dict[int, int]], path: Path) -> None:
-    """Add the measurements to a JSON file: {link: {method: {d: n}}}."""
+    """Add the measurements to a JSON file {link: {method: {d: n}}}."""
     known = json.loads(path.read_text()) if path.is_file() else {}
     for (link, method), cells in found.items():
         row = known.setdefault(link, {}).setdefault(method, {})

@@ -1,13 +1,13 @@
-"""Screening from a mapped file against the rank transform alone and one GEMV pass.
+"""Time the screen of a mapped file, its rank transform alone, and one matrix-vector product.
 
     python -m benchmarks.features.screening_speed                       # d = 100,000, n = 2000
     python -m benchmarks.features.screening_speed --d 1000000           # 8 GB on disk
     python -m benchmarks.features.screening_speed --order F             # columns contiguous
 
-Processor seconds of the best of a few runs on the same .npy file: y^T X by numpy; an argsort of
-every column and its normal scores put in place, in blocks, as plain numpy code does it; our rank
-transform; ours with all label transforms; the unranked statistic.  The last line is the largest
-memory of a fresh process that screens the file, over one that only imports the package.
+The times are processor seconds, the best of a few runs on the same .npy file, for: y^T X by numpy;
+the rank transform in plain numpy (argsort of blocks of columns); the rank transform of secateurs;
+the screen with all transforms of y; the screen without ranks.  The last lines give the largest
+memory of a new process that screens the file, and the part of it that the imports take.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from numpy.lib.format import open_memmap
 from scipy.special import ndtri
 
 from secateurs.data.columns import columns_of
-from secateurs.features.screening import NARROW, rank_block, screen
+from secateurs.features.ranks import NARROW, rank_block
+from secateurs.features.screening import screen
 
 PEAK = """
 import re, sys
@@ -101,16 +102,16 @@ def main(n: int, d: int, order: str, folder: str | None, repeats: int) -> None:
         seconds = {
             "one GEMV pass": best_of(lambda: gemv(path, single), repeats),
             "rank transform, numpy": best_of(lambda: plain_ranks(path), 1),
-            "rank transform, ours": best_of(lambda: our_ranks(path), repeats),
+            "rank transform, secateurs": best_of(lambda: our_ranks(path), repeats),
             "screen": best_of(lambda: screen(path, y), repeats),
             "screen, not ranked": best_of(lambda: screen(path, y, ranked=False), repeats),
         }
         base = seconds["one GEMV pass"]
-        theirs, ours = seconds["rank transform, numpy"], seconds["rank transform, ours"]
+        theirs, ours = seconds["rank transform, numpy"], seconds["rank transform, secateurs"]
         for name, value in seconds.items():
             print(
-                f"{name:24}{value:8.2f} s {value / d * 1e6:7.2f} us a column, "
-                f"{value / base:6.1f}x GEMV, {value / ours:5.2f}x our ranks, "
+                f"{name:26}{value:8.2f} s {value / d * 1e6:7.2f} us a column, "
+                f"{value / base:6.1f}x GEMV, {value / ours:5.2f}x ranks, "
                 f"{value / theirs:5.2f}x numpy's"
             )
         empty = peak()

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateurs.features.certificate import (
+from secateurs.features.certificate import features_certificate
+from secateurs.features.planted import planted_multi_index
+from secateurs.features.sample_sizes import (
     correlational_lower_bound,
     effective_sparsity,
-    features_certificate,
     noise_floor,
     pruned_rows,
     rows_to_stand_out,
     unpruned_rows,
 )
-from secateurs.features.planted import planted_multi_index
 from secateurs.features.solver import multi_index
 
 inputs = st.integers(2, 10**6)

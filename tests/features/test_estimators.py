@@ -1,4 +1,4 @@
-"""Columns and directions as scikit-learn estimators: contract, selection, tables, files."""
+"""Multi-index estimators: scikit-learn contract, selection, tables, descriptions, files."""
 
 import json
 
@@ -53,12 +53,25 @@ def test_a_planted_direction_is_found_and_certified(problem, fitted):
     np.testing.assert_array_equal(np.flatnonzero(fitted.feature_importances_), fitted.support_)
 
 
+def test_a_description_has_every_number(fitted):
+    shown = fitted.describe()
+    facts = json.loads(json.dumps(shown.facts, allow_nan=False))
+    assert (facts["d"], facts["directions"]) == (60, fitted.directions_.shape[0])
+    assert {entry["column"] for entry in facts["columns"]} == set(fitted.support_)
+    shares = [entry["share"] for entry in facts["columns"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    assert (facts["val_r2"], facts["signal_detected"]) == (fitted.val_r2_, True)
+    assert len(shown.tables[0].rows) == len(fitted.support_)
+
+
 def test_noise_is_not_trusted():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((300, 500)), rng.standard_normal(300)
     model = SparseMultiIndexRegressor(random_state=0).fit(X, y)
     assert not model.signal_detected_
     assert model.certificate_["signal"].verdict == "fails"
+    assert "No signal" in model.describe().headline
 
 
 def test_it_selects_in_a_pipeline(problem, fitted):
@@ -89,13 +102,13 @@ def test_other_kinds_of_data_give_the_same_fit(problem, fitted, kind, tmp_path):
     np.testing.assert_array_equal(model.support_, fitted.support_)
     if kind in ("sparse", "mapped"):
         np.testing.assert_array_equal(model.predict(X), fitted.predict(problem.X))
-    else:  # rounded to float32, from which training goes its own way
+    else:  # rounded to float32, so that training takes another path
         assert model.score(X, problem.y) > 0.9
     assert model.transform(X).shape == (len(problem.y), fitted.directions_.shape[0])
 
 
 def test_a_mapped_file_is_never_held_whole(tmp_path):
-    """The solver is handed the mapping itself, and bad values in it are still refused."""
+    """The solver gets the mapping itself, and bad values in it are still refused."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 20))
     X[3, 7] = np.nan
@@ -125,7 +138,7 @@ def test_a_table_with_categories(tmp_path):
     back = load(tmp_path / "m")
     np.testing.assert_array_equal(back.predict(frame), model.predict(frame))
     assert back.support_names_ == model.support_names_
-    with pytest.raises(ValueError, match="DataFrame with the same columns"):
+    with pytest.raises(ValueError, match="expected a DataFrame"):
         back.predict(np.zeros((2, 6)))
 
 

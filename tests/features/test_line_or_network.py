@@ -1,4 +1,4 @@
-"""A line in place of the network: ridge as it should be, chosen where it is as good."""
+"""A line in place of the network: it is ridge regression, taken where it is as good."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeCV
 
 from secateurs import load_dataset
 from secateurs.features.line_or_network import FOLDS, PENALTIES, line, line_or_network
-from secateurs.features.network import Rows, initial_head, outputs, train
+from secateurs.features.network import SplitRows, initial_network, outputs, train
 from secateurs.features.planted import planted_multi_index
 from secateurs.features.solver import multi_index
 
@@ -19,13 +19,13 @@ def table(n, target, seed, n_train=None):
     X = rng.standard_normal((n, 3))
     y = target(X) + 0.5 * rng.standard_normal(n)
     tensors = (torch.from_numpy(Z).float() for Z in (X, y[:, None]))
-    return Rows(*tensors, n_train or round(0.8 * n), "regression")
+    return SplitRows(*tensors, n_train or round(0.8 * n), "regression")
 
 
-def network(rows, seed=0):
+def trained_network(rows, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    head = initial_head(rows, torch.eye(3), 32, generator)
-    return train(rows, head, 100), generator
+    start = initial_network(rows, torch.eye(3), 32, generator)
+    return train(rows, start, 100), generator
 
 
 @pytest.mark.parametrize("n", [12, 60])
@@ -40,15 +40,15 @@ def test_the_line_is_ridge_with_the_penalty_of_leave_one_out(n):
 
 def test_a_line_of_no_signal_is_the_mean():
     X = torch.arange(10.0)[:, None]
-    rows = Rows(X, torch.full((10, 1), 3.0), 8, "regression")
+    rows = SplitRows(X, torch.full((10, 1), 3.0), 8, "regression")
     assert outputs(line(rows, 8), X).numpy() == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_line_stays_a_line_and_reports_what_fresh_rows_give(seed):
     rows = table(150, lambda X: X[:, 0] - X[:, 1], seed)
-    head, generator = network(rows)
-    chosen = line_or_network(rows, head, 32, 100, generator)
+    network, generator = trained_network(rows)
+    chosen = line_or_network(rows, network, 32, 100, generator)
     assert len(chosen.b) == 2
     fresh = table(4000, lambda X: X[:, 0] - X[:, 1], seed + 100)
     error = (outputs(chosen, fresh.X) - fresh.Y).square().mean() / fresh.Y.var()
@@ -57,24 +57,24 @@ def test_a_line_stays_a_line_and_reports_what_fresh_rows_give(seed):
 
 def test_a_network_that_is_clearly_better_is_left_alone():
     rows = table(600, lambda X: 3 * np.abs(X[:, 0]), seed=0)
-    head, generator = network(rows)
-    assert line_or_network(rows, head, 32, 100, generator) is head
+    network, generator = trained_network(rows)
+    assert line_or_network(rows, network, 32, 100, generator) is network
 
 
 def test_a_network_that_gains_on_the_folds_stays_with_their_score():
-    # Ten validation rows do not settle it, the folds do.
+    # Ten validation rows do not decide it, the folds do.
     rows = table(300, lambda X: X[:, 0] + 0.5 * X[:, 1] ** 2, seed=1, n_train=290)
-    head, generator = network(rows)
-    chosen = line_or_network(rows, head, 32, 100, generator)
-    assert chosen.score != head.score
-    assert torch.equal(chosen.w, head.w)
+    network, generator = trained_network(rows)
+    chosen = line_or_network(rows, network, 32, 100, generator)
+    assert chosen.score != network.score
+    assert torch.equal(chosen.w, network.w)
 
 
 def test_the_fewest_rows_of_a_fit_make_folds():
     rows = table(10, lambda X: X[:, 0], seed=0)
-    head, generator = network(rows)
+    network, generator = trained_network(rows)
     assert len(rows.X) >= 2 * FOLDS
-    assert np.isfinite(line_or_network(rows, head, 32, 20, generator).score)
+    assert np.isfinite(line_or_network(rows, network, 32, 20, generator).score)
 
 
 def test_a_planted_line_is_predicted_by_a_line():

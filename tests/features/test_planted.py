@@ -1,4 +1,4 @@
-"""Planted multi-index problems are what they say, and any matrix reads as columns."""
+"""Planted multi-index problems keep their promises, and any matrix reads as columns."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_links_read_as_written():
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-def test_inputs_have_mean_0_variance_1_and_the_correlation_they_say(inputs):
+def test_inputs_have_mean_0_variance_1_and_the_stated_correlation(inputs):
     p = planted_multi_index(40000, 4, 1, "he1", sparsity=2, inputs=inputs, random_state=0)
     C = np.corrcoef(p.X.T)
     np.testing.assert_allclose(p.X.mean(axis=0), 0, atol=0.03)
@@ -86,16 +86,16 @@ def test_noise_has_the_level_asked_for_and_test_data_have_none():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"link": "he"}, "cannot read 'he'"),
-        ({"link": "z2"}, "there is no z2"),
-        ({"link": "z1*z1"}, "twice"),
-        ({"sparsity": 0}, "expected an integer from r"),
-        ({"sparsity": 2.5}, "expected an integer from r"),
-        ({"q": 1.5, "sparsity": 100.0}, "expected R_q from"),
-        ({"q": 2.0}, "q=2.0"),
-        ({"inputs": "cauchy"}, "expected one of gaussian"),
-        ({"noise": -1}, "noise=-1"),
-        ({"n": 0}, "n=0"),
+        ({"link": "he"}, "link: got 'he'"),
+        ({"link": "z2"}, "link: got 'z2'"),
+        ({"link": "z1*z1"}, "z1 once in a product"),
+        ({"sparsity": 0}, "sparsity: got 0; expected an integer from 1 to 8"),
+        ({"sparsity": 2.5}, "sparsity: got 2.5; expected an integer"),
+        ({"q": 1.5, "sparsity": 100.0}, "sparsity: got 100.0; expected R_q from"),
+        ({"q": 2.0}, "q: got 2.0"),
+        ({"inputs": "cauchy"}, "inputs: got 'cauchy'; expected 'gaussian'"),
+        ({"noise": -1}, "noise: got -1"),
+        ({"n": 0}, "n: got 0"),
     ],
 )
 def test_bad_problems_are_refused(change, message):

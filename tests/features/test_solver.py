@@ -1,6 +1,8 @@
-"""The multi-index solver: finds what was planted, doubts noise, keeps its promises."""
+"""The multi-index solver finds planted supports, doubts noise and keeps its promises."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,19 +10,19 @@ import torch
 from scipy import sparse
 
 from secateurs.features import solver as module
+from secateurs.features.linearised import conditional_scores
 from secateurs.features.network import (
-    Head,
-    Rows,
+    ScaledNetwork,
+    SplitRows,
     gradients,
-    initial_head,
+    initial_network,
     outputs,
     responses,
     score,
     train,
 )
 from secateurs.features.planted import planted_multi_index
-from secateurs.features.refine import conditional_scores
-from secateurs.features.shrunk_directions import lightest, soft_directions
+from secateurs.features.shrunk_directions import lightest, shrunk_directions
 from secateurs.features.solver import multi_index
 
 
@@ -128,20 +130,16 @@ def test_classes(n_classes):
 def test_an_interrupt_keeps_the_best_so_far(monkeypatch):
     p = planted_multi_index(300, 50, 1, "he1", sparsity=3, n_test=10, random_state=0)
 
-    def stop(run):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_soften", stop)
+    monkeypatch.setattr(module, "with_small_coordinates", stop)
     solution = multi_index(p.X, p.y)
     assert solution.status == "interrupted"
     assert set(p.support) <= set(solution.value.support)
-    monkeypatch.setattr(module, "supports", stop_early)
+    monkeypatch.setattr(module, "supports", stop)
     with pytest.raises(KeyboardInterrupt):
         multi_index(p.X, p.y)
-
-
-def stop_early(*_):
-    raise KeyboardInterrupt
 
 
 def test_progress_and_measurements():
@@ -161,15 +159,15 @@ def test_progress_and_measurements():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "rank"}, "task"),
-        ({"hidden": 0}, "hidden"),
-        ({"validation": 1.0}, "validation"),
-        ({"validation": 0.8}, "at least 10"),
-        ({"max_features": 0}, "max_features"),
-        ({"alpha": 2.0}, "alpha"),
-        ({"degrees": 0}, "degrees"),
-        ({"y": np.arange(30.0)}, "as many"),
-        ({"y": np.arange(1, 21) % 2 + 1, "task": "classification"}, "encode the labels"),
+        ({"task": "rank"}, "task: got 'rank'"),
+        ({"hidden": 0}, "hidden: got 0"),
+        ({"validation": 1.0}, "validation: got 1.0"),
+        ({"validation": 0.8}, "X: got 20 rows, of which 16 are for validation"),
+        ({"max_features": 0}, "max_features: got 0"),
+        ({"alpha": 2.0}, "alpha: got 2.0"),
+        ({"degrees": 0}, "degrees: got 0"),
+        ({"y": np.arange(30.0)}, "y: got 30 values; expected 20"),
+        ({"y": np.arange(1, 21) % 2 + 1, "task": "classification"}, "encode them"),
         ({"X": np.full((20, 2), np.nan)}, "column 0 has infinite or missing"),
     ],
 )
@@ -188,37 +186,37 @@ def problem(task, seed=0):
         Y = (u**2 + 0.1 * torch.from_numpy(rng.standard_normal(200)).float())[:, None]
     else:
         Y = torch.nn.functional.one_hot((u**2 > 0.8).long(), 2).float()
-    rows = Rows(X, Y, 160, task)
+    rows = SplitRows(X, Y, 160, task)
     D = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
-    return rows, initial_head(rows, D, 16, torch.Generator().manual_seed(0))
+    return rows, initial_network(rows, D, 16, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_gradients_are_finite_differences(task):
-    rows, head = problem(task)
-    head = Head.of([p.double() for p in head.parameters()], head.score)
-    rows = Rows(rows.X.double(), rows.Y.double(), rows.n_train, task)
-    G = gradients(head, rows)
-    U = rows.X @ head.D.t()
+    rows, network = problem(task)
+    network = ScaledNetwork(*(p.double() for p in network.parameters()))
+    rows = SplitRows(rows.X.double(), rows.Y.double(), rows.n_train, task)
+    G = gradients(network, rows)
+    U = rows.X @ network.D.t()
     eye = torch.eye(2, dtype=torch.float64)
     for r in range(2):
         step = torch.zeros(2, dtype=torch.float64)
         step[r] = 1e-7
-        on = Head.of([eye, *head.parameters()[1:]], 0.0)
-        up, down = (responses(on, Rows(U + s * step, rows.Y, 160, task)) for s in (1, -1))
+        on = replace(network, D=eye)
+        up, down = (responses(on, replace(rows, X=U + s * step)) for s in (1, -1))
         found = ((up - down) / 2e-7).t()
-        near = (U @ head.A.t() + head.b).abs().min(dim=1).values < 1e-5  # at a kink
+        near = (U @ network.A.t() + network.b).abs().min(dim=1).values < 1e-5  # at a kink
         np.testing.assert_allclose(found[:, ~near], G[:, ~near, r], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_training_never_lowers_the_score(task):
-    rows, head = problem(task)
-    done = train(rows, head, 60)
-    assert done.score >= head.score
+    rows, network = problem(task)
+    done = train(rows, network, 60)
+    assert done.score >= network.score
     assert done.score == pytest.approx(score(rows, outputs(done, rows.X)), abs=1e-5)
-    fixed = train(rows, head, 20, fixed=True)
-    assert torch.equal(fixed.D, head.D)
+    fixed = train(rows, network, 20, fixed_directions=True)
+    assert torch.equal(fixed.D, network.D)
 
 
 def test_conditional_scores_of_a_linear_network_are_t_statistics():
@@ -226,11 +224,11 @@ def test_conditional_scores_of_a_linear_network_are_t_statistics():
     X = rng.standard_normal((300, 4))
     X[:, 1] = X[:, 0] + 0.3 * X[:, 1]  # a copy of the column that matters
     y = X[:, 0] + 0.5 * rng.standard_normal(300)
-    rows = Rows(torch.from_numpy(X), torch.from_numpy(y[:, None]), 300, "regression")
+    rows = SplitRows(torch.from_numpy(X), torch.from_numpy(y[:, None]), 300, "regression")
     one = torch.ones(1, 1, dtype=torch.float64)
     D = torch.tensor([[0.9, 0.1, 0.0, 0.0]], dtype=torch.float64)
-    head = Head(D, one, torch.full((1,), 100.0), one, torch.full((1,), -100.0), 0.0)
-    t, theta = conditional_scores(head, rows)
+    network = ScaledNetwork(D, one, torch.full((1,), 100.0), one, torch.full((1,), -100.0))
+    t, theta = conditional_scores(network, rows)
     inverse = np.linalg.inv(X.T @ X)
     ols = inverse @ X.T @ y
     sigma2 = np.square(y - X @ ols).sum() / 296
@@ -240,11 +238,11 @@ def test_conditional_scores_of_a_linear_network_are_t_statistics():
     assert t[1] < 3
 
 
-def test_soft_directions_are_never_worse_and_light_ones_keep_the_score():
-    rows, head = problem("regression")
-    best = soft_directions(rows, head, 16, torch.Generator().manual_seed(0))
-    assert best.score >= head.score
+def test_shrunk_directions_are_never_worse_and_light_ones_keep_the_score():
+    rows, network = problem("regression")
+    best = shrunk_directions(rows, network, 16, torch.Generator().manual_seed(0))
+    assert best.score >= network.score
     kept = lightest(rows, best, 0.02)
     assert kept[0]
-    light = Head.of([best.D * torch.from_numpy(kept), *best.parameters()[1:]], 0.0)
+    light = replace(best, D=best.D * torch.from_numpy(kept))
     assert score(rows, outputs(light, rows.X)) >= best.score - 0.02

@@ -1,4 +1,4 @@
-"""Screening one column at a time, from its definition."""
+"""Screen one column, or one pair, at a time, by the definition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 
 def slow_statistics(X: np.ndarray, T: np.ndarray, degrees: int, ranked: bool) -> np.ndarray:
-    """n^(-1/2) sum_i T_c(i) h_k(x_ij), h_k standardised on the column if ranked, [d, C, K]."""
+    """Return n^(-1/2) sum_i T_c(i) h_k(x_ij), [d, C, K]; with ranks h_k is standardised."""
     n, d = X.shape
     Z = np.zeros((d, T.shape[1], degrees))
     for j in range(d):
@@ -29,7 +29,7 @@ def slow_statistics(X: np.ndarray, T: np.ndarray, degrees: int, ranked: bool) ->
 
 
 def slow_pairs(x: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """n^(-1/2) sum_i t(i) x_a(i) x_b(i) for columns x [d, n], [d, d]."""
+    """Return n^(-1/2) sum_i t(i) x_a(i) x_b(i), [d, d], for columns x [d, n]."""
     d, n = x.shape
     H = np.zeros((d, d))
     for a in range(d):

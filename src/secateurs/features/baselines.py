@@ -1,32 +1,35 @@
-"""What pruned inputs are held against: one large step, spectral, a network, all on all inputs."""
+"""Methods to compare pruning with; all of them use all inputs."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from secateurs.core.solution import Progress, ProgressCallback, Solution
+from secateurs.core.driver import Iterations
+from secateurs.core.parameters import check_integer
+from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
 from secateurs.features.network import (
+    LOOK,
     IndexNetwork,
-    Rows,
-    finished,
-    initial_head,
+    SplitRows,
+    adamw_steps,
+    initial_network,
+    on_raw_columns,
     train,
 )
-from secateurs.features.published_network import checked, one_step
-from secateurs.features.screening import standardised
-
-FloatArray = NDArray[np.float64]
+from secateurs.features.published_network import checked_target, one_step
+from secateurs.features.ranks import center_and_scale, standardised
 
 POWER_STEPS = 60  # of the spectral method
-STEPS = 400  # of the second layer of the spectral method
-LOOK = 20  # steps between two looks at the validation rows
+NETWORK_STEPS = 400  # training steps of the network of the spectral method
 
 
 def one_large_step(
@@ -39,7 +42,7 @@ def one_large_step(
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[IndexNetwork]:
-    """`pruned_network` that does not prune: one gradient step on all inputs, ridge on the second.
+    """Run `pruned_network` without pruning: one gradient step on all inputs, ridge on the second.
 
     Parameters
     ----------
@@ -53,15 +56,12 @@ def one_large_step(
 
     Notes
     -----
-    O(n d hidden).  About d^k rows (derived).
+    O(n d hidden) time.  It needs about d^k rows (derived).
     """
     source = columns_of(X)
-    checked(source, y, k, hidden, validation)
-    network, measured = one_step(
-        source.take(np.arange(source.d)), y, k, hidden, validation, random_state, progress
-    )
-    history = {"step": [3], "loss": [1 - measured["val_r2"]], "n_nonzero": [source.d]}
-    return Solution(network, "converged", history, measured)
+    checked_target(source, y, k, hidden, validation)
+    columns = source.take(np.arange(source.d))
+    return one_step(columns, y, k, hidden, validation, random_state, progress)
 
 
 def spectral(
@@ -73,14 +73,14 @@ def spectral(
     validation: float = 0.2,
     random_state: int | None = 0,
 ) -> Solution[IndexNetwork]:
-    """Directions E[y x] and the leading eigenvectors of E[y (x x^T - I)], then a network on them.
+    """Train a network on E[y x] and the leading eigenvectors of E[y (x x^T - I)] as directions.
 
     Parameters
     ----------
     X, y, hidden, validation, random_state
         As in `pruned_network`.
     directions : int
-        Eigenvectors, of largest modulus.
+        Number of eigenvectors, those with the largest modulus.
 
     Returns
     -------
@@ -89,12 +89,11 @@ def spectral(
 
     Notes
     -----
-    O(n d directions) a power step, 60 of them; the matrix is never formed.
+    O(n d directions) time for each of 60 power steps; the matrix is never formed.
     """
     source = columns_of(X)
-    target = checked(source, y, 2, hidden, validation)
-    if int(directions) != directions or not 1 <= directions < source.d:
-        raise ValueError(f"got directions = {directions}; expected an integer from 1 to d - 1")
+    target = checked_target(source, y, 2, hidden, validation)
+    check_integer("directions", directions, 1, source.d - 1)
     raw = source.take(np.arange(source.d))
     Z = standardised(raw)
     n = len(Z)
@@ -107,31 +106,22 @@ def spectral(
         Q = np.linalg.qr(T.T @ (t[:, None] * (T @ Q)) / n_train - t.mean() * Q)[0]
     mean = T.T @ t / n_train
     D = np.concatenate([mean[None] / max(float(np.linalg.norm(mean)), 1e-300), Q.T])
-    # the network sees the indices alone: its first layer never moves along other columns
+    # the network is trained on the indices alone, so that its first layer stays in their span
     U = torch.from_numpy(Z[order] @ D.T).float()
-    rows = Rows(U, torch.from_numpy(target[order, None]).float(), n_train, "regression")
+    rows = SplitRows(U, torch.from_numpy(target[order, None]).float(), n_train, "regression")
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    head = initial_head(rows, torch.eye(len(D)), hidden, generator)
-    head = train(rows, head, STEPS, fixed=True)
-    scale = raw.std(axis=0)
+    start = initial_network(rows, torch.eye(len(D)), hidden, generator)
+    trained = train(rows, start, NETWORK_STEPS, fixed_directions=True)
+    center, scale = center_and_scale(raw)
     values = np.asarray(y, dtype=np.float64)
-    on_indices = finished(
-        head, np.zeros(len(D)), np.ones(len(D)), values.mean(), values.std(), "regression"
-    )
-    network = IndexNetwork(
-        raw.mean(axis=0),
-        np.where(scale > 0, scale, 1.0),
-        on_indices.W @ D,
-        on_indices.bias,
-        on_indices.w,
-        on_indices.intercept,
-    )
+    network = on_raw_columns(trained, center, scale, values.mean(), values.std(), "regression")
+    network = replace(network, W=network.W @ D)
     history: dict[str, list[float]] = {
-        "step": [STEPS],
-        "loss": [1 - head.score],
+        "step": [NETWORK_STEPS],
+        "loss": [1 - trained.score],
         "n_nonzero": [source.d],
     }
-    return Solution(network, "converged", history, {"val_r2": head.score, "rows": n})
+    return Solution(network, "converged", history, {"val_r2": trained.score, "rows": n})
 
 
 def adam_mlp(
@@ -146,7 +136,9 @@ def adam_mlp(
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[IndexNetwork]:
-    """A ReLU network on all inputs by AdamW with a cosine; the step best on validation rows.
+    """Train a ReLU network on all inputs by AdamW with a cosine schedule.
+
+    The result is the step that is best on the validation rows.
 
     Parameters
     ----------
@@ -155,7 +147,7 @@ def adam_mlp(
     n_steps : int
         Full-batch steps.
     rate, decay : float
-        Of AdamW.
+        Learning rate and weight decay of AdamW.
     progress : callable, optional
         Called every 20 steps.
 
@@ -164,12 +156,17 @@ def adam_mlp(
     Solution of IndexNetwork
         On all d columns.  Status "converged" or "interrupted".  Measured: "val_r2", "rows".
 
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C was pressed in the first 20 steps.
+
     Notes
     -----
-    O(n d hidden) a step.
+    O(n d hidden) time for each step.
     """
     source = columns_of(X)
-    target = checked(source, y, 1, hidden, validation)
+    target = checked_target(source, y, 1, hidden, validation)
     raw = source.take(np.arange(source.d))
     seed = np.random.SeedSequence(random_state)
     order = np.random.default_rng(seed).permutation(source.n)
@@ -177,56 +174,40 @@ def adam_mlp(
     Z = torch.from_numpy(standardised(raw)[order]).float()
     t = torch.from_numpy(target[order]).float()
     m = source.n - round(validation * source.n)
-    d = source.d
+    parameters = _initial_layers(source.d, hidden, generator)
+    spread = float((t[m:] - t[m:].mean()).square().sum()) + 1e-12
+    best, score = parameters, -math.inf
+
+    def error(rows: slice) -> Tensor:
+        W, b, w, c = parameters
+        return (functional.relu(Z[rows] @ W.t() + b) @ w + c - t[rows]).square()
+
+    steps = adamw_steps(parameters, lambda: error(slice(m)).mean(), n_steps, rate, decay)
+    with Iterations(n_steps, progress) as run:
+        for step, loss in zip(run, steps, strict=False):
+            if step % LOOK and step < n_steps:
+                continue
+            with torch.no_grad():
+                r2 = 1.0 - float(error(slice(m, None)).sum()) / spread
+            if r2 > score:
+                best, score = [p.detach().clone() for p in parameters], r2
+            run.record(loss=loss, n_nonzero=hidden * source.d)
+        run.end("converged")
+    if not run.history["step"]:
+        raise KeyboardInterrupt
+    W, b, w, c = (p.detach().double().numpy() for p in best)
+    values = np.asarray(y, dtype=np.float64)
+    intercept = np.array([values.std() * float(c) + values.mean()])
+    network = IndexNetwork(*center_and_scale(raw), W, b, values.std() * w[:, None], intercept)
+    return run.solution(network, val_r2=score, rows=source.n)
+
+
+def _initial_layers(d: int, hidden: int, generator: torch.Generator) -> list[Tensor]:
+    """Draw both layers of a network on d inputs, with zero biases."""
     parameters = [
         torch.randn(hidden, d, generator=generator) * math.sqrt(2.0 / d),
         torch.zeros(hidden),
         torch.randn(hidden, generator=generator) / math.sqrt(hidden),
         torch.zeros(()),
     ]
-    for p in parameters:
-        p.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    spread = float((t[m:] - t[m:].mean()).square().sum()) + 1e-12
-    best, score, status = [p.detach().clone() for p in parameters], -math.inf, "converged"
-    history: dict[str, list[float]] = {"step": [], "loss": [], "n_nonzero": []}
-
-    def out(inputs: torch.Tensor) -> torch.Tensor:
-        W, b, w, c = parameters
-        return functional.relu(inputs @ W.t() + b) @ w + c
-
-    try:
-        for step in range(1, n_steps + 1):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / n_steps))
-            optimiser.zero_grad()
-            loss = (out(Z[:m]) - t[:m]).square().mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            if step % LOOK and step < n_steps:
-                continue
-            now = float(loss.detach())
-            with torch.no_grad():
-                r2 = 1.0 - float((out(Z[m:]) - t[m:]).square().sum()) / spread
-            for name, value in (("step", step), ("loss", now), ("n_nonzero", hidden * d)):
-                history[name].append(value)
-            if r2 > score:
-                best, score = [p.detach().clone() for p in parameters], r2
-            if progress is not None:
-                progress(Progress(step, n_steps, now, hidden * d))
-    except KeyboardInterrupt:
-        if not history["step"]:
-            raise
-        status = "interrupted"
-    W, b, w, c = (p.double().numpy() for p in best)
-    values = np.asarray(y, dtype=np.float64)
-    scale = raw.std(axis=0)
-    network = IndexNetwork(
-        raw.mean(axis=0),
-        np.where(scale > 0, scale, 1.0),
-        W,
-        b,
-        values.std() * w[:, None],
-        np.array([values.std() * float(c) + values.mean()]),
-    )
-    return Solution(network, status, history, {"val_r2": score, "rows": source.n})
+    return [p.requires_grad_(True) for p in parameters]

@@ -1,4 +1,4 @@
-"""A function of few directions of few columns, of tables with very many columns."""
+"""Estimators of a function of few directions of few columns, out of very many columns."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.features.estimator_base import SparseMultiIndexBase
 
 
-class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase, BaseEstimator):  # type: ignore[misc]
-    """``y = f(V x)`` with few directions V of few columns, out of very many columns.
+class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: ignore[misc]
+    """Regress y on few directions V of few columns: ``y = f(V x)``.
 
-    Columns are pruned before anything is trained: each is scored against y by itself, the hits
-    give directions, the directions give more columns, and a small ReLU network is trained on what
-    is kept.  See `secateurs.features.solver.multi_index` for the steps.
+    Columns are pruned before anything is trained.  Each column is scored against y by itself, the
+    best columns give directions, the directions give more columns, and a small ReLU network is
+    trained on the kept columns.  `secateurs.features.multi_index` describes the steps.
 
     Parameters
     ----------
     max_features : int, optional
-        Most columns kept.  Without: 128, at most an eighth of the rows, and more only where many
-        small coordinates lower the error on validation rows.
+        Most columns kept.  By default 128 and at most an eighth of the rows; more are kept only if
+        many small coordinates improve the fit on the validation rows.
     alpha : float
-        Chance of any false column in the screen.
+        Under pure noise, the probability that any column passes the screen.
     degrees : int
         Largest Hermite degree of the scores, from 1 to 3.
     hidden : int
-        Units of the network.
+        Hidden units of the network.
     interactions : bool
-        Also score pairs of columns, and triples when nothing else is found, where there are few
-        enough columns for it.
+        Also score pairs of columns, and triples if no single column is found.  Each of these is
+        skipped if it takes more than 1e11 multiply-adds.
     validation_fraction : float
-        Share of the rows that choices are made on.
+        Share of the rows that are held out to make choices.
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
@@ -45,23 +46,23 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase, BaseEstima
     support_ : int array, shape [s]
         Kept columns, increasing.
     support_names_ : list of str
-        Their names.
+        Names of the kept columns.
     scores_ : array, shape [d]
-        Score of every column in the screen, as the size of a standard normal.
+        Score of every column in the screen, on the scale of a standard normal.
     threshold_ : float
-        Of the scores: noise exceeds it anywhere with chance `alpha`.
+        Under pure noise, any score exceeds it with probability `alpha`.
     directions_ : CSR array, shape [r, d]
         Orthonormal rows, in units of standardised columns.
     channel_ : str
-        Transform of y that the screen found most in.
+        Transform of y with the strongest scores in the screen.
     information_exponent_ : int
-        Degree it found most in; it belongs to the transform of y, not to y.
+        Degree with the strongest scores; it belongs to the transform of y, not to y.
     val_r2_ : float
-        R^2 on the validation rows, that choices were made on, or on five folds where a line on
-        the kept columns came near the network; for classes 1 - log-loss over that of the class
-        shares.
+        R^2 on the validation rows, which choices were made on, or on five folds where a line on
+        the kept columns came near the network.  For classes it is 1 - log-loss over that of the
+        class shares.
     signal_detected_ : bool
-        False: what was found is no more than noise gives; the model is not to be trusted.
+        False: the fit found no more than noise gives; do not trust the model.
     certificate_ : Certificate
     feature_importances_ : array, shape [d]
         Share of each column in the directions.
@@ -85,7 +86,7 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase, BaseEstima
     _task = "regression"
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Values at rows X [n, d], shape [n]; only the kept columns are read."""
+        """Return values for rows X [n, d], shape [n]; only the kept columns are read."""
         kept = self._kept(X)
         return self.network_.predict(kept)
 
@@ -93,10 +94,10 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase, BaseEstima
         return np.asarray(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
 
 
-class SparseMultiIndexClassifier(ClassifierMixin, SparseMultiIndexBase, BaseEstimator):  # type: ignore[misc]
-    """Class probabilities ``softmax(f(V x))`` with few directions V of few columns.
+class SparseMultiIndexClassifier(ClassifierMixin, SparseMultiIndexBase):  # type: ignore[misc]
+    """Classify by few directions V of few columns: probabilities ``softmax(f(V x))``.
 
-    Parameters and attributes are those of `SparseMultiIndexRegressor`, and the following.
+    It has the parameters and attributes of `SparseMultiIndexRegressor` and one more attribute.
 
     Attributes
     ----------
@@ -116,24 +117,23 @@ class SparseMultiIndexClassifier(ClassifierMixin, SparseMultiIndexBase, BaseEsti
     _task = "classification"
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable class of rows X [n, d], shape [n]."""
+        """Return the most probable class of rows X [n, d], shape [n]."""
         most = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities, shape [n, k], in the order of `classes_`."""
+        """Return class probabilities, shape [n, k], in the order of `classes_`."""
         kept = self._kept(X)
         return self.network_.predict(kept)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Their logarithms."""
+        """Return the logarithms of the class probabilities, shape [n, k]."""
         return np.asarray(np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny)))
 
     def _targets(self, y: NDArray[Any]) -> NDArray[Any]:
         check_classification_targets(y)
         self.classes_, targets = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"got one class, {self.classes_[0]!r}; a classifier needs rows of at least 2"
-            )
+            shown = Shown(f"one class, {self.classes_[0]!r}")
+            raise bad_value("y", shown, "at least two classes")
         return np.asarray(targets, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Figure of which columns matter: scores against the threshold."""
+"""Figure of the columns that matter: scores against the threshold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.data.table_estimator import input_names
 from secateurs.features.estimator_base import SparseMultiIndexBase
 
-MOST_POINTS = 5000  # dropped columns drawn; the highest and an even choice of the others
-MOST_BARS = 15
+MOST_POINTS = 5000  # dropped columns drawn: the highest, and an even selection of the others
+MOST_COLUMNS = 15  # kept columns whose directions are drawn
 
 
 def features_figure(model: SparseMultiIndexBase) -> Figure:
-    """Scores of all columns against the threshold, and the directions found.
+    """Draw the scores of all columns against the threshold, and the directions found.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def features_figure(model: SparseMultiIndexBase) -> Figure:
 
 
 def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
-    """Entries of the directions on the kept columns that count most."""
+    """Draw the entries of the directions for the kept columns with the largest share."""
     order = np.argsort(-model.feature_importances_, kind="stable")
-    order = order[: min(MOST_BARS, len(model.support_))]
+    order = order[: min(MOST_COLUMNS, len(model.support_))]
     names = input_names(model)
     values = model.directions_[:, order].toarray()
     limit = float(np.abs(values).max())

@@ -1,11 +1,12 @@
-"""Tails of a statistic on pure noise: how large a sum of products gets when nothing is there.
+"""The distribution of a sum of products on noise, far into its tails.
 
     S = n^(-1/2) sum_i T_i h_pi(i),   pi a random permutation
     K(t) = sum_i log mean_j exp(t T_i h_j / sqrt n)            h drawn with replacement    (1)
     z(t) = K'(t),  w = sqrt(2 (t z - K)),  v = t sqrt(K''),  z* = w + log(v / w) / w       (2)
 
-P(S > z) = 1 - Phi(z*): Barndorff-Nielsen's form of the saddlepoint approximation (1990).  With
-ranks on both sides T and h are known tables, so z* holds whatever the data are distributed like.
+P(S > z) = 1 - Phi(z*) is the saddlepoint approximation in the form of Barndorff-Nielsen (1990).
+If both T and h are functions of ranks, their values are known in advance, so z* is valid for every
+distribution of the data.
 """
 
 from __future__ import annotations
@@ -14,25 +15,34 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-FloatArray = NDArray[np.float64]
+from secateurs.features.ranks import FloatArray
 
-TAIL = 16  # extreme values that keep a place of their own, on each side
-MIDDLE = 48  # groups that the others are averaged in
-STEPS = 64  # of t
-LARGEST = 12.0  # the table ends where z* reaches this; beyond, it goes on with its last slope
+TAIL = 16  # extreme values on each side that are kept one by one
+MIDDLE = 48  # groups into which the other values are averaged
+STEPS = 64  # values of t
+LARGEST = 12.0  # z* at the end of the table; beyond it the last slope is continued
+
+
+def normal_threshold(alpha: float, cells: float) -> float:
+    """Return the size that any of `cells` normal scores exceeds with probability at most alpha.
+
+    Phi^-1(1 - alpha / (2 cells)), by the union bound.
+    """
+    return float(-ndtri(alpha / (2.0 * cells)))
 
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """A distribution as few values with weights that sum to one."""
+    """A distribution given by a few values, with weights that sum to one."""
 
     values: FloatArray
     weights: FloatArray
 
 
 def binned(values: NDArray[np.floating], weights: FloatArray | None = None) -> Binned:
-    """Values of mean 0 and variance 1: extremes one by one, the others in groups."""
+    """Standardise values and average them in groups, except the extremes."""
     order = np.argsort(values, kind="stable")
     v = np.asarray(values, dtype=np.float64)[order]
     w = np.full(len(v), 1.0 / len(v)) if weights is None else weights[order]
@@ -49,19 +59,19 @@ def binned(values: NDArray[np.floating], weights: FloatArray | None = None) -> B
 
 
 def product(a: Binned, b: Binned) -> Binned:
-    """Distribution of the product of two independent values, standardised."""
+    """Return the standardised distribution of the product of two independent values."""
     return binned(np.outer(a.values, b.values).ravel(), np.outer(a.weights, b.weights).ravel())
 
 
 @dataclass(frozen=True, eq=False)
 class NullTable:
-    """Upper and lower tail: statistics and the normal scores they are worth."""
+    """Statistics and the corresponding normal scores, for the upper and the lower tail."""
 
     z: tuple[FloatArray, FloatArray]
     score: tuple[FloatArray, FloatArray]
 
     def __call__(self, Z: NDArray[np.floating]) -> FloatArray:
-        """Signed normal scores: on noise, standard normal far into the tails."""
+        """Return signed normal scores; on noise they are standard normal far into the tails."""
         out = np.empty(Z.shape)
         for side, (z, score) in enumerate(zip(self.z, self.score, strict=True)):
             mask = Z >= 0 if side == 0 else Z < 0
@@ -74,13 +84,13 @@ class NullTable:
 
 
 def null_table(T: Binned, h: Binned, n: int) -> NullTable:
-    """Tails of S for `n` rows, labels and inputs distributed like `T` and `h`, O(bins^2)."""
+    """Tabulate the tails of S for `n` rows and values distributed like `T` and `h`; O(bins^2)."""
     sides = [_one_side(T, h, n), _one_side(T, Binned(-h.values, h.weights), n)]
     return NullTable((sides[0][0], sides[1][0]), (sides[0][1], sides[1][1]))
 
 
 def _one_side(T: Binned, h: Binned, n: int) -> tuple[FloatArray, FloatArray]:
-    """(1) and (2) on a grid of t; both results increase from 0."""
+    """Evaluate (1) and (2) on a grid of t; return z and z*, which both increase from 0."""
     A = np.outer(T.values, h.values) / np.sqrt(n)
     z, score = [0.0], [0.0]
     largest = float(A.max())

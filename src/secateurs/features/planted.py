@@ -2,7 +2,8 @@
 
     y = f(V x) + noise,   V [r, d] with orthonormal rows, f a polynomial in Hermite form
 
-Source: the model of Vural & Erdogdu (COLT 2024); how V and the inputs are drawn is ours.
+Source: the model is that of Vural & Erdogdu (COLT 2024); how V and the inputs are drawn is an
+addition.
 """
 
 from __future__ import annotations
@@ -16,44 +17,39 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from secateurs.core.parameters import check_integer, is_real
+from secateurs.core.parameters import (
+    bad_value,
+    check_choice,
+    check_counts,
+    check_integer,
+    check_real,
+)
+from secateurs.features.ranks import FloatArray
 
-FloatArray = NDArray[np.float64]
-Term = tuple[float, tuple[int, ...]]  # a coefficient and the degree in every index
+Term = tuple[float, tuple[int, ...]]  # a coefficient, and the degree in each index
 
-N_TEST = 2000  # fresh rows for the score
+N_TEST = 2000  # test rows
 INPUTS = ("gaussian", "t5", "exponential", "ar", "binary", "uniform")
 CORRELATION = 0.5  # of neighbouring columns of "ar" inputs
-BISECTIONS = 100
+STEEPEST = 50.0  # largest decay exponent of soft directions
+BISECTIONS = 100  # for that exponent
 FACTOR = re.compile(r"(?P<number>-?\d+(\.\d*)?)|he(?P<degree>\d)(\(z(?P<of>\d)\))?|z(?P<plain>\d)")
 
 
 @dataclass(frozen=True, eq=False)
 class MultiIndexProblem:
-    """Inputs and targets whose directions are known.
+    """Inputs and targets with known directions."""
 
-    Attributes
-    ----------
-    X : float array [n, d]
-    y : float array [n]
-        With noise.
-    directions : CSR array [r, d]
-        V, orthonormal rows.
-    X_test, y_test : like X and y
-        Fresh rows, never with noise.
-    link : str
-    """
-
-    X: FloatArray
-    y: FloatArray
-    directions: sparse.csr_array[np.float64]
-    X_test: FloatArray
-    y_test: FloatArray
+    X: FloatArray  # [n, d]
+    y: FloatArray  # with noise, [n]
+    directions: sparse.csr_array[np.float64]  # V, with orthonormal rows, [r, d]
+    X_test: FloatArray  # test rows
+    y_test: FloatArray  # without noise
     link: str
 
     @property
     def support(self) -> NDArray[np.int64]:
-        """Columns with a nonzero in some direction, ascending."""
+        """Columns with a nonzero in some direction, increasing."""
         return np.unique(self.directions.indices).astype(np.int64)
 
 
@@ -71,30 +67,30 @@ def planted_multi_index(
     n_test: int = N_TEST,
     random_state: int | None = None,
 ) -> MultiIndexProblem:
-    """Data from a polynomial of `r` sparse directions.
+    """Draw data from a polynomial of `r` sparse directions.
 
     Parameters
     ----------
     n, d, r : int
         Rows, columns and directions.
     link : str
-        Terms joined by "+", factors by "*": ``he3`` or ``he3(z1)`` the normalised Hermite
-        polynomial he_k / sqrt(k!) of an index, ``z2`` an index, ``0.5`` a number.  Examples:
-        "he2+he3", "he2(z1)+z1*z2", "z1*z2*z3".  "null": y is noise alone.
+        Terms joined by "+", with factors joined by "*".  ``he3`` or ``he3(z1)`` is the normalised
+        Hermite polynomial he_k / sqrt(k!) of an index, ``z2`` is an index and ``0.5`` a number.
+        Examples: "he2+he3", "he2(z1)+z1*z2", "z1*z2*z3".  With "null", y is pure noise.
     sparsity : float
-        With q = 0 the number M of nonzero rows of V^T; with q > 0 the radius
+        With q = 0 the number M of columns that matter; with q > 0 the soft sparsity
         R_q = sum_j ||V_j||^q, from r to about r (d/r)^(1 - q/2).
     q : float
-        In [0, 2).  Above 0 all d coordinates are nonzero, ``|v_j|`` proportional to the -a-th
-        power of a coordinate's rank, a chosen to meet R_q.
+        In [0, 2).  Above 0 all d coordinates are nonzero: ``|v_j|`` is proportional to rank^-a,
+        and the exponent a is chosen to give R_q.
     inputs : {"gaussian", "t5", "exponential", "ar", "binary", "uniform"}
-        Distribution of a column, of mean 0 and variance 1; "ar": Gaussian, correlation .5 to
-        the power of the distance of two columns; "binary": -1 or 1.
+        Distribution of a column, with mean 0 and variance 1.  "ar": Gaussian, where columns at
+        distance t have correlation .5^t; "binary": -1 or 1.
     noise : float
         Standard deviation of the noise on y, in units of the standard deviation of y.
     spread : float
-        In [0, 1).  With q = 0, magnitudes are drawn from [1 - spread, 1 + spread] before they
-        are normalised; 0: all are equal.  Signs are random.
+        In [0, 1).  With q = 0, magnitudes are drawn from [1 - spread, 1 + spread] and normalised;
+        with spread = 0 they are equal.  Signs are random.
     n_test : int
     random_state : int, optional
 
@@ -105,25 +101,19 @@ def planted_multi_index(
     Raises
     ------
     ValueError
-        A number out of range, a link that cannot be read or has more than r indices.
+        A number is out of range, or the link cannot be read or uses more than r indices.
 
     Notes
     -----
-    O((n + n_test) d) time and memory.  Directions have disjoint supports, shared out evenly,
-    so ``z1*z2`` has no diagonal: no single column tells of it in E[y x_j^2].
+    O((n + n_test) d) time and memory.  Directions have disjoint supports of nearly equal size.  So
+    ``z1*z2`` has no diagonal: E[y x_j^2] shows it in no single column.
     """
-    for name, number in (("n", n), ("d", d), ("r", r), ("n_test", n_test)):
-        check_integer(name, number)
+    check_counts(n=n, d=d, r=r, n_test=n_test)
     terms = parse_link(link, r)
-    if inputs not in INPUTS:
-        raise ValueError(f"inputs={inputs!r}: expected one of {', '.join(INPUTS)}")
-    for name, value, low, high in (
-        ("noise", noise, 0.0, math.inf),
-        ("spread", spread, 0.0, 1.0),
-        ("q", q, 0.0, 2.0),
-    ):
-        if not is_real(value) or not low <= value < high:
-            raise ValueError(f"{name}={value!r}: expected a finite number in [{low:g}, {high:g})")
+    check_choice("inputs", inputs, INPUTS)
+    check_real("noise", noise, least=0)
+    check_real("spread", spread, least=0, below=1)
+    check_real("q", q, least=0, below=2)
     rng = np.random.default_rng(random_state)
     V = _directions(d, r, sparsity, q, spread, rng)
     X, X_test = (_inputs(rows, d, inputs, rng) for rows in (n, n_test))
@@ -134,7 +124,7 @@ def planted_multi_index(
 
 
 def parse_link(link: str, r: int) -> list[Term]:
-    """Terms of a link: a coefficient and the Hermite degree in each of the r indices."""
+    """Return the terms of a link: a coefficient, and the Hermite degree in each of r indices."""
     if link == "null":
         return []
     terms: list[Term] = []
@@ -143,24 +133,22 @@ def parse_link(link: str, r: int) -> list[Term]:
         for factor in text.split("*"):
             found = FACTOR.fullmatch(factor)
             if found is None:
-                raise ValueError(
-                    f"link={link!r}: cannot read {factor!r}; expected he2, he2(z1), z1 or a number"
-                )
+                raise bad_value("link", factor, "factors such as he2, he2(z1), z1 or a number")
             if found["number"]:
                 coefficient *= float(found["number"])
                 continue
             index = int(found["of"] or found["plain"] or 1)
             if not 1 <= index <= r:
-                raise ValueError(f"link={link!r}: there is no z{index}; r = {r} directions")
+                raise bad_value("link", f"z{index}", f"indices from z1 to z{r}", "increase r")
             if degrees[index - 1]:
-                raise ValueError(f"link={link!r}: z{index} twice in a product; use he2(z{index})")
+                raise bad_value("link", text, f"z{index} once in a product", f"use he2(z{index})")
             degrees[index - 1] = int(found["degree"] or 1)
         terms.append((coefficient, tuple(degrees)))
     return terms
 
 
 def normalised_hermite(z: FloatArray, degree: int) -> FloatArray:
-    """he_k(z) / sqrt(k!), orthonormal for a standard normal z."""
+    """Return he_k(z) / sqrt(k!); these are orthonormal for a standard normal z."""
     before, now = np.zeros_like(z), np.ones_like(z)
     for k in range(degree):
         before, now = now, z * now - k * before
@@ -181,15 +169,10 @@ def _output(terms: list[Term], Z: FloatArray) -> FloatArray:
 def _directions(
     d: int, r: int, sparsity: Any, q: float, spread: float, rng: np.random.Generator
 ) -> sparse.csr_array[np.float64]:
-    """Orthonormal rows on disjoint supports, signs and places random."""
-    if not is_real(sparsity):
-        raise ValueError(f"sparsity={sparsity!r}: expected a finite number")
+    """Draw orthonormal rows on disjoint supports, with random signs and places."""
+    check_real("sparsity", sparsity)
     if q == 0.0:
-        if sparsity != int(sparsity) or not r <= sparsity <= d:
-            raise ValueError(
-                f"sparsity={sparsity!r}: expected an integer from r = {r} to d = {d} with q = 0, "
-                "the number of nonzero rows"
-            )
+        check_integer("sparsity", int(sparsity) if sparsity == int(sparsity) else sparsity, r, d)
         sizes = [len(part) for part in np.array_split(np.arange(int(sparsity)), r)]
         magnitudes = [rng.uniform(1 - spread, 1 + spread, size) for size in sizes]
     else:
@@ -203,7 +186,7 @@ def _directions(
 
 
 def _soft(sizes: list[int], radius: float, q: float) -> list[FloatArray]:
-    """Magnitudes rank^-a of unit norm with sum of q-th powers R_q; a by bisection."""
+    """Return magnitudes rank^-a of unit norm with sum of q-th powers R_q; bisection finds a."""
 
     def powers(a: float) -> list[FloatArray]:
         raw = [np.arange(1.0, size + 1.0) ** -a for size in sizes]
@@ -212,12 +195,11 @@ def _soft(sizes: list[int], radius: float, q: float) -> list[FloatArray]:
     def total(a: float) -> float:
         return sum(float((m**q).sum()) for m in powers(a))
 
-    steep, flat = 50.0, 0.0
+    steep, flat = STEEPEST, 0.0
     if not total(steep) <= radius <= total(flat):
-        raise ValueError(
-            f"sparsity={radius!r}: expected R_q from {total(steep):.4g} to {total(flat):.4g} "
-            f"with q = {q:g}, {len(sizes)} directions and {sum(sizes)} columns"
-        )
+        bounds = f"from {total(steep):.4g} to {total(flat):.4g}"
+        problem = f"q = {q:g}, {len(sizes)} directions and {sum(sizes)} columns"
+        raise bad_value("sparsity", radius, f"R_q {bounds} for {problem}")
     for _ in range(BISECTIONS):
         middle = (steep + flat) / 2
         steep, flat = (middle, flat) if total(middle) <= radius else (steep, middle)
@@ -225,7 +207,7 @@ def _soft(sizes: list[int], radius: float, q: float) -> list[FloatArray]:
 
 
 def _inputs(n: int, d: int, kind: str, rng: np.random.Generator) -> FloatArray:
-    """Columns of mean 0 and variance 1."""
+    """Draw columns with mean 0 and variance 1."""
     if kind == "t5":
         return rng.standard_t(5, (n, d)) / math.sqrt(5 / 3)
     if kind == "exponential":

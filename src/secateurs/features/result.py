@@ -1,4 +1,4 @@
-"""What the search for directions hands back, and whether it is more than noise gives."""
+"""The result of `multi_index`, and whether it is more than noise gives."""
 
 from __future__ import annotations
 
@@ -11,46 +11,49 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from secateurs.data.columns import columns_of
-from secateurs.features.directions import level
-from secateurs.features.network import IndexNetwork, finished, gradients, responses
-from secateurs.features.refine import conditional_scores
+from secateurs.features.linearised import conditional_scores
+from secateurs.features.network import (
+    IndexNetwork,
+    column_gradients,
+    on_raw_columns,
+    responses,
+)
+from secateurs.features.null_scores import normal_threshold
+from secateurs.features.ranks import FloatArray, IntArray, center_and_scale
+from secateurs.features.refine import SMALL_SHARE
+from secateurs.features.sample_sizes import rows_to_stand_out
 from secateurs.features.screening import Screen
 from secateurs.features.search import Candidate
-from secateurs.features.search_data import Data
+from secateurs.features.search_data import SearchData
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-SMALL_RANK = 0.02  # share of the gradient's energy below which a direction is dropped
 FAINT = 1.0  # a median score below this predicts nothing
-CERTAIN = 0.001  # chance of a false alarm of the screen, for `signal_detected`
+FALSE_ALARM = 0.001  # p-value of the screens that `signal_detected` asks for
 
 
 @dataclass(frozen=True, eq=False)
 class MultiIndexFit:
-    """What was found.
+    """The columns, the directions and the network that were found.
 
     Attributes
     ----------
     support : int array [s]
-        Kept columns, ascending.
+        Kept columns, increasing.
     directions : CSR array [r, d]
         Unit rows, in units of standardised columns.
     network : IndexNetwork
-        On raw kept columns: ``network.predict(X[:, support])``.
+        On the raw kept columns: ``network.predict(X[:, support])``.
     channel : (str, int)
-        Label transform and degree that the screen found most in.  The degree is the
-        information exponent of the transformed labels, not of y.
+        The transform of y, and the degree, with the strongest scores in the screen.  The degree is
+        the information exponent of the transformed y, not of y.
     scores : float array [d]
-        Largest ``|z|`` of the screen.
+        Largest ``|z|`` of each column in the screen.
     threshold : float
         Of `scores`.
     val_r2 : float
-        On validation rows, that the training did not see but the choices did; on five folds
-        where a line came near the network.  For classes 1 - log-loss over that of the class
-        shares.
+        R^2 on the validation rows, which choices were made on, or on five folds where a line came
+        near the network.  For classes it is 1 - log-loss over that of the class shares.
     signal_detected : bool
-        False: what was found is no better than what noise gives; do not trust the model.
+        False: the fit is no better than what noise gives; do not trust the model.
     """
 
     support: IntArray
@@ -63,76 +66,69 @@ class MultiIndexFit:
     signal_detected: bool
 
     def predict(self, X: Any) -> FloatArray:
-        """Values, or class probabilities, for rows of all d columns."""
+        """Return values, or class probabilities, for rows with all d columns."""
         return self.network.predict(columns_of(X).take(self.support))
 
 
-def signal_detected(data: Data, found: Screen, p_products: float, base: Candidate) -> bool:
-    """Evidence that noise does not give: a sure hit that predicts, or far too large an R^2.
+def signal_detected(data: SearchData, found: Screen, p_products: float, base: Candidate) -> bool:
+    """Return whether the screen has a sure hit that predicts, or R^2 is far above that of noise.
 
-    Columns were chosen with the validation rows among the others, so on noise s columns of
-    score z give a validation R^2 of about s z^2 / n: twice that must be exceeded.
+    The columns were chosen on all rows.  So on noise, s columns of score z give an R^2 of about
+    s z^2 / n on the validation rows; twice that must be exceeded.
     """
-    n, value = data.source.n, base.head.score
+    n, value = data.source.n, base.network.score
     n_val = n - data.n_train
     if not value > 2.0 / n_val:
         return False
     with torch.no_grad():
-        fitted = responses(base.head, base.rows)[data.n_train :].numpy().ravel()
+        fitted = responses(base.network, base.rows)[data.n_train :].numpy().ravel()
     Y = base.rows.Y[data.n_train :].numpy().ravel()
     together = float(np.corrcoef(fitted, Y)[0, 1]) if fitted.std() > 0 else 0.0
     p = min(float(found.p_values.min()) * data.source.d, p_products)
-    if p < CERTAIN and together * np.sqrt(n_val) > 3.0:
+    if p < FALSE_ALARM and together * np.sqrt(n_val) > 3.0:
         return True
-    by_chance = len(base.J) * level(data.alpha, data.source.d) ** 2 / n
+    by_chance = len(base.J) * normal_threshold(data.alpha, data.source.d) ** 2 / n
     return bool(value > 2.0 * by_chance + 3.0 / np.sqrt(n_val))
 
 
 def fit_of(
-    data: Data, found: Screen, best: Candidate, y: NDArray[Any], detected: bool
+    data: SearchData, found: Screen, best: Candidate, y: NDArray[Any], *, detected: bool
 ) -> MultiIndexFit:
-    """The best candidate on raw columns and raw targets."""
-    raw = data.source.take(best.J)
-    scale = raw.std(axis=0)
+    """Return the best candidate on raw columns and raw targets."""
+    center, scale = center_and_scale(data.source.take(best.J))
     values = np.asarray(y, dtype=np.float64)
-    network = finished(
-        best.head,
-        raw.mean(axis=0),
-        np.where(scale > 0, scale, 1.0),
-        float(values.mean()),
-        float(values.std()),
-        data.task,
-    )
     c, k = found.channel
     return MultiIndexFit(
-        best.J,
-        _sparse_directions(best, data.source.d),
-        network,
-        (found.transforms[c], k + 1),
-        found.scores,
-        found.threshold,
-        best.head.score,
-        detected,
+        support=best.J,
+        directions=_sparse_directions(best, data.source.d),
+        network=on_raw_columns(
+            best.network, center, scale, float(values.mean()), float(values.std()), data.task
+        ),
+        channel=(found.transforms[c], k + 1),
+        scores=found.scores,
+        threshold=found.threshold,
+        val_r2=best.network.score,
+        signal_detected=detected,
     )
 
 
 def _sparse_directions(best: Candidate, d: int) -> sparse.csr_array[np.float64]:
-    """Orthonormal directions of the fitted function, the one it moves along most first."""
-    with torch.no_grad():
-        G = gradients(best.head, best.rows)
-    moves = torch.einsum("knr,rs->kns", G, best.head.D).reshape(-1, len(best.J)).double()
+    """Return orthonormal directions; the fitted function changes most along the first."""
+    moves = column_gradients(best.network, best.rows).double()
     values, vectors = torch.linalg.eigh(moves.t() @ moves)
     values, vectors = values.flip(0), vectors.flip(1)
-    r = max(1, int((values > SMALL_RANK * values.sum()).sum()))
-    V = vectors[:, : min(r, len(best.head.D))].t().numpy()
+    r = max(1, int((values > SMALL_SHARE * values.sum()).sum()))
+    V = vectors[:, : min(r, len(best.network.D))].t().numpy()
     largest = np.argmax(np.abs(V), axis=1)
     V = V * np.sign(V[np.arange(len(V)), largest])[:, None]
     rows = np.repeat(np.arange(len(V)), V.shape[1])
     return sparse.csr_array((V.ravel(), (rows, np.tile(best.J, len(V)))), shape=(len(V), d))
 
 
-def measured(data: Data, found: Screen, products: IntArray, best: Candidate) -> dict[str, Any]:
-    """Numbers for a certificate; `multi_index` lists them."""
+def measured(
+    data: SearchData, found: Screen, products: IntArray, best: Candidate
+) -> dict[str, Any]:
+    """Return the numbers for a certificate, which `multi_index` lists."""
     n, scores = data.source.n, found.scores
     c, k = found.channel
     kept = float(np.median(np.abs(found.z[best.J, c, k])))
@@ -144,8 +140,8 @@ def measured(data: Data, found: Screen, products: IntArray, best: Candidate) -> 
         "hits": found.selected,
         "products": np.sort(products),
         "noise_floor": 1.0 / np.sqrt(n),
-        "conditional_scores": conditional_scores(best.head, best.rows)[0],
+        "conditional_scores": conditional_scores(best.network, best.rows)[0],
         "dropped_score": float(dropped.max()) if len(dropped) else 0.0,
         "kept_score": kept,
-        "predicted_n": n * ((found.threshold + 1.3) / kept) ** 2 if kept > FAINT else None,
+        "predicted_n": rows_to_stand_out(n, kept, found.threshold) if kept > FAINT else None,
     }

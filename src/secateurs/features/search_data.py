@@ -1,4 +1,4 @@
-"""What the search for directions reads: rows split, labels transformed, columns ranked."""
+"""The data of the search: rows split, y transformed, columns ranked."""
 
 from __future__ import annotations
 
@@ -9,75 +9,47 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.data.columns import Columns
-from secateurs.features.directions import RankedColumns, ranked_columns
-from secateurs.features.network import Rows
-from secateurs.features.screening import label_transforms, standardised
+from secateurs.features.network import SplitRows
+from secateurs.features.ranks import FloatArray, IntArray, RankedColumns, standardised
+from secateurs.features.screening import FEWEST_ROWS, check_target, label_transforms
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
-MOST = 128  # columns kept, and at most an eighth of the rows
+LEAST_CAP, MOST_CAP = 8, 128  # bounds of the number of columns kept by default
+ROWS_PER_COLUMN = 8  # rows for each column that is kept by default
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """What every step of the search reads.
-
-    Attributes
-    ----------
-    source : Columns
-    ranked : RankedColumns
-    T : float array [n, C]
-        Label transforms.
-    transforms : tuple of str
-        Their names.
-    Y : float array [n, k]
-        Standardised targets, or class indicators.
-    order : int array [n]
-        Rows, those that are trained on first.
-    n_train : int
-    task : str
-    hidden : int
-    alpha : float
-    cap : int
-        Most columns kept without shrinkage.
-    limit : int
-        Most columns kept at all.
-    generator : torch.Generator
-    """
+class SearchData:
+    """The data and the settings that every step of the search reads."""
 
     source: Columns
     ranked: RankedColumns
-    T: FloatArray
-    transforms: tuple[str, ...]
-    Y: FloatArray
-    order: IntArray
+    T: FloatArray  # transforms of y, [n, C]
+    transforms: tuple[str, ...]  # their names
+    Y: FloatArray  # standardised targets, or class indicators, [n, k]
+    order: IntArray  # rows in random order; the first `n_train` are for training
     n_train: int
     task: str
     hidden: int
     alpha: float
-    cap: int
-    limit: int
+    degrees: int
+    cap: int  # most columns kept without shrinkage
+    limit: int  # most columns kept at all
     generator: torch.Generator
 
-    def rows(self, J: IntArray) -> Rows:
-        """Raw columns J, standardised, training rows first."""
+    def rows(self, J: IntArray) -> SplitRows:
+        """Return the raw columns J, standardised, training rows first."""
         X = standardised(self.source.take(J))[self.order]
         Y = torch.from_numpy(self.Y[self.order]).float()
-        return Rows(torch.from_numpy(X).float(), Y, self.n_train, self.task)
+        return SplitRows(torch.from_numpy(X).float(), Y, self.n_train, self.task)
 
-    def labels(self, R: FloatArray) -> FloatArray:
-        """Labels of the training rows [n_train, c] on all rows of the data, the others 0."""
+    def on_all_rows(self, R: FloatArray) -> FloatArray:
+        """Standardise values of the training rows [n_train, c]; validation rows get 0, [n, c]."""
         n = self.source.n
         out = np.zeros((n, R.shape[1]))
         out[self.order[: self.n_train]] = standardised(R) * np.sqrt(n / self.n_train)
         return out
-
-
-def largest_support(n: int) -> int:
-    """Most columns kept of data with n rows, unless small coordinates matter."""
-    return max(8, min(n // 8, MOST))
 
 
 def prepared(
@@ -86,48 +58,40 @@ def prepared(
     task: str,
     max_features: int | None,
     alpha: float,
+    degrees: int,
     hidden: int,
     validation: float,
     random_state: int | None,
-) -> Data:
-    """Rows split, labels transformed, columns ranked; or why that cannot be."""
-    if task not in ("regression", "classification"):
-        raise ValueError(f'got task {task!r}; expected "regression" or "classification"')
-    if hidden < 1 or int(hidden) != hidden:
-        raise ValueError(f"got hidden = {hidden}; expected an integer >= 1")
-    if not 0.0 < validation < 1.0:
-        raise ValueError(f"got validation = {validation}; expected a share between 0 and 1")
-    if max_features is not None and (max_features < 1 or int(max_features) != max_features):
-        raise ValueError(f"got max_features = {max_features}; expected an integer >= 1, or None")
-    values = np.asarray(y)
-    T, names = label_transforms(values)
-    if len(values) != source.n:
-        raise ValueError(f"got X with {source.n} rows and y with {len(values)}; expected as many")
+) -> SearchData:
+    """Check the arguments of `multi_index`, split the rows, transform y and rank the columns."""
+    check_choice("task", task, ("regression", "classification"))
+    check_integer("hidden", hidden)
+    check_real("validation", validation, above=0, below=1)
+    if max_features is not None:
+        check_integer("max_features", max_features, otherwise="None")
+    values = check_target(y, source.n, FEWEST_ROWS)
     if task == "classification":
-        classes = values.astype(np.int64)
-        if (
-            (classes != values).any()
-            or classes.min() < 0
-            or len(np.unique(classes)) != classes.max() + 1
-        ):
-            raise ValueError("got classes that are not 0, 1, .., K - 1; encode the labels")
-        Y = np.eye(int(classes.max()) + 1)[classes]
+        Y = _class_indicators(values)
         T = standardised(Y[:, 1:] if Y.shape[1] == 2 else Y)
         names = tuple(f"class {c}" for c in range(Y.shape[1] - T.shape[1], Y.shape[1]))
     else:
-        Y = standardised(values.astype(np.float64))[:, None]
+        T, names = label_transforms(values)
+        Y = standardised(values)[:, None]
     n_val = max(2, round(validation * source.n))
-    if source.n - n_val < 8:
-        raise ValueError(
-            f"got {source.n} rows; expected at least 10, with validation = {validation}"
+    if source.n - n_val < FEWEST_ROWS:
+        raise bad_value(
+            "X",
+            Shown(f"{source.n} rows, of which {n_val} are for validation"),
+            f"at least {FEWEST_ROWS + 2} rows, {FEWEST_ROWS} of them for training",
         )
     seed = np.random.SeedSequence(random_state)
     order = np.random.default_rng(seed).permutation(source.n)
     generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
     limit = min(max_features or source.d, source.d)
-    return Data(
+    cap = max(LEAST_CAP, min(source.n // ROWS_PER_COLUMN, MOST_CAP))
+    return SearchData(
         source=source,
-        ranked=ranked_columns(source),
+        ranked=RankedColumns.of(source),
         T=T,
         transforms=names,
         Y=Y,
@@ -136,7 +100,20 @@ def prepared(
         task=task,
         hidden=int(hidden),
         alpha=alpha,
-        cap=min(largest_support(source.n), limit),
+        degrees=degrees,
+        cap=min(cap, limit),
         limit=limit,
         generator=generator,
     )
+
+
+def _class_indicators(values: FloatArray) -> FloatArray:
+    """Return the indicators [n, K] of class numbers."""
+    classes = values.astype(np.int64)
+    n_classes = int(classes.max()) + 1
+    seen = np.unique(classes)
+    if (classes != values).any() or seen[0] < 0 or len(seen) != n_classes:
+        raise bad_value(
+            "y", Shown(f"classes {np.unique(values)}"), "classes 0, 1, ..., K - 1", "encode them"
+        )
+    return np.eye(n_classes)[classes]

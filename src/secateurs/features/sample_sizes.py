@@ -1,0 +1,136 @@
+"""How many rows the theory asks for, with the inputs pruned and without.
+
+    M_eff = R_q^(2 / (2 - q))                                                         (1)
+    correlational lower bound     min(M_eff, sqrt d)^k                                (2)
+    pruned inputs                 M_eff^k log d / c^2                                 (3)
+    pruned, share e given up      (R_q / e)^(2 k / (2 - q)) log d / c^2               (4)
+    not pruned, one large step    d^k                                                 (5)
+    rotation invariant            max(d, d^(k / 2))                                   (6)
+
+Here d is the number of inputs, k the information exponent, R_q the soft sparsity of the directions,
+and c the coefficient of he_k / sqrt(k!) in the link.  All are orders of magnitude.
+
+Source: the model of Vural & Erdogdu (COLT 2024), of which only the abstract and a summary were
+available; (1) to (6) are derived here, and their agreement with the theorems is unverified.  R_q
+must be given: estimates of it from data were measured to be two to five times too small.
+"""
+
+from __future__ import annotations
+
+import math
+
+from secateurs.core.parameters import bad_value, check_counts, check_real
+from secateurs.features.null_scores import normal_threshold
+
+MARGIN = 1.3  # standard deviations above a threshold at which nine of ten scores pass
+
+
+def effective_sparsity(sparsity: float, q: float = 0.0) -> float:
+    """Return M_eff (1), the number of inputs that corresponds to a soft sparsity R_q.
+
+    Parameters
+    ----------
+    sparsity : float
+        With q = 0 the number of inputs that matter, otherwise R_q = sum_j ||V_j||^q.
+    q : float in [0, 2)
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+    """
+    check_real("q", q, least=0, below=2)
+    check_real("sparsity", sparsity, above=0)
+    return float(sparsity ** (2.0 / (2.0 - q)))
+
+
+def correlational_lower_bound(d: int, k: int, sparsity: float, q: float = 0.0) -> float:
+    """Return the rows (2) that any correlational statistical query method needs, up to constants.
+
+    Transforms of y and second passes over the data leave that class and may need fewer.  Derived.
+    """
+    check_counts(d=d, k=k)
+    return float(min(effective_sparsity(sparsity, q), math.sqrt(d)) ** k)
+
+
+def pruned_rows(
+    d: int,
+    k: int,
+    sparsity: float,
+    q: float = 0.0,
+    *,
+    coefficient: float = 1.0,
+    dropped: float | None = None,
+) -> float:
+    """Return the rows (3) or (4) with which pruning by scores finds the inputs that matter.
+
+    Parameters
+    ----------
+    d, k : int
+        Inputs and information exponent.
+    sparsity, q : float
+        As in `effective_sparsity`.
+    coefficient : float
+        c, the coefficient of he_k / sqrt(k!) in the link when y has variance 1.
+    dropped : float in (0, 1], optional
+        e, the share of the squared length of the directions that may be lost; only with q > 0.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Notes
+    -----
+    Up to constants.  Derived, and checked on planted problems for k <= 3.
+    """
+    check_counts(d=d, k=k)
+    if check_real("coefficient", coefficient) == 0:
+        raise bad_value("coefficient", coefficient, "a number other than 0")
+    size = effective_sparsity(sparsity, q)
+    if dropped is not None:
+        check_real("dropped", dropped, above=0, most=1)
+        if q == 0:
+            raise bad_value("q", q, "a number > 0", "leave out `dropped` to use q = 0")
+        size = effective_sparsity(sparsity / dropped, q)
+    return float(size**k * math.log(max(d, 2)) / coefficient**2)
+
+
+def unpruned_rows(d: int, k: int, *, rotation_invariant: bool = False) -> float:
+    """Return the rows without pruning: one large step (5), or the rotation-invariant bound (6).
+
+    Up to constants.  Derived; the slope of (5) was measured for k = 1 and 2.
+    """
+    check_counts(d=d, k=k)
+    return float(max(d, d ** (k / 2)) if rotation_invariant else float(d) ** k)
+
+
+def noise_floor(n: int, d: int, *, alpha: float = 0.1, cells: int = 1) -> float:
+    """Return the smallest correlation that n rows distinguish from noise among d columns.
+
+    Parameters
+    ----------
+    n, d : int
+        Rows and columns.
+    alpha : float
+        Under pure noise, the probability that any correlation exceeds the result.
+    cells : int
+        Statistics computed for each column.
+
+    Returns
+    -------
+    float
+        Phi^-1(1 - alpha / (2 d cells)) / sqrt(n).  Derived, by the union bound.
+    """
+    check_counts(n=n, d=d, cells=cells)
+    check_real("alpha", alpha, above=0, below=1)
+    return normal_threshold(alpha, d * cells) / math.sqrt(n)
+
+
+def rows_to_stand_out(n: int, score: float, threshold: float) -> float:
+    """Return the rows at which a score measured at n rows passes the threshold nine times in ten.
+
+    n ((threshold + 1.3) / score)^2, because scores grow like sqrt(n); inf for a score of 0.  The
+    result was measured to be too small by a factor of up to 2: take it as a lower bound.
+    """
+    return n * ((threshold + MARGIN) / score) ** 2 if score > 0 else math.inf
