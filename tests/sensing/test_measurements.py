@@ -52,7 +52,7 @@ def test_every_kind_measures_the_matrix(tmp_path):
         ({"y": np.zeros(3), "X": np.full((3, 2), np.nan)}, "NaN"),
         ({"y": np.zeros(3, complex), "X": np.ones((3, 2))}, "real"),
         ({"y": np.zeros(3), "rows": np.zeros(3, int)}, "no columns"),
-        ({"y": np.zeros(3), "rows": [0, 1, 9], "columns": [0, 0, 0], "d": 3}, "outside"),
+        ({"y": np.zeros(3), "rows": [0, 1, 9], "columns": [0, 0, 0], "d": 3}, "expected 0 to 2"),
         ({"y": np.zeros(3), "rows": [0, 1, 2], "columns": [0, 0, 0], "d": 3.5}, "integer"),
         ({"y": np.zeros(2), "paulis": np.array(["XX", "XQ"])}, "letters"),
         ({"y": np.zeros(2), "paulis": np.array(["XX", "X"])}, "letters"),
