@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sensing.nuclear_norm import nuclear_norm
 from secateurs.sensing.baselines import (
     compare_column_norms,
     norm_pruning,
-    nuclear_norm,
     overparameterised_gd,
     scaled_gd,
 )

@@ -93,7 +93,7 @@ def test_a_table_with_categories_names_its_interactions(tmp_path):
     model.save(tmp_path / "m")
     back = load(tmp_path / "m")
     np.testing.assert_array_equal(back.predict(frame), model.predict(frame))
-    with pytest.raises(ValueError, match="DataFrame with the same columns"):
+    with pytest.raises(ValueError, match="a DataFrame with the columns of the fit"):
         back.predict(np.zeros((2, 3)))
 
 

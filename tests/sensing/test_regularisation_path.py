@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secateurs.sensing import factored
 from secateurs.sensing.baselines import scaled_gd
-from secateurs.sensing.factored import Point, Sensed, descend, penalty, rotated, slope, squares
+from secateurs.sensing.descent import descend, line_search
+from secateurs.sensing.factored import Point, Sensed, penalty, rotated, slope, squares
 from secateurs.sensing.operators.dense import PackedDense
 from secateurs.sensing.operators.projected import Projected, centred
 from secateurs.sensing.operators.rank_one import RankOne
@@ -167,7 +167,7 @@ def test_the_line_search_is_a_minimum_of_the_line(strength):
     sensed = Sensed(p.operator, p.y)
     point = Point.at(sensed, U, s)
     P = 4 * s[:, None] * point.times(U) - strength * slope(squares(U), 0.2)[:, None] * U
-    t = factored._line_search(point, P, *sensed.line(U, P, s), strength, 0.2)
+    t = line_search(point, P, *sensed.line(U, P, s), strength, 0.2)
 
     def value(t):
         at = Point.at(sensed, U + t * P, s)
@@ -210,9 +210,9 @@ def test_descent_never_raises_the_objective_and_counts_its_passes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": np.ones(3)}, "one for a measurement"),
+        ({"y": np.ones(3)}, "one value for a measurement"),
         ({"y": np.full(50, np.nan)}, "finite"),
-        ({"criterion": "aic"}, "certificate"),
+        ({"criterion": "aic"}, "criterion: got 'aic'"),
         ({"max_rank": 0}, "max_rank"),
         ({"tolerance": 0}, "tolerance"),
     ],
