@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sensing.norm_pruning import norm_pruning
 from benchmarks.sensing.nuclear_norm import nuclear_norm
 from secateurs.sensing.baselines import (
     compare_column_norms,
-    norm_pruning,
     overparameterised_gd,
     scaled_gd,
 )

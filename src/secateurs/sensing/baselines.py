@@ -1,4 +1,4 @@
-"""Other solvers for sensed matrices: no regulariser, pruning by norm, and ScaledGD."""
+"""Other solvers for sensed matrices: gradient descent without a regulariser, and ScaledGD."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from secateurs.core.driver import Iterations
 from secateurs.core.parameters import check_integer
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.sensing.factored import Factors, Point, Sensed, column_norms, rotated, squares
-from secateurs.sensing.factored_gd import COLUMNS, Descent, gradient_descent, random_start
+from secateurs.sensing.factored_gd import COLUMNS, gradient_descent, random_start
 from secateurs.sensing.operators.base import Array, SensingOperator
 from secateurs.sensing.published_pipeline import group_lasso
 
@@ -58,55 +58,6 @@ def overparameterised_gd(
         loss=state.point.loss,
         calls=sensed.calls,
         step=state.step,
-    )
-
-
-def norm_pruning(
-    operator: SensingOperator,
-    y: ArrayLike,
-    rank: int,
-    *,
-    n_tuning_steps: int = 2000,
-    tuning_tolerance: float = 1e-8,
-    **settings: Any,
-) -> Solution[Factors]:
-    """Train without a regulariser, keep the `rank` columns of largest norm, and fine-tune them.
-
-    Parameters
-    ----------
-    operator : SensingOperator
-    y : array, shape [n]
-    rank : int
-        Columns to keep.  A user does not know this number; an oracle gives it.
-    n_tuning_steps, tuning_tolerance
-        As in `group_lasso`.
-    **settings
-        Parameters of `overparameterised_gd`.
-
-    Returns
-    -------
-    Solution of Factors
-        Measured: norms, loss_before, loss_pruned, loss, calls.
-    """
-    check_integer("rank", rank, 1, operator.shape[1])
-    dense = overparameterised_gd(operator, y, **settings)
-    sensed = Sensed.of(operator, y)
-    U = dense.value.components
-    order = np.sort(np.argsort(-squares(U), kind="stable")[:rank])
-    pruned = Point.at(sensed, U[order], np.ones(len(order)))
-    state = Descent(pruned, dense.measured["step"])
-    with Iterations(n_tuning_steps, columns=COLUMNS) as run:
-        gradient_descent(run, state, n_steps=n_tuning_steps, tolerance=tuning_tolerance)
-        if state.settled:
-            run.end("converged")
-    found = rotated(state.point)
-    return run.solution(
-        found.factors(),
-        norms=dense.measured["norms"],
-        loss_before=dense.measured["loss"],
-        loss_pruned=pruned.loss,
-        loss=found.loss,
-        calls=sensed.calls + dense.measured["calls"],
     )
 
 
@@ -224,9 +175,10 @@ def compare_column_norms(
     """
     penalised = group_lasso(operator, y, strength=strength, beta=beta, n_tuning_steps=0, **settings)
     kept = len(penalised.value.components)
-    plain = norm_pruning(operator, y, max(kept, 1), n_tuning_steps=0, **settings)
-    power = float(np.mean(Sensed.of(operator, y).y ** 2))
+    plain = overparameterised_gd(operator, y, **settings)
     norms = plain.measured["norms"]
+    sensed = Sensed.of(operator, y)
+    power = float(np.mean(sensed.y**2))
     return ColumnNorms(
         penalised=penalised.measured["norms"],
         plain=norms,
@@ -234,5 +186,11 @@ def compare_column_norms(
         n_comparable=int(np.sum(norms > COMPARABLE * norms[0])),
         n_kept=kept,
         pruned_penalised=penalised.measured["loss_pruned"] / power,
-        pruned_plain=plain.measured["loss_pruned"] / power,
+        pruned_plain=largest_columns(sensed, plain.value, max(kept, 1)).loss / power,
     )
+
+
+def largest_columns(sensed: Sensed, factors: Factors, rank: int) -> Point:
+    """Keep the `rank` columns of largest norm, in their order; one pass."""
+    order = np.sort(np.argsort(-squares(factors.components), kind="stable")[:rank])
+    return Point.at(sensed, factors.components[order], factors.signs[order])

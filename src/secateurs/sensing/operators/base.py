@@ -34,17 +34,10 @@ class SensingOperator(Protocol):
         True if `adjoint` costs about one pass.  The solvers then form d x d matrices.
     """
 
-    @property
-    def shape(self) -> tuple[int, int]: ...  # noqa: D102
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
-
-    @property
-    def n_nuisance(self) -> int: ...  # noqa: D102
-
-    @property
-    def dense_adjoint(self) -> bool: ...  # noqa: D102
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    n_nuisance: int
+    dense_adjoint: bool
 
     def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
         """<A_i, sum_k s_k u_k u_k^H>, real, shape [n]; signs [r] are +-1, by default all +1."""
