@@ -5,8 +5,7 @@ Factors are stored as rows: U [r, d] and signs s stand for M = sum_k s_k u_k u_k
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,11 @@ Array = NDArray[Any]  # float32, float64, or complex128 where the operator is co
 BLOCK_BYTES = 1 << 22  # data that a pass holds at once; this much fits into a cache
 
 
-class SensingOperator(Protocol):
+class SensingOperator:
     """The n measurements <A_i, M> of a d x d matrix M, as the solvers use them.
+
+    An operator implements `_inner` and `adjoint` and inherits the rest.  The solvers also accept
+    an object of another class with all these attributes and methods.
 
     Attributes
     ----------
@@ -36,66 +38,40 @@ class SensingOperator(Protocol):
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    n_nuisance: int
-    dense_adjoint: bool
+    n_nuisance: int = 0
+    dense_adjoint: bool = False
+
+    def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
+        """<A_i, sum_k s_k Re u_k v_k^H> [n] for each pair (U, V) of checked factors, in one pass.
+
+        The pairs are (U, U), or (U, P) and (P, P).
+        """
+        raise NotImplementedError
 
     def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
         """<A_i, sum_k s_k u_k u_k^H>, real, shape [n]; signs [r] are +-1, by default all +1."""
-        ...
+        U = factors(self, U)
+        return self._inner([(U, U)], signs)[0]
 
     def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
         """<A_i, sum_k s_k Re u_k p_k^H> and <A_i, sum_k s_k p_k p_k^H>, in one pass.
 
         They give y(U + t P) = y(U) + 2 t first + t^2 second for every t.
         """
-        ...
-
-    def adjoint(self, residual: Array) -> Array:
-        """sum_i residual_i A_i, shape [d, d]."""
-        ...
-
-    def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i A_i) V for V [d, k], shape [d, k]."""
-        ...
-
-    def project(self, y: Array) -> Array:
-        """Remove the nuisance part from measurements y; return y itself if there is none."""
-        ...
-
-
-class Measurements(ABC):
-    """Base of the operators: they implement `_inner` and `adjoint` and inherit the rest."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    n_nuisance = 0
-    dense_adjoint = False
-
-    @abstractmethod
-    def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
-        """<A_i, sum_k s_k Re u_k v_k^H> [n] for each pair (U, V) of checked factors."""
-
-    def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
-        """<A_i, sum_k s_k u_k u_k^H>, shape [n]; see `SensingOperator`."""
-        U = factors(self, U)
-        return self._inner([(U, U)], signs)[0]
-
-    def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
-        """First and second order terms of y(U + t P); see `SensingOperator`."""
         U, P = factors(self, U), factors(self, P)
         first, second = self._inner([(U, P), (P, P)], signs)
         return first, second
 
-    @abstractmethod
     def adjoint(self, residual: Array) -> Array:
         """sum_i residual_i A_i, shape [d, d]."""
+        raise NotImplementedError
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i A_i) V; forms the d x d matrix."""
+        """(sum_i residual_i A_i) V for V [d, k], shape [d, k]; by default from `adjoint`."""
         return np.asarray(self.adjoint(residual) @ factors(self, V.T).T)
 
     def project(self, y: Array) -> Array:
-        """Return the measurements as they are."""
+        """Remove the nuisance part from measurements y; by default there is none."""
         return y
 
 

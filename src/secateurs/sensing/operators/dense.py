@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.sensing.operators.base import Array, Measurements, product, residuals, shape_of
+from secateurs.sensing.operators.base import Array, SensingOperator, product, residuals, shape_of
 from secateurs.sensing.operators.rows import BlockedRows, as_array
 
 
@@ -71,7 +70,7 @@ def pack(matrices: Array) -> Array:
     return Packing(d, matrices.dtype).pack(matrices)
 
 
-class PackedMeasurements(Measurements):
+class PackedMeasurements(SensingOperator):
     """Base of operators with packed rows, stored or drawn."""
 
     dense_adjoint = True
@@ -81,9 +80,9 @@ class PackedMeasurements(Measurements):
         self.dtype = dtype
         self._packing = Packing(d, dtype)
 
-    @abstractmethod
     def _blocks(self) -> Iterator[tuple[slice, Any]]:
         """Yield blocks of packed rows: positions, and an array or a tensor."""
+        raise NotImplementedError
 
     def _like(self, small: Array) -> Any:
         """Return a small array in the form of the rows."""

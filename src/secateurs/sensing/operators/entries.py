@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from secateurs.sensing.operators.base import (
     BLOCK_BYTES,
     Array,
-    Measurements,
+    SensingOperator,
     factors,
     index_arrays,
     residuals,
@@ -21,7 +21,7 @@ from secateurs.sensing.operators.base import (
 )
 
 
-class Entries(Measurements):
+class Entries(SensingOperator):
     """Measurements M[i, j] at given positions.
 
     Parameters

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from secateurs.core.parameters import bad_value
 from secateurs.sensing.operators.base import (
     Array,
-    Measurements,
+    SensingOperator,
     product,
     residuals,
     shape_of,
@@ -19,7 +19,7 @@ from secateurs.sensing.operators.base import (
 )
 
 
-class Flattened(Measurements):
+class Flattened(SensingOperator):
     """Measurements by a linear operator [n, d^2] that acts on M.ravel().
 
     Parameters

@@ -19,7 +19,7 @@ from secateurs.core.parameters import check_integer
 from secateurs.sensing.operators.base import (
     BLOCK_BYTES,
     Array,
-    Measurements,
+    SensingOperator,
     factors,
     index_arrays,
     residuals,
@@ -28,7 +28,7 @@ from secateurs.sensing.operators.base import (
 MAX_QUBITS = 14
 
 
-class Pauli(Measurements):
+class Pauli(SensingOperator):
     """Expectations <P_i, M> = tr(P_i M) of Pauli strings in a Hermitian matrix M.
 
     Parameters

@@ -16,7 +16,7 @@ from secateurs.sensing.operators.base import (
 DEPENDENT = 1e-10  # relative singular value below which nuisance columns are dependent
 
 
-class Projected:
+class Projected(SensingOperator):
     """An operator whose measurements have the columns of a nuisance matrix projected out.
 
     Least squares for y = B c + <A_i, M> with a free c is least squares for (I - Q Q^T) y with

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.sensing.operators.base import Array, Measurements, factors, residuals
+from secateurs.sensing.operators.base import Array, SensingOperator, factors, residuals
 from secateurs.sensing.operators.rows import BlockedRows, as_array
 
 
-class RankOne(Measurements):
+class RankOne(SensingOperator):
     """Measurements by x_i x_i^T, as a quadratic network makes them.
 
     Parameters
