@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.sensing.norm_pruning import norm_pruning
 from benchmarks.sensing.nuclear_norm import nuclear_norm
+from benchmarks.sensing.unregularised import norm_pruning, overparameterised_gd
 
 from secateurs.sensing import planted as sensing
 from secateurs.sensing.baselines import (
     compare_column_norms,
-    overparameterised_gd,
     scaled_gd,
 )
 from secateurs.sensing.planted import fidelity, planted_sensing

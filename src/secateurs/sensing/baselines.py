@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,46 +18,6 @@ from secateurs.sensing.published_pipeline import group_lasso
 DIVERGED = 1e6  # loss over the mean square of y above which ScaledGD has diverged
 EXACT = 1e-28  # loss over the mean square of y at which the residual is zero to rounding
 COMPARABLE = 0.3  # share of the largest norm above which a column is comparable to it
-
-
-def overparameterised_gd(
-    operator: SensingOperator,
-    y: ArrayLike,
-    *,
-    width: int | None = None,
-    init_scale: float = 0.5,
-    step: float | None = None,
-    n_steps: int = 5000,
-    tolerance: float = 1e-4,
-    random_state: int = 0,
-    progress: ProgressCallback | None = None,
-) -> Solution[Factors]:
-    """Minimise L by gradient descent from `width` columns, without regulariser or pruning.
-
-    Parameters
-    ----------
-    operator, y, width, init_scale, step, n_steps, tolerance, random_state, progress
-        As in `group_lasso`.  A small init_scale (1e-3) is the implicit regularisation.
-
-    Returns
-    -------
-    Solution of Factors
-        The columns are not rotated.  Status "converged", "budget" or "interrupted".
-        Measured: norms (largest first), loss, calls, step.
-    """
-    sensed = Sensed.of(operator, y)
-    state = random_start(sensed, width, init_scale, step, random_state)
-    with Iterations(n_steps, progress, COLUMNS) as run:
-        gradient_descent(run, state, n_steps=n_steps, tolerance=tolerance)
-        if state.settled:
-            run.end("converged")
-    return run.solution(
-        state.point.factors(),
-        norms=column_norms(state.point.U),
-        loss=state.point.loss,
-        calls=sensed.calls,
-        step=state.step,
-    )
 
 
 def scaled_gd(
@@ -159,7 +118,11 @@ def compare_column_norms(
     *,
     strength: float,
     beta: float,
-    **settings: Any,
+    width: int | None = None,
+    init_scale: float = 0.5,
+    n_steps: int = 5000,
+    tolerance: float = 1e-4,
+    random_state: int = 0,
 ) -> ColumnNorms:
     """Compare the column norms of a model trained with the regulariser and without it.
 
@@ -167,18 +130,28 @@ def compare_column_norms(
 
     Parameters
     ----------
-    operator, y, strength, beta
-        As in `group_lasso`.
-    **settings
-        width, init_scale, step, n_steps, tolerance and random_state, as in `group_lasso`; both
-        models start from the same columns.
+    operator, y, strength, beta, width, init_scale, n_steps, tolerance, random_state
+        As in `group_lasso`; both models start from the same columns.
     """
-    penalised = group_lasso(operator, y, strength=strength, beta=beta, n_tuning_steps=0, **settings)
+    penalised = group_lasso(
+        operator,
+        y,
+        strength=strength,
+        beta=beta,
+        width=width,
+        init_scale=init_scale,
+        n_steps=n_steps,
+        n_tuning_steps=0,
+        tolerance=tolerance,
+        random_state=random_state,
+    )
     kept = len(penalised.value.components)
-    plain = overparameterised_gd(operator, y, **settings)
-    norms = plain.measured["norms"]
     sensed = Sensed.of(operator, y)
+    plain = random_start(sensed, width, init_scale, None, random_state)
+    with Iterations(n_steps, columns=COLUMNS) as run:
+        gradient_descent(run, plain, n_steps=n_steps, tolerance=tolerance)
     power = float(np.mean(sensed.y**2))
+    norms = column_norms(plain.point.U)
     return ColumnNorms(
         penalised=penalised.measured["norms"],
         plain=norms,
@@ -186,11 +159,11 @@ def compare_column_norms(
         n_comparable=int(np.sum(norms > COMPARABLE * norms[0])),
         n_kept=kept,
         pruned_penalised=penalised.measured["loss_pruned"] / power,
-        pruned_plain=largest_columns(sensed, plain.value, max(kept, 1)).loss / power,
+        pruned_plain=largest_columns(plain.point, max(kept, 1)).loss / power,
     )
 
 
-def largest_columns(sensed: Sensed, factors: Factors, rank: int) -> Point:
+def largest_columns(point: Point, rank: int) -> Point:
     """Keep the `rank` columns of largest norm, in their order; one pass."""
-    order = np.sort(np.argsort(-squares(factors.components), kind="stable")[:rank])
-    return Point.at(sensed, factors.components[order], factors.signs[order])
+    order = np.sort(np.argsort(-squares(point.U), kind="stable")[:rank])
+    return Point.at(point.sensed, point.U[order], point.signs[order])
