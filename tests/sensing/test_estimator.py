@@ -22,7 +22,7 @@ def test_the_rank_is_found(kind):
     assert model.matrix().shape == (30, 30)
 
 
-def test_a_constant_is_no_matter():
+def test_an_intercept_is_fitted():
     problem = planted_sensing(600, 20, 2, kind="rank-one", random_state=0)
     X = problem.operator.operator.rows.data
     y = RankOne(X).forward_factors(problem.components) + 50
@@ -32,14 +32,14 @@ def test_a_constant_is_no_matter():
     np.testing.assert_allclose(model.predict(RankOne(X)), y, rtol=1e-8)
 
 
-def test_a_told_rank_is_kept():
+def test_a_given_rank_is_kept():
     problem = planted_sensing(400, 20, 3, noise_ratio=0.1, random_state=1)
     for rank in (1, 3, 5):
         model = MatrixSensing(rank, random_state=0).fit(problem.operator, problem.y)
         assert model.n_components_ == rank
 
 
-def test_negative_eigenvalues_need_to_be_asked_for():
+def test_negative_eigenvalues_are_found_only_if_signed():
     problem = planted_sensing(600, 20, 2, random_state=1)
     y = -problem.y
     assert MatrixSensing(random_state=0).fit(problem.operator, y).n_components_ == 0
@@ -76,7 +76,7 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
         load(path)
 
 
-def test_bad_input_is_named():
+def test_messages_name_the_bad_argument():
     problem = planted_sensing(200, 8, 1, random_state=0)
     for name, value in (("n_components", 0), ("criterion", "aic"), ("tolerance", 2)):
         with pytest.raises(ValueError, match=name):

@@ -68,7 +68,7 @@ def test_bad_files_are_refused_by_name(tmp_path, arrays, message):
     assert "bad.npz" in str(error.value)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_damaged_and_missing_files_are_refused(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 nonsense")
     for name in ("x.npz", "absent.npz"):
         with pytest.raises(DatasetError, match=name):
