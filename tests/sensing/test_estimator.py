@@ -9,7 +9,7 @@ from secateurs import MatrixSensing, load
 from secateurs.core.archive import DamagedFileError
 from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.planted import pauli_tomography, planted_sensing
-from tests.sparse.test_storage import join_header, split_header
+from tests.sensing.damaged_files import change_record
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "rank-one", "rademacher"])
@@ -67,11 +67,7 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
     problem = planted_sensing(200, 8, 1, random_state=0)
     path = tmp_path / "m"
     MatrixSensing(random_state=0).fit(problem.operator, problem.y).save(path)
-    header, data = split_header(path.read_bytes())
-    body = json.loads(header["__metadata__"]["secateurs"])
-    body["record"][name] = value
-    header["__metadata__"]["secateurs"] = json.dumps(body)
-    path.write_bytes(join_header(header, data))
+    change_record(path, name, value)
     with pytest.raises(DamagedFileError):
         load(path)
 
@@ -102,3 +98,16 @@ def test_interrupted_fits_keep_the_best_so_far():
         model = MatrixSensing(random_state=0).fit(problem.operator, problem.y, progress=stop)
     assert model.status_ == "interrupted"
     assert np.isfinite(model.matrix()).all()
+
+
+def test_the_description_has_the_facts_of_the_model(tmp_path):
+    problem = planted_sensing(300, 12, 2, random_state=0)
+    model = MatrixSensing(random_state=0).fit(problem.operator, problem.y)
+    model.save(tmp_path / "m")
+    described = load(tmp_path / "m").describe()
+    facts = json.loads(json.dumps(described.facts, allow_nan=False))
+    assert facts == json.loads(json.dumps(model.describe().facts))
+    assert (facts["kind"], facts["d"], facts["rank"]) == ("MatrixSensing", 12, 2)
+    assert facts["eigenvalues"] == model.eigenvalues_.tolist()
+    assert facts["file_bytes"] == (tmp_path / "m").stat().st_size
+    assert "rank 2" in described.headline

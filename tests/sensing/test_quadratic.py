@@ -12,7 +12,7 @@ from secateurs import QuadraticRegressor, load
 from secateurs.core.archive import DamagedFileError
 from secateurs.sensing.planted import interactions_table
 from secateurs.sensing.quadratic_fit import fit_quadratic
-from tests.sparse.test_storage import join_header, split_header
+from tests.sensing.damaged_files import change_record
 
 
 @parametrize_with_checks([QuadraticRegressor(random_state=0)])
@@ -123,11 +123,7 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
     problem = interactions_table(200, 5, n_positive=1, n_negative=0, random_state=1)
     path = tmp_path / "m"
     QuadraticRegressor(random_state=0).fit(problem.X, problem.y).save(path)
-    header, data = split_header(path.read_bytes())
-    body = json.loads(header["__metadata__"]["secateurs"])
-    body["record"][name] = value
-    header["__metadata__"]["secateurs"] = json.dumps(body)
-    path.write_bytes(join_header(header, data))
+    change_record(path, name, value)
     with pytest.raises(DamagedFileError):
         load(path)
 
@@ -157,3 +153,15 @@ def test_interrupted_fits_keep_the_best_so_far():
         model = QuadraticRegressor(random_state=0).fit(problem.X, problem.y, progress=stop)
     assert model.status_ == "interrupted"
     assert np.isfinite(model.predict(problem.X)).all()
+
+
+@pytest.mark.parametrize("n_components", [0, "auto"])
+def test_the_description_has_the_facts_of_the_model(n_components):
+    problem = interactions_table(500, 10, random_state=1)
+    model = QuadraticRegressor(n_components, random_state=0).fit(problem.X, problem.y)
+    described = model.describe()
+    facts = json.loads(json.dumps(described.facts, allow_nan=False))
+    assert (facts["inputs"], facts["components"]) == (10, model.n_components_)
+    assert len(facts["interactions"]) == len(model.interactions_)
+    assert [len(table.rows) for table in described.tables] == [50] * bool(model.n_components_)
+    assert bool(described.notes) == (model.n_components_ == 0)

@@ -67,8 +67,8 @@ class FineTuning:
     Attributes
     ----------
     most : int
-        The largest rank allowed: `max_rank`, or with half as many degrees of freedom as there are
-        measurements if that is smaller.
+        The largest rank allowed: that with half as many degrees of freedom as measurements, or
+        `max_rank` if it is smaller.
     base : float
         The noise norm; nan before `measure_noise`.
     curvature : float

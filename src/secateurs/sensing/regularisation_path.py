@@ -150,9 +150,9 @@ def group_lasso_path(
             chosen = chosen or _smallest_bic_of_all(tuning, fits, skipped)
             chosen = tuning.tune(chosen.point, FINAL_STEPS, tolerance)
             run.end(_status(tuning, chosen, accepted=accepted, by_bic=by_bic))
-    chosen = chosen or min(fits, key=_bic, default=None)
-    found = rotated(chosen.point if chosen else point)
-    return run.solution(found.factors(), **_measured(tuning, chosen, found, tau))
+    fit = chosen or min(fits, key=_bic, default=Fit(point, *[math.nan] * 4))
+    found = rotated(fit.point)
+    return run.solution(found.factors(), **_measured(tuning, fit, found.loss, tau))
 
 
 def _penalised(tuning: FineTuning, point: Point, tau: float, least_rounds: int) -> Point:
@@ -257,26 +257,23 @@ def _bic(fit: Fit) -> float:
     return fit.bic
 
 
-def _measured(
-    tuning: FineTuning, fit: Fit | None, found: Point, tau: float
-) -> dict[str, float | bool]:
+def _measured(tuning: FineTuning, fit: Fit, loss: float, tau: float) -> dict[str, float | bool]:
     beta = _beta(tuning, tau)
-    sigma = fit.sigma if fit else math.nan
     return {
-        "certified": fit is not None and fit.ratio <= CERTIFIED,
-        "sigma": sigma,
-        "lambda_max": fit.lambda_max if fit else math.nan,
-        "ratio": fit.ratio if fit else math.nan,
+        "certified": fit.ratio <= CERTIFIED,
+        "sigma": fit.sigma,
+        "lambda_max": fit.lambda_max,
+        "ratio": fit.ratio,
         "threshold": CERTIFIED,
         "noise_norm": tuning.base,
-        "noise_floor": tuning.base * sigma,
+        "noise_floor": tuning.base * fit.sigma,
         "curvature": tuning.curvature,
         "tau": tau,
         "beta": beta,
         "strength": 2 * tau * math.sqrt(beta) if beta > 0 else math.nan,
-        "bic": fit.bic if fit else math.nan,
-        "loss": found.loss,
-        "dof": tuning.degrees_of_freedom(len(found.U)),
+        "bic": fit.bic,
+        "loss": loss,
+        "dof": tuning.degrees_of_freedom(fit.rank),
         "forward": tuning.sensed.forward,
         "adjoint": tuning.sensed.adjoint,
         "calls": tuning.sensed.calls,
