@@ -1,9 +1,9 @@
-"""The group lasso path beside its peers, and on three real uses.
+"""The group lasso path beside its peers, and in three applications.
 
     python -m benchmarks.sensing.peers --part peers   # d = 50, r = 3, n = 450, sigma = .1 sigma_r^2
     python -m benchmarks.sensing.peers --part uses    # phase retrieval, completion, tomography
 
-Nuclear norm is given the mu of smallest true error, ScaledGD the rank.  Processor time.
+Nuclear norm gets the mu of smallest true error, ScaledGD the true rank.  Processor time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sensing.nuclear_norm import nuclear_norm
+from benchmarks.sensing.unregularised import norm_pruning, overparameterised_gd
 from secateurs.sensing.baselines import (
     compare_column_norms,
-    norm_pruning,
-    nuclear_norm,
-    overparameterised_gd,
     scaled_gd,
 )
 from secateurs.sensing.planted import (
@@ -33,7 +32,7 @@ from secateurs.sensing.planted import (
 from secateurs.sensing.regularisation_path import group_lasso_path
 
 
-def told(name: str, p: SensingProblem, f: Callable[[], Any]) -> Any:
+def run(name: str, p: SensingProblem, f: Callable[[], Any]) -> Any:
     start = time.process_time()
     found = f()
     spent = time.process_time() - start
@@ -52,15 +51,15 @@ def peers(seeds: int) -> None:
     for seed in range(seeds):
         p = planted_sensing(450, 50, 3, noise_ratio=0.1 * np.sqrt(2 * 50 / 450), random_state=seed)
         print(f"seed {seed}, sigma {p.sigma:.3f}, true rank 3")
-        fit = told("path", p, lambda: group_lasso_path(p.operator, p.y))
+        fit = run("path", p, lambda: group_lasso_path(p.operator, p.y))
         unit = fit.measured["noise_floor"]
         mus = [m * unit for m in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)]
         mu = min(mus, key=lambda m: p.error(nuclear_norm(p.operator, p.y, m).value.components))
-        told("nuclear norm, oracle mu", p, lambda: nuclear_norm(p.operator, p.y, mu))
-        told("ScaledGD, told the rank", p, lambda: scaled_gd(p.operator, p.y, 3))
+        run("nuclear norm, oracle mu", p, lambda: nuclear_norm(p.operator, p.y, mu))
+        run("ScaledGD, true rank", p, lambda: scaled_gd(p.operator, p.y, 3))
         small = {"init_scale": 1e-3, "n_steps": 300}
-        told("GD from 1e-3", p, lambda: overparameterised_gd(p.operator, p.y, **small))
-        told("largest 3 columns, fine-tuned", p, lambda: norm_pruning(p.operator, p.y, 3))
+        run("GD from 1e-3", p, lambda: overparameterised_gd(p.operator, p.y, **small))
+        run("largest 3 columns, fine-tuned", p, lambda: norm_pruning(p.operator, p.y, 3))
         norms = compare_column_norms(
             p.operator, p.y, strength=fit.measured["strength"], beta=fit.measured["beta"]
         )

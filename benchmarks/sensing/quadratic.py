@@ -1,8 +1,7 @@
-"""Pairwise interactions: ours against ridge, lasso and trees, on planted and on real tables.
+"""Pairwise interactions: QuadraticRegressor beside ridge, lasso and trees, on two kinds of tables.
 
-Planted: R^2 on fresh rows without noise.  Real: R^2 over five folds.  Processor seconds of a fit,
-choices of strength by cross-validation on training rows included.  Ratio: degree-2 ridge over
-ours.
+Planted tables: R^2 on fresh rows without noise.  Real tables: R^2 over five folds.  Times are
+processor seconds of a fit, with the choice of the strength by cross-validation on training rows.
 
     python -m benchmarks.sensing.quadratic [--seeds 5]
 """

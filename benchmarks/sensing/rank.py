@@ -1,16 +1,18 @@
-"""Whether the group lasso path finds the rank, with the error of an oracle.
+"""How often the group lasso path finds the rank, and its error beside that of an oracle.
 
     python -m benchmarks.sensing.rank --part grid     # exact rank over d, r, n / (r d), noise
     python -m benchmarks.sensing.rank --part slopes   # error against sqrt(r d / n) in n, r, d
-    python -m benchmarks.sensing.rank --part oracle   # error over that of ScaledGD told the rank
+    python -m benchmarks.sensing.rank --part oracle   # error over that of ScaledGD at the true rank
 
-Truths are independent random unit vectors; noise is nu / sigma_r^2 (see `planted_sensing`).
-Nothing is tuned per case.  Measurements are float32 in the grid, float64 elsewhere.
+The true components are independent random unit vectors; noise is nu / sigma_r^2 (see
+`planted_sensing`).  Nothing is tuned to a case.  Measurements are float32 in the grid and float64
+elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -25,44 +27,39 @@ def grid(
     seeds: int, first: int,
 ) -> None:  # fmt: skip
     total: Counter[tuple[float, float, str]] = Counter()
-    for kind in kinds:
-        for d in ds:
-            for r in rs:
-                for ratio in ratios:
-                    for noise in noises:
-                        found: Counter[int] = Counter()
-                        honest = calls = 0.0
-                        for seed in range(first, first + seeds):
-                            p = planted_sensing(
-                                int(ratio * r * d), d, r, kind=kind, noise_ratio=noise,
-                                dtype=np.float32, random_state=seed,
-                            )  # fmt: skip
-                            fit = group_lasso_path(p.operator, p.y)
-                            rank = len(fit.value.components)
-                            found[rank] += 1
-                            honest += rank == r or not fit.measured["certified"]
-                            calls += fit.measured["calls"] / seeds
-                        total[ratio, noise, "seeds"] += seeds
-                        total[ratio, noise, "exact"] += found[r]
-                        total[ratio, noise, "wrong and certified"] += int(seeds - honest)
-                        others = {k: v for k, v in sorted(found.items()) if k != r}
-                        print(
-                            f"{kind}, d={d}, r={r}, n/(rd)={ratio:g}, noise {noise:g}: exact "
-                            f"{found[r]}/{seeds}, others {others}, {calls:.0f} calls",
-                            flush=True,
-                        )
-    for ratio in ratios:
-        for noise in noises:
-            n, exact = total[ratio, noise, "seeds"], total[ratio, noise, "exact"]
-            wrong = total[ratio, noise, "wrong and certified"]
-            print(
-                f"n/(rd)={ratio:g}, noise {noise:g}: exact {exact}/{n} = {100 * exact / n:.1f} %, "
-                f"wrong but certified {wrong}"
-            )
+    for kind, d, r, ratio, noise in itertools.product(kinds, ds, rs, ratios, noises):
+        found: Counter[int] = Counter()
+        honest = calls = 0.0
+        for seed in range(first, first + seeds):
+            p = planted_sensing(
+                int(ratio * r * d), d, r, kind=kind, noise_ratio=noise, dtype=np.float32,
+                random_state=seed,
+            )  # fmt: skip
+            fit = group_lasso_path(p.operator, p.y)
+            rank = len(fit.value.components)
+            found[rank] += 1
+            honest += rank == r or not fit.measured["certified"]
+            calls += fit.measured["calls"] / seeds
+        total[ratio, noise, "seeds"] += seeds
+        total[ratio, noise, "exact"] += found[r]
+        total[ratio, noise, "wrong and certified"] += int(seeds - honest)
+        others = {k: v for k, v in sorted(found.items()) if k != r}
+        print(
+            f"{kind}, d={d}, r={r}, n/(rd)={ratio:g}, noise {noise:g}: exact "
+            f"{found[r]}/{seeds}, others {others}, {calls:.0f} calls",
+            flush=True,
+        )
+    for ratio, noise in itertools.product(ratios, noises):
+        n, exact = total[ratio, noise, "seeds"], total[ratio, noise, "exact"]
+        wrong = total[ratio, noise, "wrong and certified"]
+        print(
+            f"n/(rd)={ratio:g}, noise {noise:g}: exact {exact}/{n} = {100 * exact / n:.1f} %, "
+            f"wrong but certified {wrong}"
+        )
 
 
 def slopes(seeds: int) -> None:
-    """Log-log slopes of the absolute Frobenius error with sigma fixed, one of n, r, d varying."""
+    """Fit log-log slopes of the Frobenius error at a fixed sigma, with one of n, r, d varying."""
     cases = {
         "n": [(n, 50, 3) for n in (2000, 4000, 8000, 16_000)],
         "r": [(10_000, 50, r) for r in (2, 4, 6, 8)],
@@ -89,7 +86,7 @@ def slopes(seeds: int) -> None:
 
 
 def oracle(seeds: int) -> None:
-    """Error of the path over ScaledGD's, told the rank; noiseless errors."""
+    """Divide the error of the path by that of ScaledGD at the true rank; noiseless errors."""
     for kind, step, n_steps in (("gaussian", 0.4, 1000), ("rank-one", 0.05, 6000)):
         worst = exact = 0.0
         for d, r in ((30, 2), (50, 3), (50, 5), (100, 2)):

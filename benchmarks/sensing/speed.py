@@ -1,13 +1,13 @@
-"""What the group lasso path costs: against perturbed GD, ScaledGD told the rank, and the data.
+"""Cost of the group lasso path, beside perturbed GD, ScaledGD at the true rank, and bare passes.
 
     python -m benchmarks.sensing.speed --part solvers   # d = 50, 100, 200
     python -m benchmarks.sensing.speed --part passes    # a pass over the bare memory pass or GEMM
     python -m benchmarks.sensing.speed --part large     # rank-one d = 1000, n = 20,000, float32
 
-Processor time on one thread.  Solvers go to the same distance (1e-6, relative) from the least
-squares fit of the true rank.  Perturbed GD is told lambda and beta (from the path) and runs its
-first stage to 1e-4 of the gradient's scale, or, told when to stop, to the loosest of three
-tolerances at which its rank is right.  ScaledGD is told the rank and gets the best of three steps.
+Processor time on one thread.  All solvers run to the same distance (1e-6, relative) from the least
+squares fit of the true rank.  Perturbed GD gets lambda and beta from the path and runs its first
+stage to 1e-4 of the gradient's scale; with an oracle, it stops at the loosest of three tolerances
+at which its rank is right.  ScaledGD gets the true rank and the best of three step sizes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from secateurs.sensing.operators.base import Array
 from secateurs.sensing.operators.dense import PackedDense, packed_size
 from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.operators.seeded import Seeded
-from secateurs.sensing.planted import planted_sensing
+from secateurs.sensing.planted import SensingProblem, planted_sensing
 from secateurs.sensing.published_pipeline import group_lasso
 from secateurs.sensing.regularisation_path import group_lasso_path
 
+RANK = 3
 DISTANCE = 1e-6
-NAMES = ("path", "ScaledGD", "PGD", "PGD told when to stop")
-STOP = (1e-2, 1e-3, 1e-4)  # tolerances of PGD's first stage; the last is the one without an oracle
+NAMES = ("path", "ScaledGD", "PGD", "PGD stopped by an oracle")
+STOP = (1e-2, 1e-3, 1e-4)  # tolerances of PGD's first stage; the last needs no oracle
+Runs = dict[str, list[tuple[float, float]]]  # calls and seconds of each run, by solver
 
 
 def timed(f: Callable[[], Any]) -> tuple[Any, float]:
@@ -48,97 +50,100 @@ def best_of(f: Callable[[], Any], repeats: int = 7) -> float:
 
 def solvers(sizes: list[int], seeds: int, with_pgd: bool) -> None:
     for d in sizes:
-        r = 3
         for kind in ("gaussian", "rank-one"):
-            times: dict[str, list[float]] = {name: [] for name in NAMES}
-            calls: dict[str, list[float]] = {name: [] for name in NAMES}
+            runs: Runs = {name: [] for name in NAMES}
             for seed in range(seeds):
                 p = planted_sensing(
-                    4 * r * d, d, r, kind=kind, noise_ratio=0.2, random_state=seed,
+                    4 * RANK * d, d, RANK, kind=kind, noise_ratio=0.2, random_state=seed,
                     dtype=np.float32 if d >= 200 else np.float64,
                 )  # fmt: skip
                 fit = group_lasso_path(p.operator, p.y, tolerance=1e-9)
-                truth = replace(p, components=fit.value.components)
+                optimum = replace(p, components=fit.value.components)
                 ours, spent = timed(lambda: group_lasso_path(p.operator, p.y))
-                far = truth.error(ours.value.components)
-                note(times, calls, "path", spent, ours.measured["calls"])
-                peers = []
-                for step in (0.5, 0.35, 0.25) if kind == "gaussian" else (0.2, 0.1, 0.05):
-                    for tolerance in (1e-5, 1e-6, 1e-7):
-                        peer, spent = timed(
-                            lambda: scaled_gd(
-                                p.operator, p.y, r, step=step, tolerance=tolerance, n_steps=3000
-                            )
-                        )
-                        if truth.error(peer.value.components) <= max(DISTANCE, far):
-                            peers.append((peer.measured["calls"], spent))
-                            break
-                if peers:
-                    note(times, calls, "ScaledGD", min(peers)[1], min(peers)[0])
-                if not with_pgd:
-                    continue
-                told = {key: ours.measured[key] for key in ("strength", "beta")}
-                stopped = False
-                for tolerance in STOP:
-                    if stopped and tolerance != STOP[-1]:
-                        continue
-                    slow, spent = timed(
-                        lambda: group_lasso(
-                            p.operator,
-                            p.y,
-                            **told,
-                            tolerance=tolerance,
-                            tuning_tolerance=1e-7,
-                            n_steps=20_000,
-                            n_tuning_steps=20_000,
-                        )
-                    )
-                    away = truth.error(slow.value.components)
-                    if len(slow.value.components) != r or away > max(10 * DISTANCE, far):
-                        continue
-                    if not stopped:
-                        stopped = True
-                        note(times, calls, NAMES[3], spent, slow.measured["calls"])
-                    if tolerance == STOP[-1]:
-                        note(times, calls, "PGD", spent, slow.measured["calls"])
-            line = f"{kind}, d={d}, r={r}, n={4 * r * d}, medians of {seeds}:"
-            for name in times:
-                if times[name]:
-                    line += (
-                        f" {name} {np.median(calls[name]):.0f} calls, "
-                        f"{np.median(times[name]):.3f} s ({len(times[name])} reached it);"
-                    )
-            for name in NAMES[1:]:
-                if times[name]:
-                    line += (
-                        f" {name} over path: calls "
-                        f"{np.median(calls[name]) / np.median(calls['path']):.1f}x, time "
-                        f"{np.median(times[name]) / np.median(times['path']):.1f}x;"
-                    )
-            print(line, flush=True)
+                runs["path"].append((ours.measured["calls"], spent))
+                far = optimum.error(ours.value.components)
+                run_scaled_gd(runs, p, optimum, kind, far)
+                if with_pgd:
+                    run_pgd(runs, p, optimum, far, ours.measured)
+            report(f"{kind}, d={d}, r={RANK}, n={4 * RANK * d}, medians of {seeds}:", runs)
 
 
-def note(times: dict, calls: dict, name: str, spent: float, made: float) -> None:
-    times[name].append(spent)
-    calls[name].append(made)
+def run_scaled_gd(
+    runs: Runs, p: SensingProblem, optimum: SensingProblem, kind: str, far: float
+) -> None:
+    """Keep the fastest of three step sizes that reaches the optimum."""
+    found = []
+    for step in (0.5, 0.35, 0.25) if kind == "gaussian" else (0.2, 0.1, 0.05):
+        for tolerance in (1e-5, 1e-6, 1e-7):
+            settings = {"step": step, "tolerance": tolerance, "n_steps": 3000}
+            peer, spent = timed(lambda: scaled_gd(p.operator, p.y, RANK, **settings))
+            if optimum.error(peer.value.components) <= max(DISTANCE, far):
+                found.append((peer.measured["calls"], spent))
+                break
+    if found:
+        runs["ScaledGD"].append(min(found))
+
+
+def run_pgd(
+    runs: Runs, p: SensingProblem, optimum: SensingProblem, far: float, path: dict[str, Any]
+) -> None:
+    """Run perturbed GD to each tolerance; keep the first and the last that finds the optimum."""
+    stopped = False
+    for tolerance in STOP:
+        if stopped and tolerance != STOP[-1]:
+            continue
+        slow, spent = timed(
+            lambda: group_lasso(
+                p.operator,
+                p.y,
+                strength=path["strength"],
+                beta=path["beta"],
+                tolerance=tolerance,
+                tuning_tolerance=1e-7,
+                n_steps=20_000,
+                n_tuning_steps=20_000,
+            )
+        )
+        away = optimum.error(slow.value.components)
+        if len(slow.value.components) != RANK or away > max(10 * DISTANCE, far):
+            continue
+        if not stopped:
+            stopped = True
+            runs[NAMES[3]].append((slow.measured["calls"], spent))
+        if tolerance == STOP[-1]:
+            runs["PGD"].append((slow.measured["calls"], spent))
+
+
+def report(line: str, runs: Runs) -> None:
+    medians = {name: np.median(each, axis=0) for name, each in runs.items() if each}
+    for name, (calls, seconds) in medians.items():
+        line += f" {name} {calls:.0f} calls, {seconds:.3f} s ({len(runs[name])} reached it);"
+    for name, (calls, seconds) in medians.items():
+        if name != "path":
+            path_calls, path_seconds = medians["path"]
+            line += (
+                f" {name} over path: calls {calls / path_calls:.1f}x, time "
+                f"{seconds / path_seconds:.1f}x;"
+            )
+    print(line, flush=True)
 
 
 def passes() -> None:
     rng = np.random.default_rng(0)
 
-    def told(name: str, ours: float, floor: float, what: str) -> None:
-        print(f"{name}: {ours * 1e3:.2f} ms over {what} {floor * 1e3:.2f} ms = {ours / floor:.2f}x")
+    def compare(name: str, ours: float, floor: float, unit: str) -> None:
+        print(f"{name}: {ours * 1e3:.2f} ms over {unit} {floor * 1e3:.2f} ms = {ours / floor:.2f}x")
 
     for n, d, dtype in ((3000, 100, np.float64), (3000, 200, np.float32)):
         A = rng.standard_normal((n, packed_size(d)), dtype=dtype)
         op, r = PackedDense(A), rng.standard_normal(n).astype(dtype)
         U, w = rng.standard_normal((5, d)).astype(dtype), A[0].copy()
         name = f"packed n={n} d={d} {dtype.__name__}"
-        told(f"{name} forward", best_of(lambda: op.forward_factors(U)), best_of(lambda: A @ w),
+        compare(f"{name} forward", best_of(lambda: op.forward_factors(U)), best_of(lambda: A @ w),
              "GEMV")  # fmt: skip
-        told(f"{name} adjoint", best_of(lambda: op.adjoint(r)), best_of(lambda: r @ A), "GEMV")
+        compare(f"{name} adjoint", best_of(lambda: op.adjoint(r)), best_of(lambda: r @ A), "GEMV")
         both = np.stack([w, w], axis=1)
-        told(f"{name} line", best_of(lambda: op.forward_line(U, U)), best_of(lambda: A @ both),
+        compare(f"{name} line", best_of(lambda: op.forward_line(U, U)), best_of(lambda: A @ both),
              "GEMM of two")  # fmt: skip
     for n, d, dtype in ((20_000, 1000, np.float32), (20_000, 200, np.float64)):
         X = rng.standard_normal((n, d), dtype=dtype)
@@ -147,14 +152,14 @@ def passes() -> None:
         W: Array = U.T.copy()
         Z: Array = X @ W
         name = f"rank-one n={n} d={d} {dtype.__name__}"
-        told(f"{name} forward", best_of(lambda: op.forward_factors(U)), best_of(lambda: X @ W),
+        compare(f"{name} forward", best_of(lambda: op.forward_factors(U)), best_of(lambda: X @ W),
              "GEMM")  # fmt: skip
         two = best_of(lambda: X @ W) + best_of(lambda: X.T @ Z)
-        told(f"{name} N-times", best_of(lambda: op.adjoint_times(r, W)), two, "two GEMMs")
+        compare(f"{name} N-times", best_of(lambda: op.adjoint_times(r, W)), two, "two GEMMs")
     drawn = Seeded(3000, 100, dtype=np.float32)
     stored = PackedDense(drawn.rows(0, 3000))
     U = rng.standard_normal((5, 100))
-    told("seeded signs n=3000 d=100 forward", best_of(lambda: drawn.forward_factors(U), 3),
+    compare("seeded signs n=3000 d=100 forward", best_of(lambda: drawn.forward_factors(U), 3),
          best_of(lambda: stored.forward_factors(U)), "stored")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Sensing certificates: the right verdicts, at the truth and off it, and nothing implied."""
+"""Tests of sensing certificates: their verdicts at the true matrix and away from it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from secateurs.sensing.certificate import predicted_error, sensing_certificate
+from secateurs.sensing.operators.projected import centred
+from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.planted import interactions_table, planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "rank-one"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_right_rank_holds_and_a_smaller_one_fails(kind, seed):
+def test_checks_hold_at_the_true_rank_and_fail_at_a_smaller_one(kind, seed):
     p = planted_sensing(720, 40, 3, kind=kind, noise_ratio=0.2, random_state=seed)
     fit = group_lasso_path(p.operator, p.y)
     U = fit.value.components
@@ -36,7 +38,7 @@ def test_a_point_that_is_not_stationary_fails():
     assert check.verdict == "fails"
 
 
-def test_the_penalty_certificate_is_the_sign_of_the_objective():
+def test_the_penalty_check_agrees_with_the_change_of_the_objective():
     """A zero column grows at the eigenvector of N exactly when tau is below its eigenvalue."""
     p = planted_sensing(300, 20, 2, noise_ratio=0.3, random_state=1)
     N = p.operator.adjoint(p.y / 300)
@@ -52,7 +54,7 @@ def test_the_penalty_certificate_is_the_sign_of_the_objective():
         assert (change < 0) == (verdict == "fails")
 
 
-def test_the_error_is_as_predicted():
+def test_the_error_agrees_with_its_prediction():
     errors, predicted = [], []
     for seed in range(8):
         p = planted_sensing(900, 30, 3, noise_ratio=0.2, random_state=seed)
@@ -74,9 +76,6 @@ def test_noiseless_fits_hold_at_rounding():
 
 def test_signed_fits_count_both_ends():
     q = interactions_table(1000, 20, n_positive=1, n_negative=1, linear=0, random_state=0)
-    from secateurs.sensing.operators.projected import centred
-    from secateurs.sensing.operators.rank_one import RankOne
-
     op = centred(RankOne(q.X))
     positive = q.components[:1], q.signs[:1]
     assert sensing_certificate(op, q.y, *positive, signed=True)["second order"].verdict == "fails"

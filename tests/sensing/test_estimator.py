@@ -9,7 +9,7 @@ from secateurs import MatrixSensing, load
 from secateurs.core.archive import DamagedFileError
 from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.planted import pauli_tomography, planted_sensing
-from tests.sparse.test_storage import join_header, split_header
+from tests.sensing.damaged_files import change_record
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "rank-one", "rademacher"])
@@ -22,7 +22,7 @@ def test_the_rank_is_found(kind):
     assert model.matrix().shape == (30, 30)
 
 
-def test_a_constant_is_no_matter():
+def test_an_intercept_is_fitted():
     problem = planted_sensing(600, 20, 2, kind="rank-one", random_state=0)
     X = problem.operator.operator.rows.data
     y = RankOne(X).forward_factors(problem.components) + 50
@@ -32,14 +32,14 @@ def test_a_constant_is_no_matter():
     np.testing.assert_allclose(model.predict(RankOne(X)), y, rtol=1e-8)
 
 
-def test_a_told_rank_is_kept():
+def test_a_given_rank_is_kept():
     problem = planted_sensing(400, 20, 3, noise_ratio=0.1, random_state=1)
     for rank in (1, 3, 5):
         model = MatrixSensing(rank, random_state=0).fit(problem.operator, problem.y)
         assert model.n_components_ == rank
 
 
-def test_negative_eigenvalues_need_to_be_asked_for():
+def test_negative_eigenvalues_are_found_only_if_signed():
     problem = planted_sensing(600, 20, 2, random_state=1)
     y = -problem.y
     assert MatrixSensing(random_state=0).fit(problem.operator, y).n_components_ == 0
@@ -67,28 +67,24 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
     problem = planted_sensing(200, 8, 1, random_state=0)
     path = tmp_path / "m"
     MatrixSensing(random_state=0).fit(problem.operator, problem.y).save(path)
-    header, data = split_header(path.read_bytes())
-    body = json.loads(header["__metadata__"]["secateurs"])
-    body["record"][name] = value
-    header["__metadata__"]["secateurs"] = json.dumps(body)
-    path.write_bytes(join_header(header, data))
+    change_record(path, name, value)
     with pytest.raises(DamagedFileError):
         load(path)
 
 
-def test_bad_input_is_named():
+def test_messages_name_the_bad_argument():
     problem = planted_sensing(200, 8, 1, random_state=0)
     for name, value in (("n_components", 0), ("criterion", "aic"), ("tolerance", 2)):
         with pytest.raises(ValueError, match=name):
             MatrixSensing(**{name: value}).fit(problem.operator, problem.y)
-    with pytest.raises(ValueError, match=r"secateurs\.operators"):
+    with pytest.raises(ValueError, match="operator: got ndarray"):
         MatrixSensing().fit(np.eye(3), np.zeros(3))
-    with pytest.raises(ValueError, match="expected \\[200\\]"):
+    with pytest.raises(ValueError, match=r"y: got shape .* expected shape \[200\]"):
         MatrixSensing().fit(problem.operator, problem.y[:-1])
     with pytest.raises(NotFittedError):
         MatrixSensing().predict(problem.operator)
     model = clone(MatrixSensing(random_state=0)).fit(problem.operator, problem.y)
-    with pytest.raises(ValueError, match="size 3"):
+    with pytest.raises(ValueError, match="d = 3"):
         model.predict(RankOne(np.eye(3)))
 
 
@@ -102,3 +98,16 @@ def test_interrupted_fits_keep_the_best_so_far():
         model = MatrixSensing(random_state=0).fit(problem.operator, problem.y, progress=stop)
     assert model.status_ == "interrupted"
     assert np.isfinite(model.matrix()).all()
+
+
+def test_the_description_has_the_facts_of_the_model(tmp_path):
+    problem = planted_sensing(300, 12, 2, random_state=0)
+    model = MatrixSensing(random_state=0).fit(problem.operator, problem.y)
+    model.save(tmp_path / "m")
+    described = load(tmp_path / "m").describe()
+    facts = json.loads(json.dumps(described.facts, allow_nan=False))
+    assert facts == json.loads(json.dumps(model.describe().facts))
+    assert (facts["kind"], facts["d"], facts["rank"]) == ("MatrixSensing", 12, 2)
+    assert facts["eigenvalues"] == model.eigenvalues_.tolist()
+    assert facts["file_bytes"] == (tmp_path / "m").stat().st_size
+    assert "rank 2" in described.headline

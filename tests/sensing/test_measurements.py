@@ -52,7 +52,7 @@ def test_every_kind_measures_the_matrix(tmp_path):
         ({"y": np.zeros(3), "X": np.full((3, 2), np.nan)}, "NaN"),
         ({"y": np.zeros(3, complex), "X": np.ones((3, 2))}, "real"),
         ({"y": np.zeros(3), "rows": np.zeros(3, int)}, "no columns"),
-        ({"y": np.zeros(3), "rows": [0, 1, 9], "columns": [0, 0, 0], "d": 3}, "outside"),
+        ({"y": np.zeros(3), "rows": [0, 1, 9], "columns": [0, 0, 0], "d": 3}, "expected 0 to 2"),
         ({"y": np.zeros(3), "rows": [0, 1, 2], "columns": [0, 0, 0], "d": 3.5}, "integer"),
         ({"y": np.zeros(2), "paulis": np.array(["XX", "XQ"])}, "letters"),
         ({"y": np.zeros(2), "paulis": np.array(["XX", "X"])}, "letters"),
@@ -68,7 +68,7 @@ def test_bad_files_are_refused_by_name(tmp_path, arrays, message):
     assert "bad.npz" in str(error.value)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_damaged_and_missing_files_are_refused(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 nonsense")
     for name in ("x.npz", "absent.npz"):
         with pytest.raises(DatasetError, match=name):

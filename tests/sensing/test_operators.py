@@ -1,4 +1,4 @@
-"""Operators: the adjoint identity, the dense reference, block sizes, types without copies."""
+"""Tests of the operators: adjoint identity, dense reference, block sizes, types, no copies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAULIS = {
 
 
 def pauli_matrix(q, x, z):
-    """Kronecker products, the definition."""
+    """The definition by Kronecker products."""
     M = np.ones((1, 1))
     for bit in reversed(range(q)):
         M = np.kron(M, PAULIS[x >> bit & 1, z >> bit & 1])
@@ -190,7 +190,7 @@ def test_a_rectangular_matrix_is_a_block():
     np.testing.assert_allclose(op.forward_factors(np.hstack([L, R])), (L.T @ R)[i, j])
 
 
-def test_nuisance_is_invisible():
+def test_the_nuisance_is_projected_out():
     op, _ = instance("projected")
     n = op.shape[0]
     X = op.operator.rows.data
@@ -226,9 +226,9 @@ def test_the_noise_norm_of_gaussian_measurements():
         (lambda: PackedDense(np.ones((3, 5))), "d \\(d \\+ 1\\) / 2"),
         (lambda: PackedDense(np.ones((3, 6), dtype=int)), "float32 or float64"),
         (lambda: RankOne(np.ones(3)), "\\[n, m\\]"),
-        (lambda: Entries(3, [0, 1], [0, 3]), "outside"),
+        (lambda: Entries(3, [0, 1], [0, 3]), "expected 0 to 2"),
         (lambda: Entries(3, [0.5], [1.0]), "integers"),
-        (lambda: Pauli(2, [4], [0]), "2 bits"),
+        (lambda: Pauli(2, [4], [0]), "expected 0 to 3"),
         (lambda: Pauli(99, [0], [0]), "n_qubits"),
         (lambda: Seeded(3, 3, kind="uniform"), "rademacher"),
         (lambda: Flattened(np.ones((3, 5))), "d \\* d"),

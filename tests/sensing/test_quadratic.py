@@ -12,7 +12,7 @@ from secateurs import QuadraticRegressor, load
 from secateurs.core.archive import DamagedFileError
 from secateurs.sensing.planted import interactions_table
 from secateurs.sensing.quadratic_fit import fit_quadratic
-from tests.sparse.test_storage import join_header, split_header
+from tests.sensing.damaged_files import change_record
 
 
 @parametrize_with_checks([QuadraticRegressor(random_state=0)])
@@ -21,7 +21,7 @@ def test_scikit_learn_contract(estimator, check):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_planted_interactions_are_found_with_their_number(seed):
+def test_planted_interactions_and_their_number_are_found(seed):
     problem = interactions_table(1500, 60, random_state=seed)
     model = QuadraticRegressor(random_state=seed).fit(problem.X, problem.y)
     assert model.n_components_ == 4
@@ -35,7 +35,7 @@ def test_planted_interactions_are_found_with_their_number(seed):
     assert model.certificate_["held-out gain"].verdict == "holds"
 
 
-def test_a_linear_target_gets_no_squares_and_an_exact_line():
+def test_a_linear_target_gets_no_squares():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 8)) * [1, 10, 100, 1, 1, 1, 0, 1] + 5
     y = X @ np.arange(8.0) + 3
@@ -56,7 +56,7 @@ def test_the_function_does_not_depend_on_the_units_of_the_inputs():
 
 
 @given(seed=st.integers(0, 100), r=st.integers(0, 3), linear=st.booleans(), signed=st.booleans())
-def test_noiseless_functions_come_back(seed, r, linear, signed):
+def test_noiseless_functions_are_recovered(seed, r, linear, signed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((300, 5))
     U, w = rng.standard_normal((r, 5)), rng.standard_normal(5) * linear
@@ -67,8 +67,8 @@ def test_noiseless_functions_come_back(seed, r, linear, signed):
         np.testing.assert_allclose(model.predict(X), y, atol=1e-4 * (1 + np.abs(y).max()))
 
 
-def test_held_out_rows_drop_what_does_not_help():
-    """Squares that the path takes for signal in heavy tails, and that new rows refute."""
+def test_held_out_rows_drop_components_that_do_not_help():
+    """In heavy tails the path takes noise for squares; held-out rows show that they do not help."""
     rng = np.random.default_rng(0)
     X = rng.standard_t(2, size=(300, 10))
     y = X[:, 0] + rng.standard_normal(300) * np.abs(X[:, 1])
@@ -93,7 +93,7 @@ def test_a_table_with_categories_names_its_interactions(tmp_path):
     model.save(tmp_path / "m")
     back = load(tmp_path / "m")
     np.testing.assert_array_equal(back.predict(frame), model.predict(frame))
-    with pytest.raises(ValueError, match="DataFrame with the same columns"):
+    with pytest.raises(ValueError, match="a DataFrame with the columns of the fit"):
         back.predict(np.zeros((2, 3)))
 
 
@@ -123,11 +123,7 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
     problem = interactions_table(200, 5, n_positive=1, n_negative=0, random_state=1)
     path = tmp_path / "m"
     QuadraticRegressor(random_state=0).fit(problem.X, problem.y).save(path)
-    header, data = split_header(path.read_bytes())
-    body = json.loads(header["__metadata__"]["secateurs"])
-    body["record"][name] = value
-    header["__metadata__"]["secateurs"] = json.dumps(body)
-    path.write_bytes(join_header(header, data))
+    change_record(path, name, value)
     with pytest.raises(DamagedFileError):
         load(path)
 
@@ -141,7 +137,7 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
         ("validation_fraction", 1),
     ],
 )
-def test_bad_parameters_are_named(name, value):
+def test_messages_name_the_bad_parameter(name, value):
     with pytest.raises(ValueError, match=name) as error:
         QuadraticRegressor(**{name: value}).fit(np.eye(4), np.arange(4.0))
     assert str(value) in str(error.value)
@@ -157,3 +153,15 @@ def test_interrupted_fits_keep_the_best_so_far():
         model = QuadraticRegressor(random_state=0).fit(problem.X, problem.y, progress=stop)
     assert model.status_ == "interrupted"
     assert np.isfinite(model.predict(problem.X)).all()
+
+
+@pytest.mark.parametrize("n_components", [0, "auto"])
+def test_the_description_has_the_facts_of_the_model(n_components):
+    problem = interactions_table(500, 10, random_state=1)
+    model = QuadraticRegressor(n_components, random_state=0).fit(problem.X, problem.y)
+    described = model.describe()
+    facts = json.loads(json.dumps(described.facts, allow_nan=False))
+    assert (facts["inputs"], facts["components"]) == (10, model.n_components_)
+    assert len(facts["interactions"]) == len(model.interactions_)
+    assert [len(table.rows) for table in described.tables] == [50] * bool(model.n_components_)
+    assert bool(described.notes) == (model.n_components_ == 0)

@@ -1,63 +1,48 @@
-"""A low-rank matrix from linear measurements of it, its rank found and not given."""
+"""Estimate a low-rank matrix from linear measurements; its rank is found, not given."""
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
-from sklearn.base import BaseEstimator
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from secateurs.core.archive import Archive, archive_bytes
 from secateurs.core.certificate import Certificate
-from secateurs.core.estimator import told_progress, warn_if_interrupted
-from secateurs.core.parameters import check_integer, check_real
-from secateurs.core.saved_model import (
-    CheckRecords,
-    History,
-    Number,
-    Parameters,
-    SavedModel,
-    Status,
-    Strict,
-    recorded_checks,
-    recorded_history,
-    recorded_parameters,
-    restored_certificate,
-    restored_history,
-    with_parameters,
-)
+from secateurs.core.description import Description, format_bytes
+from secateurs.core.estimator import Estimator
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
+from secateurs.core.saved_model import Count, FitRecord, Number
 from secateurs.core.solution import ProgressCallback
-from secateurs.core.version import __version__
 from secateurs.sensing.certificate import sensing_certificate
-from secateurs.sensing.factored import Factors
+from secateurs.sensing.factored import Factors, measured_values
 from secateurs.sensing.fixed_rank import fit_rank
 from secateurs.sensing.operators.base import SensingOperator
 from secateurs.sensing.operators.projected import centred
-from secateurs.sensing.regularisation_path import group_lasso_path
+from secateurs.sensing.regularisation_path import CRITERIA, group_lasso_path
+
+SHOWN = 20  # eigenvalues in a description
 
 
-class SensingRecord(Strict):
-    """What the file of a `MatrixSensing` holds beside its arrays."""
+class SensingRecord(FitRecord):
+    """The JSON in the file of a `MatrixSensing`."""
 
     kind: Literal["MatrixSensing"]
-    version: str
-    parameters: Parameters
-    seed: int
-    status: Status
-    n_train: Annotated[int, Field(ge=1)]
-    d: Annotated[int, Field(ge=1)]
+    d: Count
     intercept: Number
-    history: History
-    certificate: CheckRecords
 
 
-class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
+class _Data(NamedTuple):
+    """The given operator, the operator of the solver (centred for an intercept), and y."""
+
+    given: SensingOperator
+    solved: SensingOperator
+    y: NDArray[np.float64]
+
+
+class MatrixSensing(Estimator):
     """``y_i = <A_i, M> + b`` with a symmetric M of low rank, found by the group lasso path.
 
     Parameters
@@ -65,15 +50,15 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
     n_components : int or "auto"
         Rank of M; "auto" finds it, without a regularisation strength to choose.
     signed : bool
-        Allow negative eigenvalues; without, M is positive semidefinite.
+        Allow negative eigenvalues.  If False, M is positive semidefinite.
     fit_intercept : bool
-        Fit b: y may then have an unknown constant.
+        Fit b, an unknown constant in y.
     criterion : {"certificate", "bic"}
-        Where the path stops: when what is left looks like noise, or at the smallest BIC.
+        Where the path stops: when the residual looks like noise, or at the smallest BIC.
     tolerance : float
         Relative distance to the optimum at which the last fit stops.
     random_state : int, RandomState or None
-        Of the draws by which the norm of the noise is estimated.
+        Random seed of the draws that estimate the norm of the noise.
     verbose : int
         1 prints progress.
 
@@ -85,24 +70,20 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
     intercept_ : float
     n_components_ : int
     status_ : str
-        As `group_lasso_path` says.
+        As in `group_lasso_path`.
     certificate_ : Certificate
-        Of the rank, the noise and the accuracy.
+        Checks of the rank, the noise and the accuracy.
     history_ : dict of lists
-        By stage of the path: tau, rank, loss and more.
+        One entry for each stage of the path: tau, rank, loss and more.
 
     Examples
     --------
     >>> from secateurs import MatrixSensing
-    >>> from secateurs.sensing.planted import planted_matrix
-    >>> problem = planted_matrix(600, 20, 3, noise=0.1, random_state=0)
+    >>> from secateurs.sensing import planted_sensing
+    >>> problem = planted_sensing(600, 20, 3, noise_ratio=0.3, random_state=0)
     >>> MatrixSensing(random_state=0).fit(problem.operator, problem.y).n_components_
     3
     """
-
-    certificate_: Certificate
-    history_: dict[str, list[float]]
-    status_: Status
 
     def __init__(
         self,
@@ -137,7 +118,7 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
             From `secateurs.sensing.operators`.
         y : array, shape [n]
         progress : callable, optional
-            Called with a `Progress` once a stage.
+            Called with a `Progress` after each stage.
 
         Returns
         -------
@@ -150,60 +131,17 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
 
         Notes
         -----
-        About 40 to 100 passes over the measurements; memory O(n + d r) beside them, and d x d
-        where the operator forms it.
+        About 40 to 100 passes over the measurements; memory O(n + d r) besides them, and d x d if
+        the operator forms it.
         """
-        began = time.perf_counter()
-        self._check_parameters()
-        y = _measurements(operator, y)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        sensed = centred(operator) if self.fit_intercept else operator
-        if self.n_components == "auto":
-            solution = group_lasso_path(
-                sensed,
-                y,
-                signed=self.signed,
-                criterion=self.criterion,
-                tolerance=self.tolerance,
-                random_state=self.seed_,
-                progress=told_progress(self.verbose, progress),
-            )
-        else:
-            solution = fit_rank(
-                sensed, y, int(self.n_components), signed=self.signed, tolerance=self.tolerance
-            )
-        self._keep(solution.value)
-        self.intercept_ = 0.0
-        if self.fit_intercept:
-            self.intercept_ = float(np.mean(y - self.predict(operator)))
-        self.status_ = solution.status  # type: ignore[assignment]
-        self.history_ = solution.history
-        self.n_train_ = len(y)
-        self.certificate_ = sensing_certificate(
-            sensed,
-            y,
-            self.components_,
-            self.signs_,
-            signed=self.signed,
-            tau=solution.measured.get("tau"),
-            strength=solution.measured.get("strength"),
-            random_state=self.seed_,
-        )
-        self.report_ = dict(solution.measured) | {
-            "file_bytes": len(self._file_content()),
-            "seconds": time.perf_counter() - began,
-        }
-        warn_if_interrupted(self.status_)
-        return self
+        return self._fit(operator, y, progress)
 
     def predict(self, operator: SensingOperator) -> NDArray[np.float64]:
-        """Measurements of M by an operator of the same d, shape [n]."""
+        """Predict the measurements of M by an operator of the same d, shape [n]."""
         check_is_fitted(self, "components_")
         d = self.components_.shape[1]
         if operator.shape[1] != d:
-            raise ValueError(
-                f"got an operator for matrices of size {operator.shape[1]}; the fit was for {d}"
-            )
+            raise bad_value("operator", Shown(f"d = {operator.shape[1]}"), f"d = {d}, as fitted")
         values = operator.forward_factors(self.components_, self.signs_)
         return np.asarray(values, dtype=np.float64) + self.intercept_
 
@@ -228,32 +166,79 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "components_")
         return np.asarray(self.signs_ * (np.abs(self.components_) ** 2).sum(axis=1))
 
-    # -- checks ------------------------------------------------------------------------------
+    # -- the steps of a fit ------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
         if self.n_components != "auto":
             check_integer("n_components", self.n_components, 1, otherwise="'auto'")
-        if self.criterion not in ("certificate", "bic"):
-            raise ValueError(f"criterion={self.criterion!r}; expected 'certificate' or 'bic'")
+        check_choice("criterion", self.criterion, CRITERIA)
         check_real("tolerance", self.tolerance, above=0, below=1)
+
+    def _read(self, X: SensingOperator, y: ArrayLike, **_: Any) -> _Data:
+        values = _measurements(X, y)
+        return _Data(X, centred(X) if self.fit_intercept else X, values)
+
+    def _solve(self, data: _Data, progress: ProgressCallback | None) -> None:
+        if self.n_components == "auto":
+            solution = group_lasso_path(
+                data.solved,
+                data.y,
+                signed=self.signed,
+                criterion=self.criterion,
+                tolerance=self.tolerance,
+                random_state=self.seed_,
+                progress=progress,
+            )
+        else:
+            solution = fit_rank(
+                data.solved,
+                data.y,
+                int(self.n_components),
+                signed=self.signed,
+                tolerance=self.tolerance,
+            )
+        self._keep(solution.value)
+        self.intercept_ = 0.0
+        if self.fit_intercept:
+            self.intercept_ = float(np.mean(data.y - self.predict(data.given)))
+        self.status_, self.history_ = solution.status, solution.history
+        self.n_train_ = len(data.y)
+        self.report_ = solution.measured
 
     def _keep(self, factors: Factors) -> None:
         self.components_, self.signs_ = factors.components, factors.signs
+
+    def _certify(self, data: _Data) -> Certificate:
+        return sensing_certificate(
+            data.solved,
+            data.y,
+            self.components_,
+            self.signs_,
+            signed=self.signed,
+            tau=self.report_.get("tau"),
+            strength=self.report_.get("strength"),
+            random_state=self.seed_,
+        )
+
+    def _report(self) -> dict[str, Any]:
+        return self.report_
+
+    def _description(self) -> Description:
+        d, r = self.components_.shape[1], self.n_components_
+        eigenvalues = self.eigenvalues_.tolist()
+        shown = ", ".join(f"{value:.4g}" for value in eigenvalues[:SHOWN])
+        return Description(
+            f"The {d} x {d} matrix has rank {r}.  The file of this MatrixSensing takes "
+            f"{format_bytes(len(self._file_content()))}; the status of the fit is {self.status_}.",
+            {"d": d, "rank": r, "eigenvalues": eigenvalues, "intercept": self.intercept_},
+            notes=(f"Eigenvalues: {shown or 'none'}{' ...' if r > SHOWN else ''}",),
+        )
 
     # -- the file ----------------------------------------------------------------------------
 
     def _file_content(self) -> bytes:
         record = SensingRecord(
-            kind="MatrixSensing",
-            version=__version__,
-            parameters=recorded_parameters(self),
-            seed=self.seed_,
-            status=self.status_,
-            n_train=self.n_train_,
-            d=self.components_.shape[1],
-            intercept=self.intercept_,
-            history=recorded_history(self.history_),
-            certificate=recorded_checks(self.certificate_),
+            **self._recorded_fit(), d=self.components_.shape[1], intercept=self.intercept_
         )
         arrays = {
             "components": np.ascontiguousarray(self.components_.real),
@@ -266,32 +251,27 @@ class MatrixSensing(SavedModel, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def _from_archive(cls, archive: Archive) -> Self:
         record = archive.record(SensingRecord)
-        model = with_parameters(cls, archive, record.parameters)
-        shapes: dict[str, tuple[int, ...]] = {"signs": (len(archive.arrays.get("signs", ())),)}
-        shapes["components"] = (*shapes["signs"], record.d)
+        model = cls._restored_fit(archive, record)
+        r = len(archive.arrays.get("signs", ()))
+        shapes: dict[str, tuple[int, ...]] = {"signs": (r,), "components": (r, record.d)}
         if "components.imag" in archive.arrays:
             shapes["components.imag"] = shapes["components"]
         arrays = archive.float_arrays(shapes)
         archive.require(bool((np.abs(arrays["signs"]) == 1).all()), "signs other than +1 and -1")
-        imaginary = arrays.get("components.imag")
-        real = arrays["components"]
-        model._keep(Factors(real if imaginary is None else real + 1j * imaginary, arrays["signs"]))
-        model.intercept_, model.seed_ = record.intercept, record.seed
-        model.status_, model.n_train_ = record.status, record.n_train
-        model.history_ = restored_history(record.history)
-        model.certificate_ = restored_certificate(record.certificate)
+        components = arrays["components"]
+        if "components.imag" in arrays:
+            components = components + 1j * arrays["components.imag"]
+        model._keep(Factors(components, arrays["signs"]))
+        model.intercept_ = record.intercept
         return model
 
 
 def _measurements(operator: SensingOperator, y: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(y, dtype=np.float64)
     if not hasattr(operator, "forward_factors"):
-        raise ValueError(
-            f"got an operator of type {type(operator).__name__}; expected one of "
-            "secateurs.sensing.operators, such as PackedDense(pack(matrices)) or RankOne(X)"
+        raise bad_value(
+            "operator",
+            Shown(type(operator).__name__),
+            "a SensingOperator",
+            "use one of secateurs.sensing.operators, such as PackedDense(pack(matrices))",
         )
-    if values.shape != (operator.shape[0],):
-        raise ValueError(
-            f"got y of shape {values.shape}; expected [{operator.shape[0]}], one a measurement"
-        )
-    return values
+    return measured_values(operator, y)

@@ -13,7 +13,7 @@ from secateurs.sensing.quadratic_estimator import QuadraticRegressor
 
 
 def components_figure(model: MatrixSensing) -> Figure:
-    """Eigenvalues found, and the path that found them.
+    """The eigenvalues, and the path that found them.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def components_figure(model: MatrixSensing) -> Figure:
         axes[1].set_xscale("log")
         axes[1].set_yscale("log")
         axes[1].invert_xaxis()
-        axes[1].set_xlabel("tau, the eigenvalue of the residual that opens a column")
+        axes[1].set_xlabel("tau, the eigenvalue of the residual above which a column is added")
         axes[1].set_ylabel("mean squared residual", color=OURS)
         twin = axes[1].twinx()
         twin.step(history["tau"], history["rank"], color=OTHERS, where="post")
@@ -63,9 +63,9 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
         return figure
     labels = [
         f"{p.first[:24]}²" if p.first == p.second else f"{p.first[:20]} × {p.second[:20]}"
-        for p in pairs
-    ][::-1]
-    effects = [p.effect for p in pairs][::-1]
+        for p in reversed(pairs)
+    ]
+    effects = [p.effect for p in reversed(pairs)]
     bars.barh(labels, effects, color=[OURS if effect > 0 else OTHERS for effect in effects])
     bars.axvline(0, color=SOFT, linewidth=1)
     bars.tick_params(axis="y", labelsize=7)
@@ -87,39 +87,32 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
 
 
 def norms_figure(norms: ColumnNorms) -> Figure:
-    """Column norms with the regulariser and without: what greedy pruning can tell apart.
+    """Column norms with the regulariser and without it, and the columns that pruning keeps.
 
     Parameters
     ----------
     norms : ColumnNorms
         From `secateurs.sensing.baselines.compare_column_norms`.
     """
+    without = f"without: {norms.n_comparable} of {len(norms.plain)} above .3 of the largest"
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axis, sizes, colour, title in (
-        (panels[0], norms.penalised, OURS, f"with group lasso: {norms.n_kept} columns stay"),
-        (
-            panels[1],
-            norms.plain,
-            OTHERS,
-            f"without: {norms.n_comparable} of {len(norms.plain)} above .3 of the largest",
-        ),
+    for axis, sizes, colour, title, loss in zip(
+        panels,
+        (norms.penalised, norms.plain),
+        (OURS, OTHERS),
+        (f"with group lasso: {norms.n_kept} columns stay", without),
+        (norms.pruned_penalised, norms.pruned_plain),
+        strict=True,
     ):
         axis.bar(np.arange(1, len(sizes) + 1), sizes, color=colour)
         axis.axhline(norms.threshold, color="black", linestyle=":", linewidth=1)
         axis.set_xlabel("column")
         axis.set_title(title, fontsize=10)
+        kept = f"loss after keeping the {norms.n_kept} largest:\n{loss:.3f} of the mean square"
+        place = {"xycoords": "axes fraction", "ha": "right", "va": "top", "fontsize": 8}
+        axis.annotate(kept, (0.97, 0.75), **place)
     panels[0].set_ylabel("norm")
-    panels[0].annotate(
-        "pruned below", (len(norms.penalised), norms.threshold), ha="right", va="top", fontsize=8
-    )
-    for axis, loss in zip(panels, (norms.pruned_penalised, norms.pruned_plain), strict=True):
-        axis.annotate(
-            f"loss after keeping the {norms.n_kept} largest:\n{loss:.3f} of the mean square",
-            (0.97, 0.75),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
-            fontsize=8,
-        )
+    end = (len(norms.penalised), norms.threshold)
+    panels[0].annotate("pruned below", end, ha="right", va="top", fontsize=8)
     return figure

@@ -1,4 +1,10 @@
-"""Factors of a given rank: from the spectrum of the data, or from factors at hand."""
+"""Least squares at a given rank, from the spectrum of the data or from given factors.
+
+repeat:
+    add leading eigenvectors of N until there are `rank` terms
+    descend on L;  rotate to the eigenbasis
+until no term can be added, or the residual is zero
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from secateurs.core.solution import Solution
-from secateurs.sensing.factored import Factors, Point, Sensed, descend, rotated
+from secateurs.sensing.descent import descend
+from secateurs.sensing.factored import Factors, Point, Sensed, rotated, squares
 from secateurs.sensing.operators.base import SensingOperator
 
-FLOOR = 1e-26  # mean squared residual over that of y at which nothing is left
+FLOOR = 1e-26  # loss over the mean square of y at which the residual is zero
 NEGLIGIBLE = 1e-12  # relative: eigenvalues below it are rounding
 
 
@@ -23,7 +30,7 @@ def fit_rank(
     n_steps: int = 500,
     tolerance: float = 1e-6,
 ) -> Solution[Factors]:
-    """Least squares over matrices sum_k s_k u_k u_k^H of at most `rank` terms.
+    """Fit a matrix sum_k s_k u_k u_k^H of at most `rank` terms by least squares.
 
     Parameters
     ----------
@@ -32,10 +39,10 @@ def fit_rank(
         Raw measurements; their nuisance part is projected out here.
     rank : int
     signed : bool
-        Allow terms of both signs; without, the matrix is positive semidefinite.
+        Allow terms of both signs.  If False, the matrix is positive semidefinite.
     start : Factors, optional
-        Where to begin, its weakest terms left out; by default the leading eigenvectors of
-        sum_i y_i A_i, and of what they leave where they are too few.
+        Start from the strongest `rank` of these terms.  By default, and for missing terms, from
+        the leading eigenvectors of N.
     n_steps : int
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
@@ -43,17 +50,18 @@ def fit_rank(
     Returns
     -------
     Solution of Factors
-        Status "converged", or "budget" when the steps are spent.  Fewer terms than `rank` only
-        where one more lowers nothing: none is left of the sign allowed, or of the residual.
+        Status "converged", or "budget" after `n_steps` steps.  There are fewer terms than `rank`
+        only if another one cannot lower the loss: N has no eigenvalue of an allowed sign, or the
+        residual is zero.
 
     Notes
     -----
-    One forward and one adjoint pass a step.  A local minimum: without noise and with enough
-    random measurements it is the truth, otherwise nothing is promised.
+    One forward and one adjoint pass a step.  The result is a local minimum: it is the truth without
+    noise and with enough random measurements; otherwise nothing is guaranteed.
     """
-    sensed = Sensed(operator, operator.project(np.asarray(y, dtype=np.float64)))
-    point = Point.empty(sensed) if start is None else _part(sensed, start, rank)
-    floor = FLOOR * float(sensed.y @ sensed.y) / len(sensed.y)
+    sensed = Sensed.of(operator, y)
+    point = Point.empty(sensed) if start is None else _strongest(sensed, start, rank)
+    floor = FLOOR * sensed.power
     grown, spent = _grown(point, rank, signed), False
     while not spent:
         used = sensed.adjoint
@@ -70,17 +78,16 @@ def fit_rank(
         grown = _grown(point, rank, signed)
         if grown is point or point.loss <= floor:
             break
-    measured = {"loss": point.loss, "calls": sensed.calls}
     return Solution(
-        Factors(point.U, point.signs),
+        point.factors(),
         "budget" if spent else "converged",
         {"loss": [point.loss]},
-        measured,
+        {"loss": point.loss, "calls": sensed.calls},
     )
 
 
 def _grown(point: Point, rank: int, signed: bool) -> Point:
-    """More terms, as many as may come: leading eigenvectors of N, scaled to fit best."""
+    """Add leading eigenvectors of N until there are `rank` terms, or none is left."""
     wanted = rank - len(point.U)
     if wanted <= 0:
         return point
@@ -90,21 +97,12 @@ def _grown(point: Point, rank: int, signed: bool) -> Point:
     if not len(kept):
         return point
     V = vectors[kept] * np.sqrt(np.abs(values[kept]))[:, None]
-    signs = np.sign(values[kept])
-    found = point.sensed.factors(V, signs)
-    scale = max(float(found @ point.residual) / float(found @ found), NEGLIGIBLE)
-    return Point(
-        point.sensed,
-        np.vstack([point.U, V * np.sqrt(scale)]),
-        np.concatenate([point.signs, signs]),
-        point.residual - scale * found,
-    )
+    return point.grown(V, np.sign(values[kept]), least=NEGLIGIBLE)
 
 
-def _part(sensed: Sensed, start: Factors, rank: int) -> Point:
-    """The strongest terms of the factors given."""
-    order = np.argsort(-np.einsum("kd,kd->k", start.components, start.components.conj()).real)
-    kept = np.sort(order[:rank])
+def _strongest(sensed: Sensed, start: Factors, rank: int) -> Point:
+    """Start from the strongest of the given terms."""
+    kept = np.sort(np.argsort(-squares(start.components))[:rank])
     return Point.at(sensed, start.components[kept], start.signs[kept])
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.parameters import check_counts, check_real
+from secateurs.core.parameters import (
+    Shown,
+    bad_value,
+    check_choice,
+    check_counts,
+    check_integer,
+    check_real,
+)
 from secateurs.sensing.operators.base import Array, SensingOperator
 from secateurs.sensing.operators.dense import PackedDense, packed_size
 from secateurs.sensing.operators.entries import Entries
@@ -19,25 +27,25 @@ from secateurs.sensing.operators.seeded import Seeded
 FloatArray = NDArray[np.float64]
 
 N_TEST = 2000  # fresh measurements
-NOISE_NORM = {"gaussian": np.sqrt(2), "rademacher": np.sqrt(2), "rank-one": 2.0}  # times sqrt(d/n)
+NOISE_NORM = {"gaussian": np.sqrt(2), "rademacher": np.sqrt(2), "rank-one": 2.0}  # over sqrt(d/n)
 
 
 @dataclass(frozen=True, eq=False)
 class SensingProblem:
-    """Measurements y = <A_i, M> + noise of a matrix that is known.
+    """Measurements y = <A_i, M> + noise of a known matrix.
 
     Attributes
     ----------
     operator : SensingOperator
         For the solvers (centred for rank-one measurements).
     y : float array [n]
-        Measurements, with noise.
+        Measurements with noise.
     components : array [r, d], signs : array [r]
         M = sum_k s_k u_k u_k^H.
     sigma : float
-        Standard deviation of the noise (of the mean of the shots, at most, for tomography).
+        Standard deviation of the noise (for tomography: the most that the mean of the shots has).
     operator_test, y_test
-        Fresh measurements of the uncentred kind, never with noise.
+        Fresh measurements, not centred and without noise.
     """
 
     operator: SensingOperator
@@ -53,12 +61,12 @@ class SensingProblem:
         return np.asarray((self.components.T * self.signs) @ self.components.conj())
 
     def error(self, components: Array, signs: Array | None = None) -> float:
-        """``||M_found - M||_F / ||M||_F``; O(r^2 d) for r components, no d x d matrix."""
+        """``||M_found - M||_F / ||M||_F``; O(r^2 d) for r components, without a d x d matrix."""
         s = np.ones(len(components)) if signs is None else signs
         both = np.vstack([components, self.components])
         weights = np.concatenate([s, -self.signs])
         truth = np.concatenate([np.zeros(len(s)), self.signs])
-        # triangular factors keep the difference accurate to rounding, a Gram matrix would not
+        # a Gram matrix would not keep the difference accurate to rounding; triangular factors do
         triangle: Array = np.linalg.qr(both.T)[1]
         left = np.linalg.norm((triangle * weights) @ triangle.conj().T)
         return float(left / np.linalg.norm((triangle * truth) @ triangle.conj().T))
@@ -66,7 +74,7 @@ class SensingProblem:
 
 @dataclass(frozen=True, eq=False)
 class QuadraticProblem:
-    """A table whose target is quadratic: y = b + w . x + sum_k s_k (u_k . x)^2 + noise.
+    """A table with a quadratic target: y = b + w . x + sum_k s_k (u_k . x)^2 + noise.
 
     Attributes
     ----------
@@ -74,7 +82,8 @@ class QuadraticProblem:
     components : array [r, d], signs : array [r]
     coefficients : array [d]
     intercept : float
-    X_test, y_test : fresh rows, never with noise
+    X_test, y_test
+        Fresh rows without noise.
     """
 
     X: FloatArray
@@ -108,15 +117,15 @@ def planted_sensing(
         Packed symmetric matrices with standard normal or +-1 entries, or x x^T with standard
         normal x.
     noise_ratio : float
-        nu / sigma_r^2: operator norm of the noise in N, sigma sqrt(2 d / n) (for x x^T
+        nu / sigma_r^2: the operator norm of the noise in N, sigma sqrt(2 d / n) (for x x^T
         2 sigma sqrt(d / n)), over the smallest nonzero eigenvalue of M.
     condition : float, optional
-        Orthogonal components whose eigenvalues fall geometrically from 1 to 1 / condition.
-        Without: independent random unit vectors.
+        Orthogonal components with eigenvalues that fall geometrically from 1 to 1 / condition.
+        By default: independent random unit vectors.
     stored : bool
-        Without, Gaussian and Rademacher matrices are drawn again in every pass.
+        If False, Gaussian and Rademacher matrices are drawn again in every pass.
     dtype : float32 or float64
-        Of the measurement matrices.
+        Type of the measurement matrices.
     random_state : int, optional
 
     Returns
@@ -127,41 +136,20 @@ def planted_sensing(
     Raises
     ------
     ValueError
-        A number out of range.
+        A number is out of range.
     """
-    check_counts(n=n, d=d, r=r)
+    check_counts(n=n, d=d)
+    check_integer("r", r, 1, d)
+    check_choice("kind", kind, tuple(NOISE_NORM))
     check_real("noise_ratio", noise_ratio, least=0.0)
-    if r > d:
-        raise ValueError(f"r={r}: expected at most d = {d}")
-    if kind not in NOISE_NORM:
-        raise ValueError(f"kind={kind!r}: expected one of {tuple(NOISE_NORM)}")
     rng = np.random.default_rng(random_state)
     U = _components(r, d, condition, rng)
-    raw = _measurements(kind, n, d, stored, dtype, rng)
-    test = _measurements(kind, N_TEST, d, False, dtype, rng)
+    raw = _measurements(kind, n, d, rng, stored=stored, dtype=dtype)
+    test = _measurements(kind, N_TEST, d, rng, stored=False, dtype=dtype)
     smallest = float(np.linalg.svd(U, compute_uv=False)[-1] ** 2)
     sigma = noise_ratio * smallest / (NOISE_NORM[kind] * np.sqrt(d / n))
-    y = raw.forward_factors(U).astype(np.float64) + sigma * rng.standard_normal(n)
-    operator = centred(raw) if kind == "rank-one" else raw
-    y_test = test.forward_factors(U).astype(np.float64)
-    return SensingProblem(operator, y, U, np.ones(r), float(sigma), test, y_test)
-
-
-def quadratic_network(
-    n: int, d: int, r: int, *, noise: float = 0.0, random_state: int | None = None
-) -> QuadraticProblem:
-    """Y = sum_k (u_k . x)^2 on standard normal x: r neurons with the activation t^2.
-
-    Parameters
-    ----------
-    n, d, r : int
-    noise : float
-        In units of the standard deviation of y.
-    random_state : int, optional
-    """
-    return interactions_table(
-        n, d, n_positive=r, n_negative=0, linear=0.0, noise=noise, random_state=random_state
-    )
+    y = _noisy(raw.forward_factors(U).astype(np.float64), sigma, rng)
+    return _problem(centred(raw) if kind == "rank-one" else raw, y, U, sigma, test)
 
 
 def interactions_table(
@@ -180,9 +168,10 @@ def interactions_table(
     ----------
     n, d : int
     n_positive, n_negative : int
-        Components of each sign: orthogonal, of norms 1 to 1.5.
+        Components of each sign: orthogonal, with norms from 1 to 1.5.
     linear : float
-        Norm of the linear coefficients; 0 for none, and then no intercept either.
+        Norm of the linear coefficients.  If 0, there is no intercept either; with n_negative = 0
+        this is a network of n_positive neurons with the activation t^2.
     noise : float
         In units of the standard deviation of y.
     random_state : int, optional
@@ -190,14 +179,13 @@ def interactions_table(
     Returns
     -------
     QuadraticProblem
-        Rows are standard normal; 2000 fresh ones.
+        With standard normal rows, 2000 of them fresh.
     """
     check_counts(n=n, d=d)
     r = n_positive + n_negative
     if min(n_positive, n_negative) < 0 or not 0 < r <= d:
-        raise ValueError(
-            f"got n_positive={n_positive} and n_negative={n_negative}; expected 1 to d = {d} in all"
-        )
+        got = Shown(f"{n_positive} and {n_negative}")
+        raise bad_value("n_positive and n_negative", got, f"a sum from 1 to d = {d}")
     check_real("linear", linear, least=0.0)
     check_real("noise", noise, least=0.0)
     rng = np.random.default_rng(random_state)
@@ -212,14 +200,15 @@ def interactions_table(
 
     X, X_test = rng.standard_normal((n, d)), rng.standard_normal((N_TEST, d))
     y = target(X)
-    y = y + noise * y.std() * rng.standard_normal(n)
-    return QuadraticProblem(X, y, U, signs, w, b, X_test, target(X_test))
+    return QuadraticProblem(
+        X, _noisy(y, noise * y.std(), rng), U, signs, w, b, X_test, target(X_test)
+    )
 
 
 def matrix_completion(
     n: int, d: int, r: int, *, noise: float = 0.0, random_state: int | None = None
 ) -> SensingProblem:
-    """N distinct entries (i <= j) of a symmetric matrix of rank r.
+    """Draw n distinct entries (i <= j) of a symmetric matrix of rank r.
 
     Parameters
     ----------
@@ -228,27 +217,22 @@ def matrix_completion(
         In units of the root mean square entry.
     random_state : int, optional
     """
-    check_counts(n=n, d=d, r=r)
+    check_counts(d=d, r=r)
+    check_integer("n", n, 1, packed_size(d))
     check_real("noise", noise, least=0.0)
-    if n > packed_size(d):
-        raise ValueError(f"n={n}: a symmetric {d} x {d} matrix has {packed_size(d)} entries")
     rng = np.random.default_rng(random_state)
     U = rng.standard_normal((r, d))
     i, j = np.triu_indices(d)
-    order = rng.permutation(len(i))
-    seen, rest = order[:n], order[n : n + N_TEST] if n < len(i) else order[:N_TEST]
-    operator, test = Entries(d, i[seen], j[seen]), Entries(d, i[rest], j[rest])
+    operator, test = (Entries(d, i[part], j[part]) for part in _seen_and_fresh(len(i), n, rng))
     y = operator.forward_factors(U)
     sigma = noise * float(np.sqrt(np.mean(y**2)))
-    y_test = test.forward_factors(U)
-    y = y + sigma * rng.standard_normal(n)
-    return SensingProblem(operator, y, U, np.ones(r), sigma, test, y_test)
+    return _problem(operator, _noisy(y, sigma, rng), U, sigma, test)
 
 
 def phase_retrieval(
     n: int, d: int, *, noise: float = 0.0, random_state: int | None = None
 ) -> SensingProblem:
-    """A real signal from squared inner products: y_i = (x_i . u)^2, standard normal x.
+    """A real signal from squared inner products: y_i = (x_i . u)^2 with standard normal x_i.
 
     Parameters
     ----------
@@ -264,8 +248,7 @@ def phase_retrieval(
     raw, test = RankOne(rng.standard_normal((n, d))), RankOne(rng.standard_normal((N_TEST, d)))
     y = raw.forward_factors(U)
     sigma = noise * float(y.std())
-    y = y + sigma * rng.standard_normal(n)
-    return SensingProblem(centred(raw), y, U, np.ones(1), sigma, test, test.forward_factors(U))
+    return _problem(centred(raw), _noisy(y, sigma, rng), U, sigma, test)
 
 
 def pauli_tomography(
@@ -276,36 +259,31 @@ def pauli_tomography(
     Parameters
     ----------
     n : int
-        At most 4^q - 1: the identity says nothing of a state and is left out.
+        At most 4^q - 1: the identity has the same expectation in every state and is left out.
     n_qubits, r : int
-        The state is U^T U.conj() with complex standard normal U [r, 2^q], at trace one.
+        The state is U^T U.conj() with complex standard normal U [r, 2^q], scaled to trace one.
     shots : int, optional
-        Outcomes +-1 averaged for a string; without, exact expectations.
+        Outcomes +-1 that are averaged for each string.  By default, expectations are exact.
     random_state : int, optional
     """
-    check_counts(n=n, n_qubits=n_qubits, r=r)
-    if shots is not None:
-        check_counts(shots=shots)
+    check_counts(n_qubits=n_qubits, r=r, **({} if shots is None else {"shots": shots}))
     d = 1 << n_qubits
-    if n >= d * d:
-        raise ValueError(f"n={n}: there are {d * d - 1} Pauli strings besides the identity")
+    check_integer("n", n, 1, d * d - 1)
     rng = np.random.default_rng(random_state)
     U = rng.standard_normal((r, d)) + 1j * rng.standard_normal((r, d))
     U /= np.linalg.norm(U)
-    order = 1 + rng.permutation(d * d - 1)
-    seen, rest = order[:n], order[n : n + N_TEST] if n < len(order) else order[:N_TEST]
-    operator, test = (Pauli(n_qubits, codes // d, codes % d) for codes in (seen, rest))
+    seen, fresh = (1 + part for part in _seen_and_fresh(d * d - 1, n, rng))
+    operator, test = (Pauli(n_qubits, codes // d, codes % d) for codes in (seen, fresh))
     y = np.clip(operator.forward_factors(U), -1, 1)
     if shots is not None:
         y = 2 * rng.binomial(shots, (1 + y) / 2) / shots - 1
-    sigma = 0.0 if shots is None else 1 / np.sqrt(shots)
-    return SensingProblem(operator, y, U, np.ones(r), sigma, test, test.forward_factors(U))
+    return _problem(operator, y, U, 0.0 if shots is None else 1 / np.sqrt(shots), test)
 
 
 def fidelity(found: Array, truth: Array) -> float:
-    """(tr |rho^(1/2) sigma^(1/2)|)^2 of the states of two sets of factors, at trace one.
+    """Compute (tr |rho^(1/2) sigma^(1/2)|)^2 for two states given by factors, at trace one.
 
-    With rho = X X^H and sigma = Y Y^H it is the squared nuclear norm of X^H Y; O(r^2 d).
+    It is the squared nuclear norm of X^H Y for rho = X X^H and sigma = Y Y^H; O(r^2 d).
     """
     X, Y = found / np.linalg.norm(found), truth / np.linalg.norm(truth)
     return float(np.linalg.norm(X.conj() @ Y.T, "nuc") ** 2)
@@ -321,7 +299,7 @@ def _components(r: int, d: int, condition: float | None, rng: np.random.Generato
 
 
 def _measurements(
-    kind: str, n: int, d: int, stored: bool, dtype: type, rng: np.random.Generator
+    kind: str, n: int, d: int, rng: np.random.Generator, *, stored: bool, dtype: Any
 ) -> SensingOperator:
     if kind == "rank-one":
         return RankOne(rng.standard_normal((n, d), dtype=dtype))
@@ -329,3 +307,20 @@ def _measurements(
         return PackedDense(rng.standard_normal((n, packed_size(d)), dtype=dtype))
     drawn = Seeded(n, d, kind=kind, random_state=int(rng.integers(1 << 31)), dtype=dtype)
     return PackedDense(drawn.rows(0, n)) if stored else drawn
+
+
+def _seen_and_fresh(size: int, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw n positions out of `size`, and others to test on; without others, the same ones."""
+    order = rng.permutation(size)
+    return order[:n], order[n : n + N_TEST] if n < size else order[:N_TEST]
+
+
+def _noisy(y: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
+    return y + sigma * rng.standard_normal(len(y))
+
+
+def _problem(
+    operator: SensingOperator, y: FloatArray, U: Array, sigma: float, test: SensingOperator
+) -> SensingProblem:
+    y_test = test.forward_factors(U).astype(np.float64)
+    return SensingProblem(operator, y, U, np.ones(len(U)), float(sigma), test, y_test)

@@ -1,22 +1,27 @@
-"""The paper's pipeline for sensed matrices, step by step: it is told lambda and beta.
+"""The paper's pipeline for sensed matrices; lambda and beta must be given.
 
 1. perturbed gradient descent on L + lambda R_beta from k >= r factors, to an approximate
-second-order stationary point
-2. greedy pruning: drop the columns below 2 sqrt(beta)
-3. fine-tuning: gradient descent on L from those that stay
+   second-order stationary point
+2. greedy pruning: drop the columns with a norm below 2 sqrt(beta)
+3. fine-tuning: gradient descent on L from the columns that are left
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from secateurs.core.driver import Iterations
+from secateurs.core.parameters import check_real
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.sensing.factored import Factors, Point, Sensed, checked, rotated, squares
-from secateurs.sensing.factored_gd import column_norms, gradient_descent, started
+from secateurs.sensing.factored import Factors, Point, Sensed, column_norms, rotated, squares
+from secateurs.sensing.factored_gd import COLUMNS, gradient_descent, random_start
 from secateurs.sensing.operators.base import SensingOperator
+
+NOISE = 0.1  # norm of the perturbation, over sqrt(beta)
 
 
 def group_lasso(
@@ -35,7 +40,7 @@ def group_lasso(
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[Factors]:
-    """Group lasso by perturbed gradient descent, greedy pruning, fine-tuning.
+    """Fit a low-rank matrix by perturbed descent with a group lasso, pruning and fine-tuning.
 
     Parameters
     ----------
@@ -46,9 +51,10 @@ def group_lasso(
     width : int, optional
         Columns k of the model, by default d.
     init_scale : float
-        Columns start at about this norm.
+        Columns start with about this norm.
     step : float, optional
-        Step size; by default .125 / lambda_max(A* y / n).  Halved where the objective rises.
+        Step size, by default .125 / lambda_max(A* y / n).  It is halved when the objective would
+        rise.
     n_steps, n_tuning_steps : int
     tolerance, tuning_tolerance : float
         Relative gradient norms of steps 1 and 3.
@@ -59,7 +65,7 @@ def group_lasso(
     Returns
     -------
     Solution of Factors
-        Status "converged", "budget" or "interrupted" (what there is, pruned).
+        Status "converged", "budget" or "interrupted" (the columns so far, pruned).
         History: step, loss, objective, calls.  Measured: norms (of the columns before pruning,
         largest first), threshold (2 sqrt(beta)), loss_before, loss_pruned, loss, calls,
         n_steps, step.
@@ -67,7 +73,7 @@ def group_lasso(
     Raises
     ------
     ValueError
-        On shapes or values that cannot be fitted.
+        Shapes or values cannot be fitted.
 
     Notes
     -----
@@ -75,58 +81,47 @@ def group_lasso(
     Source: Rajaraman, Devvrit, Mokhtari & Ramchandran (2023); the threshold 2 sqrt(beta) is
     unverified against the paper.
     """
-    values = checked(operator, y)
-    for name, number in (("strength", strength), ("beta", beta)):
-        if not 0 < number < math.inf:
-            raise ValueError(f"got {name}={number!r}; expected a finite number > 0")
-    sensed = Sensed(operator, operator.project(values))
-    width = operator.shape[1] if width is None else width
-    if width < 1:
-        raise ValueError(f"got width={width}; expected at least one column")
-    state = started(sensed, width, init_scale, step, random_state)
-    status = "budget"
-    pruned = None
-    try:
+    check_real("strength", strength, above=0.0)
+    check_real("beta", beta, above=0.0)
+    sensed = Sensed.of(operator, y)
+    threshold = 2 * math.sqrt(beta)
+    state = random_start(sensed, width, init_scale, step, random_state)
+    dense = pruned = None
+    with Iterations(n_steps + n_tuning_steps, progress, COLUMNS) as run:
         gradient_descent(  # 1
+            run,
             state,
-            strength=strength,
-            beta=beta,
             n_steps=n_steps,
             tolerance=tolerance,
-            perturbation=0.1 * math.sqrt(beta),
+            strength=strength,
+            beta=beta,
+            perturbation=NOISE * math.sqrt(beta),
             random_state=random_state,
-            progress=progress,
         )
         settled, dense = state.settled, state.point
-        pruned = prune(dense, 2 * math.sqrt(beta))  # 2
-        state.point, state.settled = pruned, False
-        gradient_descent(  # 3
-            state,
-            n_steps=n_tuning_steps if len(pruned.U) else 0,
-            tolerance=tuning_tolerance,
-            progress=progress,
-        )
-        status = "converged" if settled and (state.settled or not len(pruned.U)) else "budget"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        if pruned is None:
-            dense = state.point
-            pruned = state.point = prune(dense, 2 * math.sqrt(beta))
+        pruned = _prune(dense, threshold)  # 2
+        state = replace(state, point=pruned, settled=not len(pruned.U))
+        if len(pruned.U):
+            gradient_descent(run, state, n_steps=n_tuning_steps, tolerance=tuning_tolerance)  # 3
+        if settled and state.settled:
+            run.end("converged")
+    dense = state.point if dense is None else dense
+    if pruned is None:  # interrupted in step 1
+        pruned = state.point = _prune(dense, threshold)
     found = rotated(state.point)
-    measured = {
-        "norms": column_norms(dense.U),
-        "threshold": 2 * math.sqrt(beta),
-        "loss_before": dense.loss,
-        "loss_pruned": pruned.loss,
-        "loss": found.loss,
-        "calls": sensed.calls,
-        "n_steps": state.n_steps,
-        "step": state.step,
-    }
-    return Solution(Factors(found.U, found.signs), status, state.history, measured)
+    return run.solution(
+        found.factors(),
+        norms=column_norms(dense.U),
+        threshold=threshold,
+        loss_before=dense.loss,
+        loss_pruned=pruned.loss,
+        loss=found.loss,
+        calls=sensed.calls,
+        n_steps=state.n_steps,
+        step=state.step,
+    )
 
 
-def prune(point: Point, threshold: float) -> Point:
-    """Drop the columns of norm below the threshold; one pass."""
-    kept = np.sqrt(squares(point.U)) >= threshold
-    return Point.at(point.sensed, point.U[kept], point.signs[kept])
+def _prune(point: Point, threshold: float) -> Point:
+    """Drop the columns with a norm below the threshold; one pass."""
+    return point.only(np.sqrt(squares(point.U)) >= threshold)

@@ -1,56 +1,43 @@
-"""A quadratic function of few directions: pairwise interactions of a table."""
+"""Fit a quadratic function of few directions: the pairwise interactions of a table."""
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state, check_X_y, column_or_1d
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive, archive_bytes
 from secateurs.core.certificate import Certificate
-from secateurs.core.estimator import hold_out, require_target, told_progress, warn_if_interrupted
-from secateurs.core.parameters import check_integer, check_real
-from secateurs.core.saved_model import (
-    CheckRecords,
-    History,
-    Names,
-    Number,
-    Parameters,
-    SavedModel,
-    Status,
-    Strict,
-    recorded_checks,
-    recorded_history,
-    recorded_names,
-    recorded_parameters,
-    restored_certificate,
-    restored_history,
-    with_parameters,
-)
-from secateurs.core.solution import ProgressCallback
-from secateurs.core.version import __version__
-from secateurs.data.table_estimator import input_names, read_table
-from secateurs.data.tables import TableSchema
-from secateurs.sensing.quadratic_certificate import quadratic_certificate
-from secateurs.sensing.quadratic_fit import Quadratic, fit_quadratic, strongest_pairs
+from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.estimator import hold_out, require_target
+from secateurs.core.generalization import held_out_regression_check
+from secateurs.core.parameters import check_choice, check_integer, check_real
+from secateurs.core.saved_model import Number
+from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names
+from secateurs.sensing.certificate import sensing_certificate
+from secateurs.sensing.quadratic_fit import Quadratic, QuadraticFit, fit_quadratic, strongest_pairs
+from secateurs.sensing.regularisation_path import CRITERIA
+
+ARRAYS = ("components", "signs", "coef", "mean", "pairs", "effects")  # of a file
 
 
 class Interaction(NamedTuple):
-    """What two inputs do together.
+    """The joint effect of two inputs.
 
     Attributes
     ----------
     first, second : str
-        Names; the same one for a square.
+        Names; the same name twice for a square.
     effect : float
-        In units of y: standard deviation of what their product adds to a linear function, with
-        the sign of its coefficient.
+        In units of y: standard deviation of the part that their product adds to a linear function,
+        with the sign of its coefficient.
     """
 
     first: str
@@ -58,42 +45,50 @@ class Interaction(NamedTuple):
     effect: float
 
 
-class QuadraticRecord(Strict):
-    """What the file of a `QuadraticRegressor` holds beside its arrays."""
+def pairs_table(interactions: Sequence[Interaction]) -> Table:
+    """Arrange interactions as a table for a terminal."""
+    rows = [
+        (first, "(squared)" if first == second else second, f"{effect:+.4g}")
+        for first, second, effect in interactions
+    ]
+    return Table(("first", "second", "effect"), rows, "strongest pairs")
+
+
+class QuadraticRecord(TableRecord):
+    """The JSON in the file of a `QuadraticRegressor`."""
 
     kind: Literal["QuadraticRegressor"]
-    version: str
-    parameters: Parameters
-    seed: int
-    status: Status
-    n_train: Annotated[int, Field(ge=1)]
-    n_features_in: Annotated[int, Field(ge=1)]
-    feature_names: Names | None
-    table: TableSchema | None
     intercept: Number
-    history: History
-    certificate: CheckRecords
 
 
-class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """``y = b + w . x + sum_k s_k (u_k . x)^2`` with as few directions u_k as the data ask for.
+@dataclass
+class _Data:
+    """The rows of a fit; the solution is added once it is found."""
 
-    All pairwise interactions of d inputs in r d numbers instead of d^2 / 2: the number of
-    directions is found, not given.
+    X: NDArray[np.float64]
+    y: NDArray[np.float64]
+    solution: Solution[QuadraticFit] | None = None
+
+
+class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
+    """``y = b + w . x + sum_k s_k (u_k . x)^2`` with as few directions u_k as the data need.
+
+    It models all pairwise interactions of d inputs with r d numbers instead of d^2 / 2.  The
+    number of directions is found, not given.
 
     Parameters
     ----------
     n_components : int or "auto"
-        Directions; "auto" finds them by the group lasso path, and keeps those that lower the
-        error on the held-out rows.
+        Number of directions; "auto" finds them by the group lasso path and keeps those that lower
+        the error on the held-out rows.
     signed : bool
-        Squares of both signs; without, the quadratic part is convex.
+        Allow squares of both signs.  If False, the quadratic part is convex.
     fit_linear : bool
-        Fit w; without, only b.
+        Fit w and b.  If False, only b.
     criterion : {"certificate", "bic"}
-        Where the path stops: when what is left looks like noise, or at the smallest BIC.
+        Where the path stops: when the residual looks like noise, or at the smallest BIC.
     validation_fraction : float
-        Share of the rows kept out of the fit, for the choice and the certificate.
+        Share of the rows held out for the choice of directions and for the certificate.
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
@@ -105,15 +100,15 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
     signs_ : array, shape [r]
         s_k, +-1.
     coef_, intercept_ : array, shape [d], and float
-        w and b, at the point `mean_` of the inputs.
+        w and b, for inputs minus `mean_`.
     mean_ : array, shape [d]
     n_components_ : int
     interactions_ : list of Interaction
         The strongest products of two inputs, at most 50, strongest first.
     pairs_, effects_ : arrays, shape [k, 2] and [k]
-        The same, by column.
+        The same by number of the input.
     status_ : str
-        As `group_lasso_path` says.
+        As in `group_lasso_path`.
     certificate_ : Certificate
     history_ : dict of lists
     table_ : TableSchema or None
@@ -129,11 +124,6 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
     >>> model.n_components_, model.interactions_[0][:2]
     (2, ('x0', 'x3'))
     """
-
-    certificate_: Certificate
-    history_: dict[str, list[float]]
-    table_: TableSchema | None
-    status_: Status
 
     def __init__(
         self,
@@ -162,7 +152,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             A DataFrame may hold categories and missing values.
         y : array, shape [n]
         progress : callable, optional
-            Called with a `Progress` once a stage.
+            Called with a `Progress` after each stage.
 
         Returns
         -------
@@ -177,53 +167,16 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
         -----
         O(n d^2) once and O(n d r) a pass, about 100 passes; O(n d) memory.
         """
-        began = time.perf_counter()
-        self._check_parameters()
-        X, y = self._read(X, y)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        train, held_out = hold_out(len(y), self.validation_fraction, self.seed_)
-        solution = fit_quadratic(
-            X[train],
-            y[train],
-            X_held_out=X[held_out] if len(held_out) else None,
-            y_held_out=y[held_out] if len(held_out) else None,
-            n_components=None if self.n_components == "auto" else int(self.n_components),
-            signed=self.signed,
-            fit_linear=self.fit_linear,
-            criterion=self.criterion,
-            random_state=self.seed_,
-            progress=told_progress(self.verbose, progress),
-        )
-        self._keep(solution.value.function)
-        self.pairs_, self.effects_ = strongest_pairs(solution.value.function, X[train])
-        self.status_ = solution.status  # type: ignore[assignment]
-        self.history_ = solution.history
-        self.n_train_ = len(train)
-        self.certificate_ = quadratic_certificate(
-            solution,
-            y[train],
-            X[held_out],
-            y[held_out],
-            signed=self.signed,
-            random_state=self.seed_,
-        )
-        self.report_ = {
-            "n_found": int(solution.measured["n_found"]),
-            "held_out_errors": solution.measured.get("held_out_errors"),
-            "file_bytes": len(self._file_content()),
-            "seconds": time.perf_counter() - began,
-        }
-        warn_if_interrupted(self.status_)
-        return self
+        return self._fit(X, y, progress)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Values at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
+        """Predict at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
         check_is_fitted(self)
         return self._function().predict(self._read_inputs(X, reset=False))
 
     @property
     def n_components_(self) -> int:
-        """Directions kept."""
+        """Number of directions."""
         check_is_fitted(self)
         return len(self.components_)
 
@@ -237,66 +190,116 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
             for (i, j), effect in zip(self.pairs_, self.effects_, strict=True)
         ]
 
-    # -- the parts of a fit ------------------------------------------------------------------
-
-    def _read(self, X: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        require_target(self, y)
-        X = self._read_inputs(X, reset=True)
-        X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
-        return X, column_or_1d(y, warn=True).astype(np.float64)
-
-    def _read_inputs(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
-        encoded = read_table(self, X, reset=reset)
-        if encoded is not None:
-            return encoded.astype(np.float64)
-        return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64))
-
-    def _function(self) -> Quadratic:
-        return Quadratic(self.mean_, self.coef_, self.intercept_, self.components_, self.signs_)
-
-    def _keep(self, function: Quadratic) -> None:
-        self.mean_, self.coef_ = function.centre, function.coef
-        self.intercept_ = function.intercept
-        self.components_, self.signs_ = function.components, function.signs
+    # -- the steps of a fit ------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
         if self.n_components != "auto":
             check_integer("n_components", self.n_components, 0, otherwise="'auto'")
-        if self.criterion not in ("certificate", "bic"):
-            raise ValueError(f"criterion={self.criterion!r}; expected 'certificate' or 'bic'")
+        check_choice("criterion", self.criterion, CRITERIA)
         check_real("validation_fraction", self.validation_fraction, least=0, below=1)
+
+    def _read(self, X: Any, y: Any, **_: Any) -> _Data:
+        require_target(self, y)
+        X = self._read_inputs(X, reset=True)
+        X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
+        return _Data(X, column_or_1d(y, warn=True).astype(np.float64))
+
+    def _read_inputs(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
+        encoded = self._read_table(X, reset=reset)
+        if encoded is not None:
+            return encoded.astype(np.float64)
+        return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64))
+
+    def _split(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return hold_out(n, self.validation_fraction, self.seed_)
+
+    def _solve(self, data: _Data, progress: ProgressCallback | None) -> None:
+        X, y = data.X, data.y
+        train, held_out = self._split(len(y))
+        data.solution = fit_quadratic(
+            X[train],
+            y[train],
+            X_held_out=X[held_out] if len(held_out) else None,
+            y_held_out=y[held_out] if len(held_out) else None,
+            n_components=None if self.n_components == "auto" else int(self.n_components),
+            signed=self.signed,
+            fit_linear=self.fit_linear,
+            criterion=self.criterion,
+            random_state=self.seed_,
+            progress=progress,
+        )
+        function = data.solution.value.function
+        self.mean_, self.coef_, self.intercept_ = function.centre, function.coef, function.intercept
+        self.components_, self.signs_ = function.components, function.signs
+        self.pairs_, self.effects_ = strongest_pairs(function, X[train])
+        self.status_, self.history_ = data.solution.status, data.solution.history
+        self.n_train_ = len(train)
+        self.report_ = {
+            "n_found": int(data.solution.measured["n_found"]),
+            "held_out_errors": data.solution.measured.get("held_out_errors"),
+        }
+
+    def _certify(self, data: _Data) -> Certificate:
+        """Check the rank against the noise, and the gain over the mean on the held-out rows."""
+        assert data.solution is not None
+        fit = data.solution.value
+        train, held_out = self._split(len(data.y))
+        y, y_held_out = data.y[train], data.y[held_out]
+        sensing = sensing_certificate(
+            fit.operator,
+            y,
+            fit.factors.components,
+            fit.factors.signs,
+            signed=self.signed,
+            random_state=self.seed_,
+        )
+        error = y_held_out
+        if len(held_out):
+            error = (y_held_out - fit.function.predict(data.X[held_out])) ** 2
+        gain = (y_held_out - y.mean()) ** 2 - error
+        n_tried = max(1, len(data.solution.measured.get("held_out_errors", ())))
+        return Certificate((*sensing.checks, held_out_regression_check(gain, n_tried)))
+
+    def _report(self) -> dict[str, Any]:
+        return self.report_
+
+    def _function(self) -> Quadratic:
+        return Quadratic(self.mean_, self.coef_, self.intercept_, self.components_, self.signs_)
+
+    def _description(self) -> Description:
+        interactions = self.interactions_
+        return Description(
+            f"The function has {self.n_components_} squares over {len(self.coef_)} inputs.  The "
+            f"file of this QuadraticRegressor takes {format_bytes(len(self._file_content()))}; the "
+            f"status of the fit is {self.status_}.",
+            {
+                "inputs": len(self.coef_),
+                "components": self.n_components_,
+                "signs": self.signs_.tolist(),
+                "intercept": self.intercept_,
+                "interactions": [pair._asdict() for pair in interactions],
+            },
+            tables=(pairs_table(interactions),) if interactions else (),
+            notes=() if interactions else ("No pair improves on a linear function.",),
+        )
 
     # -- the file ----------------------------------------------------------------------------
 
     def _file_content(self) -> bytes:
         record = QuadraticRecord(
-            kind="QuadraticRegressor",
-            version=__version__,
-            parameters=recorded_parameters(self),
-            seed=self.seed_,
-            status=self.status_,
-            n_train=self.n_train_,
-            n_features_in=int(self.n_features_in_),
-            feature_names=recorded_names(self),
-            table=self.table_,
-            intercept=self.intercept_,
-            history=recorded_history(self.history_),
-            certificate=recorded_checks(self.certificate_),
+            **self._recorded_fit(), **self._recorded_table(), intercept=self.intercept_
         )
         arrays = {
             name: np.ascontiguousarray(getattr(self, f"{name}_"), dtype=np.float64)
-            for name in _ARRAYS
+            for name in ARRAYS
         }
         return archive_bytes(record.model_dump(mode="json"), arrays)
 
     @classmethod
     def _from_archive(cls, archive: Archive) -> Self:
         record = archive.record(QuadraticRecord)
-        model = with_parameters(cls, archive, record.parameters)
-        d = record.n_features_in if record.table is None else record.table.n_encoded
-        if record.table is not None:
-            n_columns = len(record.table.columns)
-            archive.require(n_columns == record.n_features_in, "table of another width")
+        model = cls._restored_fit(archive, record)
+        d = model._restore_table(archive, record)
         r = len(archive.arrays.get("signs", ()))
         k = len(archive.arrays.get("effects", ()))
         shapes = {"components": (r, d), "signs": (r,), "coef": (d,), "mean": (d,)}
@@ -304,15 +307,7 @@ class QuadraticRegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ig
         for name, array in archive.float_arrays(shapes).items():
             setattr(model, f"{name}_", array)
         archive.require(bool((np.abs(model.signs_) == 1).all()), "signs other than +1 and -1")
-        archive.require(bool(np.isin(model.pairs_, np.arange(d)).all()), "pairs of no inputs")
+        archive.require(bool(np.isin(model.pairs_, np.arange(d)).all()), "pairs without inputs")
         model.pairs_ = model.pairs_.astype(np.int64)
-        model.table_ = record.table
-        model._restore_names(archive, record.feature_names, record.n_features_in)
-        model.intercept_, model.seed_ = record.intercept, record.seed
-        model.status_, model.n_train_ = record.status, record.n_train
-        model.history_ = restored_history(record.history)
-        model.certificate_ = restored_certificate(record.certificate)
+        model.intercept_ = record.intercept
         return model
-
-
-_ARRAYS = ("components", "signs", "coef", "mean", "pairs", "effects")

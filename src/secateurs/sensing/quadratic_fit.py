@@ -1,12 +1,12 @@
-"""A quadratic function of few directions, by least squares with a linear part.
+"""Fit a quadratic function of few directions by least squares, with a linear part.
 
 f(x) = b + w . (x - c) + sum_k s_k (u_k . (x - c))^2
 
 whiten x with a shrunk covariance, z = W (x - c)
-project [1, z] out of y and of the measurements z z^T          (fit_linear; else only 1)
+project [1, z] (without fit_linear: only 1) out of y and of the measurements z z^T
 components = group lasso path, or a given number of them
-drop the weakest that the held-out error does not need         (where rows are held out)
-b, w by least squares on what is left
+if rows are held out: drop the weakest components that do not lower the held-out error
+b, w by least squares on the rest
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.regularisation_path import group_lasso_path
 
 Vector = NDArray[np.float64]
-TRIED = 1e-2  # tolerance of a number of components that is only tried
-ROUNDING = 1e-13  # of the largest deviation: a column that varies less is constant
+TRIED = 1e-2  # tolerance of the fits whose number of components is only tried
+CONSTANT = 1e-13  # a column whose deviation is below this share of its largest entry is constant
+LEAST_VARIANCE = 1e-10  # of the largest; directions of x with less variance are constant
 CANDIDATES = 400  # pairs whose effect is measured
 BLOCK = 1 << 22  # numbers of products held at once
-FLAT = 1e-6  # relative: what a product adds to a linear function below it is rounding
-LEAST_VARIANCE = 1e-10  # of the largest: directions of x below it are constant
+FLAT = 1e-6  # relative size below which the part beyond a linear function is rounding
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Quadratic:
 
 @dataclass(frozen=True)
 class QuadraticFit:
-    """A function, and what it was fitted as.
+    """A fitted function and its sensing problem.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class QuadraticFit:
     factors : Factors
         Its squares, in whitened inputs z.
     operator : SensingOperator
-        Measurements by z z^T, the linear part projected out: what a certificate asks.
+        Measurements by z z^T with the linear part projected out, for a certificate.
     """
 
     function: Quadratic
@@ -90,21 +90,21 @@ def fit_quadratic(
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[QuadraticFit]:
-    """Fit a quadratic function with as few directions as the data ask for.
+    """Fit a quadratic function with as few directions as the data need.
 
     Parameters
     ----------
     X : float64 array, shape [n, d]
     y : float64 array, shape [n]
     X_held_out, y_held_out : arrays, optional
-        Rows on which components must lower the error to be kept, by more than one standard
-        error; not used for anything else.
+        Held-out rows.  Components are kept only if they lower the error on these rows by more than
+        one standard error.
     n_components : int, optional
-        Fit so many; by default the path decides.
+        Number of directions; by default the path decides.
     signed : bool
-        Squares of both signs; without, only positive ones.
+        Allow squares of both signs.  If False, only positive ones.
     fit_linear : bool
-        Fit w; without, only b.
+        Fit w and b.  If False, only b.
     criterion : {"certificate", "bic"}
         Where the path stops, see `group_lasso_path`.
     random_state : int
@@ -113,9 +113,9 @@ def fit_quadratic(
     Returns
     -------
     Solution of QuadraticFit
-        Status and history of the path; measured holds also n_found, the components before the
-        held-out rows were asked, and held_out_errors, mean squared errors by number of
-        components from none to n_found.
+        Status and history of the path.  Measured also has n_found, the number of components
+        before the held-out rows decide, and held_out_errors, the mean squared errors of 0 to
+        n_found components.
 
     Notes
     -----
@@ -129,8 +129,8 @@ def fit_quadratic(
     operator = Projected(measurements, nuisance)
     inverse = np.linalg.pinv(nuisance)
 
-    def finished(factors: Factors) -> Quadratic:
-        """The function of these components, with b and w refitted."""
+    def function_of(factors: Factors) -> Quadratic:
+        """Fit b and w to the rest that these components leave."""
         rest = y - measurements.forward_factors(factors.components, factors.signs)
         found = inverse @ rest
         w = found[1:] if fit_linear else np.zeros(Z.shape[1])
@@ -148,48 +148,44 @@ def fit_quadratic(
         )
     else:
         solution = fit_rank(operator, y, n_components, signed=signed)
-    factors: Factors = solution.value
-    measured = dict(solution.measured)
-    measured["n_found"] = len(factors.signs)
+    factors = solution.value
+    n_found = len(factors.signs)
+    measured = {**solution.measured, "n_found": n_found}
     if n_components is None and X_held_out is not None and y_held_out is not None:
         candidates = [factors]
-        for k in reversed(range(len(factors.signs))):
-            start = candidates[-1]
-            found = fit_rank(operator, y, k, signed=signed, start=start, tolerance=TRIED)
-            candidates.append(found.value)
-        candidates.reverse()
-        squares = [(y_held_out - finished(c).predict(X_held_out)) ** 2 for c in candidates]
+        for k in reversed(range(n_found)):
+            found = fit_rank(operator, y, k, signed=signed, start=candidates[0], tolerance=TRIED)
+            candidates.insert(0, found.value)
+        squares = [(y_held_out - function_of(c).predict(X_held_out)) ** 2 for c in candidates]
         measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
         kept = _fewest(squares)
-        if kept < len(factors.signs):
+        if kept < n_found:
             factors = fit_rank(operator, y, kept, signed=signed, start=candidates[kept]).value
-    fit = QuadraticFit(finished(factors), factors, operator)
+    fit = QuadraticFit(function_of(factors), factors, operator)
     return Solution(fit, solution.status, solution.history, measured)
 
 
 def _fewest(squares: list[Vector]) -> int:
-    """Fewest components that do as well as the best number, to one standard error.
+    """Find the fewest components that do as well as the best number, to one standard error.
 
-    Of the paired difference: each array holds the squared errors of the same rows.
+    Each array has the squared errors of the same rows; the standard error is that of the paired
+    differences.
     """
-    best = squares[int(np.argmin([np.mean(each) for each in squares]))]
-    for k, each in enumerate(squares):
-        excess = each - best
-        if excess.mean() <= excess.std() / np.sqrt(len(excess)):
-            return k
-    raise AssertionError("the best is as good as itself")
+    best = min(squares, key=np.mean)
+    excess = (each - best for each in squares)
+    return next(k for k, e in enumerate(excess) if e.mean() <= e.std() / np.sqrt(len(e)))
 
 
 def strongest_pairs(
     function: Quadratic, X: Vector, n_pairs: int = 50
 ) -> tuple[NDArray[np.int64], Vector]:
-    """Products of two inputs that matter most to a function.
+    """Find the products of two inputs that matter most to a function.
 
     Parameters
     ----------
     function : Quadratic
     X : array, shape [n, d]
-        Rows over which it is measured.
+        Rows on which the effects are measured.
     n_pairs : int
 
     Returns
@@ -197,9 +193,9 @@ def strongest_pairs(
     pairs : int array, shape [k, 2]
         Inputs i <= j, strongest first, ties by position; k <= n_pairs.
     effects : array, shape [k]
-        Standard deviation, over the rows, of what the product of the two adds to a linear
-        function of all inputs, with the sign of its coefficient.  A square of a two-valued input
-        adds nothing, nor does a product of two categories of one column.
+        Standard deviation, over the rows, of the part that the product adds to a linear function
+        of all inputs, with the sign of its coefficient.  The square of a two-valued input adds
+        nothing, and neither does the product of two categories of one column.
 
     Notes
     -----
@@ -213,9 +209,8 @@ def strongest_pairs(
     crude = np.abs(coefficients) * spread[i] * spread[j]
     candidates = np.argsort(-crude, kind="stable")[:CANDIDATES]
     candidates = np.sort(candidates[crude[candidates] > 0])
-    basis = np.linalg.qr(np.hstack([np.ones((len(Z), 1)), Z / np.where(spread > 0, spread, 1.0)]))[
-        0
-    ]
+    scaled = Z / np.where(spread > 0, spread, 1.0)
+    basis: Vector = np.linalg.qr(np.hstack([np.ones((len(Z), 1)), scaled]))[0]
     effects = np.empty(len(candidates))
     block = max(1, BLOCK // len(Z))
     for at in range(0, len(candidates), block):
@@ -223,7 +218,7 @@ def strongest_pairs(
         products = Z[:, i[part]] * Z[:, j[part]]
         beyond = products - basis @ (basis.T @ products)
         size = np.sqrt(np.mean(beyond**2, axis=0))
-        size[size <= FLAT * np.sqrt(np.mean(products**2, axis=0))] = 0.0  # rounding
+        size[size <= FLAT * np.sqrt(np.mean(products**2, axis=0))] = 0.0
         effects[at : at + block] = coefficients[part] * size
     order = np.argsort(-np.abs(effects), kind="stable")[:n_pairs]
     order = order[effects[order] != 0]
@@ -233,12 +228,12 @@ def strongest_pairs(
 def _whitening(Z: Vector) -> Vector:
     """W [d, p] with cov(Z W) about the identity; constant directions are left out.
 
-    Columns are first scaled to unit variance, so that their units do not matter; the covariance
-    is then shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that directions of
-    little variance are not blown up when rows are few.
+    Columns are first scaled to unit variance, so that their units do not matter.  The covariance
+    is then shrunk towards a multiple of the identity (Ledoit & Wolf 2004), so that few rows do
+    not magnify directions of little variance.
     """
     spread = Z.std(axis=0)
-    constant = spread <= ROUNDING * np.abs(Z).max(initial=0.0, axis=0)
+    constant = spread <= CONSTANT * np.abs(Z).max(initial=0.0, axis=0)
     scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
     covariance, _ = ledoit_wolf(Z * scale, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)

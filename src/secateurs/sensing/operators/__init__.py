@@ -1,1 +1,1 @@
-"""Linear measurements of symmetric matrices; one file per kind, none needs n d x d matrices."""
+"""Linear measurements of symmetric matrices, one file per kind; none stores n d x d matrices."""

@@ -1,79 +1,77 @@
-"""What a solver asks of measurements y_i = <A_i, M> of a symmetric (or Hermitian) matrix M.
+"""The operators of measurements y_i = <A_i, M> of a symmetric (or Hermitian) matrix M.
 
-Factors are rows: U [r, d] and signs s stand for M = sum_k s_k u_k u_k^H.
+Factors are stored as rows: U [r, d] and signs s stand for M = sum_k s_k u_k u_k^H.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateurs.core.parameters import Shown, bad_value
+
 Array = NDArray[Any]  # float32, float64, or complex128 where the operator is complex
 
-BLOCK_BYTES = 1 << 22  # of data a pass holds at once: what a cache keeps
+BLOCK_BYTES = 1 << 22  # data that a pass holds at once; this much fits into a cache
 
 
-class SensingOperator(Protocol):
-    """n measurements <A_i, M> of d x d matrices.
+class SensingOperator:
+    """The n measurements <A_i, M> of a d x d matrix M, as the solvers use them.
+
+    An operator implements `_inner` and `adjoint` and inherits the rest.  The solvers also accept
+    an object of another class with all these attributes and methods.
 
     Attributes
     ----------
     shape : (int, int)
         (n, d).
     dtype : np.dtype
-        Of the factors: results have it too, or its real part's.  Complex means Hermitian M.
+        Type of the factors.  Results have this type, or its real part's.  A complex type means
+        that M is Hermitian.
     n_nuisance : int
         Dimensions of the measurements that are projected out (see `operators.projected`).
     dense_adjoint : bool
-        Whether `adjoint` costs about one pass, so that there is no point in avoiding d x d.
+        True if `adjoint` costs about one pass.  The solvers then form d x d matrices.
     """
 
-    @property
-    def shape(self) -> tuple[int, int]: ...  # noqa: D102
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    n_nuisance: int = 0
+    dense_adjoint: bool = False
 
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
+        """<A_i, sum_k s_k Re u_k v_k^H> [n] for each pair (U, V) of checked factors, in one pass.
 
-    @property
-    def n_nuisance(self) -> int: ...  # noqa: D102
-
-    @property
-    def dense_adjoint(self) -> bool: ...  # noqa: D102
+        The pairs are (U, U), or (U, P) and (P, P).
+        """
+        raise NotImplementedError
 
     def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
-        """<A_i, sum_k s_k u_k u_k^H>, shape [n], real; signs [r] are +-1, all + without."""
-        ...
+        """<A_i, sum_k s_k u_k u_k^H>, real, shape [n]; signs [r] are +-1, by default all +1."""
+        U = factors(self, U)
+        return self._inner([(U, U)], signs)[0]
 
     def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
-        """In one pass <A_i, sum_k s_k Re u_k p_k^H> and <A_i, sum_k s_k p_k p_k^H>.
+        """<A_i, sum_k s_k Re u_k p_k^H> and <A_i, sum_k s_k p_k p_k^H>, in one pass.
 
-        With them y(U + t P) = y(U) + 2 t first + t^2 second for every t.
+        They give y(U + t P) = y(U) + 2 t first + t^2 second for every t.
         """
-        ...
+        U, P = factors(self, U), factors(self, P)
+        first, second = self._inner([(U, P), (P, P)], signs)
+        return first, second
 
     def adjoint(self, residual: Array) -> Array:
         """sum_i residual_i A_i, shape [d, d]."""
-        ...
+        raise NotImplementedError
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i A_i) V for V [d, k], shape [d, k]."""
-        ...
+        """(sum_i residual_i A_i) V for V [d, k], shape [d, k]; by default from `adjoint`."""
+        return np.asarray(self.adjoint(residual) @ factors(self, V.T).T)
 
     def project(self, y: Array) -> Array:
-        """Measurements y without their nuisance part; y itself where there is none."""
-        ...
-
-
-class Plain:
-    """Nothing is projected out: the defaults of most operators."""
-
-    n_nuisance = 0
-    dense_adjoint = False
-
-    def project(self, y: Array) -> Array:
-        """Measurements as they are."""
+        """Remove the nuisance part from measurements y; by default there is none."""
         return y
 
 
@@ -84,11 +82,19 @@ def product(U: Array, V: Array, signs: Array | None = None) -> Array:
 
 
 def factors(operator: SensingOperator, U: Array) -> Array:
-    """U in the type of the operator, so that products never copy its data."""
+    """Check factors and convert them to the type of the operator, so that its data is not."""
     d = operator.shape[1]
     if U.ndim != 2 or U.shape[1] != d:
-        raise ValueError(f"got factors of shape {U.shape}; expected [r, {d}], one factor a row")
+        raise bad_value("factors", shape_of(U), f"shape [r, {d}], one factor a row")
     return np.ascontiguousarray(U, dtype=operator.dtype)
+
+
+def residuals(operator: SensingOperator, residual: Array) -> Array:
+    """Check a residual and convert it to the (real) type of the operator."""
+    n = operator.shape[0]
+    if residual.shape != (n,):
+        raise bad_value("residual", shape_of(residual), f"shape [{n}]")
+    return np.ascontiguousarray(residual, dtype=real_dtype(operator.dtype))
 
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -97,17 +103,27 @@ def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if single else np.dtype(np.float64)
 
 
-def residuals(operator: SensingOperator, residual: Array) -> Array:
-    """Residual in the (real) type of the operator, checked for length."""
-    n = operator.shape[0]
-    if residual.shape != (n,):
-        raise ValueError(f"got a residual of shape {residual.shape}; expected [{n}]")
-    return np.ascontiguousarray(residual, dtype=real_dtype(operator.dtype))
-
-
-def symmetric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
-    """float32 or float64, or an error that says what to do."""
+def symmetric_dtype(dtype: Any, name: str) -> np.dtype[Any]:
+    """Return float32 or float64, or raise ValueError for the argument of this name."""
     found: np.dtype[Any] = np.dtype(dtype)
     if found not in (np.float32, np.float64):
-        raise ValueError(f"got {what} of type {found}; expected float32 or float64: convert it")
+        raise bad_value(name, Shown(f"type {found}"), "float32 or float64", "convert it")
     return found
+
+
+def index_arrays(first: Any, second: Any, names: str, n_values: int) -> tuple[Array, Array]:
+    """Return two int64 arrays [n] of numbers from 0 to n_values - 1, or raise ValueError."""
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim != 1 or a.shape != b.shape or not len(a):
+        raise bad_value(names, Shown(f"shapes {a.shape} and {b.shape}"), "[n] both, n >= 1")
+    if a.dtype.kind not in "iu" or b.dtype.kind not in "iu":
+        raise bad_value(names, Shown(f"types {a.dtype} and {b.dtype}"), "integers")
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
+    if low < 0 or high >= n_values:
+        raise bad_value(names, Shown(f"values {low} to {high}"), f"0 to {n_values - 1}")
+    return a.astype(np.int64), b.astype(np.int64)
+
+
+def shape_of(array: Any) -> Shown:
+    """Describe the shape of an array, for a message."""
+    return Shown(f"shape {tuple(array.shape)}")

@@ -1,7 +1,7 @@
 """Pauli measurements of quantum states, by bit operations and Walsh-Hadamard transforms.
 
-A string of q factors I, X, Y, Z on d = 2^q dimensions is named by two bit masks, x (X or Y) and
-z (Z or Y):
+A string of q factors I, X, Y, Z on d = 2^q dimensions is written as two bit masks, x (1 for X or
+Y) and z (1 for Z or Y):
 
     P |b> = i^{|x & z|} (-1)^{|b & z|} |b ^ x>                                              (1)
 
@@ -15,12 +15,20 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from secateurs.sensing.operators.base import BLOCK_BYTES, Array, Plain, factors, residuals
+from secateurs.core.parameters import check_integer
+from secateurs.sensing.operators.base import (
+    BLOCK_BYTES,
+    Array,
+    SensingOperator,
+    factors,
+    index_arrays,
+    residuals,
+)
 
 MAX_QUBITS = 14
 
 
-class Pauli(Plain):
+class Pauli(SensingOperator):
     """Expectations <P_i, M> = tr(P_i M) of Pauli strings in a Hermitian matrix M.
 
     Parameters
@@ -32,40 +40,23 @@ class Pauli(Plain):
 
     Notes
     -----
-    Factors are complex128.  A pass costs O(r d) for each distinct x and O(d log d) for the
-    transform, whatever the number of strings that share it; no d x d matrix is formed for a
-    string.
+    Factors are complex128.  A pass costs O(r d) for each distinct x and O(d log d) for its
+    transform, however many strings share that x.  No string needs a d x d matrix.
     """
 
     def __init__(self, n_qubits: int, x: ArrayLike, z: ArrayLike) -> None:
-        if not 1 <= n_qubits <= MAX_QUBITS:
-            raise ValueError(f"got n_qubits={n_qubits}; expected 1 to {MAX_QUBITS}")
-        d = 1 << n_qubits
-        xs, zs = np.asarray(x), np.asarray(z)
-        if xs.ndim != 1 or xs.shape != zs.shape or not len(xs):
-            raise ValueError(f"got masks of shapes {xs.shape} and {zs.shape}; expected [n] both")
-        if xs.dtype.kind not in "iu" or zs.dtype.kind not in "iu":
-            raise ValueError(f"got masks of type {xs.dtype} and {zs.dtype}; expected integers")
-        if min(xs.min(), zs.min()) < 0 or max(xs.max(), zs.max()) >= d:
-            raise ValueError(f"got masks outside 0 to {d - 1}; expected {n_qubits} bits")
-        self.shape = (len(xs), d)
+        d = 1 << check_integer("n_qubits", n_qubits, 1, MAX_QUBITS)
+        self.x, self.z = index_arrays(x, z, "masks", d)
+        self.shape = (len(self.x), d)
         self.dtype = np.dtype(np.complex128)
-        self.x, self.z = xs.astype(np.int64), zs.astype(np.int64)
         self._order = np.argsort(self.x, kind="stable")
         self._distinct, self._starts = np.unique(self.x[self._order], return_index=True)
-        # i^{|x & z|}: conjugated, it turns a transform into an expectation
+        # i^{|x & z|} of (1), conjugated, turns a transform into an expectation
         self._phase = np.array([1, 1j, -1, -1j])[np.bitwise_count(self.x & self.z) % 4]
         self._bits = np.arange(d)
 
-    def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
-        """sum_k s_k u_k^H P_i u_k."""
-        U = factors(self, U)
-        return self._expectations(U, U, signs)
-
-    def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
-        """First and second order terms of y(U + t P)."""
-        U, P = factors(self, U), factors(self, P)
-        return self._expectations(U, P, signs), self._expectations(P, P, signs)
+    def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
+        return [self._expectations(U, V, signs) for U, V in pairs]
 
     def adjoint(self, residual: Array) -> Array:
         """sum_i residual_i P_i, dense [d, d]; O(d log d) for each distinct x."""
@@ -85,7 +76,7 @@ class Pauli(Plain):
         return found
 
     def _groups(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Distinct x by blocks, with the measurements that share one and their place in it."""
+        """Yield blocks of distinct x, their measurements, and the position of each one's x."""
         ends = np.append(self._starts[1:], len(self._order))
         block = max(1, BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize))
         for a in range(0, len(self._distinct), block):
@@ -108,7 +99,7 @@ class Pauli(Plain):
         return found
 
     def _columns(self, r: Array) -> Iterator[tuple[Array, Array]]:
-        """For blocks of x the values N[b ^ x, b] over b."""
+        """Yield blocks of x and the values N[b ^ x, b] for all b."""
         for xs, members, at in self._groups():
             values = np.zeros((len(xs), self.shape[1]), dtype=self.dtype)
             np.add.at(values, (at, self.z[members]), self._phase[members] * r[members])

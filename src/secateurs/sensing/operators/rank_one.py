@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.sensing.operators.base import Array, Plain, factors, residuals
-from secateurs.sensing.operators.rows import Rows, as_array
+from secateurs.sensing.operators.base import Array, SensingOperator, factors, residuals
+from secateurs.sensing.operators.rows import BlockedRows, as_array
 
 
-class RankOne(Plain):
-    """Measurements by x_i x_i^T, the quadratic network's.
+class RankOne(SensingOperator):
+    """Measurements by x_i x_i^T, as a quadratic network makes them.
 
     Parameters
     ----------
@@ -24,44 +24,35 @@ class RankOne(Plain):
     -----
     A pass reads X once and costs 2 n d r flops (forward) or 4 n d k (N times k vectors).
 
-    All x_i x_i^T share the mean C = E x x^T, along which the measurements only see tr(C M):
-    centre them for the solvers (`operators.projected.centred`), where the stable step
-    doubles and the spectrum of N shows the components.
+    All x_i x_i^T share the mean C = E x x^T.  Along C the measurements depend only on tr(C M).
+    Centre them for the solvers (`operators.projected.centred`): the largest stable step then
+    doubles, and the spectrum of N shows the components.
     """
 
     def __init__(self, X: NDArray[np.floating] | Tensor) -> None:
-        self.rows = Rows(X, "X")
+        self.rows = BlockedRows(X, "X")
         self.shape = self.rows.shape
         self.dtype = self.rows.dtype
 
-    def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
-        """sum_k s_k (x_i . u_k)^2; one pass."""
-        U = factors(self, U)
-        W, s = self.rows.like(U.T.copy()), self.rows.like(self._signs(U, signs))
-        found = np.empty(self.shape[0], dtype=self.dtype)
-        for block in self.rows.blocks():
-            Z = self.rows.read(block) @ W
-            found[block] = as_array((Z * Z) @ s)
-        return found
-
-    def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
-        """First and second order terms of y(U + t P); one pass."""
-        U, P = factors(self, U), factors(self, P)
+    def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
+        """sum_k s_k (x_i . u_k) (x_i . v_k) for the pairs (U, U), or (U, P) and (P, P)."""
+        U, P = pairs[0]
         r = len(U)
-        W, s = self.rows.like(np.vstack([U, P]).T.copy()), self.rows.like(self._signs(U, signs))
-        first, second = (np.empty(self.shape[0], dtype=self.dtype) for _ in range(2))
-        for block in self.rows.blocks():
-            Z = self.rows.read(block) @ W
-            first[block] = as_array((Z[:, :r] * Z[:, r:]) @ s)
-            second[block] = as_array((Z[:, r:] * Z[:, r:]) @ s)
-        return first, second
+        both = U if U is P else np.vstack([U, P])
+        s = np.ones(r, self.dtype) if signs is None else signs.astype(self.dtype)
+        W, s = self.rows.like(both.T.copy()), self.rows.like(s)
+        found = [np.empty(self.shape[0], dtype=self.dtype) for _ in pairs]
+        for block, part in self.rows.blocks():
+            Z = part @ W
+            for values, first in zip(found, (Z[:, :r], Z[:, -r:]), strict=False):
+                values[block] = as_array((first * Z[:, -r:]) @ s)
+        return found
 
     def adjoint(self, residual: Array) -> Array:
         """X^T diag(residual) X; 2 n d^2 flops."""
         r = residuals(self, residual)
         total: Any = 0
-        for block in self.rows.blocks():
-            part = self.rows.read(block)
+        for block, part in self.rows.blocks():
             total = total + part.T @ (self.rows.like(r[block])[:, None] * part)
         return as_array(total)
 
@@ -69,10 +60,6 @@ class RankOne(Plain):
         """X^T (residual o (X V)); one pass."""
         r, right = residuals(self, residual), self.rows.like(factors(self, V.T).T.copy())
         total: Any = 0
-        for block in self.rows.blocks():
-            part = self.rows.read(block)
+        for block, part in self.rows.blocks():
             total = total + part.T @ (self.rows.like(r[block])[:, None] * (part @ right))
         return as_array(total)
-
-    def _signs(self, U: Array, signs: Array | None) -> Array:
-        return np.ones(len(U), self.dtype) if signs is None else signs.astype(self.dtype)

@@ -10,8 +10,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from secateurs.sensing.operators.base import Array, SensingOperator
 
-SMALL = 512  # a d x d matrix below this is formed: Lanczos would pass over the data more often
-WANTED = 12  # eigenpairs asked of Lanczos at once
+SMALL = 512  # up to this d the matrix is formed, because Lanczos would need more passes
+WANTED = 12  # eigenpairs that one Lanczos run computes
 
 
 def eigenpairs(
@@ -22,16 +22,16 @@ def eigenpairs(
     n_pairs: int = WANTED,
     tolerance: float = 1e-4,
 ) -> tuple[Array, Array, int]:
-    """Largest eigenvalues of sum_i residual_i A_i (or largest in modulus) and eigenvectors.
+    """Compute the largest eigenvalues of sum_i residual_i A_i and their eigenvectors.
 
     Parameters
     ----------
     operator : SensingOperator
     residual : array, shape [n]
     both_ends : bool
-        Eigenvalues of largest modulus instead of largest.
+        True for the eigenvalues of largest modulus.
     n_pairs : int
-        How many at most where the matrix is not formed; otherwise all d are returned.
+        The most that Lanczos computes; if the matrix is formed, all d are returned.
     tolerance : float
         Relative accuracy of Lanczos.
 
@@ -42,12 +42,12 @@ def eigenpairs(
     vectors : array, shape [k, d]
         Eigenvectors as rows, unit norm.
     passes : int
-        Products by the adjoint that were made.
+        Adjoint products that were made.
 
     Notes
     -----
-    One `adjoint` and O(d^3) where that costs a pass or d is at most 512, else Lanczos on
-    `adjoint_times` from a fixed start vector: O(n d) a step, O(k d) memory.
+    If `adjoint` costs one pass or d is at most 512: one `adjoint` and O(d^3).  Otherwise Lanczos
+    on `adjoint_times` from a fixed start vector: O(n d) a step, O(k d) memory.
     """
     d = operator.shape[1]
     values: Array
@@ -69,13 +69,13 @@ def eigenpairs(
         which: Any = "LM" if both_ends else "LA"
         try:
             values, vectors = eigsh(N, k, which=which, v0=start, tol=tolerance)
-        except ArpackNoConvergence as found:  # those that did converge are of use
+        except ArpackNoConvergence as found:  # use those that converged
             values, vectors = found.eigenvalues.real, found.eigenvectors
     return *ordered(values, vectors, both_ends=both_ends), passes
 
 
 def ordered(values: Array, vectors: Array, *, both_ends: bool) -> tuple[Array, Array]:
-    """Eigenpairs in decreasing order (of modulus: both ends), vectors as rows."""
+    """Sort eigenpairs in decreasing order (of modulus for both ends), with vectors as rows."""
     order = np.argsort(-np.abs(values) if both_ends else -values, kind="stable")
     return values[order], np.ascontiguousarray(vectors[:, order].T)
 
@@ -83,10 +83,10 @@ def ordered(values: Array, vectors: Array, *, both_ends: bool) -> tuple[Array, A
 def noise_norm(
     operator: SensingOperator, random_state: int = 0, n_draws: int = 3
 ) -> tuple[float, int]:
-    """Mean of ||(1/n) sum_i g_i A_i||_op over draws of standard normal g, and passes made.
+    """Estimate the mean of ||(1/n) sum_i g_i A_i||_op over standard normal g; count the passes.
 
-    Noise of standard deviation sigma moves N by about sigma times this.  For Gaussian
-    measurements it is sqrt(2 d / n).
+    Noise of standard deviation sigma changes N by about sigma times this norm.  It is
+    sqrt(2 d / n) for Gaussian measurements.
     """
     n = operator.shape[0]
     rng = np.random.default_rng(random_state)
