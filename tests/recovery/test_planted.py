@@ -84,11 +84,11 @@ def test_neurons_that_cannot_be_separated_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 5, 3, 4), "n=0"),
+        ((0, 5, 3, 4), "n: got 0"),
         ((5, 5, 3, 16), "do not fit"),
-        ((5, 5.5, 3, 4), "d=5.5"),
-        ((5, 5, True, 4), "m=True"),
-        ((5, 5, 3, -1), "s=-1"),
+        ((5, 5.5, 3, 4), "d: got 5.5"),
+        ((5, 5, True, 4), "m: got True"),
+        ((5, 5, 3, -1), "s: got -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments, message):
