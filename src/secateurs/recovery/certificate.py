@@ -32,6 +32,14 @@ MIN_SEPARATION, MIN_TRACE = 0.1, 0.1  # shares of the rows
 SAMPLES = 3.0  # least n over s log(d p / s)
 EXACT_RESIDUAL, EXACT_PSNR = 1e-6, 100.0
 PAPER = "Fridovich-Keil & Pilanci (2025)"
+ISOMETRY = (
+    "the matrix A has the restricted isometry constants that the theorem needs; this is NP-hard to "
+    "compute and was not checked"
+)
+DICTIONARY = (
+    "the patterns of the network that made the data are among those checked; the data cannot show "
+    "this"
+)
 ISOMETRY_PAPER = "Bandeira, Dobriban, Mixon & Sawin (2013)"
 
 Array = NDArray[np.floating]
@@ -171,14 +179,6 @@ def pattern_certificate(
         f"{only}, {found.n_duplicates} are equal to an earlier one; these rows cannot separate "
         "their weights"
     )
-    isometry = (
-        "the matrix A has the restricted isometry constants that the theorem needs; this is "
-        "NP-hard to compute and was not checked"
-    )
-    dictionary = (
-        "the patterns of the network that made the data are among those checked; the data cannot "
-        "show this"
-    )
     checks = (
         _check(
             "separation",
@@ -203,8 +203,8 @@ def pattern_certificate(
             operator.le,
         ),
         _sample_size(n, n_nonzero, n_inputs, p),
-        _check("restricted isometry", isometry, None, None, ISOMETRY_PAPER),
-        _check("dictionary", dictionary, None, None, f"{PAPER}, the theorem's premise"),
+        _check("restricted isometry", ISOMETRY, None, None, ISOMETRY_PAPER),
+        _check("dictionary", DICTIONARY, None, None, f"{PAPER}, the theorem's premise"),
     )
     return Certificate(checks)
 

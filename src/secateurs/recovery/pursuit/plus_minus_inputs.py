@@ -17,12 +17,10 @@ products is the neuron of one entry relu(+-2 h x_k).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from secateurs.recovery.pursuit.programme import Programme, chosen_signs
@@ -35,6 +33,7 @@ AS_LARGE = 1.0 - 1e-9  # share of the others that an entry must reach to be a ce
 REACH = 4.0  # upper bound of a height, in sums of all coefficients
 
 ProductsByPair = dict[tuple[int, int], float]
+Star = tuple[int, int]  # centre, sign
 
 
 class Choice(NamedTuple):
@@ -43,24 +42,13 @@ class Choice(NamedTuple):
     Attributes
     ----------
     pairs : the products it explains
-    star : (centre, sign), or None for a triangle
+    star : None for a triangle
     weights : its contribution to w / 2 of the neuron by coordinate, without the height of a star
     """
 
     pairs: tuple[tuple[int, int], ...]
-    star: tuple[int, int] | None
+    star: Star | None
     weights: dict[int, float]
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What the ReLU weights must explain: products, the other neurons, beta and the constant."""
-
-    products: ProductsByPair
-    others: sparse.csr_array[np.float64]
-    beta: FloatArray
-    constant: float | None
-    scale: float
 
 
 def centres(U: sparse.csr_array[np.float64]) -> IntArray:
@@ -103,11 +91,17 @@ def relu_of_signs(
     products, others, heights = _products(U, NEGLIGIBLE * scale)
     if constant is not None:  # |x.u| = its height + products
         constant += sum(heights)
-    problem = _Problem(products, others, beta, constant, scale)
+    choices = _choices(products)
+    seen = np.abs(beta) > NEGLIGIBLE * scale
+    seen[others.indices] = True
+    seen[[k for pair in products for k in pair]] = True
+    stars = [(int(k), sign) for k in np.flatnonzero(seen) for sign in (1, -1)]
     for slack in SLACKS if error <= HARD * scale else (np.inf,):
-        found = _fewest_weights(problem, _choices(products), error, slack)
-        if found is not None:
-            return found
+        unit = scale if np.isfinite(slack) else STANDARD_ERRORS * error
+        programme = _programme(products, choices, stars, others, beta, constant, unit, slack)
+        solution = programme.solve()
+        if solution is not None:
+            return _weights(choices, stars, others, solution, NEGLIGIBLE * scale)
     return None
 
 
@@ -162,96 +156,80 @@ def _choices(products: ProductsByPair) -> list[Choice]:
     return choices
 
 
-def _fewest_weights(
-    problem: _Problem, choices: list[Choice], error: float, slack: float
-) -> sparse.csr_array[np.float64] | None:
-    """Choose stars and triangles that give beta and the constant, by a mixed-integer programme.
+def _programme(
+    products: ProductsByPair,
+    choices: list[Choice],
+    stars: list[Star],
+    U: sparse.csr_array[np.float64],
+    beta: FloatArray,
+    constant: float | None,
+    unit: float,
+    slack: float,
+) -> Programme:
+    """Choose stars and triangles that give beta and the constant with the fewest weights.
 
-    Variables: the signs of the other neurons, the choices, the heights of the stars, whether a
-    star is used, and the errors of (beta, constant).
+    Variables: the signs of the other neurons U, the choices, the heights of the stars, whether a
+    star is used, and the errors of (beta, constant) in units of `unit`.
     """
-    products, U, beta, constant = problem.products, problem.others, problem.beta, problem.constant
-    d, exact = U.shape[1], bool(np.isfinite(slack))
-    unit = problem.scale if exact else STANDARD_ERRORS * error
-    stars = _possible_stars(problem)
-    n_equations = d if constant is None else d + 1
-    target = np.append(beta, 0.0 if constant is None else constant)[:n_equations] / unit
+    d, n_equations = len(beta), len(beta) + (constant is not None)
+    star_at = {star: i for i, star in enumerate(stars)}
+    product_at = {pair: i for i, pair in enumerate(products)}
+    # what each choice and height adds to (beta, constant), the products that a choice explains,
+    # and the least height that it needs of its star
+    adds, rises = np.zeros((d + 1, len(choices))), np.zeros((d + 1, len(stars)))
+    cover, load = np.zeros((len(products), len(choices))), np.zeros((len(stars), len(choices)))
+    for i, choice in enumerate(choices):
+        adds[list(choice.weights), i] = list(choice.weights.values())
+        cover[[product_at[pair] for pair in choice.pairs], i] = 1.0
+        total = sum(abs(products[pair]) for pair in choice.pairs)
+        if choice.star is None:
+            adds[d, i] = total
+        else:
+            load[star_at[choice.star], i] = total
+    for i, (k, sign) in enumerate(stars):
+        rises[k, i], rises[d, i] = sign, 1.0
+    signed = np.vstack([U.T.toarray(), np.zeros((1, U.shape[0]))])
     equations = {
-        name: sparse.csr_array(np.asarray(matrix)[:n_equations] / unit)
-        for name, matrix in _contributions(problem, choices, stars).items()
+        name: matrix[:n_equations] / unit
+        for name, matrix in (("sigma", signed), ("chosen", adds), ("height", rises))
     }
-    misfit = sparse.eye_array(n_equations, d + 1)
-    cover, load = _loads(products, choices, stars)
+    target = np.append(beta, 0.0 if constant is None else constant)[:n_equations] / unit
+    misfit, one = sparse.eye_array(n_equations, d + 1), sparse.eye_array(len(stars))
     reach = REACH * (np.abs(beta).sum() + abs(constant or 0.0) + np.abs(U.data).sum())
-    reach += REACH * sum(abs(v) for v in products.values())
-    one = sparse.eye_array(len(stars))
+    reach += REACH * sum(abs(p) for p in products.values())
 
     programme = Programme()
     programme.sign_variables(np.diff(U.indptr))
     programme.variables("chosen", len(choices), integer=True)
     programme.variables("height", len(stars), high=reach)
     programme.variables("used", len(stars), cost=1.0, integer=True)
-    programme.variables("misfit", d + 1, high=slack, cost=0.0 if exact else 1.0)
+    programme.variables("misfit", d + 1, high=slack, cost=0.0 if np.isfinite(slack) else 1.0)
     programme.constrain(target, np.inf, **equations, misfit=misfit)
     programme.constrain(-np.inf, target, **equations, misfit=-misfit)
     programme.constrain(1.0, 1.0, chosen=cover)
     programme.constrain(-np.inf, 0.0, chosen=load, height=-one)
     programme.constrain(-np.inf, 0.0, height=one / reach, used=-one)
     programme.link_signs()
-    solution = programme.solve()
-    if solution is None:
-        return None
-    height = np.where(solution["height"] > NEGLIGIBLE * problem.scale, solution["height"], 0.0)
-    found = np.zeros((len(stars) + len(choices), d))
+    return programme
+
+
+def _weights(
+    choices: list[Choice],
+    stars: list[Star],
+    U: sparse.csr_array[np.float64],
+    solution: dict[str, FloatArray],
+    least: float,
+) -> sparse.csr_array[np.float64]:
+    """Return the ReLU weights of a solution: stars, triangles, and the other neurons."""
+    found = np.zeros((len(stars) + len(choices), U.shape[1]))
     for i, (k, sign) in enumerate(stars):
-        found[i, k] = sign * height[i]
+        height = solution["height"][i]
+        found[i, k] = sign * height if height > least else 0.0
     for i, choice in enumerate(choices):
         if solution["chosen"][i] > 0.5:
             row = len(stars) + i if choice.star is None else stars.index(choice.star)
             for k, value in choice.weights.items():
                 found[row, k] += value
     W = sparse.csr_array(2.0 * found[found.any(axis=1)])
-    others = relu_neurons(U, chosen_signs(solution), np.zeros(d))
+    others = relu_neurons(U, chosen_signs(solution), np.zeros(U.shape[1]))
     return sparse.csr_array(sparse.vstack([W, others]))
-
-
-def _possible_stars(problem: _Problem) -> list[tuple[int, int]]:
-    """List (centre, sign) for every coordinate that occurs."""
-    seen = np.abs(problem.beta) > NEGLIGIBLE * problem.scale
-    seen[problem.others.indices] = True
-    for pair in problem.products:
-        seen[list(pair)] = True
-    return [(int(k), sign) for k in np.flatnonzero(seen) for sign in (1, -1)]
-
-
-def _contributions(
-    problem: _Problem, choices: list[Choice], stars: list[tuple[int, int]]
-) -> dict[str, NDArray[np.float64]]:
-    """Return what each group of variables adds to (beta, constant), matrices of d + 1 rows."""
-    p, d = problem.others.shape
-    sigma = np.zeros((d + 1, p))
-    sigma[:d] = problem.others.T.toarray()
-    chosen, height = np.zeros((d + 1, len(choices))), np.zeros((d + 1, len(stars)))
-    for i, choice in enumerate(choices):
-        for k, value in choice.weights.items():
-            chosen[k, i] = value
-        if choice.star is None:
-            chosen[d, i] = sum(abs(problem.products[pair]) for pair in choice.pairs)
-    for i, (k, sign) in enumerate(stars):
-        height[k, i], height[d, i] = sign, 1.0
-    return {"sigma": sigma, "chosen": chosen, "height": height}
-
-
-def _loads(
-    products: ProductsByPair, choices: list[Choice], stars: list[tuple[int, int]]
-) -> tuple[sparse.csr_array[np.float64], sparse.csr_array[np.float64]]:
-    """Return the products that each choice explains, and the least height it needs of its star."""
-    product_at = {pair: i for i, pair in enumerate(products)}
-    star_at = {star: i for i, star in enumerate(stars)}
-    cover, load = np.zeros((len(products), len(choices))), np.zeros((len(stars), len(choices)))
-    for i, choice in enumerate(choices):
-        for pair in choice.pairs:
-            cover[product_at[pair], i] = 1.0
-        if choice.star is not None:
-            load[star_at[choice.star], i] = sum(abs(products[pair]) for pair in choice.pairs)
-    return sparse.csr_array(cover), sparse.csr_array(load)

@@ -31,12 +31,12 @@ from secateurs.recovery.pursuit.polish import EXACT, polish
 from secateurs.recovery.pursuit.relu_rows import FloatArray, NeuronSum
 from secateurs.recovery.pursuit.rounds import Ended, Search, looks_like_noise, pursue
 from secateurs.recovery.uniqueness import doubt
+from secateurs.sparse.stack import ReLUStack
 
 TRUSTED = 1e-6  # relative residual of a search that had enough rows
 ROUNDING = 1e-15  # weight that rounding explains, relative to the largest
 ROWS_PER_UNKNOWN = 10  # rows of the first search, for each of the s + d unknowns
 MORE_ROWS = 4  # factor by which each next search has more rows
-BLOCK_ACTIVATIONS = 1 << 21  # activations of a block of a prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +55,8 @@ class ReLUFit:
 
     def predict(self, X: FloatArray) -> FloatArray:
         """Return the outputs on rows X [n, d], shape [n]; O(n nnz)."""
-        live = sparse.csr_array(self.weights[np.diff(self.weights.indptr) > 0])
-        output = np.full(len(X), self.intercept)
-        rows = max(1, BLOCK_ACTIVATIONS // max(1, live.shape[0]))
-        for start in range(0, len(X), rows):
-            block = slice(start, start + rows)
-            output[block] += np.maximum(np.asarray(live @ X[block].T), 0.0).sum(axis=0)
-        return output
+        outputs = ReLUStack((self.weights,), fused=True).predict(X)
+        return np.asarray(self.intercept + outputs, dtype=np.float64)
 
 
 def relu_pursuit(
@@ -148,8 +143,7 @@ def relu_pursuit(
     rng = np.random.default_rng(check_integer("random_state", random_state, 0))
     started = time.process_time()
     columns = useful_columns(X, fit_intercept=bool(fit_intercept))
-    y_scale = root_mean_square(y)
-    target = y / y_scale
+    target = y / (y_scale := root_mean_square(y))
     norm = float(np.linalg.norm(target)) or 1.0
     n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
     best = Search(columns.sample(X, target, n_search, rng), s)
@@ -163,8 +157,8 @@ def relu_pursuit(
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
             last = ended == "budget" or n_search == len(y)
             n_search = min(len(y), MORE_ROWS * n_search)
-            promising = best.relative < TRUSTED
-            if last or promising or looks_like_noise(best.rows, best.net, best.fit, s):
+            solved = best.relative < TRUSTED
+            if last or solved or looks_like_noise(best.rows, best.net, best.fit, s):
                 net, residual = better((net, residual), polish(columns, X, target, best, s, m))
                 # a wrong network may fit the rows of its search; more rows show that
                 sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
@@ -176,12 +170,10 @@ def relu_pursuit(
         with uninterrupted():
             so_far = polish(columns, X, target, best, s, m, quick=True)
             net, residual = better((net, residual), so_far)
-
     found = to_fit(columns, net, y_scale, m, X.shape[1])
     relative = float(np.linalg.norm(residual)) / norm
     with run:
-        if relative < EXACT:
-            why = doubt(X, found.weights, s, intercept=columns.intercept)
+        why = doubt(X, found.weights, s, intercept=columns.intercept) if relative < EXACT else ""
     if run.status != "interrupted":
         run.end(_status(ended, exact=relative < EXACT, doubtful=bool(why), noise=noise))
     return run.solution(

@@ -8,7 +8,7 @@ more layers:              layer by layer with s / L weights each, where the unit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -77,18 +77,38 @@ def iht_network(
     widths = (hidden,) if isinstance(hidden, int) else tuple(hidden)
     inputs, targets = checked_data(X, y, several_outputs=True, dtype=torch.float64)
     _check(inputs, targets, n_nonzero, widths)
-    fused = targets.ndim == 1
-    parts = _Parts(n_steps, n_rounds, random_state, progress)
+    fused, one_layer = targets.ndim == 1, len(widths) == 1
+    parts: list[tuple[str, float]] = []
+    seeded: dict[str, Any] = {"random_state": random_state, "progress": progress}
+
+    def thresholded(X: Tensor, n_nonzero: int, m: int) -> Solution[ReLUStack]:
+        return noted("iht", iht(X, targets, n_nonzero, m, n_steps=n_steps, **seeded))
+
+    def exchanged(
+        name: str, X: Tensor, net: ReLUStack, n_nonzero: int, n_kicks: int
+    ) -> Solution[ReLUStack]:
+        settings = seeded | {"n_rounds": n_rounds, "n_kicks": n_kicks}
+        return noted(name, exchange(X, targets, net, n_nonzero, **settings))
+
+    def polished(X: Tensor, net: ReLUStack) -> Solution[ReLUStack]:
+        return noted("gauss_newton", gauss_newton(X, targets, net, progress=progress))
+
+    def noted(name: str, found: Solution[ReLUStack]) -> Solution[ReLUStack]:
+        parts.append((name, found.measured["relative_residual"]))
+        return found
+
     net = ReLUStack((), fused)
     H, below = inputs, inputs.shape[1]
     columns = np.arange(below)  # the units of the layer below that are columns of H
-    n_layers = len(widths) + (not fused)
-    share = n_nonzero if len(widths) == 1 else max(2 - fused, n_nonzero // n_layers)
+    share = n_nonzero if one_layer else max(2 - fused, n_nonzero // (len(widths) + (not fused)))
     for layer, m in enumerate(widths):
-        kicks = (
-            N_KICKS if len(widths) == 1 else 0
-        )  # with more layers the last exchanges leave stalls
-        top = parts.one_layer(H, targets, share, m, kicks)
+        if fused:
+            top = polished(H, thresholded(H, share, m).value)
+        else:
+            # at zero the gradients of both layers vanish: exchanges can start there, `iht` cannot
+            zero = (sp.csr_array((m, H.shape[1])), sp.csr_array((targets.shape[1], m)))
+            kicks = N_KICKS if one_layer else 0  # otherwise the last exchanges leave stalls
+            top = exchanged("exchange", H, ReLUStack(zero, fused=False), share, kicks)
         net = ReLUStack((*net.layers, _spread(top.value.layers[0], columns, below)), fused)
         # only units with weights have outputs
         columns, below = np.flatnonzero(np.diff(net.layers[-1].indptr)), m
@@ -97,73 +117,24 @@ def iht_network(
     if not fused:
         net = ReLUStack((*net.layers, top.value.layers[1]), fused)
     moved = top
-    if fused or len(widths) > 1:
-        moved = parts.exchanged("exchange, all layers", inputs, targets, net, n_nonzero, N_KICKS)
+    if fused or not one_layer:
+        moved = exchanged("exchange, all layers", inputs, net, n_nonzero, N_KICKS)
     # rounding ends the exchanges early, so that the polish comes last
-    last = parts.polished(inputs, targets, moved.value)
+    last = polished(inputs, moved.value)
+    return _joined(moved, last, parts)
+
+
+def _joined(
+    moved: Solution[ReLUStack], last: Solution[ReLUStack], parts: list[tuple[str, float]]
+) -> Solution[ReLUStack]:
+    """Return the last solution with the history of both."""
     residual = last.measured["relative_residual"]
     status: Status = last.status if moved.status == "stalled" else moved.status
     if residual <= EXACT:
         status = "exact"
     history = {key: moved.history[key] + last.history[key] for key in moved.history}
     history["step"] = [float(k + 1) for k in range(len(history["loss"]))]
-    measured = {"relative_residual": residual, "parts": parts.residuals}
-    return Solution(last.value, status, history, measured)
-
-
-@dataclass
-class _Parts:
-    """The solvers with their settings, and the residual that each call reached."""
-
-    n_steps: int
-    n_rounds: int
-    random_state: int
-    progress: ProgressCallback | None
-    residuals: list[tuple[str, float]] = field(default_factory=list)
-
-    def one_layer(
-        self, X: Tensor, y: Tensor, n_nonzero: int, m: int, n_kicks: int
-    ) -> Solution[ReLUStack]:
-        """Fit a network of one hidden layer."""
-        if y.ndim == 1:
-            found = iht(
-                X,
-                y,
-                n_nonzero,
-                m,
-                n_steps=self.n_steps,
-                random_state=self.random_state,
-                progress=self.progress,
-            )
-            return self.polished(X, y, self._noted("iht", found).value)
-        # at zero the gradients of both layers vanish: thresholding cannot start, new neurons can
-        zero = (sp.csr_array((m, X.shape[1])), sp.csr_array((y.shape[1], m)))
-        empty = ReLUStack(zero, fused=False)
-        return self.exchanged("exchange", X, y, empty, n_nonzero, n_kicks)
-
-    def exchanged(
-        self, name: str, X: Tensor, y: Tensor, net: ReLUStack, n_nonzero: int, n_kicks: int
-    ) -> Solution[ReLUStack]:
-        """Exchange weights of `net`."""
-        found = exchange(
-            X,
-            y,
-            net,
-            n_nonzero,
-            n_rounds=self.n_rounds,
-            n_kicks=n_kicks,
-            random_state=self.random_state,
-            progress=self.progress,
-        )
-        return self._noted(name, found)
-
-    def polished(self, X: Tensor, y: Tensor, net: ReLUStack) -> Solution[ReLUStack]:
-        """Polish `net`."""
-        return self._noted("gauss_newton", gauss_newton(X, y, net, progress=self.progress))
-
-    def _noted(self, name: str, found: Solution[ReLUStack]) -> Solution[ReLUStack]:
-        self.residuals.append((name, found.measured["relative_residual"]))
-        return found
+    return Solution(last.value, status, history, {"relative_residual": residual, "parts": parts})
 
 
 def _spread(W: sp.csr_array, columns: NDArray[np.intp], width: int) -> sp.csr_array:
