@@ -21,22 +21,9 @@ AS_LARGE = 1.0 - 1e-9  # share of the opposite entries that an entry must reach 
 def lower_centres(
     U: sparse.csr_array[np.float64], beta: FloatArray, height: FloatArray
 ) -> tuple[sparse.csr_array[np.float64], FloatArray]:
-    """Return the same function with every entry that (1) leaves free at its least value.
+    """Return U and beta of the same function with every entry that (1) leaves free at its least.
 
-    Parameters
-    ----------
-    U : CSR array [p, d]
-    beta : array [d]
-    height : array [d]
-        The value of each input where it is not 0.
-
-    Returns
-    -------
-    CSR array [p, d], array [d]
-
-    Notes
-    -----
-    O(nnz).  Source: derived.
+    `height` [d] is the value of each input where it is not 0.  O(nnz).  Source: derived.
     """
     U, beta = U.copy(), beta.copy()
     for j in range(U.shape[0]):

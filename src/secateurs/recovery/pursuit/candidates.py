@@ -29,27 +29,11 @@ GRAM_RIDGE = 1e-6  # relative to the diagonal of the Gram matrix of the linear p
 def candidates(
     rows: HeldRows, linear: IntArray, residual: FloatArray, q_max: int, n_most: int
 ) -> FloatArray:
-    """Return sparse directions that explain the residual, best first.
+    """Return at most `n_most` sparse directions [c, d] that explain the residual, best first.
 
-    Parameters
-    ----------
-    rows : HeldRows
-    linear : int array
-        Coordinates of the linear part; the residual is orthogonal to them.
-    residual : array [n]
-    q_max : int
-        Most nonzeros of a direction.
-    n_most : int
-        Most directions returned.
-
-    Returns
-    -------
-    array [c, d]
-        Each direction is scaled by half its least-squares coefficient.
-
-    Notes
-    -----
-    O(n d) flops for each start and step.
+    The residual is orthogonal to the coordinates `linear`.  A direction has at most `q_max`
+    nonzeros and is scaled by half its least-squares coefficient.  O(n d) flops for each start and
+    step.
     """
     V = _ascend(rows, residual, q_max)
     if not len(V):

@@ -26,21 +26,12 @@ CHUNK = 4096  # rows read at a time
 
 @dataclass(frozen=True, eq=False)
 class UsefulColumns:
-    """The columns of X that carry information, each divided by its scale.
+    """The columns of X that are neither zero nor a multiple of an earlier one, each scaled.
 
-    Attributes
-    ----------
-    index : int array [d]
-        Columns of X that are neither zero nor a multiple of an earlier one.
-    scale : float array [d]
-        Root mean square; negative where the column is, so that no scaled column is <= 0.
-    nonnegative : bool array [d]
-        Whether the scaled column is never negative: relu(w x) is then linear or zero.
-    intercept : bool
-        Whether the network has a constant.
-    signs : bool
-        Whether every kept column has exactly the two values +1 and -1.  The sign-free form then
-        needs a constant, because |u x_k| is one.
+    The scale is the root mean square, and negative where the column is, so that no scaled column is
+    <= 0.  Where a scaled column is never negative, relu(w x) is linear or zero.  With `signs` every
+    column has exactly the two values +1 and -1, and the sign-free form needs a constant, because
+    |u x_k| is one.
     """
 
     index: IntArray

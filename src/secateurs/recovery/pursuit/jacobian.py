@@ -25,15 +25,7 @@ DENSE_SHARE = 16  # a dense product of p d numbers costs as much as gathering p 
 
 @dataclass(frozen=True, eq=False)
 class Jacobian:
-    """Products with the Jacobian of a sum of neurons at its current gates.
-
-    Attributes
-    ----------
-    rows : PursuitRows
-    net : NeuronSum
-    gates : int8 array [p, n]
-        +-1, or 0 and 1: one byte for each neuron and row.
-    """
+    """Products with the Jacobian of a sum of neurons at its current gates [p, n]."""
 
     rows: PursuitRows
     net: NeuronSum
@@ -89,24 +81,10 @@ def jacobian(rows: PursuitRows, net: NeuronSum) -> Jacobian:
 def damped_step(
     J: Jacobian, residual: FloatArray, damping: FloatArray, tolerance: float = CG_TOLERANCE
 ) -> FloatArray:
-    """Solve (J^T J + diag(damping)) step = J^T residual by conjugate gradients.
+    """Solve (J^T J + diag(damping)) step = J^T residual by conjugate gradients, shape [q + nnz].
 
-    Parameters
-    ----------
-    J : Jacobian
-    residual : array [n]
-    damping : array [q + nnz]
-    tolerance : float
-        Relative norm of the scaled gradient at which to stop.
-
-    Returns
-    -------
-    array [q + nnz]
-
-    Notes
-    -----
-    CGLS on columns at unit norm, where damping only improves the condition number.  Two products
-    a step, at most 150 steps; O(n + q + nnz) memory.
+    CGLS on columns at unit norm, where damping only improves the condition number, until the
+    gradient has fallen by `tolerance`.  Two products a step; O(n + q + nnz) memory.
     Source: Bjorck, Numerical Methods for Least Squares Problems, 1996, section 7.4.
     """
     diagonal = J.diagonal + damping

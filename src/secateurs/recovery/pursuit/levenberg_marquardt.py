@@ -100,30 +100,13 @@ def normal_equations(
     return Q, g
 
 
-def levenberg_marquardt(
-    rows: PursuitRows, net: NeuronSum, n_steps: int, fit: Fit | None = None
-) -> tuple[NeuronSum, Fit]:
-    """Make at most `n_steps` steps (1); the residual never grows.
+def levenberg_marquardt(rows: PursuitRows, net: NeuronSum, n_steps: int) -> tuple[NeuronSum, Fit]:
+    """Make at most `n_steps` successful steps (1); the residual never grows.
 
-    Parameters
-    ----------
-    rows : PursuitRows
-    net : NeuronSum
-    n_steps : int
-        Successful steps.  A failure costs one Cholesky factorisation and does not count.
-    fit : Fit, optional
-        ``evaluate(rows, net)``, where it is known.
-
-    Returns
-    -------
-    NeuronSum, Fit
-
-    Notes
-    -----
     O(n (q + nnz)^2) time a step, O(n + (q + nnz)^2) memory.  Beyond `MAX_EXPLICIT` unknowns a step
     takes some ten to a hundred iterations of O(n (q + nnz)) each, and n p bytes.
     """
-    fit = evaluate(rows, net) if fit is None else fit
+    fit = evaluate(rows, net)
     damping = FIRST_DAMPING
     for _ in range(n_steps):
         rough = fit.norm > ROUGH * rows.scale

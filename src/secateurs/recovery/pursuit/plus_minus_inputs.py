@@ -37,18 +37,11 @@ Star = tuple[int, int]  # centre, sign
 
 
 class Choice(NamedTuple):
-    """One way to explain some products: as a part of a star, or as a triangle.
-
-    Attributes
-    ----------
-    pairs : the products it explains
-    star : None for a triangle
-    weights : its contribution to w / 2 of the neuron by coordinate, without the height of a star
-    """
+    """One way to explain some products: as a part of a star, or as a triangle (no star)."""
 
     pairs: tuple[tuple[int, int], ...]
     star: Star | None
-    weights: dict[int, float]
+    weights: dict[int, float]  # added to w / 2 of the neuron, without the height of a star
 
 
 def centres(U: sparse.csr_array[np.float64]) -> IntArray:
@@ -67,22 +60,9 @@ def relu_of_signs(
 ) -> sparse.csr_array[np.float64] | None:
     """Find the fewest ReLU weights of constant + x.beta + sum_j |x.u_j| on inputs of +-1.
 
-    Parameters
-    ----------
-    U : CSR array [p, d]
-    beta : array [d]
-    constant : float, optional
-        None if the network has an intercept, which takes what is left.
-    error : float
-        Standard error of an entry of beta and of the constant.
+    `constant` is None where the network has an intercept, which takes the rest.  `error` is the
+    standard error of an entry of beta and of the constant.  Returns None where none were found.
 
-    Returns
-    -------
-    CSR array [r, d] or None
-        None where none were found.
-
-    Notes
-    -----
     Solves a mixed-integer programme.  It is exact, but exponential in the worst case, and ends
     after 20 s.  Products that two planted neurons share are assigned to one.
     Source: derived.

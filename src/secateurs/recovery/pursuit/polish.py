@@ -47,22 +47,10 @@ def polish(
     *,
     quick: bool = False,
 ) -> tuple[NeuronSum, FloatArray]:
-    """Find the signs, then fit the ReLU weights to all rows within both budgets.
+    """Find the signs, then fit the ReLU weights to all rows X [n, D] within both budgets.
 
-    Parameters
-    ----------
-    columns : UsefulColumns
-    X, y : arrays, shapes [n, D] and [n]
-    best : Search
-        The sign-free form.
-    n_nonzero, n_neurons : int
-    quick : bool
-        Take the first signs and make one step: the user is waiting after Ctrl-C.
-
-    Returns
-    -------
-    NeuronSum, array [n]
-        The network in the coordinates of `columns`, and its residual.
+    Returns the network in the coordinates of `columns`, and its residual [n].  If `quick`, the
+    first signs and one step must do, because the user is waiting after Ctrl-C.
     """
     net = to_relu(columns, best, quick=quick)
     steps = 1 if quick else POLISH_STEPS

@@ -28,23 +28,13 @@ CONSTANT_COLUMN = 1e-9  # standard deviation below which a column counts as cons
 
 @dataclass(frozen=True)
 class NeuronSum:
-    """The nonzeros of (1), sorted by neuron, then by coordinate.
+    """The nonzeros of (1), sorted by neuron, then by coordinate; neurons numbered without gaps."""
 
-    Attributes
-    ----------
-    linear : int array [q]
-        Coordinates of the linear part, increasing.
-    beta : float array [q]
-    neuron, coordinate : int array [e]
-        The neurons are numbered without gaps.
-    value : float array [e]
-    """
-
-    linear: IntArray
-    beta: FloatArray
-    neuron: IntArray
-    coordinate: IntArray
-    value: FloatArray
+    linear: IntArray  # [q], coordinates of the linear part, increasing
+    beta: FloatArray  # [q]
+    neuron: IntArray  # [e]
+    coordinate: IntArray  # [e]
+    value: FloatArray  # [e]
 
     @property
     def n_neurons(self) -> int:
@@ -131,21 +121,11 @@ def linear_only(linear: IntArray) -> NeuronSum:
 
 @dataclass(frozen=True, eq=False)
 class PursuitRows(ABC):
-    """The rows of a fit, read in blocks of at most `BLOCK_ROWS`.
+    """The rows of a fit, read in blocks of at most `BLOCK_ROWS`."""
 
-    Attributes
-    ----------
-    y : float array [n]
-    d : int
-        Number of coordinates that neurons may use.
-    intercept : bool
-        Whether coordinate d is the constant 1, which only the linear part may use.
-    activation : {"abs", "relu"}
-    """
-
-    y: FloatArray
-    d: int
-    intercept: bool
+    y: FloatArray  # [n]
+    d: int  # coordinates that neurons may use
+    intercept: bool  # whether coordinate d is the constant 1, only for the linear part
     activation: Activation
 
     @abstractmethod

@@ -17,25 +17,13 @@ from typing import Literal
 import numpy as np
 
 from secateurs.core.driver import Iterations
+from secateurs.recovery.pursuit import moves
 from secateurs.recovery.pursuit.candidates import best_gain, candidates
 from secateurs.recovery.pursuit.levenberg_marquardt import (
     Fit,
     entry_gradient,
     evaluate,
     levenberg_marquardt,
-)
-from secateurs.recovery.pursuit.moves import (
-    FIRM,
-    add_entries,
-    add_linear,
-    add_neurons,
-    join_neurons,
-    merge_neurons,
-    prune_linear,
-    prune_to,
-    raise_centres,
-    split_neurons,
-    t_test_prune,
 )
 from secateurs.recovery.pursuit.relu_rows import HeldRows, NeuronSum, linear_only
 
@@ -90,19 +78,8 @@ def pursue(
 ) -> Ended:
     """Run rounds until the rows are fitted, progress stops or no round is left.
 
-    Parameters
-    ----------
-    best : Search
-        Keeps the best sum of neurons.
-    run : Iterations
-        Counts and records the rounds.
-    n_nonzero, n_neurons : int
-        Expected size of the planted network; the search may use more on its way.
-    rng : Generator
-
-    Returns
-    -------
-    {"solved", "stalled", "budget"}
+    `n_nonzero` and `n_neurons` are the expected size of the planted network.  The search may use
+    more on its way.
     """
     rows, stall = best.rows, 0
     net, fit = levenberg_marquardt(rows, best.net, 2)
@@ -136,26 +113,26 @@ def _round(
     z = _standard_errors(best, fit.norm / rows.scale, stall)
     q_max = min(rows.d, max(2, 3 * s // m + 3))
     n_most = max(1, int((NEW_AT_STALL if stall else NEW_NEURONS) * m))
-    net = add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
-    net = add_entries(rows, net, evaluate(rows, net), max(z, ADDED), max(2, s // 5))
+    net = moves.add_neurons(net, candidates(rows, net.linear, fit.residual, q_max, n_most))
+    net = moves.add_entries(rows, net, evaluate(rows, net), max(z, ADDED), max(2, s // 5))
     if best.sparse_linear:
-        net = add_linear(rows, net, fit, max(2, s // 3))
-    net, fit = levenberg_marquardt(rows, raise_centres(rows, net), 6)
+        net = moves.add_linear(rows, net, fit, max(2, s // 3))
+    net, fit = levenberg_marquardt(rows, moves.raise_centres(rows, net), 6)
     alike = float(np.clip(fit.norm / rows.scale, LEAST_MERGED, MOST_MERGED))
-    net = merge_neurons(net, rows.d, alike)
+    net = moves.merge_neurons(net, rows.d, alike)
     fit = evaluate(rows, net)
     if z > 0.0:
-        net, fit = t_test_prune(rows, net, fit, z)
+        net, fit = moves.t_test_prune(rows, net, fit, z)
     if best.sparse_linear:
-        net = prune_linear(rows, net, fit, z, rows.n // 4)
-    return levenberg_marquardt(rows, prune_to(rows, net, cap), 3)
+        net = moves.prune_linear(rows, net, fit, z, rows.n // 4)
+    return levenberg_marquardt(rows, moves.prune_to(rows, net, cap), 3)
 
 
 def _standard_errors(best: Search, relative: float, stall: int) -> float:
     """Return the number of standard errors that an entry must differ from zero by."""
-    z = FIRM if relative < CLOSE else LOOSE
+    z = moves.FIRM if relative < CLOSE else LOOSE
     if stall >= 2:  # weak weights may be missing: keep all of them, or more of them
-        z = 0.0 if relative > CLOSE else (FIRM, LOOSE)[stall % 2]
+        z = 0.0 if relative > CLOSE else (moves.FIRM, LOOSE)[stall % 2]
     if best.sparse_linear:  # few rows for many coordinates: chance would add too many
         chance = float(np.sqrt(2.0 * np.log(1.0 + best.rows.width)))
         z = max(z, STRICTNESS[stall % len(STRICTNESS)] * chance)
@@ -167,13 +144,13 @@ def _leave_stall(
 ) -> tuple[NeuronSum, Fit]:
     """Join pairs of neurons, and after two rounds without progress also split some."""
     rows = best.rows
-    net, fit = join_neurons(rows, net, fit)
+    net, fit = moves.join_neurons(rows, net, fit)
     best.offer(net, fit)
     if stall >= 2 and SOLVED < fit.norm / rows.scale < SPLIT_BELOW:
-        split, split_fit = split_neurons(rows, net, fit, rng)
+        split, split_fit = moves.split_neurons(rows, net, fit, rng)
         if split_fit.norm < fit.norm:
-            net, fit = t_test_prune(rows, split, split_fit, FIRM)
-            net, fit = levenberg_marquardt(rows, prune_to(rows, net, cap), 4)
+            net, fit = moves.t_test_prune(rows, split, split_fit, moves.FIRM)
+            net, fit = levenberg_marquardt(rows, moves.prune_to(rows, net, cap), 4)
             best.offer(net, fit)
     return net, fit
 

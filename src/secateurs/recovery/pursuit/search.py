@@ -143,7 +143,8 @@ def relu_pursuit(
     rng = np.random.default_rng(check_integer("random_state", random_state, 0))
     started = time.process_time()
     columns = useful_columns(X, fit_intercept=bool(fit_intercept))
-    target = y / (y_scale := root_mean_square(y))
+    y_scale = root_mean_square(y)
+    target = y / y_scale
     norm = float(np.linalg.norm(target)) or 1.0
     n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
     best = Search(columns.sample(X, target, n_search, rng), s)

@@ -34,28 +34,12 @@ def resolve_signs(
 ) -> tuple[FloatArray, FloatArray]:
     """Find signs sigma in [-1, 1] and w >= 0 with U^T sigma + w = beta and the fewest weights.
 
-    Parameters
-    ----------
-    U : CSR array [p, d]
-    beta : array [d]
-    nonnegative : bool array [d], optional
-        Where w may differ from zero; nowhere by default.
-    error : float
-        Standard error of an entry of beta.
-    exhaustive : bool
-        Whether the mixed-integer programme may be used.
+    w may differ from zero where `nonnegative`, and `error` is the standard error of an entry of
+    beta.  sigma is clipped least squares where no exact solution was found.
 
-    Returns
-    -------
-    sigma : array [p]
-        Clipped least squares where no exact solution was found.
-    w : array [d]
-
-    Notes
-    -----
     Least squares decides where it gives signs, O(p^2 d).  Otherwise a mixed-integer programme
     minimises sum_j nnz_j [neuron j is split] + nnz(w), plus the error in units of its standard
-    error.  It is exact, but exponential in the worst case, and ends after 20 s.
+    error, if `exhaustive`.  It is exact, but exponential in the worst case, and ends after 20 s.
     Source: derived.
     """
     p = U.shape[0]

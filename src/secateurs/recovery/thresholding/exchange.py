@@ -184,12 +184,7 @@ def eliminate(
 
     To remove w_e costs w_e^2 / M_ee with M = G^-1, where the others change by -M_:e w_e / M_ee.
     Source: the optimal brain surgeon of Hassibi & Stork (1993).
-
-    Returns
-    -------
-    kept : bool array [p]
-    values : float array [p]
-        Zero where a weight is not kept.
+    Returns whether each weight is kept, and the values, zero where it is not.
     """
     p = len(values)
     size = np.sqrt(np.maximum(np.diag(G), 1e-24 * G.diagonal().max() + 1e-300))

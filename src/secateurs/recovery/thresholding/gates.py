@@ -122,17 +122,9 @@ class KeyedWeights:
 
 @dataclass(frozen=True)
 class Block:
-    """Gates of some neurons.
+    """Gates of some neurons: `gate` returns Z [b, c] of chunk i, positive where they are open."""
 
-    Attributes
-    ----------
-    neurons : Tensor
-        Their numbers, increasing.
-    gate : callable
-        Returns Z [b, c] of chunk i; the gates are open where it is positive.
-    """
-
-    neurons: Tensor
+    neurons: Tensor  # increasing
     gate: Callable[[int], Tensor]
 
 
@@ -232,17 +224,7 @@ class SupportColumns:
     Up to `BLOCK` columns are stored (n * s numbers), equal ones once.  More columns are recomputed
     from the gates in every product.  A product with A_S^T A_S costs 4 * n * s flops in both cases.
 
-    Parameters
-    ----------
-    data : Chunks
-    gates : Gates
-    weights : KeyedWeights
-        Its keys are the support; the values are where the gradient is computed.
-
-    Attributes
-    ----------
-    gradient : Tensor, shape [s]
-        A^T (A x - y) at these values x.
+    The keys of `weights` are the support.  `gradient` is A^T (A x - y) at their values x.
     """
 
     def __init__(self, data: Chunks, gates: Gates, weights: KeyedWeights) -> None:

@@ -20,8 +20,7 @@ from secateurs.core.parameters import Shown, bad_value, check_counts, check_inte
 from secateurs.core.solution import ProgressCallback, Solution, Status
 from secateurs.recovery.thresholding.exchange import EXACT, exchange
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
-from secateurs.recovery.thresholding.iht import iht
-from secateurs.recovery.thresholding.inputs import checked_data
+from secateurs.recovery.thresholding.iht import checked_data, iht
 from secateurs.sparse.stack import ReLUStack
 
 Array = NDArray[np.floating]
