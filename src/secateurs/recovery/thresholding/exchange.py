@@ -183,8 +183,8 @@ def eliminate(
     """Remove `count` weights from the least squares with Gram matrix G, one by one.
 
     To remove w_e costs w_e^2 / M_ee with M = G^-1, where the others change by -M_:e w_e / M_ee.
-    Source: the optimal brain surgeon of Hassibi & Stork (1993).
     Returns whether each weight is kept, and the values, zero where it is not.
+    Source: the optimal brain surgeon of Hassibi & Stork (1993).
     """
     p = len(values)
     size = np.sqrt(np.maximum(np.diag(G), 1e-24 * G.diagonal().max() + 1e-300))
