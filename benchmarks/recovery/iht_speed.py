@@ -1,10 +1,11 @@
-"""A step of hard thresholding against the bare matrix product it cannot avoid.
+"""Compare a step of hard thresholding with the matrix product that it cannot avoid.
 
     python -m benchmarks.recovery.iht_speed            # the two settings, n = 50,000, float32
 
-Prints, in CPU time on one thread: the gradient part and the whole step of the first fitting
-step (all m neurons) and of later ones (neurons with weights), over one product of the same
-flops (live neurons only); then the PSNR against the textbook version after each number of steps.
+The first part prints the CPU time, on one thread, of the gradient and of a whole step.  Both are
+divided by the time of one matrix product over the same neurons: all m in the first fitting step,
+those with weights later.  The second part prints the PSNR of the textbook version and of `iht`
+after some numbers of steps.
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ import torch
 from tests.reference.planted import planted, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
 
-from secateurs.recovery.thresholding import iht as module
-from secateurs.recovery.thresholding.gates import Chunks, FixedGates, OwnGates, Weights
+from secateurs.recovery.thresholding.gates import Chunks, FixedGates, KeyedWeights, OwnGates
+from secateurs.recovery.thresholding.iht import iht
+from secateurs.recovery.thresholding.steps import (
+    Iterate,
+    gradient,
+    residual_of,
+    thresholding_step,
+)
 from secateurs.sparse.stack import Generators
 
 
@@ -37,37 +44,33 @@ def speed(n: int, d: int, m: int, s: int, seed: int = 0) -> None:
     X32, y32 = torch.from_numpy(X).float(), torch.from_numpy(y).float()
     data = Chunks.of(X32, y32, max(m, s))
     fixed = FixedGates(data, Generators(m, d, seed))
-    empty = Weights(torch.empty(0, dtype=torch.int64), torch.empty(0), d)
-    state = module._State(empty, fixed)
-    residual, _ = module._residual(data, state)
-    first = module._step(data, state, residual, s)
-    state = module._State(first, fixed)
+    empty = KeyedWeights(torch.empty(0, dtype=torch.int64), torch.empty(0), d)
+    now = Iterate(empty, fixed)
+    residual, _ = residual_of(data, now)
+    now = Iterate(thresholding_step(data, now, residual, s, 1), fixed)
     for kind in ("fixed gates", "own gates"):
-        n_live = len(state.gates.neurons())
+        n_live = len(now.gates.neurons())
         D = torch.randn(n_live, n)
         bare = best_of(lambda D=D: D @ X32, 5)
         del D
-        residual, _ = module._residual(data, state)
+        residual, _ = residual_of(data, now)
 
-        def gradient(state: module._State = state) -> None:
-            residual, _ = module._residual(data, state)
-            module._gradient(data, state, residual, s)
+        def gradient_part(now: Iterate = now) -> None:
+            gradient(data, now, residual_of(data, now)[0], s)
 
-        def whole(state: module._State = state) -> None:
-            residual, _ = module._residual(data, state)
-            module._step(data, state, residual, s)
+        def whole(now: Iterate = now) -> None:
+            thresholding_step(data, now, residual_of(data, now)[0], s, 1)
 
-        part, step = best_of(gradient), best_of(whole)
+        part, step = best_of(gradient_part), best_of(whole)
         print(
-            f"(m, s) = ({m}, {s}), {kind}, {n_live} live neurons: product {bare:.4f} s, "
+            f"(m, s) = ({m}, {s}), {kind}, {n_live} neurons in use: product {bare:.4f} s, "
             f"gradient part {part / bare:.2f}x, whole step {step / bare:.2f}x"
         )
-        w = module._step(data, state, residual, s)
+        w = thresholding_step(data, now, residual, s, 1)
         for _ in range(2):  # reach a typical support
-            own = OwnGates(data, w)
-            state = module._State(w, own)
-            w = module._step(data, state, module._residual(data, state)[0], s)
-        state = module._State(w, OwnGates(data, w))
+            now = Iterate(w, OwnGates(data, w))
+            w = thresholding_step(data, now, residual_of(data, now)[0], s, 1)
+        now = Iterate(w, OwnGates(data, w))
 
 
 def accuracy(n: int, d: int, m: int, s: int, steps: tuple[int, ...], seed: int = 0) -> None:
@@ -79,10 +82,10 @@ def accuracy(n: int, d: int, m: int, s: int, steps: tuple[int, ...], seed: int =
         oracle = textbook_iht(Xk, yk, s, H, max(steps), sequential=True)
         slow = time.process_time() - start
         start = time.process_time()
-        ours = module.iht(Xk, yk, s, m, generators=H, n_steps=max(steps))
+        ours = iht(Xk, yk, s, m, generators=H, n_steps=max(steps))
         fast = time.process_time() - start
         for t in steps:
-            # from the second step on, gates are the neurons' own
+            # from the second step on the gates are those of the weights
             theirs = psnr(y, textbook_predict(X, oracle[t - 1].astype(float)))
             rms = ours.history["loss"][t - 1] * np.linalg.norm(y) / np.sqrt(n)
             mine = 20 * np.log10(np.abs(y).max() / rms)

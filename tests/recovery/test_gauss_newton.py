@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from secateurs.recovery.thresholding import gauss_newton as module
-from secateurs.recovery.thresholding.gauss_newton import gauss_newton, problem_of
+from secateurs.recovery.thresholding import stack_model
+from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.sparse.stack import Generators, ReLUStack
 from tests.reference.planted import planted, planted_network, psnr
 
@@ -41,10 +41,9 @@ def problems():
 @pytest.mark.parametrize("case", range(4))
 def test_derivatives_match_finite_differences_and_their_adjoint(case, monkeypatch):
     X, y, net = list(problems())[case]
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 64 * 10)  # several chunks
-    problem, live, _ = problem_of(
-        torch.from_numpy(X), torch.from_numpy(y), net, torch.device("cpu")
-    )
+    monkeypatch.setattr(stack_model, "CHUNK_ELEMENTS", 64 * 10)  # several chunks
+    model, live, _ = stack_model.model_of(torch.from_numpy(X), torch.from_numpy(y), net)
+    problem = model.problem
     rng = np.random.default_rng(0)
     w = torch.from_numpy(np.concatenate([W.data for W in live]))
     w = w + 0.1 * torch.from_numpy(rng.standard_normal(len(w)))
@@ -105,7 +104,7 @@ def test_weights_that_reach_no_output_are_dropped():
 
 def test_bad_input_is_refused():
     X, W, y = planted(50, 9, 5, 12, seed=5)
-    with pytest.raises(ValueError, match=r"expected .n, 9. and .n."):
+    with pytest.raises(ValueError, match=r"shapes .n, 9. and .n."):
         gauss_newton(X, y[:10], stack_of([W], True))
     convex = ReLUStack((sp.csr_array(W),), True, Generators(5, 9))
     with pytest.raises(ValueError, match="convex form"):

@@ -11,17 +11,17 @@ import torch
 
 from secateurs.experiments.allocation import measure
 from secateurs.recovery.thresholding import gates as gates_module
-from secateurs.recovery.thresholding import iht as iht_module
-from secateurs.recovery.thresholding.exchange import _eliminate, exchange
+from secateurs.recovery.thresholding.exchange import eliminate, exchange
 from secateurs.recovery.thresholding.gates import (
     Chunks,
     FixedGates,
+    KeyedWeights,
     OwnGates,
     SupportColumns,
-    Weights,
 )
 from secateurs.recovery.thresholding.iht import iht
 from secateurs.recovery.thresholding.layer_by_layer import iht_network
+from secateurs.recovery.thresholding.steps import largest_entries
 from secateurs.sparse.stack import Generators
 from tests.reference.planted import planted, planted_network, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
@@ -88,19 +88,18 @@ def test_gradient_and_curvature_match_finite_differences():
     keys = torch.tensor([0, 5, 13, 24, 40, 61])
     x = torch.linspace(-1, 1, 6, dtype=torch.float64)
     fixed = FixedGates(data, Generators(6, 12, seed=1))
-    own = OwnGates(data, Weights(keys, x + 0.1, 12))
+    own = OwnGates(data, KeyedWeights(keys, x + 0.1, 12))
 
     for gates in (fixed, own):
 
         def loss(v, gates=gates):
-            state = iht_module._State(Weights(keys, v, 12), fixed)
-            columns = [b.gate(0) for b in gates_module.blocks(gates, state.weights.neurons)]
-            open_rows = torch.cat(columns) > 0
-            at = torch.searchsorted(state.weights.neurons, keys // 12)
+            neurons = KeyedWeights(keys, v, 12).neurons
+            open_rows = torch.cat([b.gate(0) for b in gates_module.blocks(gates, neurons)]) > 0
+            at = torch.searchsorted(neurons, keys // 12)
             A = open_rows[at].double() * data.X[0][keys % 12]
             return 0.5 * float((v @ A - data.y[0]).square().sum())
 
-        columns = SupportColumns(data, gates, Weights(keys, x, 12))
+        columns = SupportColumns(data, gates, KeyedWeights(keys, x, 12))
         for e in range(6):
             step = torch.zeros(6, dtype=torch.float64)
             step[e] = 1e-4
@@ -113,9 +112,9 @@ def test_gradient_and_curvature_match_finite_differences():
 def test_thresholding_keeps_the_largest_and_breaks_ties_by_index():
     keys = torch.tensor([9, 2, 5, 7, 1])
     values = torch.tensor([3.0, -1.0, 1.0, 1.0, 0.0])
-    assert keys[iht_module._largest(keys, values, 3)].tolist() == [2, 5, 9]
+    assert keys[largest_entries(keys, values, 3)].tolist() == [2, 5, 9]
     # zeros never enter, however large the budget
-    assert keys[iht_module._largest(keys, values, 5)].tolist() == [2, 5, 7, 9]
+    assert keys[largest_entries(keys, values, 5)].tolist() == [2, 5, 7, 9]
 
 
 @pytest.mark.parametrize("s", [1, 3, 50, 10_000])
@@ -190,18 +189,18 @@ def test_neurons_that_open_together_share_one_representative():
     keys = torch.tensor([2, 12, 22, 30, 33, 45])  # d = 10: neurons 0, 1, 2, 3, 3, 4
     values = torch.tensor([1.0, 3.0, -2.0, 1.0, 1.0, 0.0])
     data = Chunks.of(torch.ones(3, 10), torch.ones(3), 10)
-    own = OwnGates(data, Weights(keys, values, 10))
+    own = OwnGates(data, KeyedWeights(keys, values, 10))
     assert own.representatives(torch.arange(5)).tolist() == [0, 0, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"y": np.zeros(7)}, "expected .n, d. and .n."),
-        ({"n_nonzero": 0}, "n_nonzero = 0"),
-        ({"n_neurons": 0}, "n_neurons = 0"),
-        ({"mode": "other"}, 'expected "sequential" or "convex"'),
-        ({"generators": np.zeros((3, 10))}, "expected .5, 10."),
+        ({"y": np.zeros(7)}, "shapes .n, d. and .n."),
+        ({"n_nonzero": 0}, "n_nonzero: got 0"),
+        ({"n_neurons": 0}, "n_neurons: got 0"),
+        ({"mode": "other"}, "expected 'sequential' or 'convex'"),
+        ({"generators": np.zeros((3, 10))}, "expected shape .5, 10."),
         ({"dtype": torch.float16}, "expected torch.float32"),
         ({"y": np.full(200, np.nan)}, "NaN"),
     ],
@@ -265,7 +264,7 @@ def test_eliminated_weights_are_those_least_squares_misses_least():
     rng = np.random.default_rng(0)
     J, w = rng.standard_normal((60, 8)), rng.standard_normal(8)
     J[:, 7] = J[:, 6] + 1e-3 * rng.standard_normal(60)  # twins: one of them can go
-    kept, values = _eliminate(w, J.T @ J, 3)
+    kept, values = eliminate(w, J.T @ J, 3)
     left = np.arange(8)
     for _ in range(3):  # one at a time: the refit with the smallest residual
         fits = [np.linalg.lstsq(J[:, left[left != e]], J @ w)[0] for e in left]

@@ -14,19 +14,17 @@ from scipy.optimize import linear_sum_assignment
 
 from secateurs.recovery.planted import planted_output, planted_relu
 from secateurs.recovery.pursuit.binary_inputs import absorb_linear, lower_centres
-from secateurs.recovery.pursuit.jacobian import damped_step
+from secateurs.recovery.pursuit.jacobian import damped_step, jacobian
 from secateurs.recovery.pursuit.levenberg_marquardt import (
-    HeldRows,
     evaluate,
-    jacobian,
     levenberg_marquardt,
-    network,
     normal_equations,
     saliency,
     solve_damped,
 )
 from secateurs.recovery.pursuit.moves import merge_neurons
 from secateurs.recovery.pursuit.plus_minus_inputs import relu_of_signs
+from secateurs.recovery.pursuit.relu_rows import HeldRows, linear_only, neuron_sum
 from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.pursuit.signs import relu_neurons, resolve_signs
 
@@ -298,11 +296,11 @@ def test_the_budgets_hold_whatever_the_data(n, d, s, m, kind, intercept, seed):
         ({"X": np.full((20, 3), "a")}, "real numbers"),
         ({"X": np.ones((20, 3), dtype=complex)}, "real numbers"),
         ({"X": sparse.csr_array((20, 3))}, "toarray"),
-        ({"n_nonzero": 0}, "n_nonzero=0"),
-        ({"n_nonzero": 2.5}, "n_nonzero=2.5"),
-        ({"n_neurons": -1}, "n_neurons=-1"),
-        ({"max_rounds": 0}, "max_rounds=0"),
-        ({"random_state": -1}, "random_state=-1"),
+        ({"n_nonzero": 0}, "n_nonzero: got 0"),
+        ({"n_nonzero": 2.5}, "n_nonzero: got 2.5"),
+        ({"n_neurons": -1}, "n_neurons: got -1"),
+        ({"max_rounds": 0}, "max_rounds: got 0"),
+        ({"random_state": -1}, "random_state: got -1"),
     ],
 )
 def test_bad_input_gives_one_clear_error(change, message):
@@ -334,7 +332,7 @@ def random_network(rng, rows, p):
     neuron, coordinate = np.nonzero(mask)
     linear = np.arange(rows.width if rows.activation == "abs" else 0)
     value = rng.standard_normal(len(neuron))
-    return network(linear, rng.standard_normal(len(linear)), neuron, coordinate, value)
+    return neuron_sum(neuron, coordinate, value, linear, rng.standard_normal(len(linear)))
 
 
 @relaxed
@@ -365,7 +363,7 @@ def test_blocks_of_rows_add_up(monkeypatch):
     rows = random_rows(rng, 50, 5)
     net = random_network(rng, rows, 3)
     whole = normal_equations(rows, net, evaluate(rows, net))
-    monkeypatch.setattr("secateurs.recovery.pursuit.levenberg_marquardt.BLOCK_ROWS", 7)
+    monkeypatch.setattr("secateurs.recovery.pursuit.relu_rows.BLOCK_ROWS", 7)
     rows = HeldRows(rows.y, rows.d, rows.intercept, "abs", rows.XT)
     parts = normal_equations(rows, net, evaluate(rows, net))
     for a, b in zip(whole, parts, strict=True):
@@ -388,7 +386,7 @@ def test_the_matrix_free_step_is_the_explicit_one(seed, activation, intercept, d
     neuron, coordinate = np.nonzero(mask)
     linear = np.arange(rows.width if activation == "abs" else 0)
     value = rng.standard_normal(len(neuron))
-    net = network(linear, rng.standard_normal(len(linear)), neuron, coordinate, value)
+    net = neuron_sum(neuron, coordinate, value, linear, rng.standard_normal(len(linear)))
     fit = evaluate(rows, net)
     Q, g = normal_equations(rows, net, fit)
     J = jacobian(rows, net)
@@ -416,8 +414,7 @@ def test_four_thousand_weights_are_polished_without_their_matrix():
     rng = np.random.default_rng(0)
     near = W.data * (1.0 + 1e-2 * rng.standard_normal(W.nnz))
     rows = HeldRows(p.y, 100, False, "relu", np.ascontiguousarray(p.X.T))
-    none = np.empty(0, dtype=int)
-    start = network(none, np.empty(0), W.coords[0], W.coords[1], near)
+    start = neuron_sum(W.coords[0], W.coords[1], near)
     tracemalloc.start()
     try:
         net, fit = levenberg_marquardt(rows, start, 30)
@@ -439,9 +436,7 @@ def test_levenberg_marquardt_never_climbs_and_solves_linear_problems(seed):
     after, fit = levenberg_marquardt(rows, net, 3)
     assert fit.norm <= before.norm
     assert fit.norm == pytest.approx(evaluate(rows, after).norm)
-    none = np.empty(0, dtype=int)
-    line = network(np.arange(4), np.zeros(4), none, none, np.empty(0))
-    line, fit = levenberg_marquardt(rows, line, 5)
+    line, fit = levenberg_marquardt(rows, linear_only(np.arange(4)), 5)
     best = np.linalg.lstsq(rows.XT.T, rows.y)[0]
     np.testing.assert_allclose(line.beta, best, atol=1e-5)
 
@@ -465,8 +460,7 @@ def test_saliency_is_the_cost_of_dropping_an_entry():
 def test_parallel_neurons_merge_with_their_sign():
     neuron, coordinate = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2])
     value = np.array([1.0, 2.0, -3.0, -6.0, 1.0])
-    none = np.empty(0, dtype=int)
-    net = merge_neurons(network(none, np.empty(0), neuron, coordinate, value), 3, 1e-9)
+    net = merge_neurons(neuron_sum(neuron, coordinate, value), 3, 1e-9)
     np.testing.assert_allclose(net.directions(3).toarray(), [[4, 8, 0], [0, 0, 1]])
 
 

@@ -127,7 +127,7 @@ def test_weights_that_move_without_a_trace_on_the_rows():
     rng = np.random.default_rng(0)
     X = rng.uniform(1, 9, (200, 1)) * rng.uniform(0.9, 1.1, (200, 3))
     assert "change no row" in doubt(X, weights([1, -0.5, 0], [-0.5, 1, 0]), 4)
-    assert "rows tell" in doubt(X, weights([1, -0.5, 0], [0, 0, 1]), 3)
+    assert "rows show" in doubt(X, weights([1, -0.5, 0], [0, 0, 1]), 3)
     # always open whatever the rows: one function, however it is written
     assert doubt(X, weights([1, 0.5, 0], [0.5, 1, 0]), 4) == ""
 

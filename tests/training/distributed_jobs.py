@@ -29,7 +29,7 @@ from secateurs.core.group import Group, GroupError, distributed
 from secateurs.data.schema_fitting import fit_schema
 from secateurs.experiments.allocation import measure
 from secateurs.recovery.thresholding import gates as gates_module
-from secateurs.recovery.thresholding import iht as iht_module
+from secateurs.recovery.thresholding import steps as steps_module
 from secateurs.recovery.thresholding.iht import iht
 from secateurs.training import prune_regrow as prune_regrow_module
 from secateurs.training.prune_regrow import prune_regrow
@@ -173,13 +173,13 @@ def thresholding(group: Group) -> Result:
 def thresholding_differs(group: Group) -> Result:
     X, y = planted()
     rows = own(group)
-    honest, calls = iht_module._largest, []
+    honest, calls = steps_module.largest_entries, []
 
     def largest(keys: torch.Tensor, values: torch.Tensor, k: int) -> torch.Tensor:
         calls.append(k)
         return honest(keys, values, k - (len(calls) == 3 and group.rank == 1))
 
-    with mock.patch.object(iht_module, "_largest", largest):
+    with mock.patch.object(steps_module, "largest_entries", largest):
         return refused(lambda: iht(X[rows], y[rows], 25, 12, n_steps=10, group=group))
 
 

@@ -1,18 +1,19 @@
-"""The recovery theorem's assumptions on given patterns, and what a fit was found to do.
+"""Check a fit, and the assumptions of the recovery theorem on given activation patterns.
 
 The theorem (Fridovich-Keil & Pilanci 2025) asks that the activation patterns of the planted
-network be in the dictionary, pairwise separated in Hamming distance (Assumption 1), each open
-on a share of the rows (Assumption 2), and that n be of the order of s log(d p / s).  Only the
-patterns given here are checked: enumerating all patterns of the data is infeasible, restricted
-isometry constants are NP-hard, and neither is ever implied.
+network are in the dictionary, that every two differ on enough rows (Assumption 1), that each is
+open on enough rows (Assumption 2), and that n is of the order of s log(d p / s).  Only the given
+patterns are checked.  It is infeasible to enumerate all patterns of the data, and NP-hard to
+compute restricted isometry constants, so that the certificate implies neither.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,23 +22,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.certificate import Certificate, Check, Verdict
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.recovery.uniqueness import doubt
 from secateurs.sparse.stack import ReLUStack
 
 BLOCK = 512  # patterns compared at once
-ROWS = 4096  # rows compared at once: partial sums stay exact in float32
+ROWS = 4096  # rows compared at once; partial sums stay exact in float32
 MIN_SEPARATION, MIN_TRACE = 0.1, 0.1  # shares of the rows
-SAMPLES = 3.0  # n over s log(d p / s)
+SAMPLES = 3.0  # least n over s log(d p / s)
 EXACT_RESIDUAL, EXACT_PSNR = 1e-6, 100.0
 PAPER = "Fridovich-Keil & Pilanci (2025)"
+ISOMETRY = (
+    "the matrix A has the restricted isometry constants that the theorem needs; this is NP-hard to "
+    "compute and was not checked"
+)
+DICTIONARY = (
+    "the patterns of the network that made the data are among those checked; the data cannot show "
+    "this"
+)
+ISOMETRY_PAPER = "Bandeira, Dobriban, Mixon & Sawin (2013)"
 
 Array = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
+Vectors = Array | Tensor | sp.csr_array  # one in each row
 
 
 @dataclass(frozen=True)
 class PatternStatistics:
-    """What was measured over p patterns on n rows.
+    """Measurements of p patterns on n rows.
 
     Attributes
     ----------
@@ -45,14 +57,14 @@ class PatternStatistics:
     min_separation : float
         Smallest Hamming distance of two patterns over n; nan with fewer than two.
     closest : (int, int)
-        The pair, the first one in index order; (-1, -1) with fewer than two.
+        The first pair with this distance in index order; (-1, -1) with fewer than two.
     min_trace : float
         Smallest share of open rows of a pattern.
     emptiest : int
-        That pattern.
+        The pattern with this share.
     traces : array, shape [p]
     n_duplicates : int
-        Patterns equal to an earlier one.
+        Patterns that are equal to an earlier one.
     """
 
     n_patterns: int
@@ -69,9 +81,9 @@ def pattern_statistics(
     patterns: NDArray[np.generic] | None = None,
     *,
     X: Array | None = None,
-    generators: Array | Tensor | sp.csr_array | None = None,
+    generators: Vectors | None = None,
 ) -> PatternStatistics:
-    """Hamming distances, traces and duplicates of activation patterns, by blocks.
+    """Measure Hamming distances, traces and duplicates of activation patterns, by blocks.
 
     Parameters
     ----------
@@ -83,11 +95,11 @@ def pattern_statistics(
     Returns
     -------
     PatternStatistics
-        Costs 2 p^2 n flops (half of it, by symmetry) and memory O(512 n).
 
     Notes
     -----
-    With S of +-1 entries, Hamming / n = (n - S S^T) / (2 n): exact integers in float32.
+    p^2 n flops and memory O(512 n).  With S of +-1 entries Hamming / n = (n - S S^T) / (2 n), in
+    exact integers in float32.
     """
     read, p, n = _reader(patterns, X, generators)
     traces = np.zeros(p)
@@ -103,7 +115,7 @@ def pattern_statistics(
             duplicate[b : b + BLOCK] |= ((distance == 0) & later).any(0)
             distance[~later] = math.inf
             i, j = divmod(int(distance.argmin()), len(second))
-            # blocks come in index order of their first pattern: break ties by the pair
+            # ties go to the first pair in index order
             if (distance[i, j], (a + i, b + j)) < (best, closest) and later[i, j]:
                 best, closest = float(distance[i, j]), (a + i, b + j)
     return PatternStatistics(
@@ -122,23 +134,23 @@ def pattern_certificate(
     patterns: NDArray[np.generic] | None = None,
     *,
     X: Array | None = None,
-    generators: Array | Tensor | sp.csr_array | None = None,
+    generators: Vectors | None = None,
     n_nonzero: int | None = None,
     n_inputs: int | None = None,
     min_separation: float = MIN_SEPARATION,
     min_trace: float = MIN_TRACE,
 ) -> Certificate:
-    """Check the assumptions of the recovery theorem on the patterns given, and on no others.
+    """Check the assumptions of the recovery theorem on the given patterns, and on no others.
 
     Parameters
     ----------
     patterns, X, generators
         As in `pattern_statistics`.
     n_nonzero, n_inputs : int, optional
-        s and d of the sample size check; d defaults to the columns of X.  Without them the
-        check is "unknown".
+        s and d of the check "sample size", which is "unknown" without them; d defaults to the
+        columns of X.
     min_separation, min_trace : float
-        Shares of the rows asked for.  The theorem leaves its constants open: these are
+        Required shares of the rows.  The theorem leaves its constants open.  These are the values
         where recovery was measured to work (separated networks .33 to .40 and .45; twins at
         .005 fail).
 
@@ -152,59 +164,49 @@ def pattern_certificate(
     p, n = found.n_patterns, found.n_rows
     if n_inputs is None and X is not None:
         n_inputs = X.shape[1]
-    i, j = found.closest
-    only = f"of the {p} patterns checked (no others were)"
-    checks = [
-        Check(
+    only = f"among the {p} patterns that were checked (no others were)"
+    separation = "there is only one pattern, so that nothing must be separated"
+    if p > 1:
+        separation = (
+            f"{only}, the closest pair {found.closest} differs on a share of "
+            f"{found.min_separation:.4g} of the {n} rows, where {min_separation:g} is required"
+        )
+    trace = (
+        f"{only}, pattern {found.emptiest} is open on the fewest rows, a share of "
+        f"{found.min_trace:.4g}, where {min_trace:g} is required"
+    )
+    duplicates = (
+        f"{only}, {found.n_duplicates} are equal to an earlier one; these rows cannot separate "
+        "their weights"
+    )
+    checks = (
+        _check(
             "separation",
-            f"{only}, the closest pair ({i}, {j}) differs on a share {found.min_separation:.4g} "
-            f"of {n} rows; at least {min_separation:g} asked"
-            if p > 1
-            else "there is one pattern, nothing to separate",
-            "unknown" if p < 2 else _verdict(found.min_separation >= min_separation),
+            separation,
             found.min_separation if p > 1 else None,
             min_separation,
             f"{PAPER}, Assumption 1; threshold: measured",
         ),
-        Check(
+        _check(
             "trace",
-            f"{only}, pattern {found.emptiest} is open on the fewest rows, a share "
-            f"{found.min_trace:.4g}; at least {min_trace:g} asked",
-            _verdict(found.min_trace >= min_trace),
+            trace,
             found.min_trace,
             min_trace,
             f"{PAPER}, Assumption 2; threshold: measured",
         ),
-        Check(
+        _check(
             "duplicates",
-            f"{only}, {found.n_duplicates} equal an earlier one: their weights cannot be told "
-            "apart from these rows",
-            _verdict(found.n_duplicates == 0),
+            duplicates,
             found.n_duplicates,
             0,
             "derived: equal patterns give equal columns",
+            operator.le,
         ),
         _sample_size(n, n_nonzero, n_inputs, p),
-        Check(
-            "restricted isometry",
-            "A has the restricted isometry constants the theorem rests on: NP-hard to compute, "
-            "not checked",
-            "unknown",
-            None,
-            None,
-            "Bandeira, Dobriban, Mixon & Sawin (2013)",
-        ),
-        Check(
-            "dictionary",
-            "the patterns of the network that made the data are among those checked: cannot be "
-            "told from the data",
-            "unknown",
-            None,
-            None,
-            f"{PAPER}, the theorem's premise",
-        ),
-    ]
-    return Certificate(tuple(checks))
+        _check("restricted isometry", ISOMETRY, None, None, ISOMETRY_PAPER),
+        _check("dictionary", DICTIONARY, None, None, f"{PAPER}, the theorem's premise"),
+    )
+    return Certificate(checks)
 
 
 def fit_certificate(
@@ -216,58 +218,57 @@ def fit_certificate(
     X_held_out: Array | None = None,
     y_held_out: Array | None = None,
 ) -> Certificate:
-    """What was verified after the fit, then the assumptions on the fit's own active patterns.
+    """Check a fit, then the assumptions of the theorem on its own active patterns.
 
     Parameters
     ----------
     network : ReLUStack
     X : array, shape [n, d], and y : array, shape [n] or [n, k]
-        The rows that were fitted.
+        The rows of the fit.
     n_nonzero : int
         The budget s.
     X_held_out, y_held_out : arrays, optional
-        Rows kept out of the fit; without them "held-out PSNR" is "unknown".
+        Held-out rows; without them "held-out PSNR" is "unknown".
 
     Returns
     -------
     Certificate
         Checks "budget", "residual", "held-out PSNR", "identification", then those of
-        `pattern_certificate` for the first layer's neurons with weights (their generators, in
+        `pattern_certificate` for the first layer's neurons with weights (for their generators in
         convex form).
     """
     count = network.n_nonzero
     y = np.asarray(y, dtype=float)
     size = float(np.linalg.norm(y))
-    residual = float(np.linalg.norm(network.predict(X) - y)) / size if size else math.nan
+    residual = float(np.linalg.norm(network.predict(X) - y)) / size if size else None
+    shown = "unknown" if residual is None else f"{residual:.3g}"
     checks = [
-        Check(
+        _check(
             "budget",
-            f"the network has {count} weights of {n_nonzero} allowed",
-            _verdict(count <= n_nonzero),
+            f"the network has {count} weights, where {n_nonzero} are allowed",
             count,
             n_nonzero,
             "counted",
+            operator.le,
         ),
-        Check(
+        _check(
             "residual",
-            f"on the fitted rows the relative residual is {residual:.3g}; at most "
-            f"{EXACT_RESIDUAL:g} is called exact",
-            _verdict(residual <= EXACT_RESIDUAL) if size else "unknown",
-            residual if size else None,
+            f"the relative residual on the rows of the fit is {shown}; at most "
+            f"{EXACT_RESIDUAL:g} counts as exact",
+            residual,
             EXACT_RESIDUAL,
             "measured",
+            operator.le,
         ),
         _held_out(network, X_held_out, y_held_out),
         _identification(network, np.asarray(X, dtype=np.float64), residual, n_nonzero),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
     if len(live):
-        if network.generators is None:
-            generators: Array | sp.csr_array = network.weights[live]
-        else:
-            index = torch.from_numpy(live)
-            generators = network.generators.rows(index, torch.float64, "cpu").numpy()
-        # the weights there are, not those allowed: the budget may exceed what these neurons hold
+        generators: Vectors = network.weights[live]
+        if network.generators is not None:
+            generators = network.generators.rows(torch.from_numpy(live), torch.float64, "cpu")
+        # the weights of these neurons, because the budget may be more than they can hold
         active = pattern_certificate(X=np.asarray(X), generators=generators, n_nonzero=count)
         checks.extend(active.checks)
     return Certificate(tuple(checks))
@@ -281,60 +282,60 @@ def _held_out(network: ReLUStack, X: Array | None, y: Array | None) -> Check:
         peak = float(np.abs(y).max())
         if peak > 0:
             psnr = math.inf if error == 0 else 20 * math.log10(peak) - 10 * math.log10(error)
-    told = "not measured" if psnr is None else f"{psnr:.1f} dB"
-    return Check(
-        "held-out PSNR",
-        f"on rows kept out of the fit the PSNR is {told}; at least {EXACT_PSNR:g} dB is called "
-        "exact",
-        "unknown" if psnr is None else _verdict(psnr >= EXACT_PSNR),
-        psnr,
-        EXACT_PSNR,
-        "measured",
-    )
+    shown = "was not measured" if psnr is None else f"is {psnr:.1f} dB"
+    statement = f"the PSNR on held-out rows {shown}; at least {EXACT_PSNR:g} dB counts as exact"
+    return _check("held-out PSNR", statement, psnr, EXACT_PSNR, "measured")
 
 
 def _identification(
-    network: ReLUStack, X: NDArray[np.float64], residual: float, n_nonzero: int
+    network: ReLUStack, X: NDArray[np.float64], residual: float | None, n_nonzero: int
 ) -> Check:
-    """Whether the rows speak against every other network that `doubt` looks at."""
-    told, verdict = "other networks that fit: not looked for, this one does not fit", "unknown"
+    """Check whether the rows exclude every other network that `doubt` examines."""
+    verdict: Verdict = "unknown"
     if network.generators is not None or not network.fused:
-        told = "other networks that fit: looked for with one layer and its own gates only"
-    elif not residual > EXACT_RESIDUAL:
+        statement = "other networks that fit were searched for only with one layer of own gates"
+    elif residual is not None and residual > EXACT_RESIDUAL:
+        statement = "other networks that fit were not searched for, because this one does not fit"
+    else:
         why = doubt(X, network.weights, n_nonzero)
-        told = f"another network may fit as well: {why}"
+        statement = f"another network may fit as well: {why}"
         if not why:
-            told, verdict = (
-                "the rows speak against every network nearby (no others checked)",
-                "holds",
-            )
+            verdict = "holds"
+            statement = "the rows exclude every network nearby (no others were checked)"
     source = "derived: weights moved between neurons, null space, rows for each weight"
-    return Check("identification", told, cast(Verdict, verdict), None, None, source)
+    return Check("identification", statement, verdict, None, None, source)
 
 
 def _sample_size(n: int, s: int | None, d: int | None, p: int) -> Check:
     ratio = None
     if s is not None and d is not None:
         if not 0 < s <= d * p:
-            raise ValueError(f"got n_nonzero = {s}; expected between 1 and d p = {d * p}")
+            raise bad_value("n_nonzero", s, f"an integer from 1 to d p = {d * p}")
         ratio = n / (s * max(1.0, math.log(d * p / s)))
-    told = "not given s and d" if ratio is None else f"n / (s log(d p / s)) = {ratio:.3g}"
-    return Check(
-        "sample size",
-        f"{told}; at least {SAMPLES:g} asked, where separated networks were all recovered",
-        "unknown" if ratio is None else _verdict(ratio >= SAMPLES),
-        ratio,
-        SAMPLES,
-        f"{PAPER}, order of n; constant: measured",
+    shown = "s and d were not given" if ratio is None else f"n / (s log(d p / s)) is {ratio:.3g}"
+    statement = f"{shown}; {SAMPLES:g} is required, where all separated networks were recovered"
+    return _check(
+        "sample size", statement, ratio, SAMPLES, f"{PAPER}, order of n; constant: measured"
     )
 
 
-def _verdict(true: bool) -> Verdict:
-    return "holds" if true else "fails"
+def _check(
+    name: str,
+    statement: str,
+    measured: float | None,
+    threshold: float | None,
+    source: str,
+    compare: Callable[[Any, Any], bool] = operator.ge,
+) -> Check:
+    """Return a check that is "unknown" without a measurement."""
+    verdict: Verdict = "unknown"
+    if measured is not None:
+        verdict = "holds" if compare(measured, threshold) else "fails"
+    return Check(name, statement, verdict, measured, threshold, source)
 
 
 def _hamming(first: BoolArray, second: BoolArray) -> Array:
-    """Hamming distances [a, b], from S S^T by chunks of rows."""
+    """Return Hamming distances [a, b], from S S^T by chunks of rows."""
     product = np.zeros((len(first), len(second)))
     n = first.shape[1]
     for r in range(0, n, ROWS):
@@ -345,26 +346,24 @@ def _hamming(first: BoolArray, second: BoolArray) -> Array:
 
 
 def _reader(
-    patterns: NDArray[np.generic] | None,
-    X: Array | None,
-    generators: Array | Tensor | sp.csr_array | None,
+    patterns: NDArray[np.generic] | None, X: Array | None, generators: Vectors | None
 ) -> tuple[Callable[[int, int], BoolArray], int, int]:
-    """A function that returns patterns a to b, and the numbers of patterns and rows."""
-    if (patterns is None) == (X is None or generators is None):
-        raise ValueError("expected either patterns [p, n], or both X [n, d] and generators [p, d]")
-    if patterns is not None:
+    """Return a function that returns patterns a to b, and the numbers of patterns and rows."""
+    both = X is not None and generators is not None
+    if patterns is not None and not both:
         given = np.asarray(patterns)
         if given.ndim != 2 or not given.size:
-            raise ValueError(f"got patterns of shape {given.shape}; expected [p, n], not empty")
+            raise bad_value("patterns", Shown(f"shape {given.shape}"), "shape [p, n], not empty")
         if not np.isin(np.unique(given), (0, 1)).all():
-            raise ValueError("got patterns with values other than 0 and 1; expected booleans")
+            raise bad_value("patterns", Shown("values other than 0 and 1"), "booleans")
         return lambda a, b: given[a:b] > 0, given.shape[0], given.shape[1]
-    assert X is not None
-    assert generators is not None
+    if patterns is not None or X is None or generators is None:
+        names = {"patterns": patterns, "X": X, "generators": generators}
+        found = " and ".join(name for name, value in names.items() if value is not None)
+        expected = "either patterns [p, n], or both X [n, d] and generators [p, d]"
+        raise bad_value("patterns", Shown(found or "nothing"), expected)
     H = generators.detach().cpu().numpy() if isinstance(generators, Tensor) else generators
     if X.ndim != 2 or H.ndim != 2 or X.shape[1] != H.shape[1] or not len(X) or not H.shape[0]:
-        raise ValueError(
-            f"got X of shape {X.shape} and generators of shape {H.shape}; expected [n, d] and "
-            "[p, d], not empty"
-        )
+        shown = Shown(f"shapes {X.shape} and {H.shape}")
+        raise bad_value("X and generators", shown, "shapes [n, d] and [p, d], not empty")
     return lambda a, b: np.asarray(H[a:b] @ X.T > 0, dtype=bool), H.shape[0], len(X)

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.certificate import Certificate
-from secateurs.core.estimator import hold_out, require_target, told_progress, warn_if_interrupted
-from secateurs.core.parameters import check_integer, check_real, is_integer
-from secateurs.core.saved_model import (
-    CheckRecords,
-    History,
-    Names,
-    Number,
-    Parameters,
-    SavedModel,
-    Status,
-    Strict,
-    recorded_checks,
-    recorded_history,
-    recorded_names,
-    recorded_parameters,
-    restored_certificate,
-    restored_history,
-    with_parameters,
-)
-from secateurs.core.solution import ProgressCallback
-from secateurs.core.version import __version__
+from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.estimator import Estimator, hold_out, require_target
+from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real
+from secateurs.core.saved_model import FitRecord, Names, Number
+from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.matching import NeuronMatch, match_neurons
 from secateurs.recovery.pursuit.search import relu_pursuit
@@ -48,50 +31,66 @@ from secateurs.sparse.stack import ReLUStack
 from secateurs.sparse.storage import archived_network, network_bytes
 
 IHT_STEPS = 100
-BETTER = 0.9  # a larger budget must lower the held-out error to this share of the smaller one's
+FIRST_BUDGET = 4  # the smallest budget that n_nonzero="auto" tries
+BETTER = 0.9  # factor by which a larger budget must lower the held-out error
 EXACT = 1e-8  # relative held-out error at which no larger budget is tried
-PATIENCE = 2  # larger budgets tried after the best
+PATIENCE = 2  # larger budgets that are tried after the best
+JUDGED_SHARE = 20  # held-out rows choose the solver where they are a twentieth of the others
+MOST_SHOWN = 8  # weights of a neuron that a description shows
 
+Array = NDArray[np.float64]
 Solver = Literal["pursuit", "iht"]
 
 
-class ReLURecord(Strict):
-    """What the file of a `SparseReLURegressor` holds beside its weights."""
+class ReLURecord(FitRecord):
+    """The content of the file of a `SparseReLURegressor` beside its weights."""
 
     kind: Literal["SparseReLURegressor"]
-    version: str
-    parameters: Parameters
-    seed: int
-    status: Status
-    solver: Literal["pursuit", "iht"]
+    solver: Solver
     budget: Annotated[int, Field(ge=1)]
-    n_train: Annotated[int, Field(ge=1)]
     intercept: Number
     feature_names: Names | None
-    history: History
-    certificate: CheckRecords
 
 
-class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class _Split(NamedTuple):
+    """The rows of the fit, and the rows that are held out."""
+
+    X: Array
+    y: Array
+    X_held_out: Array
+    y_held_out: Array
+
+
+class _Found(NamedTuple):
+    """A solver and its result."""
+
+    solver: Solver
+    solution: Solution[Any]
+    weights: sparse.csr_array
+    intercept: float
+
+
+class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """Least squares by ``y = intercept + sum_j relu(w_j . x)`` with few nonzero weights.
 
-    Made for targets that *are* such a network, or nearly: planted problems, images as
+    It is made for targets that *are* such a network, or nearly: planted problems, images as
     functions.  For ordinary tables `SparseMLPRegressor` is the better choice.
 
     Parameters
     ----------
     n_nonzero : int or "auto"
-        Budget s: nonzeros of all w_j together; "auto" doubles it while the held-out error falls.
+        Budget s: the most weights of all w_j together.  "auto" doubles it while the held-out error
+        falls.
     n_neurons : int, optional
-        Most neurons m; s by default.
+        The most neurons m; s by default.
     solver : {"auto", "pursuit", "iht"}
-        "pursuit" recovers planted networks exactly; "iht" is iterative hard thresholding with
-        a Gauss-Newton polish and exchanges of weights; "auto" runs the first, runs the second
-        unless the first is exact or explains all but noise, and keeps the better.
+        "pursuit" recovers planted networks exactly.  "iht" is iterative hard thresholding with
+        a Gauss-Newton polish and exchanges of weights.  "auto" runs the pursuit, and also "iht"
+        unless the pursuit is exact or leaves only noise, and keeps the better result.
     fit_intercept : bool
         Add one constant to the output ("pursuit" only).
     validation_fraction : float
-        Share of the rows kept out of the fit, for the certificate and the choices.
+        Share of the rows that are held out for the certificate and for the choices.
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
@@ -99,16 +98,18 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     Attributes
     ----------
     coef_ : scipy.sparse.csr_array, shape [m, d]
-        The w_j, live neurons first.
+        The w_j; with the pursuit, neurons with weights come first.
     intercept_ : float
     n_nonzero_ : int
     status_ : str
-        "exact" (no residual on the rows of the fit nor on those held out, and the check
+        "exact" (no residual on the rows of the fit or the held-out rows, and the check
         "identification" of the certificate holds), "converged" (no residual on the rows of the
-        fit, but another network may fit as well; or what is left looks like noise, or no step
+        fit, but another network may fit as well; or the residual looks like noise, or no step
         helps), "stalled", "budget", "interrupted".
     solver_ : str
-        Which solver's result was kept.
+        The solver of the result that was kept.
+    budget_ : int
+        The budget of this result.
     history_ : dict of lists
     certificate_ : Certificate
     held_out_error_ : float or None
@@ -126,9 +127,6 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
 
     coef_: sparse.csr_array
     budget_: int
-    certificate_: Certificate
-    history_: dict[str, list[float]]
-    status_: Status
 
     def __init__(
         self,
@@ -165,144 +163,22 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         Raises
         ------
         ValueError
-            A parameter or the data cannot be used; the message says which and why.
+            A parameter or the data cannot be used.
         """
-        began = time.perf_counter()
-        self._check_parameters()
-        require_target(self, y)
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True)
-        y = column_or_1d(y, warn=True).astype(np.float64)
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        train, held_out = hold_out(len(y), self.validation_fraction, self.seed_)
-        tell = told_progress(self.verbose, progress)
-        parts = X[train], y[train], X[held_out], y[held_out]
-        if self.n_nonzero == "auto":
-            self._fit_growing(parts, tell)
-        else:
-            self._keep(self._best(parts, int(self.n_nonzero), tell), int(self.n_nonzero))
-        self.n_train_ = len(train)
-        self.held_out_error_ = relative_error(self, X[held_out], y[held_out])
-        self.certificate_ = fit_certificate(
-            self._stack(),
-            X[train],
-            y[train] - self.intercept_,
-            self.budget_,
-            X_held_out=X[held_out] if len(held_out) else None,
-            y_held_out=y[held_out] - self.intercept_ if len(held_out) else None,
-        )
-        if self.status_ == "exact" and not self._is_identified(X[held_out], y[held_out]):
-            self.status_ = "converged"
-        self.report_ = {
-            "nonzeros": self.n_nonzero_,
-            "neurons": int((np.diff(self.coef_.indptr) > 0).sum()),
-            "file_bytes": len(self._file_content()),
-            "seconds": time.perf_counter() - began,
-        }
-        warn_if_interrupted(self.status_)
-        return self
+        return self._fit(X, y, progress)
 
-    def _is_identified(self, X: Any, y: Any) -> bool:
-        """Whether the rows of the fit show that it is the one, and those held out agree."""
-        if self.certificate_["identification"].verdict != "holds":
-            return False
-        return len(y) == 0 or bool(
-            np.linalg.norm(y - self.intercept_ - relu_sum(X, self.coef_))
-            <= EXACT * np.linalg.norm(y)
-        )
-
-    def _fit_growing(self, parts: tuple[Any, ...], tell: ProgressCallback | None) -> None:
-        """Double the budget while the held-out error falls."""
-        X, _, X_held, y_held = parts
-        if len(y_held) == 0:
-            raise ValueError(
-                "n_nonzero='auto' compares budgets on held-out rows, but there are none: "
-                f"validation_fraction={self.validation_fraction}; raise it or give n_nonzero"
-            )
-        least, waited, s = math.inf, 0, 4
-        kept: tuple[Any, int] | None = None
-        while kept is None or (waited < PATIENCE and s <= len(X)):
-            result = self._best(parts, s, tell)
-            self._keep(result, s)
-            error = relative_error(self, X_held, y_held)
-            if kept is None or (error is not None and error < BETTER * least):
-                kept, least, waited = (result, s), error or 0.0, 0
-            else:
-                waited += 1
-            if least < EXACT or self.status_ == "interrupted":
-                break
-            s *= 2
-        self._keep(*kept)
-
-    def _best(
-        self, parts: tuple[Any, ...], s: int, tell: ProgressCallback | None
-    ) -> tuple[Solver, Any, sparse.csr_array, float]:
-        """Solver, solution, weights and intercept of the better of the solvers asked for."""
-        X, y, X_held, y_held = parts
-        m = s if self.n_neurons is None else int(self.n_neurons)
-        found: list[tuple[Solver, Any, sparse.csr_array, float]] = []
-        if self.solver in ("auto", "pursuit"):
-            pursued = relu_pursuit(
-                X,
-                y,
-                s,
-                m,
-                fit_intercept=self.fit_intercept,
-                random_state=self.seed_,
-                progress=tell,
-            )
-            value = pursued.value
-            found.append(("pursuit", pursued, value.weights, value.intercept))
-            settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]
-            if settled or pursued.status == "interrupted":
-                return found[0]
-        if self.solver == "iht" or (self.solver == "auto" and not self.fit_intercept):
-            solution = iht(X, y, s, m, n_steps=IHT_STEPS, random_state=self.seed_, progress=tell)
-            for refine in (self._polish, self._exchange, self._polish):
-                if solution.status == "interrupted":
-                    break
-                solution = refine(X, y, solution.value, s, tell)
-            found.append(("iht", solution, solution.value.weights, 0.0))
-        judged = (X_held, y_held) if len(y_held) >= len(y) // 20 > 0 else (X, y)
-
-        def error(entry: tuple[Solver, Any, sparse.csr_array, float]) -> float:
-            return float(np.linalg.norm(judged[1] - relu_sum(judged[0], entry[2]) - entry[3]))
-
-        return min(found, key=error)
-
-    def _polish(
-        self, X: Any, y: Any, start: ReLUStack, s: int, tell: ProgressCallback | None
-    ) -> Any:
-        del s  # the support stays
-        return gauss_newton(X, y, start, progress=tell)
-
-    def _exchange(
-        self, X: Any, y: Any, start: ReLUStack, s: int, tell: ProgressCallback | None
-    ) -> Any:
-        return exchange(X, y, start, s, random_state=self.seed_, progress=tell)
-
-    def _keep(self, result: tuple[Solver, Any, sparse.csr_array, float], s: int) -> None:
-        self.solver_, solution, weights, intercept = result
-        self.coef_ = sparse.csr_array(weights)
-        self.intercept_ = float(intercept)
-        self.status_ = solution.status
-        self.history_ = solution.history
-        self.budget_ = s
-
-    # -- answers ---------------------------------------------------------------------------
-
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Output on rows X [n, d], shape [n]; 2 nnz n flops."""
+    def predict(self, X: Any) -> Array:
+        """Return the outputs on rows X [n, d], shape [n]; 2 nnz n flops."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return self.intercept_ + relu_sum(X, self.coef_)
+        return self._outputs(validate_data(self, X, reset=False, dtype=np.float64))
 
     @property
     def n_nonzero_(self) -> int:
-        """Nonzero weights, the intercept not counted."""
+        """Number of nonzero weights; the intercept is not counted."""
         check_is_fitted(self)
         return int(self.coef_.nnz)
 
-    def match(self, truth: sparse.csr_array | NDArray[np.float64]) -> NeuronMatch:
+    def match(self, truth: sparse.csr_array | Array) -> NeuronMatch:
         """Compare with known neurons [m', d]: merge parallel ones, then assign (Hungarian).
 
         Returns
@@ -313,20 +189,168 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         check_is_fitted(self)
         return match_neurons(self.coef_, truth)
 
+    # -- the steps of a fit ------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        if self.n_nonzero != "auto":
+            check_integer("n_nonzero", self.n_nonzero, otherwise="'auto'")
+        if self.n_neurons is not None:
+            check_integer("n_neurons", self.n_neurons, otherwise="None")
+        check_choice("solver", self.solver, ("auto", "pursuit", "iht"))
+        if self.solver == "iht" and self.fit_intercept:
+            do = "use solver='pursuit', or centre y yourself"
+            raise bad_value("fit_intercept", True, "False with solver='iht'", do)
+        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
+
+    def _read(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:
+        require_target(self, y)
+        X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, **options)
+        return X, column_or_1d(y, warn=True).astype(np.float64)
+
+    def _prepare(self, X: Any, y: Any, **options: Any) -> _Split:
+        X, y = super()._prepare(X, y, **options)
+        train, held_out = hold_out(len(y), self.validation_fraction, self.seed_)
+        self.n_train_ = len(train)
+        return _Split(X[train], y[train], X[held_out], y[held_out])
+
+    def _solve(self, data: _Split, progress: ProgressCallback | None) -> None:
+        if self.n_nonzero == "auto":
+            self._grow_budget(data, progress)
+        else:
+            self._keep(self._best(data, int(self.n_nonzero), progress), int(self.n_nonzero))
+        self.held_out_error_ = self._relative_error(data.X_held_out, data.y_held_out)
+
+    def _grow_budget(self, data: _Split, progress: ProgressCallback | None) -> None:
+        """Double the budget while the held-out error falls."""
+        if len(data.y_held_out) == 0:
+            do = f"raise validation_fraction ({self.validation_fraction}) or give a number"
+            raise bad_value("n_nonzero", "auto", "held-out rows to compare budgets on", do)
+        least, waited, s = math.inf, 0, FIRST_BUDGET
+        kept: tuple[_Found, int] | None = None
+        while kept is None or (waited < PATIENCE and s <= len(data.X)):
+            found = self._best(data, s, progress)
+            self._keep(found, s)
+            error = self._relative_error(data.X_held_out, data.y_held_out)
+            if kept is None or (error is not None and error < BETTER * least):
+                kept, least, waited = (found, s), error or 0.0, 0
+            else:
+                waited += 1
+            if least < EXACT or self.status_ == "interrupted":
+                break
+            s *= 2
+        self._keep(*kept)
+
+    def _best(self, data: _Split, s: int, progress: ProgressCallback | None) -> _Found:
+        """Return the better result of the solvers that were asked for."""
+        X, y = data.X, data.y
+        m = s if self.n_neurons is None else int(self.n_neurons)
+        seeded: dict[str, Any] = {"random_state": self.seed_, "progress": progress}
+        found: list[_Found] = []
+        if self.solver in ("auto", "pursuit"):
+            pursued = relu_pursuit(X, y, s, m, fit_intercept=self.fit_intercept, **seeded)
+            value = pursued.value
+            found.append(_Found("pursuit", pursued, value.weights, value.intercept))
+            settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]
+            if settled or pursued.status == "interrupted":
+                return found[0]
+        if self.solver == "iht" or (self.solver == "auto" and not self.fit_intercept):
+            solution = iht(X, y, s, m, n_steps=IHT_STEPS, **seeded)
+            for refine in ("polish", "exchange", "polish"):
+                if solution.status == "interrupted":
+                    break
+                if refine == "polish":
+                    solution = gauss_newton(X, y, solution.value, progress=progress)
+                else:
+                    solution = exchange(X, y, solution.value, s, **seeded)
+            found.append(_Found("iht", solution, solution.value.weights, 0.0))
+        enough = len(data.y_held_out) >= len(y) // JUDGED_SHARE > 0
+        X, y = (data.X_held_out, data.y_held_out) if enough else (X, y)
+        return min(
+            found,
+            key=lambda each: np.linalg.norm(y - relu_sum(X, each.weights) - each.intercept),
+        )
+
+    def _keep(self, found: _Found, s: int) -> None:
+        self.solver_ = found.solver
+        self.coef_ = sparse.csr_array(found.weights)
+        self.intercept_ = float(found.intercept)
+        self.status_ = found.solution.status
+        self.history_ = found.solution.history
+        self.budget_ = s
+
+    def _certify(self, data: _Split) -> Certificate:
+        any_held_out = len(data.y_held_out) > 0
+        certificate = fit_certificate(
+            ReLUStack((self.coef_,), fused=True),
+            data.X,
+            data.y - self.intercept_,
+            self.budget_,
+            X_held_out=data.X_held_out if any_held_out else None,
+            y_held_out=data.y_held_out - self.intercept_ if any_held_out else None,
+        )
+        if self.status_ == "exact":
+            identified = certificate["identification"].verdict == "holds"
+            left = data.y_held_out - self.intercept_ - relu_sum(data.X_held_out, self.coef_)
+            fits = np.linalg.norm(left) <= EXACT * np.linalg.norm(data.y_held_out)
+            self.status_ = "exact" if identified and (fits or not any_held_out) else "converged"
+        return certificate
+
+    def _outputs(self, X: Array) -> Array:
+        return self.intercept_ + relu_sum(X, self.coef_)
+
+    def _relative_error(self, X: Array, y: Array) -> float | None:
+        """Return ||y - f(X)|| / ||y - mean(y)||; None without rows, or if y is constant."""
+        size = float(np.linalg.norm(y - y.mean())) if len(y) else 0.0
+        if size == 0.0:
+            return None
+        return float(np.linalg.norm(y - self.intercept_ - relu_sum(X, self.coef_))) / size
+
+    # -- the result --------------------------------------------------------------------------
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "nonzeros": self.n_nonzero_,
+            "neurons": int((np.diff(self.coef_.indptr) > 0).sum()),
+        }
+
+    def _description(self) -> Description:
+        W = self.coef_
+        neurons = [
+            {"inputs": W.indices[a:b].tolist(), "weights": W.data[a:b].tolist()}
+            for a, b in zip(W.indptr[:-1], W.indptr[1:], strict=True)
+            if b > a
+        ]
+        facts = {
+            "inputs": W.shape[1],
+            "nonzeros": self.n_nonzero_,
+            "budget": self.budget_,
+            "intercept": self.intercept_,
+            "solver": self.solver_,
+            "neurons": neurons,
+        }
+        headline = (
+            f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed, in "
+            f"{len(neurons)} neurons over {W.shape[1]} inputs, with intercept "
+            f"{self.intercept_:.6g}. The solver {self.solver_} ended with status {self.status_}. "
+            f"The file takes {format_bytes(len(self._file_content()))}."
+        )
+        rows = [
+            (
+                str(j),
+                " ".join(map(str, neuron["inputs"][:MOST_SHOWN])),
+                " ".join(f"{w:.4g}" for w in neuron["weights"][:MOST_SHOWN]),
+            )
+            for j, neuron in enumerate(neurons)
+        ]
+        return Description(headline, facts, (Table(("neuron", "inputs", "weights"), rows),))
+
     def _file_content(self) -> bytes:
         record = ReLURecord(
-            kind="SparseReLURegressor",
-            version=__version__,
-            parameters=recorded_parameters(self),
-            seed=self.seed_,
-            status=self.status_,
+            **self._recorded_fit(),
             solver=self.solver_,
             budget=self.budget_,
-            n_train=self.n_train_,
             intercept=self.intercept_,
-            feature_names=recorded_names(self),
-            history=recorded_history(self.history_),
-            certificate=recorded_checks(self.certificate_),
+            feature_names=self._recorded_names(),
         )
         coo = self.coef_.tocoo()
         d = self.coef_.shape[1]
@@ -339,7 +363,7 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
     def _from_archive(cls, archive: Archive) -> Self:
         network, arrays = archived_network(archive)
         record = archive.record(ReLURecord)
-        model = with_parameters(cls, archive, record.parameters)
+        model = cls._restored_fit(archive, record)
         if arrays:
             raise archive.damaged(f"unknown arrays {sorted(arrays)}")
         rows, cols = network.entries(0)
@@ -348,38 +372,11 @@ class SparseReLURegressor(SavedModel, RegressorMixin, BaseEstimator):  # type: i
         d, m = network.widths
         model.coef_ = sparse.csr_array((network.values[0].astype(float), (rows, cols)), (m, d))
         model._restore_names(archive, record.feature_names, d)
-        model.intercept_, model.seed_ = record.intercept, record.seed
-        model.status_, model.solver_ = record.status, record.solver
-        model.budget_, model.n_train_ = record.budget, record.n_train
-        model.history_ = restored_history(record.history)
-        model.certificate_ = restored_certificate(record.certificate)
+        model.intercept_, model.solver_ = record.intercept, record.solver
+        model.budget_ = record.budget
         return model
 
-    # -- checks ----------------------------------------------------------------------------
 
-    def _check_parameters(self) -> None:
-        if self.n_nonzero != "auto":
-            check_integer("n_nonzero", self.n_nonzero, 1, otherwise="'auto'")
-        if self.n_neurons is not None and not is_integer(self.n_neurons, 1):
-            raise ValueError(f"n_neurons={self.n_neurons!r}; expected an integer >= 1 or None")
-        if self.solver not in ("auto", "pursuit", "iht"):
-            raise ValueError(f"solver={self.solver!r}; expected 'auto', 'pursuit' or 'iht'")
-        if self.solver == "iht" and self.fit_intercept:
-            raise ValueError("solver='iht' has no intercept; use 'pursuit', or centre y yourself")
-        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
-
-    def _stack(self) -> ReLUStack:
-        return ReLUStack((self.coef_,), fused=True)
-
-
-def relu_sum(X: NDArray[np.float64], weights: sparse.csr_array) -> NDArray[np.float64]:
-    """Outputs sum_j relu(w_j . x) of rows X [n, d], shape [n]."""
+def relu_sum(X: Array, weights: sparse.csr_array) -> Array:
+    """Return sum_j relu(w_j . x) on rows X [n, d], shape [n]."""
     return np.asarray(ReLUStack((sparse.csr_array(weights),), fused=True).predict(X), dtype=float)
-
-
-def relative_error(model: SparseReLURegressor, X: Any, y: Any) -> float | None:
-    """||y - f(X)|| / ||y - mean(y)||; None without rows, or if y is constant."""
-    size = float(np.linalg.norm(y - y.mean())) if len(y) else 0.0
-    if size == 0.0:
-        return None
-    return float(np.linalg.norm(y - model.intercept_ - relu_sum(X, model.coef_))) / size

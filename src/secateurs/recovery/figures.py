@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 def image_figure(
     original: NDArray[np.float64], fitted: NDArray[np.float64], psnr: float, n_nonzero: int
 ) -> Figure:
-    """An image, the network's drawing of it, and the difference.
+    """Draw an image, its fit by a network, and the difference.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def image_figure(
     psnr : float
         In decibels.
     n_nonzero : int
-        Weights of the drawing.
+        Weights of the network.
     """
     figure = Figure(figsize=(9, 3.3), layout="constrained")
     axes = figure.subplots(1, 3)

@@ -1,4 +1,4 @@
-"""Compare two sums of ReLU neurons weight by weight, up to what the function does not tell."""
+"""Compare the weights of two sums of ReLU neurons, up to order and parallel neurons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-PARALLEL = 1 - 1e-9  # cosine from which two neurons are one: relu(a.x) + relu(c a.x), c > 0
+from secateurs.core.parameters import Shown, bad_value
+
+PARALLEL = 1 - 1e-9  # cosine from which two neurons are the same: relu(a.x) + relu(c a.x), c > 0
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class NeuronMatch:
     error : float
         Largest absolute difference of a matched weight, relative to the largest true weight.
     found, truth : arrays [p, d]
-        Matched neurons after merging, row i with row i; rows of zeros where one side has none.
+        Merged neurons, where row i matches row i; a row of zeros where one side has no match.
     """
 
     error: float
@@ -31,7 +33,7 @@ class NeuronMatch:
 
 
 def merge_parallel(W: sparse.csr_array | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum the neurons that point the same way, drop empty ones; dense [p, d]."""
+    """Sum the neurons that point the same way and drop empty ones; dense [p, d]."""
     dense = np.asarray(W.todense() if sparse.issparse(W) else W, dtype=np.float64)
     dense = dense[np.abs(dense).max(axis=1, initial=0.0) > 0]
     unit = dense / np.linalg.norm(dense, axis=1, keepdims=True)
@@ -56,20 +58,22 @@ def match_neurons(
     Returns
     -------
     NeuronMatch
-        O(p^2 d + p^3) for p live neurons, dense p x d.
 
     Raises
     ------
     ValueError
         The two have different numbers of inputs, or the truth is empty.
+
+    Notes
+    -----
+    O(p^2 d + p^3) time for p neurons with weights, and dense arrays p x d.
     """
     if found.shape[1] != truth.shape[1]:
-        raise ValueError(
-            f"found has {found.shape[1]} inputs, truth {truth.shape[1]}; they must agree"
-        )
+        shown = Shown(f"{found.shape[1]} inputs")
+        raise bad_value("found", shown, f"the {truth.shape[1]} inputs of truth")
     A, B = merge_parallel(found), merge_parallel(truth)
     if len(B) == 0:
-        raise ValueError("truth has no nonzero weight; there is nothing to match")
+        raise bad_value("truth", Shown("no nonzero weight"), "at least one")
     size = max(len(A), len(B))
     A = np.pad(A, ((0, size - len(A)), (0, 0)))
     B = np.pad(B, ((0, size - len(B)), (0, 0)))

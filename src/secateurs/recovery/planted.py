@@ -1,4 +1,4 @@
-"""Planted networks, whose weights are known, and images as functions of their coordinates."""
+"""Planted networks with known weights, and images as functions of pixel coordinates."""
 
 from __future__ import annotations
 
@@ -7,33 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.image import imread
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.datasets import load_digits
 
-from secateurs.core.parameters import check_integer, is_integer, is_real
+from secateurs.core.parameters import (
+    Shown,
+    bad_value,
+    check_counts,
+    check_integer,
+    check_real,
+)
 
 FloatArray = NDArray[np.float64]
 
-N_TEST = 2000  # fresh rows drawn to judge a fit by
-MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons must differ
-MAX_DRAWS = 200  # of one neuron, before separation is declared impossible
-BLOCK = 1 << 22  # numbers per block of activations
+N_TEST = 2000  # test rows
+MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons differ at least
+MAX_DRAWS = 200  # draws of one neuron, after which separation counts as impossible
+BLOCK = 1 << 22  # most activations computed, or places listed, at once
+WHITE = 16.0  # largest value of a digit of scikit-learn
 
 
 @dataclass(frozen=True, eq=False)
 class PlantedProblem:
-    """Inputs and targets whose source is known.
+    """Inputs and targets from a known source.
 
     Attributes
     ----------
     X : float array [n, d]
     y : float array [n] or [n, n_outputs]
-        With noise where it was asked for.
+        With noise where that was requested.
     truth : list of CSR arrays, or None
-        Weights [n_out, n_in] of each layer.  With one output the last layer is fused: all
-        ones, and not listed.  None for an image.
+        Weights [n_out, n_in] of each layer.  With one output the last layer is fused: it is all
+        ones and not listed.  None for an image.
     X_test, y_test : like X and y
-        Fresh rows, never with noise.
+        Test rows, always without noise.
     image_shape : (int, int), optional
         Shape of the image whose pixels the rows are.
     """
@@ -58,7 +67,7 @@ def planted_relu(
     noise: float = 0.0,
     random_state: int | None = None,
 ) -> PlantedProblem:
-    """Data from a random sparse ReLU network on standard normal inputs.
+    """Generate data from a random sparse ReLU network on standard normal inputs.
 
     Parameters
     ----------
@@ -70,12 +79,12 @@ def planted_relu(
         Nonzero weights in all, spread evenly over the layers.
     n_outputs : int
         One output is fused: y = sum_j relu(w_j . x), and only the w_j are weights.  Several
-        have a last layer [n_outputs, m] of their own.
+        outputs have a last layer [n_outputs, m] of their own.
     n_hidden_layers : int
     separated : bool
-        Draw ``|w|`` from [0.5, 1.5] and redraw first-layer neurons until the activation patterns
-        of every two differ on at least a fifth of all inputs, as Assumption 1 of the paper
-        wants; opposite neurons count as different.
+        Draw ``|w|`` from [0.5, 1.5], and draw first-layer neurons again until the activation
+        patterns of every two differ on at least a fifth of all inputs, as Assumption 1 of the paper
+        requires.  Opposite neurons count as different.
     noise : float
         Standard deviation of the noise on `y`, in units of the standard deviation of y.
     random_state : int, optional
@@ -83,40 +92,32 @@ def planted_relu(
     Returns
     -------
     PlantedProblem
-        With 2000 fresh test rows.
+        With 2000 test rows.
 
     Raises
     ------
     ValueError
-        A number out of range, or neurons that cannot be separated.
+        A number is out of range, or the neurons cannot be separated.
 
     Notes
     -----
-    Time O(n (d + s)).  Nonzeros sit at random places, but every neuron gets one first: with
-    s < m there are s live neurons.  Values are standard normal.
-    Source: the planted experiments of Fridovich-Keil & Pilanci (2026), who place all nonzeros
-    uniformly; `separated` is ours.
+    Time O(n (d + s)).  The weights are at random places, but every neuron gets one first, so that
+    with s < m there are s neurons with a weight.  Values are standard normal.
+    Source: the planted experiments of Fridovich-Keil & Pilanci (2026), who place all weights
+    uniformly; `separated` was added here.
     """
-    for name, number in [("n", n), ("d", d), ("m", m), ("s", s)]:
-        check_integer(name, number)
-    check_integer("n_outputs", n_outputs)
-    check_integer("n_hidden_layers", n_hidden_layers)
-    if not is_real(noise) or noise < 0:
-        raise ValueError(
-            f"noise={noise!r}: expected a finite number >= 0, in units of the std of y"
-        )
+    check_counts(n=n, d=d, m=m, s=s, n_outputs=n_outputs, n_hidden_layers=n_hidden_layers)
+    check_real("noise", noise, least=0)
     widths = [d] + [m] * n_hidden_layers + ([n_outputs] if n_outputs > 1 else [])
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     share = s // len(shapes)
     if share < 1:
-        raise ValueError(
-            f"s={s}: expected at least one nonzero for each of the {len(shapes)} layers"
-        )
+        raise bad_value("s", s, f"at least one weight for each of the {len(shapes)} layers")
     for n_out, n_in in shapes:
         if share > n_out * n_in:
-            raise ValueError(
-                f"s={s}: {share} nonzeros a layer do not fit a layer of {n_out} x {n_in} weights; "
-                "lower s or raise m or d"
+            expected = f"at most {n_out * n_in} weights in each layer"
+            raise bad_value(
+                "s", Shown(f"{share} in each layer"), expected, "lower s or raise m or d"
             )
     rng = np.random.default_rng(random_state)
     truth = [
@@ -135,7 +136,7 @@ def planted_relu(
 def planted_output(
     weights: list[sparse.csr_array[np.float64]], X: FloatArray, *, fused: bool
 ) -> FloatArray:
-    """Output of a network on rows, shape [n] if fused (last layer all ones), else [n, k]."""
+    """Return the outputs on rows, shape [n] if the last layer is fused (all ones), else [n, k]."""
     rows = max(1, BLOCK // max(w.shape[0] for w in weights))
     blocks = []
     for start in range(0, len(X), rows):
@@ -156,27 +157,32 @@ def image_function(
     random_state: int | None = None,
     n_test: int = 0,
 ) -> PlantedProblem:
-    """An image as a function: random Fourier features of a pixel's place -> its value.
+    """Return an image as a function from random Fourier features of a pixel's place to its value.
 
     Parameters
     ----------
     image : int, str, Path or array [h, w]
-        Index of one of the 1797 8 x 8 digits of scikit-learn, a PNG file (colours are
-        averaged), or grey values: unsigned integers (white is their largest value) or floats
-        in [0, 1].
+        The index of one of the 1797 8 x 8 digits of scikit-learn, a PNG file (colours are
+        averaged), or grey values: unsigned integers, where white is the largest value of the type,
+        or floats in [0, 1].
     n_features : int, even
         d: sines and cosines of ``2 pi B (row, column)``, B normal.
     sigma : float
-        Standard deviation of B, in cycles over half the image: rows and columns go from -1
-        to 1.  The larger it is, the less neighbouring pixels have to do with each other.
+        Standard deviation of B, in cycles over half the image, because rows and columns go from
+        -1 to 1.  The larger it is, the less similar are the features of neighbouring pixels.
     random_state : int, optional
     n_test : int
-        Pixels held out at random as test data.  With 0 the test data are all pixels.
+        Number of random pixels that become test data.  With 0 the test data are all pixels.
 
     Returns
     -------
     PlantedProblem
-        y in [0, 1]; no truth.
+        With y in [0, 1] and without truth.
+
+    Raises
+    ------
+    ValueError
+        The image or a setting cannot be used.
 
     Notes
     -----
@@ -185,15 +191,11 @@ def image_function(
     """
     check_integer("n_features", n_features)
     if n_features % 2:
-        raise ValueError(f"n_features={n_features}: expected an even number (sines and cosines)")
-    if not is_real(sigma) or sigma <= 0:
-        raise ValueError(
-            f"sigma={sigma!r}: expected a finite number > 0, in cycles over half the image"
-        )
+        raise bad_value("n_features", n_features, "an even number (sines and cosines)")
+    check_real("sigma", sigma, above=0)
     pixels = _grey_image(image)
     h, w = pixels.shape
-    if not is_integer(n_test, 0) or n_test >= h * w:
-        raise ValueError(f"n_test={n_test!r}: expected 0 <= n_test < {h * w}, the number of pixels")
+    check_integer("n_test", n_test, 0, h * w - 1)
     rng = np.random.default_rng(random_state)
     B = rng.standard_normal((n_features // 2, 2)) * sigma
     row, column = np.divmod(np.arange(h * w), w)
@@ -211,13 +213,13 @@ def image_function(
 def _random_layer(
     n_out: int, n_in: int, nnz: int, bounded: bool, apart: bool, rng: np.random.Generator
 ) -> sparse.csr_array[np.float64]:
-    """Random nonzeros, one for each output first; |w| in [.5, 1.5] if bounded, rows apart."""
+    """Draw random nonzeros, one for each output first; |w| in [.5, 1.5] if `bounded`."""
     live = rng.permutation(n_out)[:nnz]
     first = live * n_in + rng.integers(n_in, size=len(live))
     others = np.setdiff1d(np.arange(n_out * n_in), first) if n_out * n_in < BLOCK else None
     if others is not None:
         rest = rng.choice(others, nnz - len(live), replace=False)
-    else:  # too many places to list: draw, reject those that are taken
+    else:  # too many places to list: draw, and reject places that are taken
         taken = set(first.tolist())
         while len(taken) < nnz:
             taken.add(int(rng.integers(n_out * n_in)))
@@ -240,7 +242,7 @@ def _separate(
     n_in: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
-    """Redraw neurons until every two patterns differ on MIN_SEPARATION of normal inputs.
+    """Draw neurons again until every two patterns differ on MIN_SEPARATION of normal inputs.
 
     1{w.x > 0} and 1{w'.x > 0} differ on a share angle(w, w') / pi of them.
     """
@@ -257,10 +259,11 @@ def _separate(
             c = np.sort(rng.choice(n_in, len(c), replace=False))
             v = rng.uniform(0.5, 1.5, len(c)) * rng.choice([-1.0, 1.0], len(c))
         else:
-            raise ValueError(
-                f"separated=True: no neuron with {len(c)} of {n_in} inputs differs from the "
-                f"{len(units)} before it; raise d or s, or lower m"
+            expected = (
+                f"a neuron with {len(c)} of {n_in} inputs that differs from {len(units)} others"
             )
+            do = "raise d or s, or lower m"
+            raise bad_value("separated", Shown(f"none in {MAX_DRAWS} draws"), expected, do)
         units.append(u)
         rows.append(np.full(len(c), j))
         cols.append(c)
@@ -269,38 +272,34 @@ def _separate(
 
 
 def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
-    """Pixels in [0, 1], shape [h, w]."""
+    """Return the pixels in [0, 1], shape [h, w]."""
     if isinstance(image, int | np.integer):
-        from sklearn.datasets import load_digits
-
         digits = load_digits().images
-        if not 0 <= image < len(digits):
-            raise ValueError(f"image={image}: expected the index of a digit, 0 to 1796")
-        return np.asarray(digits[int(image)], dtype=np.float64) / 16.0
-    if isinstance(image, str | Path):
-        from matplotlib.image import imread
-
-        if not Path(image).is_file():
-            raise ValueError(f"image={str(image)!r}: there is no such file")
-        try:
-            pixels = np.asarray(imread(image))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ValueError(f"image={str(image)!r}: not a readable PNG ({error})") from error
-        if pixels.ndim == 3:
-            colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))  # without transparency
-            pixels = pixels[:, :, :colours].mean(axis=2) / (255 if pixels.dtype == np.uint8 else 1)
-    else:
-        pixels = np.asarray(image)
+        check_integer("image", image, 0, len(digits) - 1, otherwise="a file or an array")
+        return np.asarray(digits[int(image)], dtype=np.float64) / WHITE
+    pixels = _read_png(image) if isinstance(image, str | Path) else np.asarray(image)
     if pixels.ndim != 2 or pixels.size == 0:
-        raise ValueError(
-            f"image of shape {pixels.shape}: expected grey values [h, w]; average the colours"
-        )
+        shown = Shown(f"shape {pixels.shape}")
+        raise bad_value("image", shown, "grey values [h, w]", "average the colours")
     if pixels.dtype.kind == "u":
         return pixels / np.float64(np.iinfo(pixels.dtype).max)
     if pixels.dtype.kind != "f":
-        raise ValueError(f"image of dtype {pixels.dtype}: expected uint8 or floats in [0, 1]")
+        raise bad_value("image", Shown(f"dtype {pixels.dtype}"), "uint8 or floats in [0, 1]")
     if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-        raise ValueError(
-            f"image with values from {pixels.min()} to {pixels.max()}: expected [0, 1]; rescale it"
-        )
+        shown = Shown(f"values from {pixels.min()} to {pixels.max()}")
+        raise bad_value("image", shown, "values in [0, 1]", "rescale it")
     return pixels.astype(np.float64)
+
+
+def _read_png(path: str | Path) -> NDArray[Any]:
+    """Return the grey values of a file: the mean of its colours, without transparency."""
+    if not Path(path).is_file():
+        raise bad_value("image", str(path), "an existing file")
+    try:
+        pixels = np.asarray(imread(path))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise bad_value("image", str(path), f"a readable PNG file ({error})") from error
+    if pixels.ndim == 3:
+        n_colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
+        pixels = pixels[:, :, :n_colours].mean(axis=2) / (255 if pixels.dtype == np.uint8 else 1)
+    return pixels

@@ -1,13 +1,13 @@
-"""Whether rows that a ReLU network fits show that it is the one that made them.
+"""Decide whether rows that a ReLU network fits exclude other networks.
 
-A fit without residual can be wrong on other rows: where two inputs are hardly ever nonzero
-together, no row tells relu(a x_1) + relu(b x_2) from relu(a x_1 + b x_2).  Enumerating the
-networks that fit is out of reach; those one step away are not,
+A fit without residual can be wrong on other rows.  Where two inputs are hardly ever nonzero
+together, no row distinguishes relu(a x_1) + relu(b x_2) from relu(a x_1 + b x_2).  It is infeasible
+to enumerate the networks that fit.  But those one step away can be examined,
 
     relu(z_j) + relu(z_i)  ->  relu(z_j - c t) + relu(z_i + c t),   t = w_jk x_k, 0 < c <= 1,  (1)
 
-(z_i = 0 for a new neuron), nor those along the null space of the Jacobian.  One that agrees on
-the rows counts if it differs elsewhere: on rows whose inputs are drawn one by one.
+where z_i = 0 for a new neuron, and those along the null space of the Jacobian.  A network that
+agrees on the rows counts if it differs on other rows, whose inputs are drawn one by one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from scipy import linalg, sparse
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-REDUNDANT = 5  # rows beyond the weights: of a network, and of each neuron among its open rows
-EVIDENCE = 3  # rows that must see a weight, or speak against a network one step away
+REDUNDANT = 5  # rows beyond the number of weights, of the network and of each neuron
+EVIDENCE = 3  # rows on which a weight must count, or that must exclude a network one step away
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)  # c in (1); below 1 the network has one weight more
-ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries that no row parts
-ROWS_PER_HIDDEN = 4  # of weights left: 2 for closed on all rows by chance, more for their choice
+ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries without a row
+ROWS_PER_HIDDEN = 4  # rows for each unused weight: 2 for closed by chance, more for their choice
 DRAWN = 512  # rows whose inputs are drawn one by one
-BLOCK = 256  # rows looked at together: for dense inputs the first block settles most
-SINGULAR = 1e-10  # eigenvalue of J^T J at unit diagonal, taken for zero
-VISIBLE = 1e-9  # change of an output, relative to the largest
+BLOCK = 256  # rows examined at once; for dense inputs the first block decides most
+LARGE_BLOCK = 8 * BLOCK  # rows of cheaper passes
+SINGULAR = 1e-10  # eigenvalue of J^T J at unit diagonal that counts as zero
+VISIBLE = 1e-9  # change of an output that counts, relative to the largest
+DECIMALS = 12  # of the marks by which equal rows are found
 
 
 def doubt(
@@ -41,38 +43,38 @@ def doubt(
     *,
     intercept: bool = False,
 ) -> str:
-    """Why these rows do not show that an exact fit is the only one, "" where they do.
+    """Return why these rows do not show that an exact fit is the only one, or "".
 
     Parameters
     ----------
     X : array [n, d]
-        The rows that were fitted.
+        The rows of the fit.
     weights : CSR array [m, d]
-        Of sum_j relu(w_j . x), which is exact on them.
+        The weights of sum_j relu(w_j . x), which is exact on these rows.
     n_nonzero : int
-        The budget s.  Where it is not spent, a network with one weight more is an alternative.
+        The budget s.  Where it is not spent, networks with one weight more are examined too.
     intercept : bool
         Whether a constant was fitted too.
 
     Returns
     -------
     str
-        The first of these that holds, in words:
+        The first of these that applies, in words:
 
-        - the distinct rows are fewer than the unknowns + 5 (and not all there can be), the rows on
-          which a neuron is open fewer than its weights + 5, or those on which a weight counts
-          fewer than 3;
-        - two used inputs that can pull against each other do so on fewer than 3 rows;
-        - the Jacobian has a null space, which shows on other rows;
-        - fewer than 3 rows speak against a network (1), which differs on other rows;
-        - s is not spent, and fewer than 3 rows would see a further weight, alone or beside one
-          there is, or two weights are left, and the rows are fewer than 100 or the inputs never
-          negative and hardly ever zero: a neuron could be there that no row opens.
+        - there are fewer distinct rows than unknowns + 5 (and fewer than there can be), fewer rows
+          on which a neuron is open than its weights + 5, or fewer than 3 rows on which a weight
+          counts;
+        - two inputs that can oppose each other do so on fewer than 3 rows;
+        - the Jacobian has a null space that changes other rows;
+        - fewer than 3 rows exclude a network (1) that differs on other rows;
+        - s is not spent, and fewer than 3 rows would show a further weight, alone or beside another
+          one; or two weights are unused, and the rows are fewer than 100 or the inputs never
+          negative and hardly ever zero, so that there could be a neuron that no row opens.
 
     Notes
     -----
     O(n nnz^2), and O(nnz p) for each of the rows that the networks (1) need: 256 for dense
-    inputs, at most n.  No proof: networks further away are not looked at.
+    inputs, at most n.  This is not a proof, because networks further away are not examined.
     Source: derived.
     """
     W = sparse.csr_array(weights[np.diff(weights.indptr) > 0])
@@ -80,7 +82,7 @@ def doubt(
     used, local = np.unique(W.indices, return_inverse=True)
     scale = np.abs(X[:, used]).max(axis=0, initial=np.finfo(float).tiny)
     W = sparse.csr_array((W.data * scale[local], local, W.indptr), shape=(W.shape[0], len(used)))
-    case = _Case(X, used.astype(np.intp), scale, W)
+    case = _FittedRows(X, used.astype(np.intp), scale, W)
     return (
         _few_rows(case, intercept)
         or _never_opposed(case)
@@ -91,7 +93,7 @@ def doubt(
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
+class _FittedRows:
     """A network W [p, q] on the columns `used` of X, each divided by its scale."""
 
     X: FloatArray
@@ -101,27 +103,27 @@ class _Case:
 
     @cached_property
     def neuron(self) -> IntArray:
-        """The neuron of each weight."""
+        """Neuron of each weight."""
         return np.repeat(np.arange(self.W.shape[0]), self.counts)
 
     @property
     def counts(self) -> IntArray:
-        """Weights of each neuron."""
+        """Number of weights of each neuron."""
         return np.diff(self.W.indptr).astype(np.intp)
 
     def blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Blocks of the rows: all inputs [b, d], and those used, transposed [q, b]."""
+        """Yield blocks of rows: all inputs [b, d], and the used ones, transposed [q, b]."""
         for start in range(0, len(self.X), size):
             block = self.X[start : start + size]
             yield block, np.ascontiguousarray((block[:, self.used] / self.scale).T)
 
-    def told(self, entry: int) -> str:
-        """A weight in words."""
+    def name(self, entry: int) -> str:
+        """Return the name of a weight for a message."""
         j, k = int(self.neuron[entry]), int(self.used[self.W.indices[entry]])
         return f"the weight of input {k} in neuron {j}"
 
     def n_possible(self, enough: int) -> int:
-        """Number of rows that the values of the used inputs allow, counted up to `enough`."""
+        """Return the number of possible distinct rows, counted up to `enough`."""
         number = 1
         for column in self.used:
             number *= len(np.unique(self.X[:, column]))
@@ -131,7 +133,7 @@ class _Case:
 
     @cached_property
     def elsewhere(self) -> FloatArray:
-        """Used inputs [q, DRAWN] drawn one by one: any of their values, not 0, or an extreme."""
+        """Used inputs [q, DRAWN], each drawn alone: any of its values, one not 0, or an extreme."""
         rng = np.random.default_rng(0)
         ZT = np.empty((len(self.used), DRAWN))
         for k, column in enumerate(self.used):
@@ -144,24 +146,24 @@ class _Case:
         return ZT
 
 
-def _few_rows(case: _Case, intercept: bool) -> str:
-    """Whether the equations are hardly more than the unknowns."""
+def _few_rows(case: _FittedRows, intercept: bool) -> str:
+    """Find whether there are hardly more equations than unknowns."""
     W, neuron, counts = case.W, case.neuron, case.counts
     direction = np.random.default_rng(0).standard_normal(len(case.used))
-    marks = [direction @ ZT for _, ZT in case.blocks(4 * BLOCK)]
-    # rows that are equal may differ in the last digits of a product
-    distinct = len(np.unique(np.round(np.concatenate(marks), 12)))
+    marks = [direction @ ZT for _, ZT in case.blocks(LARGE_BLOCK // 2)]
+    # the products of equal rows may differ in the last digits
+    distinct = len(np.unique(np.round(np.concatenate(marks), DECIMALS)))
     unknowns = W.nnz + intercept
     if distinct < min(unknowns + REDUNDANT, case.n_possible(unknowns + REDUNDANT)):
         return f"{distinct} different rows for {unknowns} unknowns"
     two_valued = all(len(np.unique(case.X[:, k])) <= 2 for k in case.used)
     n_open, active = np.zeros(W.shape[0], dtype=np.intp), np.zeros(W.nnz, dtype=np.intp)
-    for _, ZT in case.blocks(4 * BLOCK):
+    for _, ZT in case.blocks(LARGE_BLOCK // 2):
         pre = np.asarray(W @ ZT)
         n_open += (pre > 0.0).sum(axis=1)
         own = W.data[:, None] * ZT[W.indices]
         seen = (pre[neuron] > 0.0) & (own != 0.0)
-        if two_valued:  # what closes its neuron always need not be known better
+        if two_valued:  # a weight that always closes its neuron need not be known better
             seen |= (own != 0.0) & (pre[neuron] - own > 0.0)
         active += seen.sum(axis=1)
     spare = n_open - counts
@@ -170,26 +172,26 @@ def _few_rows(case: _Case, intercept: bool) -> str:
         return f"neuron {j} has {counts[j]} weights and is open on {n_open[j]} rows"
     if active.min(initial=EVIDENCE) < EVIDENCE:
         e = int(np.argmin(active))
-        return f"{case.told(e)} counts on {active[e]} rows"
+        return f"{case.name(e)} counts on {active[e]} rows"
     return ""
 
 
-def _never_opposed(case: _Case) -> str:
-    """Whether two weights pull against each other on too few rows to know their neurons.
+def _never_opposed(case: _FittedRows) -> str:
+    """Find two weights that oppose each other on too few rows to know their neurons.
 
-    Where w_k x_k and w_l x_l have the same sign or one of them is zero, relu does not tell
-    whether they are added before or after it.
+    Where w_k x_k and w_l x_l have the same sign, or one of them is zero, the output is the same
+    whether they are added before or after the relu.
     """
     W, q = case.W, len(case.used)
     used = np.zeros((2, q), dtype=bool)  # whether k has a weight > 0, < 0
     used[(W.data < 0.0).astype(np.intp), W.indices] = True
     can = np.zeros((2, q), dtype=bool)  # whether input k can be > 0, < 0
-    for _, ZT in case.blocks(8 * BLOCK):
+    for _, ZT in case.blocks(LARGE_BLOCK):
         can |= np.array([(ZT > 0.0).any(axis=1), (ZT < 0.0).any(axis=1)])
     pairs = ((0, 0), (0, 1), (1, 0), (1, 1))
     together = np.zeros((2, 2, q, q), dtype=np.float32)  # rows with these signs of inputs k, l
     lacking = np.zeros((q, q), dtype=bool)
-    for _, ZT in case.blocks(8 * BLOCK):
+    for _, ZT in case.blocks(LARGE_BLOCK):
         signs = [(ZT > 0.0).astype(np.float32), (ZT < 0.0).astype(np.float32)]
         for a, b in pairs:
             together[a, b] += signs[a] @ signs[b].T
@@ -201,19 +203,17 @@ def _never_opposed(case: _Case) -> str:
         np.fill_diagonal(lacking, False)
         if not lacking.any():
             return ""
-    if not lacking.any():
-        return ""
     first, second = (int(case.used[k]) for k in np.argwhere(lacking)[0])
     return f"inputs {first} and {second} oppose each other on fewer than {EVIDENCE} rows"
 
 
-def _null_space(case: _Case, intercept: bool) -> str:
-    """Whether weights can move without a change on the rows, but with one on others."""
+def _null_space(case: _FittedRows, intercept: bool) -> str:
+    """Find combinations of weights that change other rows but not these."""
     if not case.W.nnz:
         return ""
     size = case.W.nnz + intercept
     Q = np.zeros((size, size))
-    for _, ZT in case.blocks(8 * BLOCK):
+    for _, ZT in case.blocks(LARGE_BLOCK):
         JT = _jacobian(case, ZT, intercept)
         Q += JT @ JT.T
     norm = np.sqrt(np.diagonal(Q))
@@ -234,21 +234,21 @@ def _null_space(case: _Case, intercept: bool) -> str:
     return ""
 
 
-def _jacobian(case: _Case, ZT: FloatArray, intercept: bool) -> FloatArray:
-    """J^T [nnz, b], and a row of ones for the constant."""
+def _jacobian(case: _FittedRows, ZT: FloatArray, intercept: bool) -> FloatArray:
+    """Return J^T [nnz, b], and a row of ones for the constant."""
     JT = np.ones((case.W.nnz + intercept, ZT.shape[1]))
     is_open = np.asarray(case.W @ ZT) > 0.0
     np.multiply(ZT[case.W.indices], is_open[case.neuron], out=JT[: case.W.nnz])
     return JT
 
 
-def _moved_weights(case: _Case, shares: tuple[float, ...]) -> str:
-    """Whether a network (1) fits the rows."""
+def _moved_weights(case: _FittedRows, shares: tuple[float, ...]) -> str:
+    """Find a network (1) that fits the rows."""
     p, entries = case.W.shape[0], np.arange(case.W.nnz)
     for share in shares:
         lacking = np.full((len(entries), p + 1), EVIDENCE)  # rows; column p is a new neuron
         lacking[entries, case.neuron] = 0
-        # moving a neuron's only weight renumbers it, moving a part splits it into parallel ones
+        # to move the only weight of a neuron renumbers it, to move a part makes parallel neurons
         lacking[case.counts[case.neuron] == 1, p] = 0
         for _, ZT in case.blocks(BLOCK):
             if not lacking.any():
@@ -263,11 +263,13 @@ def _moved_weights(case: _Case, shares: tuple[float, ...]) -> str:
             e, i = (int(at) for at in found[0])
             to = "one of its own" if i == p else str(i)
             rows = EVIDENCE - lacking[e, i]
-            return f"{rows} rows tell whether {case.told(e)} belongs there or to neuron {to}"
+            return f"only {rows} rows show whether {case.name(e)} belongs there or to neuron {to}"
     return ""
 
 
-def _count_changes(case: _Case, ZT: FloatArray, share: float, lacking: NDArray[np.int_]) -> None:
+def _count_changes(
+    case: _FittedRows, ZT: FloatArray, share: float, lacking: NDArray[np.int_]
+) -> None:
     """Subtract from `lacking` [nnz, p + 1] the rows on which the moves (1) change the output."""
     W, neuron = case.W, case.neuron
     pre = np.vstack([np.asarray(W @ ZT), np.zeros((1, ZT.shape[1]))])
@@ -282,24 +284,26 @@ def _count_changes(case: _Case, ZT: FloatArray, share: float, lacking: NDArray[n
         lacking[e, to] = np.maximum(lacking[e, to] - seen, 0)
 
 
-def _unseen_weights(case: _Case, n_left: int) -> str:
-    """Whether further weights, alone or beside those there are, would show on too few rows."""
+def _unseen_weights(case: _FittedRows, n_left: int) -> str:
+    """Find further weights, alone or beside others, that too few rows would show."""
     W, (n, d) = case.W, case.X.shape
     above, below = np.zeros(d, dtype=np.intp), np.zeros(d, dtype=np.intp)
-    for block, _ in case.blocks(8 * BLOCK):
+    for block, _ in case.blocks(LARGE_BLOCK):
         above += (block > 0.0).sum(axis=0)
         below += (block < 0.0).sum(axis=0)
     rare = above + below < EVIDENCE
     rare |= (above > 0) & (above < EVIDENCE) | (below > 0) & (below < EVIDENCE)
     if rare.any():
         return f"input {int(np.argmax(rare))} has values of one sign on fewer than {EVIDENCE} rows"
-    # a neuron of one weight > 0 is closed wherever an input that is never < 0 has a weight << 0
+    # a neuron of one weight > 0 is closed where an input that is never < 0 has a weight << 0
     one_sign = np.sort(1.0 - np.maximum(above, below)[(above == 0) | (below == 0)] / n)
     if len(one_sign) and n * np.prod(one_sign[: n_left - 1]) < EVIDENCE and n_left > 1:
-        return f"{n_left} weights are left, enough for a neuron that no row opens: lower n_nonzero"
-    # ... and a neuron of several weights could be two, with no row between their boundaries
+        return (
+            f"{n_left} weights are unused, enough for a neuron that no row opens: lower n_nonzero"
+        )
+    # a neuron of several weights could be two, without a row between their boundaries
     if n_left > 1 and n < max(ROWS_FOR_TWINS, ROWS_PER_HIDDEN * min(n_left, d)):
-        return f"{n_left} weights are left, and {n} rows are too few to exclude another neuron"
+        return f"{n_left} weights are unused, and {n} rows are too few to exclude another neuron"
     if not W.nnz:
         return ""
     seen = np.zeros((W.shape[0] + W.nnz, d), dtype=np.float32)  # neurons, then weights
@@ -307,14 +311,16 @@ def _unseen_weights(case: _Case, n_left: int) -> str:
     other[case.neuron, case.used[W.indices]] = False
     k = case.used[W.indices]
     other[W.shape[0] + np.arange(W.nnz), k] = False
-    other[W.shape[0] :] &= np.where(W.data > 0.0, above[k], below[k])[:, None] > 0  # else no neuron
+    other[W.shape[0] :] &= (
+        np.where(W.data > 0.0, above[k], below[k])[:, None] > 0
+    )  # else it is no neuron
     for block, ZT in case.blocks(BLOCK):
-        # a weight could be a neuron of its own where no row tells it from one
+        # a weight could be a neuron of its own where no row shows the difference
         is_open = np.vstack([np.asarray(W @ ZT), W.data[:, None] * ZT[W.indices]]) > 0.0
         seen += is_open.astype(np.float32) @ (block != 0.0).astype(np.float32)
         lacking = other & (seen < EVIDENCE)
         if not lacking.any():
             return ""
     j, column = (int(at) for at in np.argwhere(lacking)[0])
-    beside = f"neuron {j}" if j < W.shape[0] else case.told(j - W.shape[0])
+    beside = f"neuron {j}" if j < W.shape[0] else case.name(j - W.shape[0])
     return f"input {column} beside {beside} would count on fewer than {EVIDENCE} rows"

@@ -1,7 +1,7 @@
 """Directions that could be neurons: sparse v with a large gain <r, |X v|>.
 
-The stationary points of the gain satisfy v ~ X^T (sign(X v) o r), which is iterated from many
-starts at once.
+The stationary points of the gain satisfy v ~ X^T (sign(X v) o r).  This is iterated from many
+starts at once, in single precision, because the results are only starting points.
 """
 
 from __future__ import annotations
@@ -9,38 +9,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.recovery.pursuit.levenberg_marquardt import FloatArray, HeldRows, IntArray
+from secateurs.recovery.pursuit.relu_rows import FloatArray, HeldRows, IntArray
+
+SingleArray = NDArray[np.float32]
 
 ASCENT_STEPS = 8
-NOISE_CUT, SHARE_CUT = 3.5, 0.15  # an entry of a direction: standard errors, share of the largest
-SCORE_CUT, COSINE_CUT = 0.3, 0.7  # a candidate: share of the best gain, distance to better ones
-SAME_DIRECTION = 0.999  # starts that have met
+NOISE_CUT = 3.5  # standard errors below which an entry of a direction is noise
+SHARE_CUT = 0.15  # least entry of a direction, relative to its largest
+SCORE_CUT = 0.3  # least gain of a candidate, relative to the best
+COSINE_CUT = 0.7  # largest |cos| of a candidate with a better one
+SAME_DIRECTION = 0.999  # |cos| of starts that have met
 TAILS = (0.003, 0.01, 0.03, 0.1)  # shares of the rows with the largest residuals
-MAX_STARTS = 300  # coordinates that starts are made of, where there are more
-FAR = 0.3  # |mean| / root mean square of a column that is not centred
+MAX_STARTS = 300  # most coordinates from which starts are made
+FAR = 0.3  # |mean| / root mean square from which a column counts as not centred
+NEW_ENOUGH = 1e-3  # least share of ||a||^2 that the linear part leaves
+GRAM_RIDGE = 1e-6  # relative to the diagonal of the Gram matrix of the linear part
 
 
 def candidates(
     rows: HeldRows, linear: IntArray, residual: FloatArray, q_max: int, n_most: int
 ) -> FloatArray:
-    """Sparse directions that explain the residual, best first.
+    """Return at most `n_most` sparse directions [c, d] that explain the residual, best first.
 
-    Parameters
-    ----------
-    rows : HeldRows
-    linear : int array
-        Coordinates of the linear part, to which the residual is orthogonal.
-    residual : array [n]
-    q_max : int
-        Most nonzeros of a direction.
-    n_most : int
-        Most directions returned.
-
-    Returns
-    -------
-    array [c, d]
-        Scaled by half their least-squares coefficient.  O(n d) flops a start and step, in
-        single precision: what comes out is a starting point.
+    The residual is orthogonal to the coordinates `linear`.  A direction has at most `q_max`
+    nonzeros and is scaled by half its least-squares coefficient.  O(n d) flops for each start and
+    step.
     """
     V = _ascend(rows, residual, q_max)
     if not len(V):
@@ -59,7 +52,7 @@ def candidates(
 
 
 def best_gain(rows: HeldRows, linear: IntArray, residual: FloatArray) -> float:
-    """Largest gain among the directions tried, in standard errors."""
+    """Return the largest gain among the directions tried, in standard errors."""
     V = _ascend(rows, residual, rows.d)
     if not len(V) or not residual.any():
         return 0.0
@@ -67,11 +60,11 @@ def best_gain(rows: HeldRows, linear: IntArray, residual: FloatArray) -> float:
     return float(gain.max(initial=0.0) / np.sqrt(np.mean(residual**2)))
 
 
-def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.float32]:
-    """Unit directions [c, d] after a few steps v <- threshold(cov(x, sign(x.v) r) / var(x)).
+def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> SingleArray:
+    """Return unit directions [c, d] after steps v <- threshold(cov(x, sign(x.v) r) / var(x)).
 
-    The covariance, not the moment: with inputs far from zero every coordinate correlates with
-    sign(x.v) r through its mean.
+    The covariance is used instead of the second moment, because with inputs far from zero every
+    coordinate correlates with sign(x.v) r through its mean.
     """
     XT, mean, std = rows.single, rows.mean, rows.std
     r = residual.astype(np.float32)
@@ -93,11 +86,11 @@ def _ascend(rows: HeldRows, residual: FloatArray, q_max: int) -> NDArray[np.floa
     return np.vstack([V, _products(rows, r, cut)]) if two_values else V
 
 
-def _products(rows: HeldRows, r: NDArray[np.float32], cut: float) -> NDArray[np.float32]:
-    """Directions [c, d] of the largest correlations of the residual with products x_k x_l.
+def _products(rows: HeldRows, r: SingleArray, cut: float) -> SingleArray:
+    """Return directions [c, d] for the products x_k x_l that correlate most with the residual.
 
     |2 x_k +- x_l| = 2 +- x_k x_l on inputs of +-1, |2 x_k - x_l| = 2 x_k + x_l - 2 x_k x_l on
-    inputs of 0 and 1.  The ascent leaves these: x_l alone has the same gradient.
+    inputs of 0 and 1.  The ascent cannot hold such directions: x_l alone has the same gradient.
     """
     XT, d = rows.single, rows.d
     first, second = np.triu_indices(d, 1)
@@ -114,9 +107,9 @@ def _products(rows: HeldRows, r: NDArray[np.float32], cut: float) -> NDArray[np.
 
 
 def _gains(
-    V: NDArray[np.float32], rows: HeldRows, linear: IntArray, residual: FloatArray
+    V: SingleArray, rows: HeldRows, linear: IntArray, residual: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """<r, a> / ||P a|| of a = |X v|, P projecting out the linear part; <r, a> / ||P a||^2."""
+    """Return <r, a> / ||P a|| and <r, a> / ||P a||^2 for a = |X v|; P removes the linear part."""
     A = np.abs(V @ rows.single)
     gain = (A @ residual.astype(np.float32)).astype(np.float64)
     square = np.einsum("ij,ij->i", A, A).astype(np.float64)
@@ -125,25 +118,27 @@ def _gains(
     if len(inputs) < len(linear):  # the constant
         B = np.hstack([B, A.sum(axis=1, dtype=np.float64)[:, None]])
     G = rows.gram[np.ix_(linear, linear)]
-    G.flat[:: len(G) + 1] *= 1.0 + 1e-6
+    G.flat[:: len(G) + 1] *= 1.0 + GRAM_RIDGE
     left = square - np.einsum("ij,ij->i", B, np.linalg.solve(G, B.T).T)
-    new = left > 1e-3 * square  # the rest is linear on these rows, up to rounding
+    new = left > NEW_ENOUGH * square  # the others are linear on these rows, up to rounding
     gain = np.where(new, gain, 0.0)
     left = np.where(new, left, square)
     return gain / np.sqrt(left), gain / left
 
 
-def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
-    """e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic.
+def _starts(rows: HeldRows, r: SingleArray) -> SingleArray:
+    """Return the starts of the ascent.
 
-    For inputs far from zero also the pairs x_k / mean_k - x_l / mean_l, whose boundary passes
-    through the middle of the data.  Last, what the rows with the largest residuals have in
-    common: a boundary that few rows cross shows on these alone.
+    They are e_k for every k, and e_k +- e_l for the 2d largest |P_kl| of the pair statistic.  For
+    inputs far from zero there are also the pairs x_k / mean_k - x_l / mean_l, whose boundary passes
+    through the middle of the data.  The last ones are the means of the rows with the largest
+    residuals, because a boundary that few rows cross is visible only there.
     """
     XT, mean, d = rows.single, rows.mean, rows.d
-    absolute = np.abs((np.sign(XT) * XT) @ r) if d > MAX_STARTS else np.empty(0)
-    some = np.sort(np.argsort(-absolute, kind="stable")[:MAX_STARTS]) if d > MAX_STARTS else None
-    short = np.arange(d) if some is None else some
+    short = np.arange(d)
+    if d > MAX_STARTS:
+        absolute = np.abs((np.sign(XT) * XT) @ r)
+        short = np.sort(np.argsort(-absolute, kind="stable")[:MAX_STARTS])
     X_short = XT[short]
     P = ((np.sign(X_short) * r) @ X_short.T) / np.float32(rows.n)
     P += P.T
@@ -155,33 +150,40 @@ def _starts(rows: HeldRows, r: NDArray[np.float32]) -> NDArray[np.float32]:
     sets.append((first[best], second[best], np.where(negative, np.float32(-1), np.float32(1))))
     far = np.abs(mean) > FAR
     if far.any():
-        M = ((X_short * r) @ X_short.T) / np.float32(rows.n)  # r orthogonal to X: no centring
+        # r is orthogonal to X, so that the products need no centring
+        M = ((X_short * r) @ X_short.T) / np.float32(rows.n)
         both = far[first] & far[second]
         i, j, first, second = i[both], j[both], first[both], second[both]
         ratio = -mean[first] / mean[second]
         curvature = M[i, i] + ratio * (2 * M[i, j] + ratio * M[j, j])
         order = np.argsort(-curvature / (1 + ratio**2), kind="stable")[: 2 * len(short)]
         sets.append((first[order], second[order], ratio[order]))
-    V = np.zeros((sum(len(k) for k, _, _ in sets) + 2 * len(TAILS), d), dtype=np.float32)
+    V = np.zeros((sum(len(k) for k, _, _ in sets), d), dtype=np.float32)
     start = 0
     for k, other, value in sets:
         at = start + np.arange(len(k))
         V[at, other] = value
         V[at, k] = 1.0
         start += len(k)
+    return np.vstack([V, _tail_means(rows, r)])
+
+
+def _tail_means(rows: HeldRows, r: SingleArray) -> SingleArray:
+    """Return the significant shifts of the mean on the rows with the largest residuals."""
+    V = []
     order = np.argsort(r, kind="stable")
     for share in TAILS:
         size = max(2, int(share * rows.n))
         for tail in (order[:size], order[-size:]):
-            shift = (XT[:, tail].mean(axis=1) - mean) / rows.std
-            shift[np.abs(shift) < max(SHARE_CUT * np.abs(shift).max(), 3.5 / np.sqrt(size))] = 0.0
-            V[start] = shift / rows.std
-            start += 1
-    return V
+            shift = (rows.single[:, tail].mean(axis=1) - rows.mean) / rows.std
+            least = max(SHARE_CUT * np.abs(shift).max(), NOISE_CUT / np.sqrt(size))
+            shift[np.abs(shift) < least] = 0.0
+            V.append(shift / rows.std)
+    return np.array(V, dtype=np.float32)
 
 
-def _threshold(T: NDArray[np.float32], cut: float, q_max: int) -> NDArray[np.float32]:
-    """Hard threshold of every row."""
+def _threshold(T: SingleArray, cut: float, q_max: int) -> SingleArray:
+    """Set the small entries of every row to zero."""
     A = np.abs(T)
     least = np.maximum(np.float32(cut), np.float32(SHARE_CUT) * A.max(axis=1))
     if q_max < T.shape[1]:
@@ -189,7 +191,7 @@ def _threshold(T: NDArray[np.float32], cut: float, q_max: int) -> NDArray[np.flo
     return np.asarray(T * (least[:, None] <= A))
 
 
-def _distinct(V: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first of each group of rows that point the same way."""
+def _distinct(V: SingleArray) -> SingleArray:
+    """Return the first of each group of rows that point the same way."""
     same = np.abs(V @ V.T) > SAME_DIRECTION
     return np.asarray(V[~np.triu(same, 1).any(axis=0)])

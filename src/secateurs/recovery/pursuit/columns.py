@@ -1,4 +1,4 @@
-"""What the pursuit computes on: checked data, useful columns at unit scale, samples of rows."""
+"""Prepare the data of the pursuit: checked arrays, useful columns, samples of rows."""
 
 from __future__ import annotations
 
@@ -8,36 +8,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from secateurs.recovery.pursuit.levenberg_marquardt import (
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.recovery.pursuit.relu_rows import (
     FloatArray,
     HeldRows,
     IntArray,
-    Network,
+    NeuronSum,
     StreamedRows,
-    network,
+    linear_only,
+    neuron_sum,
 )
 
-DUPLICATE = 1e-12  # relative distance of two columns taken for one
+DUPLICATE = 1e-12  # relative distance below which two columns count as equal
+SAME_MARK = 1e-9  # difference of two weighted sums, over sqrt(n), that calls for a comparison
 CHUNK = 4096  # rows read at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """Columns of X that carry information, each divided by its scale.
+class UsefulColumns:
+    """The columns of X that are neither zero nor a multiple of an earlier one, each scaled.
 
-    Attributes
-    ----------
-    index : int array [d]
-        Columns of X that are neither zero nor a multiple of an earlier one.
-    scale : float array [d]
-        Root mean square; negative where the column is, so that no kept column is <= 0.
-    nonnegative : bool array [d]
-        The scaled column is never negative: relu(w x) is then linear or zero.
-    intercept : bool
-        Whether the network has a constant.
-    signs : bool
-        Every kept column has the values +1 and -1 alone, both of them.  The sign-free form then
-        needs a constant: |u x_k| is one.
+    The scale is the root mean square, and negative where the column is, so that no scaled column is
+    <= 0.  Where a scaled column is never negative, relu(w x) is linear or zero.  With `signs` every
+    column has exactly the two values +1 and -1, and the sign-free form needs a constant, because
+    |u x_k| is one.
     """
 
     index: IntArray
@@ -48,19 +42,21 @@ class Columns:
 
     @property
     def d(self) -> int:
-        """Columns kept."""
+        """Number of columns that are kept."""
         return len(self.index)
 
-    def nothing(self) -> Network:
-        """The ReLU network without neurons."""
-        none = np.empty(0, dtype=np.intp)
-        linear = np.full(int(self.intercept), self.d, dtype=np.intp)
-        return network(linear, np.zeros(len(linear)), none, none, np.empty(0))
+    def constants(self) -> IntArray:
+        """Return the coordinate of the constant, if there is one."""
+        return np.full(int(self.intercept), self.d, dtype=np.intp)
+
+    def nothing(self) -> NeuronSum:
+        """Return the ReLU network without neurons."""
+        return linear_only(self.constants())
 
     def sample(
         self, X: FloatArray, y: FloatArray, n_rows: int, rng: np.random.Generator
     ) -> HeldRows:
-        """A random sample of the rows, held in memory; all of them in order if n_rows = n."""
+        """Return a random sample of the rows in memory, or all rows in order if n_rows = n."""
         if n_rows < len(y):
             chosen = np.sort(rng.choice(len(y), n_rows, replace=False))
             X, y = X[chosen], y[chosen]
@@ -70,27 +66,27 @@ class Columns:
         return HeldRows(y, self.d, constant, "abs", XT, self.signs)
 
     def stream(
-        self, X: FloatArray, y: FloatArray, net: Network
-    ) -> tuple[StreamedRows, Network, IntArray]:
-        """All rows of the columns that a ReLU network uses, the network on them, and which."""
+        self, X: FloatArray, y: FloatArray, net: NeuronSum
+    ) -> tuple[StreamedRows, NeuronSum, IntArray]:
+        """Return all rows of the columns used by a ReLU network, the network on them, and which."""
         live, coordinate = np.unique(net.coordinate, return_inverse=True)
         d = len(live)
         rows = StreamedRows(y, d, self.intercept, "relu", X, self.index[live], self.scale[live])
         linear = np.full(len(net.linear), d, dtype=np.intp)
-        return rows, network(linear, net.beta, net.neuron, coordinate, net.value), live
+        return rows, neuron_sum(net.neuron, coordinate, net.value, linear, net.beta), live
 
     def stream_all(self, X: FloatArray, y: FloatArray) -> StreamedRows:
-        """All rows and columns, for a ReLU network."""
+        """Return all rows and columns, for a ReLU network."""
         return StreamedRows(y, self.d, self.intercept, "relu", X, self.index, self.scale)
 
 
-def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
-    """Scales, signs and duplicates of the columns; O(n d) time, O(d) memory."""
+def useful_columns(X: FloatArray, *, fit_intercept: bool) -> UsefulColumns:
+    """Find scales, signs and duplicates of the columns; O(n d) time, O(d) memory."""
     n, d = X.shape
     low, high = X.min(axis=0), X.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
     divisor = np.where(largest > 0, largest, 1.0)
-    # weighted sums tell the columns apart: equal up to sign only for multiples (almost surely)
+    # weighted sums of two columns agree up to sign only for multiples (almost surely)
     weights = np.asarray(np.random.default_rng(0).standard_normal(n))
     square, mark = np.zeros(d), np.zeros(d)
     for start in range(0, n, CHUNK):
@@ -98,15 +94,14 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
         square += np.einsum("ij,ij->j", block, block)
         mark += weights[start : start + CHUNK] @ block
     rms = np.sqrt(square / n)
-    sign = np.where(high <= 0, -1.0, 1.0)
-    scale = sign * rms * divisor
+    scale = np.where(high <= 0, -1.0, 1.0) * rms * divisor
     keep = largest > 0
     mark = np.abs(np.divide(mark, rms, out=np.zeros(d), where=keep))
     order = np.lexsort((np.arange(d), mark))
     order = order[keep[order]]
     for i in range(1, len(order)):
         j, k = order[i - 1], order[i]
-        if mark[k] - mark[j] > 1e-9 * np.sqrt(n):
+        if mark[k] - mark[j] > SAME_MARK * np.sqrt(n):
             continue
         a, b = X[:, j] / scale[j], X[:, k] / scale[k]
         if min(np.abs(a - b).max(), np.abs(a + b).max()) <= DUPLICATE * max(1.0, np.abs(a).max()):
@@ -119,20 +114,21 @@ def useful_columns(X: FloatArray, fit_intercept: bool) -> Columns:
     )
     if signs:  # exactly +-1 after the division
         scale = high
-    return Columns(index, scale[index], nonnegative[index], fit_intercept, signs)
+    return UsefulColumns(index, scale[index], nonnegative[index], fit_intercept, signs)
 
 
 def check_data(X: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """X [n, d] and y [n] as finite float64, or a ValueError that says what to do."""
+    """Return X [n, d] and y [n] as finite float64, or raise ValueError."""
     if sparse.issparse(X):
-        raise ValueError("X is a sparse matrix: expected a dense array [n, d]; use X.toarray()")
+        raise bad_value("X", Shown("a sparse matrix"), "a dense array [n, d]", "use X.toarray()")
     X, y = _as_float("X", X), _as_float("y", y)
     if X.ndim != 2 or 0 in X.shape:
-        raise ValueError(f"X has shape {X.shape}: expected [n, d] with n, d >= 1")
+        raise bad_value("X", Shown(f"shape {X.shape}"), "shape [n, d] with n, d >= 1")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (len(X),):
-        raise ValueError(f"y has shape {y.shape}: expected one target for each of {len(X)} rows")
+        expected = f"one target for each of the {len(X)} rows"
+        raise bad_value("y", Shown(f"shape {y.shape}"), expected)
     return X, y
 
 
@@ -143,8 +139,10 @@ def _as_float(name: str, values: ArrayLike) -> FloatArray:
             raise ValueError("complex numbers")
         array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read as real numbers ({error}); encode it") from error
+        shown = Shown(f"values that cannot be converted ({error})")
+        raise bad_value(name, shown, "real numbers", "encode categories as numbers") from error
     if not np.isfinite(array).all():
         bad = int(np.size(array) - np.isfinite(array).sum())
-        raise ValueError(f"{name} has {bad} missing or infinite values; impute or drop them")
+        shown = Shown(f"{bad} missing or infinite values")
+        raise bad_value(name, shown, "finite numbers", "impute or drop them")
     return array

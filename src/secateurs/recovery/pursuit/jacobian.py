@@ -1,62 +1,48 @@
-"""Levenberg-Marquardt steps without the matrix Q = J^T J: conjugate gradients on products by J.
+"""Levenberg-Marquardt steps without the matrix Q = J^T J, by conjugate gradients.
 
-The Jacobian of a network with gates g_j has the columns x_k of the linear part and g_j o x_k of
-each nonzero u_jk.  With V the matrix of a step in the u_jk,
+The Jacobian of a sum of neurons with gates g_j has the columns x_k of the linear part and
+g_j o x_k of each nonzero u_jk.  With V the matrix of a step in the u_jk,
 
     J (b, V) = X b + sum_j g_j o (X v_j),   J^T t = (X^T t, [X^T (g_j o t)]_jk)                (1)
 
-take a sparse and a dense product for each block of rows.
+need a sparse and a dense product for each block of rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from secateurs.recovery.pursuit.levenberg_marquardt import Network, Rows
+from secateurs.recovery.pursuit.relu_rows import FloatArray, NeuronSum, PursuitRows
 
-FloatArray = NDArray[np.float64]
-
-CG_TOLERANCE = 1e-3  # of the gradient: what an inexact step leaves, the next one removes
+CG_TOLERANCE = 1e-3  # relative to the gradient; the next step corrects what is left
 MAX_CG_STEPS = 150
 DENSE_SHARE = 16  # a dense product of p d numbers costs as much as gathering p d / 16 nonzeros
 
 
 @dataclass(frozen=True, eq=False)
 class Jacobian:
-    """Products by the Jacobian of a network for its gates of now.
+    """Products with the Jacobian of a sum of neurons at its current gates [p, n]."""
 
-    Attributes
-    ----------
-    rows : Rows
-    net : Network
-    gates : int8 array [p, n]
-        +-1 or 0/1: one byte for each neuron and row.
-    """
-
-    rows: Rows
-    net: Network
+    rows: PursuitRows
+    net: NeuronSum
     gates: NDArray[np.int8]
 
     def times(self, step: FloatArray) -> FloatArray:
-        """J step, shape [n]; O(n (q + nnz + p))."""
+        """Return J step, shape [n]; O(n (q + nnz + p))."""
         q = len(self.net.linear)
-        V = replace(self.net, value=step[q:]).directions(self.rows.d)
+        moved = replace(self.net, value=step[q:])
         product = np.empty(self.rows.n)
-        for block in self.rows.blocks():
-            XT = self.rows.inputs(block)
-            change = np.asarray(V @ XT[: self.rows.d])
+        for block, XT, change in self.rows.pre_activations(moved):
             product[block] = np.einsum("ij,ij->j", change, self.gates[:, block])
             product[block] += step[:q] @ XT[self.net.linear]
         return product
 
     def transposed_times(self, t: FloatArray) -> FloatArray:
-        """J^T t, shape [q + nnz]; O(n (q + min(nnz, p d / 16)))."""
+        """Return J^T t, shape [q + nnz]; O(n (q + min(nnz, p d / 16)))."""
         return self._sums(t, squared=False)
 
     @cached_property
@@ -65,10 +51,10 @@ class Jacobian:
         return self._sums(np.ones(self.rows.n), squared=True)
 
     def _sums(self, t: FloatArray, *, squared: bool) -> FloatArray:
-        """Sums over the rows of t times the columns of J, or their squares."""
+        """Sum t times the columns of J, or times their squares, over the rows."""
         net, d = self.net, self.rows.d
         q = len(net.linear)
-        sums = np.zeros(q + net.nnz)
+        sums = np.zeros(net.n_unknowns)
         dense = net.n_neurons * d <= DENSE_SHARE * net.nnz
         for block in self.rows.blocks():
             XT = self.rows.inputs(block)
@@ -84,27 +70,21 @@ class Jacobian:
         return sums
 
 
+def jacobian(rows: PursuitRows, net: NeuronSum) -> Jacobian:
+    """Return the Jacobian at `net`; O(n nnz) time, n p bytes."""
+    gates = np.empty((net.n_neurons, rows.n), dtype=np.int8)
+    for block, _, Z in rows.pre_activations(net):
+        gates[:, block] = rows.gates(Z)
+    return Jacobian(rows, net, gates)
+
+
 def damped_step(
     J: Jacobian, residual: FloatArray, damping: FloatArray, tolerance: float = CG_TOLERANCE
 ) -> FloatArray:
-    """Solution of (J^T J + diag(damping)) step = J^T residual, by conjugate gradients.
+    """Solve (J^T J + diag(damping)) step = J^T residual by conjugate gradients, shape [q + nnz].
 
-    Parameters
-    ----------
-    J : Jacobian
-    residual : array [n]
-    damping : array [q + nnz]
-    tolerance : float
-        Relative norm of the scaled gradient at which to stop.
-
-    Returns
-    -------
-    array [q + nnz]
-
-    Notes
-    -----
-    CGLS on columns at unit norm, for which damping only improves the condition: two products a
-    step, at most 150 steps.  O(n + q + nnz) memory.
+    CGLS on columns at unit norm, where damping only improves the condition number, until the
+    gradient has fallen by `tolerance`.  Two products a step; O(n + q + nnz) memory.
     Source: Bjorck, Numerical Methods for Least Squares Problems, 1996, section 7.4.
     """
     diagonal = J.diagonal + damping

@@ -1,28 +1,27 @@
-"""From the sign-free form back to ReLU neurons.
+"""Return from the sign-free form to ReLU neurons.
 
-relu(w.x) = x.u + |x.u| with u = w/2, so sum_j relu(w_j.x) = x.beta + sum_j |x.u_j| with
-beta = sum_j sigma_j u_j and sigma_j = +-1 the sign in which u_j was found.  A neuron with
+relu(w.x) = x.u + |x.u| with u = w/2.  So sum_j relu(w_j.x) = x.beta + sum_j |x.u_j| with
+beta = sum_j sigma_j u_j, where sigma_j = +-1 is the sign with which u_j was found.  A neuron with
 |sigma_j| < 1 stands for two: (1 + sigma_j) u_j and -(1 - sigma_j) u_j.                        (1)
 
-Where inputs are never negative, relu(w.x) with w >= 0 is linear: beta = U^T sigma + w.
+Where inputs are never negative, relu(w.x) with w >= 0 is linear, and beta = U^T sigma + w.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
+from scipy import sparse
 
-FloatArray = NDArray[np.float64]
-SparseMatrix = Any
+from secateurs.recovery.pursuit.programme import Programme, chosen_signs
+from secateurs.recovery.pursuit.relu_rows import FloatArray, IntArray
 
-MILP_SECONDS = 20.0
-SLACKS = (1e-8, 1e-6, 1e-4)  # relative misfits of beta, for nearly parallel neurons
-SNAP = 1e-5  # |sigma| closer to 1 than this is 1 (an exact fit has about 1e-9)
-STANDARD_ERRORS = 4.0  # by which |sigma| may miss 1 under noise
+SLACKS = (1e-8, 1e-6, 1e-4)  # relative errors of beta allowed in turn, for nearly parallel neurons
+SNAP = 1e-5  # distance of |sigma| from 1 that counts as rounding (an exact fit has about 1e-9)
+MAX_SNAP = 0.5  # the largest such distance that noise may explain
+STANDARD_ERRORS = 4.0  # distance of |sigma| from 1 that noise explains
 HARD = 1e-8  # relative error of beta up to which U^T sigma = beta is a constraint
+SAME_DIRECTION = 1e-10  # relative singular value below which neurons are linearly dependent
 
 
 def resolve_signs(
@@ -33,30 +32,14 @@ def resolve_signs(
     error: float = 0.0,
     exhaustive: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
-    """Signs sigma in [-1, 1] and w >= 0 with U^T sigma + w = beta and the fewest weights.
+    """Find signs sigma in [-1, 1] and w >= 0 with U^T sigma + w = beta and the fewest weights.
 
-    Parameters
-    ----------
-    U : CSR array [p, d]
-    beta : array [d]
-    nonnegative : bool array [d], optional
-        Where w may differ from zero, default nowhere.
-    error : float
-        Standard error of an entry of beta.
-    exhaustive : bool
-        Whether the mixed-integer programme may be used.
+    w may differ from zero where `nonnegative`, and `error` is the standard error of an entry of
+    beta.  sigma is clipped least squares where no exact solution was found.
 
-    Returns
-    -------
-    sigma : array [p]
-        Clipped least squares where no exact solution was found.
-    w : array [d]
-
-    Notes
-    -----
-    Least squares decides where it gives signs, O(p^2 d).  Otherwise a mixed-integer programme,
-    min sum_j nnz_j [neuron j split] + nnz(w) (+ the misfit in standard errors), exact but
-    exponential at worst: 20 s at most.
+    Least squares decides where it gives signs, O(p^2 d).  Otherwise a mixed-integer programme
+    minimises sum_j nnz_j [neuron j is split] + nnz(w), plus the error in units of its standard
+    error, if `exhaustive`.  It is exact, but exponential in the worst case, and ends after 20 s.
     Source: derived.
     """
     p = U.shape[0]
@@ -66,18 +49,18 @@ def resolve_signs(
     counts = np.diff(U.indptr)
     A = U.T.toarray()  # [d, p]
     norm = np.linalg.norm(A, axis=0)
-    # unknowns sigma_j ||u_j||: the rank does not depend on their scales
-    solution, _, rank, _ = np.linalg.lstsq(A / norm, beta, rcond=1e-10)
+    # with the unknowns sigma_j ||u_j|| the rank does not depend on the norms
+    solution, _, rank, _ = np.linalg.lstsq(A / norm, beta, rcond=SAME_DIRECTION)
     sigma = solution / norm
-    tolerance = np.minimum(np.maximum(SNAP, STANDARD_ERRORS * error / norm), 0.5)
+    tolerance = np.minimum(np.maximum(SNAP, STANDARD_ERRORS * error / norm), MAX_SNAP)
     unclear = (np.abs(sigma) < 1.0 - tolerance) & (counts > 1)
     unclear |= np.abs(sigma) > 1.0 + tolerance
     if exhaustive and (rank < p or unclear.any() or free.any()):
         for slack in SLACKS:
-            found = _milp_signs(U, beta, counts, free, error, slack)
+            found = _signs_of_fewest_weights(U, beta, counts, free, error, slack)
             if found is not None:
+                sigma = found
                 break
-        sigma = sigma if found is None else found
     off = np.abs(sigma) < 1.0 - tolerance
     sigma = np.where(off, sigma, np.sign(sigma))
     w = np.where(free, beta - U.T @ sigma, 0.0)
@@ -85,75 +68,47 @@ def resolve_signs(
     return sigma, np.where(w > least, w, 0.0)
 
 
-def _milp_signs(
+def _signs_of_fewest_weights(
     U: sparse.csr_array[np.float64],
     beta: FloatArray,
-    counts: NDArray[np.int_],
+    counts: IntArray,
     free: NDArray[np.bool_],
     error: float,
     slack: float,
 ) -> FloatArray | None:
-    """Signs by mixed-integer programming; None if there are none or time is up.
+    """Find signs by a mixed-integer programme; None without a solution or in case of a timeout.
 
-    sigma_j = 2 b_j - 1 unless split_j, both binary; |U^T sigma + w - beta| <= misfit, which is
-    0 for exact data; w_k = 0 unless used_k, binary.
+    |U^T sigma + w - beta| <= misfit, which is at most `slack` for exact data; w_k = 0 unless
+    used_k.
     """
-    p, d = U.shape
+    d = U.shape[1]
     scale = float(np.abs(beta).max(initial=0.0) + np.abs(U.data).max(initial=0.0))
     exact = error <= HARD * scale
-    unit = scale if exact else STANDARD_ERRORS * error  # of a misfit
-    slack, price = (slack, 0.0) if exact else (np.inf, 1.0)
+    unit = scale if exact else STANDARD_ERRORS * error  # of the misfit
     at = np.flatnonzero(free)
-    f = len(at)
-    # variables: sigma [p], b [p], split [p], w [f], used [f], misfit [d]
-    P, F, D = sparse.eye_array(p), sparse.eye_array(f), sparse.eye_array(d)
-    W = sparse.csr_array((np.ones(f), (at, np.arange(f))), shape=(d, f))
-    reach = (np.abs(beta) + abs(U).sum(axis=0))[at] / scale  # the largest w may be
+    reach = (np.abs(beta) + abs(U).sum(axis=0))[at] / scale  # upper bound of w
+    W = sparse.csr_array((np.ones(len(at)), (at, np.arange(len(at)))), shape=(d, len(at)))
+    equations = {"sigma": U.T / unit, "w": W * (scale / unit)}
+    misfit = sparse.eye_array(d)
 
-    def block(*parts: SparseMatrix | None) -> SparseMatrix:
-        widths = (p, p, p, f, f, d)
-        height = next(part.shape[0] for part in parts if part is not None)
-        return sparse.hstack(
-            [
-                sparse.csr_array((height, n)) if part is None else part
-                for part, n in zip(parts, widths, strict=True)
-            ]
-        )
-
-    rows: list[tuple[tuple[SparseMatrix | None, ...], Any, Any]] = [
-        ((U.T / unit, None, None, W * (scale / unit), None, D), beta / unit, np.inf),
-        ((U.T / unit, None, None, W * (scale / unit), None, -D), -np.inf, beta / unit),
-        ((P, -2 * P, -2 * P, None, None, None), -np.inf, -np.ones(p)),
-        ((P, -2 * P, 2 * P, None, None, None), -np.ones(p), np.inf),
-        ((None, None, None, F, -sparse.diags_array(reach), None), -np.inf, np.zeros(f)),
-    ]
-    result = optimize.milp(
-        c=np.concatenate([np.zeros(2 * p), counts, np.zeros(f), np.ones(f), np.full(d, price)]),
-        constraints=[
-            optimize.LinearConstraint(block(*row), low, high)
-            for row, low, high in (rows if f else rows[:-1])
-        ],
-        bounds=optimize.Bounds(
-            np.concatenate([-np.ones(p), np.zeros(2 * p + 2 * f + d)]),
-            np.concatenate([np.ones(3 * p), reach, np.ones(f), np.full(d, slack)]),
-        ),
-        integrality=np.concatenate(
-            [np.zeros(p), np.ones(2 * p), np.zeros(f), np.ones(f), np.zeros(d)]
-        ),
-        options={"time_limit": MILP_SECONDS},
-    )
-    if result.x is None:
-        return None
-    sigma = np.asarray(result.x[:p])
-    sign = np.where(result.x[p : 2 * p] > 0.5, 1.0, -1.0)
-    split = result.x[2 * p : 3 * p] > 0.5
-    return np.where(split, sigma, sign)
+    programme = Programme()
+    programme.sign_variables(counts)
+    programme.variables("w", len(at), high=reach)
+    programme.variables("used", len(at), cost=1.0, integer=True)
+    programme.variables("misfit", d, high=slack if exact else np.inf, cost=0.0 if exact else 1.0)
+    programme.constrain(beta / unit, np.inf, **equations, misfit=misfit)
+    programme.constrain(-np.inf, beta / unit, **equations, misfit=-misfit)
+    programme.link_signs()
+    only_used = {"w": sparse.eye_array(len(at)), "used": -sparse.diags_array(reach)}
+    programme.constrain(-np.inf, 0.0, **only_used)
+    solution = programme.solve()
+    return None if solution is None else chosen_signs(solution)
 
 
 def relu_neurons(
     U: sparse.csr_array[np.float64], sigma: FloatArray, w: FloatArray
 ) -> sparse.csr_array[np.float64]:
-    """The ReLU weights (1): each neuron as one or two rows, w as one, rows of zeros left out."""
+    """Return the ReLU weights (1): one or two rows for each neuron and one for w, if not zero."""
     plus = sparse.diags_array(1.0 + sigma) @ U
     minus = sparse.diags_array(sigma - 1.0) @ U
     W = sparse.csr_array(sparse.vstack([plus, minus, sparse.csr_array(w[None, :])]))

@@ -1,15 +1,14 @@
 """Activation patterns and support columns of y = sum_j D_j X w_j, one chunk of rows at a time.
 
-The inputs are kept features first, in chunks ``X_c`` [d, c], so that every product streams
-over contiguous runs and a chunk stays in cache.  Gates are never stored for all neurons:
-a block of neurons yields ``Z`` [b, c], open where Z > 0, recomputed chunk by chunk.
+The inputs are stored features first, in chunks ``X_c`` [d, c].  Every product then reads
+contiguous memory, and a chunk stays in the cache.  Gates are never stored for all neurons: a
+block of neurons computes ``Z`` [b, c] chunk by chunk, and a gate is open where Z > 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,19 +17,19 @@ from secateurs.core.group import ALONE, Group
 from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.stack import Generators
 
-CHUNK_ELEMENTS = 1 << 19  # rows of a chunk times its widest array: what a cache holds
-CHUNK_ROWS = (256, 4096)  # at least, at most
-BLOCK = 1024  # neurons of a block, and columns kept; memory is O(n * BLOCK + d * BLOCK)
-GRAM = 64  # supports up to this size use their Gram matrix
+CHUNK_ELEMENTS = 1 << 19  # rows of a chunk times its widest array; fits in a cache
+CHUNK_ROWS = (256, 4096)  # least and most rows of a chunk
+BLOCK = 1024  # neurons of a block, and columns that are kept
+GRAM = 64  # largest support that uses its Gram matrix
 
 
 @dataclass(frozen=True)
 class Chunks:
     """The data, features first: ``X[i]`` [d, c] and ``y[i]`` [c] of chunk i.
 
-    `store` holds one array a chunk for the support columns, made once and written again every
-    step: fresh pages cost more than the columns themselves.  `group`: the processes that share
-    the rows; a sum over the chunks is a sum over all rows once it went through ``group.sum_``.
+    `store` holds one array for each chunk, which the support columns reuse in every step, because
+    new memory pages cost more than the columns themselves.  `group` has the processes that share
+    the rows: a sum over the chunks becomes a sum over all rows by ``group.sum_``.
     """
 
     X: list[Tensor]
@@ -42,9 +41,10 @@ class Chunks:
 
     @classmethod
     def of(cls, X: Tensor, y: Tensor, width: int, group: Group = ALONE) -> Chunks:
-        """Split X [n, d] and y [n]; a copy of the data in the layout every product wants.
+        """Copy X [n, d] and y [n] into chunks.
 
-        `width` is the number of rows (neurons, support entries) of the arrays it will meet.
+        `width` is the number of rows (neurons, support entries) of the arrays that will be
+        multiplied with a chunk.
         """
         n, d = X.shape
         c = min(max(CHUNK_ELEMENTS // max(d, width), CHUNK_ROWS[0]), CHUNK_ROWS[1])
@@ -57,7 +57,7 @@ class Chunks:
         )
 
     def stored(self, i: int, rows: int) -> Tensor:
-        """The array of chunk i, [rows, c], with whatever was in it."""
+        """Return the array of chunk i, [rows, c], with old content."""
         if len(self.store) <= i:
             self.store.append(self.X[i].new_empty(rows, len(self.y[i])))
         elif len(self.store[i]) < rows:
@@ -67,18 +67,18 @@ class Chunks:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the inputs, the targets and all that is computed."""
+        """Data type of the inputs, the targets and all results."""
         return self.y[0].dtype
 
     @property
     def device(self) -> torch.device:
-        """Where they live."""
+        """Device of the data."""
         return self.y[0].device
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Sparse W: sorted keys ``j * d + k`` and their values (which may be zero)."""
+class KeyedWeights:
+    """Sparse W: sorted keys ``j * d + k`` and their values, which may be zero."""
 
     keys: Tensor
     values: Tensor
@@ -92,17 +92,17 @@ class Weights:
 
     @property
     def rows(self) -> Tensor:
-        """Neuron of each entry."""
+        """The neuron of each entry."""
         return torch.div(self.keys, self.d, rounding_mode="floor")
 
     def slice_of(self, neurons: Tensor) -> slice:
-        """Entries of a run of neurons, ``neurons[0]`` to ``neurons[-1]``."""
+        """Return the entries of the neurons from ``neurons[0]`` to ``neurons[-1]``."""
         ends = torch.stack([neurons[0], neurons[-1] + 1]) * self.d
         first, last = torch.searchsorted(self.keys, ends).tolist()
         return slice(first, last)
 
     def matrix(self, neurons: Tensor, values: Tensor | None = None) -> SparseMatrix:
-        """Rows `neurons` as a [len(neurons), d] matrix; entries of other neurons left out."""
+        """Return the rows `neurons` as a matrix [len(neurons), d]."""
         here = self.slice_of(neurons)
         rows = self.rows[here]
         at = torch.searchsorted(neurons, rows)
@@ -114,89 +114,40 @@ class Weights:
         v = (self.values if values is None else values)[here][kept]
         return SparseMatrix(crow, col, v, (len(neurons), self.d))
 
-    def nonzero(self) -> Weights:
-        """Without the entries that are zero."""
+    def nonzero(self) -> KeyedWeights:
+        """Return the weights without the entries that are zero."""
         kept = self.values != 0
-        return Weights(self.keys[kept], self.values[kept], self.d)
-
-
-class Block(Protocol):
-    """Gates of some neurons."""
-
-    @property
-    def neurons(self) -> Tensor:
-        """Which, increasing."""
-        ...
-
-    def gate(self, i: int) -> Tensor:
-        """Z [b, c] of chunk i: the gates are open where it is positive."""
-        ...
-
-
-class Gates(Protocol):
-    """Gates of all neurons that can receive a weight."""
-
-    def neurons(self) -> Tensor:
-        """Those neurons, increasing."""
-        ...
-
-    def block(self, neurons: Tensor) -> Block:
-        """Gates of at most `BLOCK` of them."""
-        ...
-
-    def representatives(self, neurons: Tensor) -> Tensor:
-        """For each, a neuron known to have the same pattern: itself, or an earlier one."""
-        ...
+        return KeyedWeights(self.keys[kept], self.values[kept], self.d)
 
 
 @dataclass(frozen=True)
-class _SparseBlock:
-    data: Chunks
-    neurons: Tensor
-    H: SparseMatrix
+class Block:
+    """Gates of some neurons: `gate` returns Z [b, c] of chunk i, positive where they are open."""
 
-    def gate(self, i: int) -> Tensor:
-        return self.H.product(self.data.X[i])
-
-
-@dataclass(frozen=True)
-class _DenseBlock:
-    data: Chunks
-    neurons: Tensor
-    H: Tensor
-
-    def gate(self, i: int) -> Tensor:
-        return self.H @ self.data.X[i]
-
-
-@dataclass(frozen=True)
-class _StoredBlock:
-    data: Chunks
-    neurons: Tensor
-    masks: list[Tensor]
-    at: Tensor | None
-
-    def gate(self, i: int) -> Tensor:
-        mask = self.masks[i] if self.at is None else self.masks[i][self.at]
-        return mask.to(self.data.dtype)
+    neurons: Tensor  # increasing
+    gate: Callable[[int], Tensor]
 
 
 class OwnGates:
-    """h_j = w_j: a neuron without weights is closed everywhere and never comes back."""
+    """Gates h_j = w_j: a neuron without weights is closed everywhere and never opens again."""
 
-    def __init__(self, data: Chunks, weights: Weights) -> None:
+    def __init__(self, data: Chunks, weights: KeyedWeights) -> None:
         self.data, self.weights = data, weights
 
     def neurons(self) -> Tensor:
-        """Neurons with weights."""
+        """Return the neurons with weights, increasing: no other can receive a weight."""
         return self.weights.neurons
 
     def block(self, neurons: Tensor) -> Block:
-        """One sparse product a chunk: 2 * nnz * c flops."""
-        return _SparseBlock(self.data, neurons, self.weights.matrix(neurons))
+        """Return the gates of at most `BLOCK` neurons; 2 * nnz * c flops for each chunk."""
+        H = self.weights.matrix(neurons)
+        return Block(neurons, lambda i: H.product(self.data.X[i]))
 
     def representatives(self, neurons: Tensor) -> Tensor:
-        """Neurons with one weight on the same input and of the same sign open together."""
+        """Return for each neuron one with the same pattern: itself or an earlier one.
+
+        Neurons with a single weight of the same sign on the same input open together.
+        """
         w = self.weights
         if not len(w.keys):
             return neurons
@@ -214,10 +165,10 @@ class OwnGates:
 
 
 class FixedGates:
-    """Gates of given or seeded generators.
+    """Gates of generators, which are given or drawn from a seed.
 
-    Up to `BLOCK` generators, the patterns are kept as bytes (n * BLOCK of them at most);
-    beyond, they are recomputed, 2 * d * c flops a neuron and chunk.
+    The patterns of up to `BLOCK` generators are stored as bytes, at most n * BLOCK of them.  Those
+    of more generators are recomputed, which costs 2 * d * c flops for each neuron and chunk.
     """
 
     def __init__(self, data: Chunks, generators: Generators) -> None:
@@ -228,26 +179,32 @@ class FixedGates:
             self._masks = [H @ X > 0 for X in data.X]
 
     def neurons(self) -> Tensor:
-        """All of them."""
+        """Return all neurons."""
         return torch.arange(self.generators.count, device=self.data.device)
 
     def block(self, neurons: Tensor) -> Block:
-        """Stored patterns where there are few generators, dense rows otherwise."""
-        if self._masks is not None:
-            whole = len(neurons) == self.generators.count
-            return _StoredBlock(self.data, neurons, self._masks, None if whole else neurons)
-        return _DenseBlock(self.data, neurons, self._rows(neurons))
+        """Return the gates of at most `BLOCK` neurons, stored or recomputed."""
+        if self._masks is None:
+            H = self._rows(neurons)
+            return Block(neurons, lambda i: H @ self.data.X[i])
+        masks, whole = self._masks, len(neurons) == self.generators.count
+        return Block(
+            neurons, lambda i: (masks[i] if whole else masks[i][neurons]).to(self.data.dtype)
+        )
 
     def representatives(self, neurons: Tensor) -> Tensor:
-        """Themselves: random patterns differ."""
+        """Return the neurons themselves, because random patterns differ."""
         return neurons
 
     def _rows(self, neurons: Tensor) -> Tensor:
         return self.generators.rows(neurons, self.data.dtype, self.data.device)
 
 
+Gates = OwnGates | FixedGates
+
+
 def blocks(gates: Gates, neurons: Tensor | None = None) -> Iterator[Block]:
-    """Gates of `neurons` (all that can receive a weight), `BLOCK` at a time."""
+    """Yield the gates of `neurons` (by default all that can receive a weight) in blocks."""
     neurons = gates.neurons() if neurons is None else neurons
     for part in torch.split(neurons, BLOCK):
         if len(part):
@@ -255,7 +212,7 @@ def blocks(gates: Gates, neurons: Tensor | None = None) -> Iterator[Block]:
 
 
 def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
-    """``values`` where Z > 0, else 0: one fused pass; `values` broadcasts against Z."""
+    """Return `values` where Z > 0, else 0, in one fused pass; `values` broadcasts against Z."""
     mask = torch.ops.aten.threshold_backward
     result: Tensor = mask(values, Z, 0.0) if out is None else mask(values, Z, 0.0, grad_input=out)
     return result
@@ -264,23 +221,13 @@ def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
 class SupportColumns:
     """The columns a_e = D_j x_k of a support, e = (j, k): A_S, by chunks of rows.
 
-    Up to `BLOCK` columns are kept (n * s numbers), equal ones once; more are recomputed from the
-    gates in every product.  Both ways cost 4 * n * s flops a product with A_S^T A_S.
+    Up to `BLOCK` columns are stored (n * s numbers), equal ones once.  More columns are recomputed
+    from the gates in every product.  A product with A_S^T A_S costs 4 * n * s flops in both cases.
 
-    Parameters
-    ----------
-    data : Chunks
-    gates : Gates
-    weights : Weights
-        Its keys are the support.
-
-    Attributes
-    ----------
-    gradient : Tensor, shape [s]
-        A^T (A x - y) at the values x of `weights`.
+    The keys of `weights` are the support.  `gradient` is A^T (A x - y) at their values x.
     """
 
-    def __init__(self, data: Chunks, gates: Gates, weights: Weights) -> None:
+    def __init__(self, data: Chunks, gates: Gates, weights: KeyedWeights) -> None:
         self.data, self.weights = data, weights
         self._kept: list[Tensor] | None = None
         self._gram: Tensor | None = None
@@ -290,7 +237,7 @@ class SupportColumns:
             self._same = torch.arange(s, device=data.device)
             self.gradient = self._normal(weights.values, subtract=True)[1]
             return
-        # columns with the same pattern and input are equal: keep one of each
+        # columns with the same pattern and input are equal: store one of each
         cols = weights.keys - rows * data.d
         keys, self._same = torch.unique(
             gates.representatives(rows) * data.d + cols, return_inverse=True
@@ -298,7 +245,7 @@ class SupportColumns:
         self.gradient = self._keep(gates, keys)
 
     def _keep(self, gates: Gates, keys: Tensor) -> Tensor:
-        """Store the columns `keys` by chunks, [u, c]; the gradient while they are in cache."""
+        """Store the columns `keys` by chunks, [u, c]; return the gradient."""
         rows = torch.div(keys, self.data.d, rounding_mode="floor")
         neurons, at = torch.unique_consecutive(rows, return_inverse=True)
         cols = keys - rows * self.data.d
@@ -322,11 +269,11 @@ class SupportColumns:
         return gradient[self._same]
 
     def _merged(self, p: Tensor, count: int) -> Tensor:
-        """Coefficients of the columns kept: equal columns add up."""
+        """Return the coefficients of the stored columns: those of equal columns add up."""
         return p.new_zeros(count).index_add_(0, self._same, p)
 
     def curvature(self, p: Tensor, *, image: bool = True) -> tuple[float, Tensor]:
-        """||A p||^2, and A^T A p unless `image` is False (then zeros)."""
+        """Return ||A p||^2, and A^T A p unless `image` is False, which gives zeros."""
         if self._gram is not None:
             merged = self._merged(p, len(self._gram))
             Qp = self._gram @ merged
@@ -358,7 +305,7 @@ class SupportColumns:
 
 
 def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -> Tensor:
-    """sum_j D_j X w_j on chunk i, shape [c]."""
+    """Return sum_j D_j X w_j on chunk i, shape [c]."""
     u = torch.zeros_like(data.y[i])
     for block, P in matrices:
         u += open_where(P.product(data.X[i]), block.gate(i)).sum(0)
@@ -366,7 +313,7 @@ def sum_over(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int) -
 
 
 def adjoint(matrices: list[tuple[Block, SparseMatrix]], data: Chunks, i: int, u: Tensor) -> Tensor:
-    """a_e^T u of every support entry on chunk i, shape [s]."""
+    """Return a_e^T u of every support entry on chunk i, shape [s]."""
     return torch.cat(
         [P.sampled_product(open_where(u, block.gate(i)), data.X[i]) for block, P in matrices]
     )
