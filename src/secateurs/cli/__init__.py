@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _several_processes() -> bool:
     if "WORLD_SIZE" not in os.environ:
         return False
-    from secateurs.core.group import launched  # imports torch
+    from secateurs.core.group import launched  # noqa: PLC0415 (imports torch)
 
     return launched() > 1
 

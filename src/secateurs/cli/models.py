@@ -84,7 +84,7 @@ def inspect(model: Path, /, *, json: recipe.Json = False) -> int:
         A file written by `secateurs fit --output` or another command, tickets included.
     """
     if read_archive(model).body["record"].get("kind") == "ticket":
-        from secateurs.cli.tickets import describe_ticket  # imports the compiler of its kernels
+        from secateurs.cli.tickets import describe_ticket  # noqa: PLC0415 (slow to import)
 
         return recipe.finish(describe_ticket(model), json=json)
     description = describe(load(model))

@@ -29,6 +29,7 @@ from secateurs.core.solution import explain
 
 TEST_SHARE = 0.2  # share of the rows that become test rows where a data set has none
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FIGURES = "secateurs.core.figures"  # imported only for a figure, because it imports matplotlib
 LARGEST_SEED = 2**32 - 1  # for numpy and torch alike
 
 # options that several commands have
@@ -64,9 +65,7 @@ def check_options(
         if file is not None:
             _check_file(file)
     if plot is not None:
-        from secateurs.core.figures import figure_format  # imports matplotlib
-
-        figure_format(plot)
+        import_module(FIGURES).figure_format(plot)
     check_integer("--seed", seed, 0, LARGEST_SEED)
     for name, count in counts.items():
         if count is not None:
@@ -117,9 +116,7 @@ def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
     **facts
         Facts that are added to those of the model, or replace them.
     """
-    from secateurs.cli.old_describe import describe
-
-    own = describe(model)
+    own: Description = import_module("secateurs.cli.old_describe").describe(model)
     return replace(
         own,
         headline=f"{headline}\n{own.headline}",
@@ -139,10 +136,9 @@ def drawing(function: str, *arguments: Any) -> Callable[[Path], None]:
     """
 
     def draw(path: Path) -> None:
-        from secateurs.core.figures import save_figure
-
         wing, _, name = function.partition(":")
-        save_figure(getattr(import_module(f"secateurs.{wing}.figures"), name)(*arguments), path)
+        figure = getattr(import_module(f"secateurs.{wing}.figures"), name)(*arguments)
+        import_module(FIGURES).save_figure(figure, path)
 
     return draw
 

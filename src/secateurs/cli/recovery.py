@@ -131,18 +131,12 @@ def image(
         f"{format_bytes(facts['weights_bytes'])}; the PNG file takes "
         f"{format_bytes(facts['png_bytes'])}."
     )
-
     draw = recipe.drawing("recovery:image_figure", original, fitted, psnr, model.n_nonzero_)
     return recipe.finish(
         Description(headline, facts),
         json=json,
         status=model.status_,
-        files=[
-            (
-                output,
-                recipe.drawing("recovery:image_figure", original, fitted, psnr, model.n_nonzero_),
-            )
-        ],
+        files=[(output, draw)],
     )
 
 
@@ -157,7 +151,7 @@ def decibels(original: NDArray[np.float64], fitted: NDArray[np.float64]) -> floa
 
 def png_bytes(pixels: NDArray[np.float64]) -> bytes:
     """Return the image as an 8-bit grey PNG file."""
-    from matplotlib.image import imsave
+    from matplotlib.image import imsave  # noqa: PLC0415 (only `image` waits for matplotlib)
 
     stream = io.BytesIO()
     imsave(stream, pixels, cmap="gray", vmin=0, vmax=1, format="png")

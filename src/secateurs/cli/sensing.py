@@ -122,8 +122,5 @@ def interactions(
         replace(description, tables=tables, notes=(*description.notes, *notes)),
         json=json,
         status=model.status_,
-        files=[
-            (output, model.save),
-            (plot, recipe.drawing("sensing:interactions_figure", model, top)),
-        ],
+        files=[(output, model.save), (plot, draw)],
     )
