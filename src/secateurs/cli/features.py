@@ -103,11 +103,10 @@ def _describe(dataset: Dataset, fitted: Any, top: int) -> Description:
     assert dataset.y_test is not None
     n_test, score = len(dataset.y_test), fitted.score(dataset.X_test, dataset.y_test)
     metric = "accuracy" if dataset.task == "classification" else "r2"
-    noise = "" if fitted.signal_detected_ else "No signal was detected: what follows is noise. "
     description = recipe.describe_fit(
         fitted,
-        f"{dataset.name}: {noise}{'R²' if metric == 'r2' else metric} is {score:.3f} on {n_test} "
-        f"test rows; the fit took {fitted.report_['seconds']:.1f} s.",
+        f"{dataset.name}: {'R²' if metric == 'r2' else metric} is {score:.3f} on {n_test} "
+        "test rows.",
         dataset=dataset.name,
         task=dataset.task,
         n_train=len(dataset.y),

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from secateurs.cli import recipe
-from secateurs.cli.old_describe import describe
+from secateurs.cli.old_describe import describe, describe_ticket
 from secateurs.cli.terminal import note
 from secateurs.core.archive import read_archive
 from secateurs.core.atomic_write import write_atomically
@@ -68,11 +67,8 @@ def _predictions(fitted: Any, X: Any) -> pd.DataFrame:
         for label, column in zip(fitted.classes_, fitted.predict_proba(X).T, strict=True):
             table[f"probability_{label}"] = column
         return table
-    columns = np.atleast_2d(predictions.T)
-    names = [f"prediction_{j}" for j in range(len(columns))]
-    return pd.DataFrame(
-        dict(zip(names if len(names) > 1 else ["prediction"], columns, strict=True))
-    )
+    table = pd.DataFrame(predictions).add_prefix("prediction_")
+    return table if predictions.ndim > 1 else table.set_axis(["prediction"], axis=1)
 
 
 def inspect(model: Path, /, *, json: recipe.Json = False) -> int:
@@ -83,10 +79,12 @@ def inspect(model: Path, /, *, json: recipe.Json = False) -> int:
     model
         A file written by `secateurs fit --output` or another command, tickets included.
     """
-    if read_archive(model).body["record"].get("kind") == "ticket":
-        from secateurs.cli.tickets import describe_ticket  # noqa: PLC0415 (slow to import)
+    kind = read_archive(model).body["record"].get("kind")
+    n_bytes = model.stat().st_size
+    if kind == "ticket":
+        from secateurs.tickets import load_ticket  # noqa: PLC0415 (imports a compiler)
 
-        return recipe.finish(describe_ticket(model), json=json)
+        return recipe.finish(describe_ticket(load_ticket(model), n_bytes), json=json)
     description = describe(load(model))
-    description.facts["file_bytes"] = model.stat().st_size
+    description.facts["file_bytes"] = n_bytes
     return recipe.finish(description, json=json)

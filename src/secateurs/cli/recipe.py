@@ -116,11 +116,12 @@ def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
     **facts
         Facts that are added to those of the model, or replace them.
     """
+    seconds = model.report_["seconds"]
     own: Description = import_module("secateurs.cli.old_describe").describe(model)
     return replace(
         own,
-        headline=f"{headline}\n{own.headline}",
-        facts={**own.facts, "seconds": model.report_["seconds"], **facts},
+        headline=f"{headline} The fit took {seconds:.1f} s.\n{own.headline}",
+        facts={**own.facts, "seconds": seconds, **facts},
     )
 
 

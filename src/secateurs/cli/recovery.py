@@ -62,8 +62,7 @@ def recover(
     error = "unknown" if model.held_out_error_ is None else f"{model.held_out_error_:.2e}"
     description = recipe.describe_fit(
         model,
-        f"{dataset.name}: the relative error on {n_held_out} held-out rows is {error}; the fit "
-        f"took {model.report_['seconds']:.1f} s.",
+        f"{dataset.name}: the relative error on {n_held_out} held-out rows is {error}.",
         dataset=dataset.name,
         n_held_out=n_held_out,
         d=model.n_features_in_,
@@ -132,12 +131,8 @@ def image(
         f"{format_bytes(facts['png_bytes'])}."
     )
     draw = recipe.drawing("recovery:image_figure", original, fitted, psnr, model.n_nonzero_)
-    return recipe.finish(
-        Description(headline, facts),
-        json=json,
-        status=model.status_,
-        files=[(output, draw)],
-    )
+    description = Description(headline, facts)
+    return recipe.finish(description, json=json, status=model.status_, files=[(output, draw)])
 
 
 def decibels(original: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:

@@ -55,8 +55,7 @@ def sense(
     r2 = model.score(operator, y)
     description = recipe.describe_fit(
         model,
-        f"{measurements}: R² is {r2:.6f} on these {len(y)} {kind}; the fit took "
-        f"{model.report_['seconds']:.1f} s.",
+        f"{measurements}: R² is {r2:.6f} on these {len(y)} {kind}.",
         measurements=kind,
         n=len(y),
         r2=r2,
@@ -104,22 +103,20 @@ def interactions(
         model.fit(dataset.X, dataset.y, progress=bar("interactions"))
         linear.fit(dataset.X, dataset.y)
     r2, linear_r2 = model.score(X_test, y_test), linear.score(X_test, y_test)
-    pairs = [pair._asdict() for pair in model.interactions_[:top]]
     description = recipe.describe_fit(
         model,
         f"{dataset.name}: R² is {r2:.3f} on {len(y_test)} test rows; that of a linear function is "
-        f"{linear_r2:.3f}. The fit took {model.report_['seconds']:.1f} s.",
+        f"{linear_r2:.3f}.",
         dataset=dataset.name,
         n_test=len(y_test),
         test_r2=r2,
         linear_test_r2=linear_r2,
-        interactions=pairs,
+        interactions=[pair._asdict() for pair in model.interactions_[:top]],
     )
     tables = tuple(replace(table, rows=table.rows[:top], most=top) for table in description.tables)
-    notes = () if pairs else ("No pair improves on a linear function.",)
     draw = recipe.drawing("sensing:interactions_figure", model, top)
     return recipe.finish(
-        replace(description, tables=tables, notes=(*description.notes, *notes)),
+        replace(description, tables=tables),
         json=json,
         status=model.status_,
         files=[(output, model.save), (plot, draw)],

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from secateurs.cli import recipe
+from secateurs.cli.old_describe import describe_ticket
 from secateurs.cli.terminal import progress
 from secateurs.core.archive import is_archive, read_archive
 from secateurs.core.atomic_write import write_atomically
-from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.certificate import Certificate
+from secateurs.core.description import Description, format_bytes
 from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.loading import load
 from secateurs.tickets.certificate import network_certificate
-from secateurs.tickets.file import load_ticket, ticket_bytes
+from secateurs.tickets.file import ticket_bytes
 from secateurs.tickets.network_pruning import LEAST_EPS, Ticket, prune_network
 from secateurs.tickets.read_onnx import read_onnx
 from secateurs.tickets.read_state_dict import read_state
-from secateurs.tickets.verify import verify_ticket
+from secateurs.tickets.verify import TicketReport, verify_ticket
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.export import SelectColumns
 
@@ -86,23 +87,17 @@ def ticket(
     found = solution.value
     content = ticket_bytes(found)
     report = verify_ticket(found, module, radius=radius, input_shape=input_shape)
-    errors = {layer.number: layer.max_error for layer in report.layers}
     facts = {
         "model": str(model),
         "note": note,
         "status": solution.status,
-        "seed": seed,
-        "eps": eps,
-        **{key: value for key, value in asdict(report).items() if key != "layers"},
         "mean_terms": solution.measured["mean_terms"],
-        "layers": [{**row, "max_error": errors[row["number"]]} for row in describe_layers(found)],
         "seconds": seconds,
         "file_bytes": len(content),
         "target_bytes": 4 * report.n_weights,
-        "certificate": network_certificate(report, eps).to_list(),
     }
     return recipe.finish(
-        _describe_search(facts),
+        _describe(found, report, facts, network_certificate(report, eps)),
         json=json,
         status=solution.status,
         files=[(output, lambda file: write_atomically(file, content))],
@@ -149,95 +144,42 @@ def read_model(path: Path) -> tuple[nn.Module, tuple[int, int, int] | None, str 
     return nn.Sequential(*layers), None, SELECTED
 
 
-def describe_layers(found: Ticket) -> list[dict[str, Any]]:
-    """Return the sizes of the layers of a ticket that have weights."""
-    rows = []
-    for number, (kept, total) in found.counts().items():
-        masks = found.masks[number]
-        n_terms = np.concatenate([np.bitwise_count(mask) for mask in masks.values()])
-        rows.append(
-            {
-                "number": number,
-                "kind": found.layers[number].kind,
-                "shape": _shape(found, number),
-                "weights": sum(mask.size for name, mask in masks.items() if name != "minus"),
-                "scales": dict(found.scales[number]),
-                "terms": float(np.mean(n_terms)),
-                "kept_fraction": kept / total if total else 0.0,
-            }
-        )
-    return rows
-
-
-def describe_ticket(path: Path) -> Description:
-    """Describe a ticket file; reading it compares its checksum with weights drawn again."""
-    found = load_ticket(path)
-    counts = found.counts().values()
-    total = sum(total for _, total in counts)
-    layers = describe_layers(found)
+def _describe(
+    found: Ticket, report: TicketReport, facts: dict[str, Any], certificate: Certificate
+) -> Description:
+    """Describe a search: the ticket, and its distance from the target."""
+    own = describe_ticket(found, facts["file_bytes"])
+    errors = {layer.number: layer.max_error for layer in report.layers}
+    layers = [{**layer, "max_error": errors[layer["number"]]} for layer in own.facts["layers"]]
     facts = {
-        "kind": "ticket",
-        "file_bytes": path.stat().st_size,
-        "seed": found.seed,
-        "eps": found.eps,
-        "n_weights": sum(row["weights"] for row in layers),
-        "width_factor": found.width_factor,
-        "kept_fraction": sum(kept for kept, _ in counts) / total if total else 0.0,
+        **own.facts,
+        **{name: value for name, value in asdict(report).items() if name != "layers"},
+        **facts,
         "layers": layers,
+        "certificate": certificate.to_list(),
     }
+    table = replace(
+        own.tables[0],
+        columns=(*own.tables[0].columns, "largest error"),
+        rows=[
+            (*row, f"{layer['max_error']:.2e}")
+            for row, layer in zip(own.tables[0].rows, layers, strict=True)
+        ],
+        numeric=own.tables[0].numeric | {"largest error"},
+    )
     headline = (
-        f"Ticket with {facts['n_weights']} weights and seed {found.seed}, "
-        f"{format_bytes(facts['file_bytes'])} on disk. The search allowed an error of "
-        f"{found.eps:g} times the largest weight of each tensor. The random network is "
-        f"{found.width_factor} times as wide, and {facts['kept_fraction']:.2%} of its weights are "
-        "kept."
+        f"{facts['model']}: the largest error of a weight is {report.max_error:.3g} times the "
+        f"largest weight of its tensor; {report.n_outside} weights exceed the allowed error. "
+        f"Status {facts['status']}, {facts['seconds']:.2f} s of processor time."
     )
-    note = (
-        "The checksum of the weights is correct. The file does not contain the target network, so "
-        "the distance to it was not measured."
-    )
-    return Description(headline, facts, (_layer_table(layers),), (note,))
-
-
-def _describe_search(facts: dict[str, Any]) -> Description:
-    headline = (
-        f"{facts['model']}: {facts['n_weights']} weights within {facts['max_error']:.3g} times the "
-        f"largest weight of their tensor; at most {facts['eps']:g} was allowed, and "
-        f"{facts['n_outside']} weights exceed it. Status {facts['status']}, "
-        f"{facts['seconds']:.2f} s of processor time."
-    )
-    bits = 8 * facts["file_bytes"] / facts["n_weights"]
-    sign = " with no negative entry" if facts["nonnegative_inputs"] else ""
-    notes: tuple[str, ...] = (
-        f"The random network is {facts['width_factor']} times as wide, and "
-        f"{facts['kept_fraction']:.2%} of its weights are kept. The outputs differ by at most "
-        f"{facts['error_bound']:.4g} for inputs of norm at most {facts['radius']:g}{sign}.",
+    sign = " with no negative entry" if report.nonnegative_inputs else ""
+    bits = 8 * facts["file_bytes"] / report.n_weights
+    notes = (
+        f"The outputs differ by at most {report.error_bound:.4g} for inputs of norm at most "
+        f"{report.radius:g}{sign}.",
         f"Seed and masks take {format_bytes(facts['file_bytes'])}, {bits:.1f} bits for each "
         f"weight; the weights in float32 take {format_bytes(facts['target_bytes'])}. A plain "
         "quantiser with the same number of bits is more accurate; do not use this for compression.",
+        *([f"Note: {facts['note']}."] if facts["note"] else []),
     )
-    if facts["note"]:
-        notes = (f"Note: {facts['note']}.", *notes)
-    return Description(headline, facts, (_layer_table(facts["layers"]),), notes)
-
-
-def _shape(found: Ticket, number: int) -> str:
-    layer = found.layers[number]
-    kernel = " x ".join(map(str, layer.kernel))
-    text = f"{layer.n_out} x {layer.n_in}" + (f" x {kernel}" if layer.kind == "conv2d" else "")
-    return text + (" + bias" if layer.bias else "")
-
-
-def _layer_table(rows: list[dict[str, Any]]) -> Table:
-    columns: tuple[str, ...] = ("layer", "shape", "weights", "terms", "kept")
-    texts: list[tuple[str, ...]] = [
-        (
-            *(f"{row['number']} ({row['kind']})", row["shape"], str(row["weights"])),
-            *(f"{row['terms']:.1f}", f"{row['kept_fraction']:.2%}"),
-        )
-        for row in rows
-    ]
-    if "max_error" in rows[0]:
-        columns = (*columns, "largest error")
-        texts = [(*text, f"{row['max_error']:.2e}") for text, row in zip(texts, rows, strict=True)]
-    return Table(columns, texts, numeric=frozenset(columns[2:]), most=len(rows))
+    return Description(f"{headline}\n{own.headline}", facts, (table,), notes)

@@ -89,7 +89,6 @@ def fit(
                     *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
                     progress=lambda method: bar(LABELS[method]),
                 )
-
     return recipe.finish(
         _describe_fit(dataset, model, rows, n_held_out),
         json=json,
@@ -152,7 +151,6 @@ def path(
             *(dataset.X_test, dataset.y_test),
             progress=bar(LABELS["prune_regrow"]),
         )
-
     return recipe.finish(
         _describe_path(dataset, result),
         json=json,
