@@ -56,7 +56,7 @@ GAP = MEASURED / "neuron_pruning.json"
 
 
 def budget_figure() -> Figure:
-    """Accuracy against weights on digits, mean over splits, every method on the same rows."""
+    """Draw accuracy against weights on digits: mean over splits, same rows for every method."""
     scores = {method: np.zeros(len(BUDGETS)) for method in STYLES}
     dense = 0.0
     for seed in range(SPLITS):
@@ -85,7 +85,7 @@ def budget_figure() -> Figure:
 
 
 def digits_figure() -> Figure:
-    """What ``secateurs fit digits --nonzeros 300 --compare --plot`` draws."""
+    """Draw the figure of ``secateurs fit digits --nonzeros 300 --compare --plot``."""
     dataset = split(load_dataset("digits"), 0.2, random_state=0)
     parts = (dataset.X, dataset.y, dataset.X_test, dataset.y_test)
     model = SparseMLPClassifier(n_nonzero=300, random_state=0).fit(dataset.X, dataset.y)
@@ -94,29 +94,29 @@ def digits_figure() -> Figure:
 
 
 def by_pursuit(problem: PlantedProblem) -> Array:
-    """Prediction of the fresh rows."""
+    """Predict the fresh rows with the network that the pursuit finds."""
     fit = relu_pursuit(problem.X, problem.y, PLANTED["s"], PLANTED["m"])
     return fit.value.predict(problem.X_test)
 
 
 def by_exchanges(problem: PlantedProblem) -> Array:
-    """Hard thresholding, Gauss-Newton, exchanges, Gauss-Newton."""
+    """Predict by hard thresholding, Gauss-Newton, exchanges and Gauss-Newton again."""
     fit = iht_network(problem.X, problem.y, PLANTED["s"], PLANTED["m"])
     return fit.value.predict(problem.X_test)
 
 
 def by_iht(problem: PlantedProblem) -> Array:
-    """The textbook iteration, at most 200 steps.
+    """Predict by the textbook iteration, with at most 200 steps.
 
-    From the same gates it recovers the networks that tests/reference/textbook_iht.py does; it
-    ends after 20 steps without progress.
+    From the same gates it recovers the same networks as tests/reference/textbook_iht.py.  It ends
+    after 20 steps without progress.
     """
     fit = iht(problem.X, problem.y, PLANTED["s"], PLANTED["m"], n_steps=200)
     return fit.value.predict(problem.X_test)
 
 
 def by_imp(problem: PlantedProblem) -> Array:
-    """Magnitude pruning of a network with output weights, which are added to its budget."""
+    """Predict by magnitude pruning; the network has output weights, which its budget includes."""
     scale = problem.y.std()
     n, n_test = len(problem.X), len(problem.X_test)
     X = np.concatenate([problem.X, problem.X_test]).astype(np.float32)
@@ -145,13 +145,13 @@ RECOVERY: dict[str, tuple[Callable[[PlantedProblem], Array], dict[str, object]]]
 
 
 def decibels(y: Array, prediction: Array) -> float:
-    """Peak signal to noise ratio."""
+    """Return the peak signal-to-noise ratio."""
     error = float(np.mean((y - prediction) ** 2))
     return min(HIGHEST_DB, 20 * math.log10(np.abs(y).max()) - 10 * math.log10(error + 1e-300))
 
 
 def recovery_figure() -> Figure:
-    """Planted networks recovered against the number of rows, on the same problems."""
+    """Draw the share of planted networks that are recovered against the number of rows."""
     psnr = {name: np.zeros((len(ROWS), SEEDS)) for name in RECOVERY}
     for i, n in enumerate(ROWS):
         for seed in range(SEEDS):
@@ -183,7 +183,7 @@ def recovery_figure() -> Figure:
 
 
 def sensing_figure() -> Figure:
-    """Column norms of one over-parameterised model, with the group lasso and without."""
+    """Draw the column norms of one over-parameterised model, with and without the group lasso."""
     problem = planted_sensing(450, 50, 2, noise_ratio=0.05, random_state=0)
     path = group_lasso_path(problem.operator, problem.y)
     norms = compare_column_norms(
@@ -196,9 +196,9 @@ def sensing_figure() -> Figure:
 
 
 def gap() -> Figure:
-    """Width against accuracy, pruning weights and neurons.
+    """Draw width against accuracy, for pruned weights and for pruned neurons.
 
-    Neurons as ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured them.
+    ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured the neurons.
     """
     points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
@@ -217,7 +217,7 @@ SCALING_STYLES = {
 
 
 def scaling_figure() -> Figure:
-    """Rows needed against columns, as ``python -m benchmarks.features.scaling`` measured them."""
+    """Draw the rows needed against columns; ``python -m benchmarks.features.scaling`` measures."""
     measured = json.loads(SCALING.read_text())
     figure = Figure(figsize=(3.5 * len(measured), 4.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))
@@ -269,7 +269,7 @@ USES = [  # a call of the fitted estimator, its result, and the place of the cod
 
 
 def flow_figure() -> Figure:
-    """The steps of a fit, which ``core/estimator.py`` has once for all estimators."""
+    """Draw the steps of a fit, which ``core/estimator.py`` has once for all estimators."""
     figure = Figure(figsize=(8, 7), layout="constrained")
     axis = figure.subplots()
     axis.set_xlim(0, 9)
@@ -315,12 +315,12 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def main(names: list[str]) -> None:
-    """Write the pictures named, or every one, to docs/images."""
+    """Write the named pictures, or all of them, to docs/images."""
     torch.set_num_threads(1)
     IMAGES.mkdir(exist_ok=True)
     unknown = set(names) - set(PICTURES)
     if unknown:
-        raise SystemExit(f"no picture {min(unknown)!r}; there are {', '.join(PICTURES)}")
+        raise SystemExit(f"NAME: got {min(unknown)!r}; expected one of {', '.join(PICTURES)}")
     for name in names or PICTURES:
         save_figure(PICTURES[name](), IMAGES / f"{name}.png")
 

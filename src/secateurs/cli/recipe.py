@@ -43,7 +43,7 @@ Top = Annotated[int, Parameter(help="How many rows of the table to show.")]
 Target = Annotated[str | None, Parameter(help="Target column of a table.")]
 Task = Annotated[
     str | None,
-    Parameter(help="classification or regression; by default the target decides."),
+    Parameter(help="classification or regression; by default inferred from the target."),
 ]
 ModelFile = Annotated[Path | None, Parameter(help="Write the model to this file (.safetensors).")]
 

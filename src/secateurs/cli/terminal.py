@@ -33,17 +33,21 @@ def show(description: Description) -> None:
     checks = [check for check in description.facts.get("certificate", ()) if informative(check)]
     if checks:
         out.print("Certificate:")
-        lines = rich.table.Table.grid(padding=(0, 1))
         for check in checks:
-            lines.add_row("", check["verdict"], f"{check['name']}: {check['statement']}")
-        out.print(lines)
+            text = f"  {check['verdict']:8}{check['name']}: {check['statement']}"
+            show_text(text, later_indent=10)
 
 
-def show_text(text: str) -> None:
+def show_text(text: str, later_indent: int = 0) -> None:
     """Print sentences, wrapped between words; a path is never cut."""
+    wrap = textwrap.TextWrapper(
+        out.width,
+        subsequent_indent=" " * later_indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     for line in text.splitlines():
-        wrapped = textwrap.fill(line, out.width, break_long_words=False, break_on_hyphens=False)
-        show_line(wrapped)
+        show_line(wrap.fill(line))
 
 
 def show_table(table: Table) -> None:

@@ -25,7 +25,7 @@ Hidden = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    Parameter(help="Passes over the training rows; by default their number decides."),
+    Parameter(help="Passes over the training rows; by default chosen from their number."),
 ]
 
 
