@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -47,15 +48,15 @@ SPLITS = 3
 PLANTED = {"d": 50, "m": 5, "s": 20}
 ROWS = (100, 150, 200, 300, 500, 1000)
 SEEDS = 6
-EXACT, PAPER_BAR = 100, 60  # dB on fresh rows
-CAPPED = 350  # dB, about rounding
-MEASURED = Path(__file__).parent / "measured"  # by benchmarks that take long
+RECOVERED_DB, PAPER_DB = 100, 60  # decibels on fresh rows: our bar, and that of the paper
+HIGHEST_DB = 350  # decibels of the rounding error
+MEASURED = Path(__file__).parent / "measured"  # results of long benchmarks
 SCALING = MEASURED / "features_scaling.json"
 GAP = MEASURED / "neuron_pruning.json"
 
 
 def budget_figure() -> Figure:
-    """Accuracy against weights on digits, mean over splits, every method on the same rows."""
+    """Draw accuracy against weights on digits: mean over splits, same rows for every method."""
     scores = {method: np.zeros(len(BUDGETS)) for method in STYLES}
     dense = 0.0
     for seed in range(SPLITS):
@@ -84,7 +85,7 @@ def budget_figure() -> Figure:
 
 
 def digits_figure() -> Figure:
-    """What ``secateurs fit digits --nonzeros 300 --compare --plot`` draws."""
+    """Draw the figure of ``secateurs fit digits --nonzeros 300 --compare --plot``."""
     dataset = split(load_dataset("digits"), 0.2, random_state=0)
     parts = (dataset.X, dataset.y, dataset.X_test, dataset.y_test)
     model = SparseMLPClassifier(n_nonzero=300, random_state=0).fit(dataset.X, dataset.y)
@@ -93,29 +94,29 @@ def digits_figure() -> Figure:
 
 
 def by_pursuit(problem: PlantedProblem) -> Array:
-    """Prediction of the fresh rows."""
+    """Predict the fresh rows with the network that the pursuit finds."""
     fit = relu_pursuit(problem.X, problem.y, PLANTED["s"], PLANTED["m"])
     return fit.value.predict(problem.X_test)
 
 
 def by_exchanges(problem: PlantedProblem) -> Array:
-    """Hard thresholding, Gauss-Newton, exchanges, Gauss-Newton."""
+    """Predict by hard thresholding, Gauss-Newton, exchanges and Gauss-Newton again."""
     fit = iht_network(problem.X, problem.y, PLANTED["s"], PLANTED["m"])
     return fit.value.predict(problem.X_test)
 
 
 def by_iht(problem: PlantedProblem) -> Array:
-    """The textbook iteration, at most 200 steps.
+    """Predict by the textbook iteration, with at most 200 steps.
 
-    From the same gates it recovers the networks that tests/reference/textbook_iht.py does; it
-    ends after 20 steps without progress.
+    From the same gates it recovers the same networks as tests/reference/textbook_iht.py.  It ends
+    after 20 steps without progress.
     """
     fit = iht(problem.X, problem.y, PLANTED["s"], PLANTED["m"], n_steps=200)
     return fit.value.predict(problem.X_test)
 
 
 def by_imp(problem: PlantedProblem) -> Array:
-    """Magnitude pruning of a network with output weights, which are added to its budget."""
+    """Predict by magnitude pruning; the network has output weights, which its budget includes."""
     scale = problem.y.std()
     n, n_test = len(problem.X), len(problem.X_test)
     X = np.concatenate([problem.X, problem.X_test]).astype(np.float32)
@@ -144,13 +145,13 @@ RECOVERY: dict[str, tuple[Callable[[PlantedProblem], Array], dict[str, object]]]
 
 
 def decibels(y: Array, prediction: Array) -> float:
-    """Peak signal to noise ratio."""
+    """Return the peak signal-to-noise ratio."""
     error = float(np.mean((y - prediction) ** 2))
-    return min(CAPPED, 20 * math.log10(np.abs(y).max()) - 10 * math.log10(error + 1e-300))
+    return min(HIGHEST_DB, 20 * math.log10(np.abs(y).max()) - 10 * math.log10(error + 1e-300))
 
 
 def recovery_figure() -> Figure:
-    """Planted networks recovered against the number of rows, on the same problems."""
+    """Draw the share of planted networks that are recovered against the number of rows."""
     psnr = {name: np.zeros((len(ROWS), SEEDS)) for name in RECOVERY}
     for i, n in enumerate(ROWS):
         for seed in range(SEEDS):
@@ -160,15 +161,15 @@ def recovery_figure() -> Figure:
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     share, median = figure.subplots(1, 2)
     for name, (_, style) in RECOVERY.items():
-        share.plot(ROWS, 100 * (psnr[name] > EXACT).mean(1), label=name, **style)
+        share.plot(ROWS, 100 * (psnr[name] > RECOVERED_DB).mean(1), label=name, **style)
         median.plot(ROWS, np.median(psnr[name], axis=1), label=name, **style)
     share.set_ylabel("networks recovered, %")
-    share.set_title(f"above {EXACT} dB on fresh rows, {SEEDS} networks a point")
+    share.set_title(f"above {RECOVERED_DB} dB on fresh rows, {SEEDS} networks a point")
     share.set_ylim(-5, 105)
     median.set_ylabel("dB on fresh rows, median")
-    median.axhline(EXACT, color=OURS, linestyle=":", linewidth=1)
-    median.axhline(PAPER_BAR, color=OTHERS, linestyle=":", linewidth=1)
-    for bar in (EXACT, PAPER_BAR):
+    median.axhline(RECOVERED_DB, color=OURS, linestyle=":", linewidth=1)
+    median.axhline(PAPER_DB, color=OTHERS, linestyle=":", linewidth=1)
+    for bar in (RECOVERED_DB, PAPER_DB):
         median.annotate(f"{bar} dB", (ROWS[0], bar), (0, 2), textcoords="offset points", fontsize=8)
     median.set_title("how well the network is known")
     for axis in (share, median):
@@ -182,7 +183,7 @@ def recovery_figure() -> Figure:
 
 
 def sensing_figure() -> Figure:
-    """Column norms of one over-parameterised model, with the group lasso and without."""
+    """Draw the column norms of one over-parameterised model, with and without the group lasso."""
     problem = planted_sensing(450, 50, 2, noise_ratio=0.05, random_state=0)
     path = group_lasso_path(problem.operator, problem.y)
     norms = compare_column_norms(
@@ -195,9 +196,9 @@ def sensing_figure() -> Figure:
 
 
 def gap() -> Figure:
-    """Width against accuracy, pruning weights and neurons.
+    """Draw width against accuracy, for pruned weights and for pruned neurons.
 
-    Neurons as ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured them.
+    ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured the neurons.
     """
     points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
@@ -216,7 +217,7 @@ SCALING_STYLES = {
 
 
 def scaling_figure() -> Figure:
-    """Rows needed against columns, as ``python -m benchmarks.features.scaling`` measured them."""
+    """Draw the rows needed against columns; ``python -m benchmarks.features.scaling`` measures."""
     measured = json.loads(SCALING.read_text())
     figure = Figure(figsize=(3.5 * len(measured), 4.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(measured), sharey=True))
@@ -252,7 +253,58 @@ def scaling_figure() -> Figure:
     return figure
 
 
+FLOW = [  # what a step receives, the step, what it does, and the place of the shared code
+    ("", "fit(X, y)", "the call of the user", "WING/estimator.py"),
+    ("X, y", "_check_parameters", "refuses parameters that make no sense", "core/parameters.py"),
+    ("X, y", "_read", "validates X and y, encodes tables", "data/table_estimator.py"),
+    ("data", "_solve", "calls a solver, a plain function", "WING/SOLVER.py, core/driver.py"),
+    ("Solution", "_certify", "turns assumptions into checks", "WING/certificate.py"),
+    ("Certificate", "_report", "records sizes and times", "core/estimator.py"),
+]
+USES = [  # a call of the fitted estimator, its result, and the place of the code
+    ("predict(X)", "predictions,\nrow by row", "WING/estimator.py"),
+    ("describe()", "Description: text,\ntables, JSON facts", "core/description.py"),
+    ("save(path)", "one safetensors file;\nload(path) reads it", "core/saved_model.py"),
+]
+
+
+def flow_figure() -> Figure:
+    """Draw the steps of a fit, which ``core/estimator.py`` has once for all estimators."""
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axis = figure.subplots()
+    axis.set_xlim(0, 9)
+    axis.set_ylim(-3, len(FLOW) - 0.4)
+    axis.axis("off")
+    small = {"fontsize": 8, "family": "monospace", "color": OTHERS}
+    for i, (received, step, text, place) in enumerate(FLOW):
+        y = len(FLOW) - 1 - i
+        _box(axis, (2.2, y), step, OURS)
+        axis.text(4.2, y + 0.05, text, va="bottom", fontsize=9)
+        axis.text(4.2, y - 0.05, place, va="top", **small)
+        axis.text(2.35, y + 0.5, received, va="center", fontsize=8, style="italic")
+        if i:
+            _arrow(axis, (2.2, y + 0.74), (2.2, y + 0.27))
+    for i, (call, result, place) in enumerate(USES):
+        x = 1.5 + 3 * i
+        _arrow(axis, (2.2, -0.27), (x, -1.2))
+        _box(axis, (x, -1.5), call, "#3a6ea5")
+        axis.text(x, -1.85, result, ha="center", va="top", fontsize=9)
+        axis.text(x, -2.5, place, ha="center", va="top", **small)
+    axis.set_title("one template: each wing fills in the steps", fontsize=11)
+    return figure
+
+
+def _box(axis: Axes, centre: tuple[float, float], text: str, colour: str) -> None:
+    style = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
+    axis.text(*centre, text, ha="center", va="center", color="white", fontsize=10, bbox=style)
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": OTHERS})
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
+    "flow": flow_figure,
     "digits_budget": budget_figure,
     "digits_fit": digits_figure,
     "recovery_transition": recovery_figure,
@@ -263,12 +315,12 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def main(names: list[str]) -> None:
-    """Write the pictures named, or every one, to docs/images."""
+    """Write the named pictures, or all of them, to docs/images."""
     torch.set_num_threads(1)
     IMAGES.mkdir(exist_ok=True)
     unknown = set(names) - set(PICTURES)
     if unknown:
-        raise SystemExit(f"no picture {min(unknown)!r}; there are {', '.join(PICTURES)}")
+        raise SystemExit(f"NAME: got {min(unknown)!r}; expected one of {', '.join(PICTURES)}")
     for name in names or PICTURES:
         save_figure(PICTURES[name](), IMAGES / f"{name}.png")
 

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any
 
 from secateurs.core.archive import read_archive
-from secateurs.features.estimators import (
-    SparseMultiIndexClassifier,
-    SparseMultiIndexRegressor,
-)
-from secateurs.recovery.estimator import SparseReLURegressor
-from secateurs.sensing.estimator import MatrixSensing
-from secateurs.sensing.quadratic_estimator import QuadraticRegressor
-from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.core.parameters import Shown, bad_value
 
-Model = (
-    SparseMLPClassifier
-    | SparseMLPRegressor
-    | SparseReLURegressor
-    | MatrixSensing
-    | QuadraticRegressor
-    | SparseMultiIndexClassifier
-    | SparseMultiIndexRegressor
-)
-_KINDS: dict[str, type[Model]] = {kind.__name__: kind for kind in get_args(Model)}
+if TYPE_CHECKING:  # only the wing of the model is imported
+    from secateurs.features import SparseMultiIndexClassifier, SparseMultiIndexRegressor
+    from secateurs.recovery import SparseReLURegressor
+    from secateurs.sensing import MatrixSensing, QuadraticRegressor
+    from secateurs.training import SparseMLPClassifier, SparseMLPRegressor
+
+    Model = (
+        SparseMLPClassifier
+        | SparseMLPRegressor
+        | SparseReLURegressor
+        | MatrixSensing
+        | QuadraticRegressor
+        | SparseMultiIndexClassifier
+        | SparseMultiIndexRegressor
+    )
+
+WINGS = {
+    "SparseMLPClassifier": "training",
+    "SparseMLPRegressor": "training",
+    "SparseReLURegressor": "recovery",
+    "MatrixSensing": "sensing",
+    "QuadraticRegressor": "sensing",
+    "SparseMultiIndexClassifier": "features",
+    "SparseMultiIndexRegressor": "features",
+}
 
 
 def load(path: str | Path) -> Model:
-    """Read a fitted model written by ``save``.
+    """Read a fitted model that its method ``save`` wrote.
 
     The file is untrusted: its header, sizes, indices and metadata are checked first.
 
@@ -39,16 +48,25 @@ def load(path: str | Path) -> Model:
     Returns
     -------
     an estimator of the kind that was saved
-        Ready to predict; predictions equal those of the model saved.
+        It is ready to predict; its predictions equal those of the saved model.
 
     Raises
     ------
     FileNotFoundError
     DamagedFileError
-        With the path and the first thing that is wrong.
+        The message has the path and the first thing that is wrong.
+    ValueError
+        The file is a ticket; `secateurs.tickets.load_ticket` reads it.
     """
     archive = read_archive(path)
     kind = archive.body["record"].get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if kind == "ticket":
+        raise bad_value(
+            *(str(path), Shown("a ticket"), "a fitted model"),
+            do="read it with secateurs.tickets.load_ticket",
+        )
+    if not isinstance(kind, str) or kind not in WINGS:
         raise archive.damaged(f"unknown kind of model {str(kind)[:40]!r}")
-    return _KINDS[kind].from_archive(archive)
+    estimator: Any = getattr(import_module(f"secateurs.{WINGS[kind]}"), kind)
+    model: Model = estimator.from_archive(archive)
+    return model

@@ -79,8 +79,8 @@ def test_noise_is_called_noise(capsys, tmp_path):
     [
         (("features", "absent.csv", "--target", "y"), "absent.csv"),
         (("features", "diabetes", "--top", "0"), "--top"),
-        (("features", "diabetes", "--alpha", "2"), "alpha=2"),
-        (("features", "diabetes", "--max-features", "0"), "max_features=0"),
+        (("features", "diabetes", "--alpha", "2"), "alpha: got 2"),
+        (("features", "diabetes", "--max-features", "0"), "max_features: got 0"),
         (("features", "diabetes", "--output", "support.txt"), ".csv"),
     ],
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-import secateurs
 from secateurs import cli
 
+SOURCE = Path(cli.__file__).parents[1]
+WINGS = sorted(stub.parent.name for stub in SOURCE.glob("*/__init__.pyi"))
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "matplotlib", "numba", "plotly", "joblib"}
 COMMAND = """
 import contextlib, io
@@ -34,6 +37,7 @@ from secateurs.experiments.sweeps.families.{name} import {name}
         (COMMAND.format(arguments=["--help"]), set()),
         (COMMAND.format(arguments=["--version"]), set()),
         (COMMAND.format(arguments=["bounds", "--help"]), set()),
+        (COMMAND.format(arguments=["fitt"]), set()),
         (
             COMMAND.format(arguments=["bounds", "tickets", "--d", "4", "--eps", ".01"]),
             {"scipy", "numba"},
@@ -51,17 +55,30 @@ def test_only_what_is_needed_is_imported(code, allowed):
     assert HEAVY & set(told.stdout.split()) == allowed
 
 
-def test_public_names_are_what_they_were_and_are_listed():
-    assert set(secateurs._HOMES) == set(secateurs.__all__) - {"__version__"}
-    assert set(secateurs.__all__) <= set(dir(secateurs))
-    for name, home in secateurs._HOMES.items():
-        found = getattr(secateurs, name)
-        assert found is getattr(import_module(f"secateurs.{home}"), name)
-        assert found.__module__ == f"secateurs.{home}"
-    with pytest.raises(AttributeError, match="module 'secateurs' has no attribute 'absent'"):
-        secateurs.absent  # noqa: B018
+@pytest.mark.parametrize("package", ["secateurs", *(f"secateurs.{wing}" for wing in WINGS)])
+def test_every_name_of_a_stub_can_be_imported_and_is_listed(package):
+    module = import_module(package)
+    named, homes = stub(module)
+    assert sorted(named) == sorted(set(named)) == sorted(homes)
+    assert set(named) == set(module.__all__) <= set(dir(module))
+    for name, home in homes.items():
+        found = getattr(module, name)
+        assert found is getattr(import_module(home, package), name)
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert found.__module__ == f"{package}{home}"
+    with pytest.raises(AttributeError, match="absent"):
+        module.absent  # noqa: B018
     with pytest.raises(ImportError):
-        from secateurs import absent  # noqa: F401
+        exec(f"from {package} import absent")
+
+
+def stub(module):
+    """What the stub beside a package says: the names in ``__all__``, and the home of each."""
+    tree = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
+    named = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign))
+    imports = [n for n in tree.body if isinstance(n, ast.ImportFrom)]
+    homes = {alias.name: f".{n.module}" for n in imports for alias in n.names}
+    return named, homes
 
 
 def commands(app, *words):

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from secateurs.cli.sweeps import print_table
+from secateurs.cli.sweeps import frame_table
+from secateurs.cli.terminal import show_table
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import SCALES
 from secateurs.experiments.claims.reproduce import (
@@ -135,7 +136,7 @@ def test_a_damaged_ledger_is_refused_then_salvaged(capsys, file, tmp_path):
     [
         (["sweep", "absent.toml"], "absent.toml"),
         (["sweep", "bad.toml"], "bad.toml:1: problem"),
-        (["sweep", "s.toml", "--workers", "0"], "--workers 0"),
+        (["sweep", "s.toml", "--workers", "0"], "--workers: got 0"),
         (["sweep", "s.toml", "--output", "s.toml"], "is a file"),
         (["sweep", "s.toml", "--output", "full"], "holds other files"),
         (["sweep", "s.toml", "--output", "new", "--salvage"], "no ledger to salvage"),
@@ -375,7 +376,7 @@ def test_failed_parts_are_measured_again_when_asked(capsys, tmp_path, monkeypatc
 
 def test_names_in_tables_are_never_cut(capsys):
     name = "tickets: " + "a-long-name-of-a-claim" * 3
-    print_table(pd.DataFrame({"claim": [name], "measured": [0.5]}), "claims")
+    show_table(frame_table(pd.DataFrame({"claim": [name], "measured": [0.5]}), "claims"))
     out, _ = capsys.readouterr()
     assert "…" not in out
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 import secateurs
 from secateurs.cli import main
-from secateurs.cli.training import _own_rows
+from secateurs.cli.training import rows_of_process
 from secateurs.core.group import ALONE, Group, distributed
 from secateurs.core.interrupt import Stop
 from tests.training.distributed_jobs import JOBS
@@ -212,11 +212,11 @@ def test_the_command_line_deals_out_rows_or_files(tmp_path):
         path = tmp_path / f"part{rank}.npz"
         np.savez(path, x_train=X + 100 * rank, y_train=y, **test)
     parts = [
-        _own_rows(str(tmp_path / "part0.npz"), None, "regression", 0, Group(r, 2)) for r in (0, 1)
+        rows_of_process(str(tmp_path / "part0.npz"), None, "regression", 0, Group(r, 2)) for r in (0, 1)
     ]
     np.testing.assert_array_equal(parts[0].X, X[::2])
     np.testing.assert_array_equal(parts[1].y, y[1::2])
-    own = _own_rows(str(tmp_path / "part{rank}.npz"), None, "regression", 0, Group(1, 2))
+    own = rows_of_process(str(tmp_path / "part{rank}.npz"), None, "regression", 0, Group(1, 2))
     np.testing.assert_array_equal(own.X, X + 100)
 
 

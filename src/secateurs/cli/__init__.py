@@ -1,64 +1,75 @@
-"""The command line: one file for each family of commands, read when one of them is asked for."""
+"""The command line: one file for each family of commands, imported when a command is used."""
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import warnings
+from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
 import cyclopts
 
-from secateurs.cli.common import BAD_INPUT, INTERRUPTED
+from secateurs.cli.recipe import BAD_INPUT, INTERRUPTED
 from secateurs.core.version import __version__
+from secateurs.data.suggest import nearest
 
 app = cyclopts.App(
     name="secateurs",
     help="Sparse neural networks with guarantees.",
     version=__version__,
-    suppress_keyboard_interrupt=False,  # or it ends the program without a word
+    suppress_keyboard_interrupt=False,  # cyclopts would end the program without a message
 )
-bounds = cyclopts.App(name="bounds", help="What can be reached, and what cannot.")
+bounds = cyclopts.App(name="bounds", help="Show how large a random network has to be.")
 app.command(bounds)
-
-# a command's function, by file, and its docstring up to the parameters
-_COMMANDS = {
-    "features:features": "Find the few columns that a target depends on, and the directions it "
-    "depends on them by.",
-    "training:fit": "Fit a network with at most N weights to a data set and score it on test rows."
-    "\n\nStarted by torchrun --nproc-per-node N -m secateurs fit ..., N processes share one fit.",
-    "recovery:image": "Draw an image with few weights: a network from pixel places to grey values.",
-    "models:inspect": "Show what a saved model is: layers, weights, inputs used, how it was "
-    "trained.",
-    "sensing:interactions": "Find which pairs of columns act together: y = b + w.x + a few "
-    "squares (u.x)^2.",
-    "training:path": "Score against budget: fit at several budgets, each network started from the "
-    "last.",
-    "models:predict": "Predict the rows of a data set with a saved model.",
-    "recovery:recover": "Find the sparse ReLU network y = sum relu(w.x) behind a data set.",
-    "report:report": "Write one page of a run: settings, environment, claims, an interactive "
-    "chart, all cells.",
-    "reproduce:reproduce": "Measure what the papers claim; exit status 1 if a claim fails.",
-    "sensing:sense": "Find the low-rank matrix behind linear measurements, and its rank.",
-    "sweeps:sweep": "Run every cell of a grid: problems, methods, seeds.",
-    "tickets:ticket": "Find a trained network inside a random one by masks alone, nothing trained.",
-}
-for _function, _help in _COMMANDS.items():
-    app.command(f"secateurs.cli.{_function}", help=_help)
-bounds.command(
-    "secateurs.cli.bounds:tickets",
-    help="How many random neurons it takes to hold one neuron of d inputs within eps.",
+COMMANDS = (
+    *("features:features", "training:fit", "recovery:image", "models:inspect"),
+    *("sensing:interactions", "training:path", "models:predict", "recovery:recover"),
+    *("report:report", "reproduce:reproduce", "sensing:sense", "sweeps:sweep", "tickets:ticket"),
 )
+
+
+@cache
+def _definitions(file: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(Path(__file__).with_name(f"{file}.py").read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _add(group: cyclopts.App, command: str) -> None:
+    """Add a command with the text of its docstring; its file is read, but not imported."""
+    file, _, name = command.partition(":")
+    text = ast.get_docstring(_definitions(file)[name]) or ""
+    group.command(f"secateurs.cli.{command}", help=text.partition("\n\nParameters\n")[0])
+
+
+for _command in COMMANDS:
+    _add(app, _command)
+_add(bounds, "bounds:tickets")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit status 2."""
     tokens = sys.argv[1:] if arguments is None else arguments
     if tokens[:1] != ["fit"] and _several_processes():
-        _fail("only fit shares its work; run the other commands without torchrun", BAD_INPUT)
+        command = " ".join(tokens[:1])
+        _fail(
+            f"torchrun: got the command {command!r}; expected 'fit', the only one that processes "
+            "can share; run the other commands without torchrun",
+            BAD_INPUT,
+        )
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in app:
+        # cyclopts would import every command for its message
+        known = sorted(name for name in app if not name.startswith("-"))
+        _fail(
+            f"command: got {tokens[0]!r}; expected {', '.join(known[:-1])} or {known[-1]}"
+            f"{nearest(tokens[0], known)}",
+            BAD_INPUT,
+        )
     try:
         with warnings.catch_warnings():
-            # said in the table instead
+            # the result says it instead
             warnings.filterwarnings("ignore", "(the fit|training) was interrupted")
             status = app(
                 tokens, exit_on_error=False, print_error=False, result_action="return_value"
@@ -73,7 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _several_processes() -> bool:
     if "WORLD_SIZE" not in os.environ:
         return False
-    from secateurs.core.group import launched
+    from secateurs.core.group import launched  # noqa: PLC0415 (imports torch)
 
     return launched() > 1
 

@@ -1,68 +1,66 @@
-"""Bounds: what can be reached, and what cannot."""
+"""Bounds: how large a random network has to be."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-from rich.table import Table
-
-from secateurs.cli.common import out, print_json
+from secateurs.cli import recipe
+from secateurs.core.description import Description, Table
 from secateurs.tickets.neuron.certificate import required_width
 
+MODES: tuple[tuple[Any, Any], ...] = (("weights", "B"), ("neurons", "A"), ("neurons", "B"))
+MANY = 10**12  # neurons that are written as a power of ten
+NOTE = (
+    "Form A is the sum of the random neurons; form B is the ReLU of that sum. The numbers under "
+    '"at least" are proven: where neurons are pruned, for every target; where weights are pruned, '
+    "for a target drawn uniformly from the sphere, but not for an axis. A measured width is a "
+    "median, fitted over several accuracies."
+)
 
-def tickets(
-    *,
-    d: int,
-    eps: float,
-    delta: float = 0.1,
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """How many random neurons it takes to hold one neuron of d inputs within eps.
+
+def tickets(*, d: int, eps: float, delta: float = 0.1, json: recipe.Json = False) -> int:
+    """Show how many random neurons are needed to contain one neuron of d inputs within eps.
 
     Parameters
     ----------
     d
         Inputs.
     eps
-        Sup error over the unit ball, below 1/2; the target has length 1.
+        Largest error over the unit ball, below 1/2; the target has length 1.
     delta
         Allowed probability of failure.
-    json
-        Print one JSON object instead of text.
     """
-    modes: tuple[tuple[Any, Any], ...] = (("weights", "B"), ("neurons", "A"), ("neurons", "B"))
-    widths = [
+    widths: list[dict[str, Any]] = [
         {"mode": mode, "form": form, **asdict(required_width(d, eps, delta, mode, form))}
-        for mode, form in modes
+        for mode, form in MODES
     ]
-    if json:
-        print_json({"d": d, "eps": eps, "delta": delta, "widths": widths})
-        return 0
-    out.print(
-        f"One neuron of {d} inputs within {eps:g} over the unit ball, by pruning random neurons, "
-        f"with probability {1 - delta:g}:"
+    sources = [
+        f"{row['mode']}, form {row['form']}, {kind}: {row[key]}"
+        for row in widths
+        for kind, key in (("at least", "necessary_source"), ("enough", "sufficient_source"))
+    ]
+    description = Description(
+        f"Random neurons needed to contain one neuron of {d} inputs by pruning, with an error of "
+        f"at most {eps:g} over the unit ball and probability {1 - delta:g}:",
+        {"d": d, "eps": eps, "delta": delta, "widths": widths},
+        (
+            Table(
+                ("pruned", "form", "at least", "enough", '"enough" is'),
+                [_row(row) for row in widths],
+                numeric=frozenset({"at least", "enough"}),
+            ),
+        ),
+        (NOTE, *sources),
     )
-    table = Table("pruned", "form", "at least", "enough", "which is", show_lines=True)
-    for row in widths:
-        enough = row["sufficient"]
-        said = "unknown" if enough is None else "proven" if row["sufficient_proven"] else "measured"
-        table.add_row(
-            row["mode"],
-            row["form"],
-            f"{row['necessary']:,}",
-            "-" if enough is None else f"{enough:,}" if enough < 10**12 else f"{enough:.3e}",
-            said,
-        )
-    out.print(table)
-    out.print(
-        'Form A: sum of the neurons; B: relu of it. "At least" is proven: for any target where '
-        "neurons are pruned, for one drawn uniformly from the sphere where weights are (not for an "
-        "axis). What is measured is a median, fitted."
-    )
-    for row in widths:
-        where = f"{row['mode']}, {row['form']}"
-        out.print(f"{where}, at least: {row['necessary_source']}", highlight=False)
-        out.print(f"{where}, enough: {row['sufficient_source']}", highlight=False)
-    return 0
+    return recipe.finish(description, json=json)
+
+
+def _row(width: dict[str, Any]) -> tuple[str, ...]:
+    enough = width["sufficient"]
+    if enough is None:
+        number, basis = "-", "unknown"
+    else:
+        number = f"{enough:,}" if enough < MANY else f"{enough:.3e}"
+        basis = "proven" if width["sufficient_proven"] else "measured"
+    return (width["mode"], width["form"], f"{width['necessary']:,}", number, basis)

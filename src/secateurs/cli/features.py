@@ -1,122 +1,82 @@
-"""Which columns of a table matter, and along which directions."""
+"""The columns of a table that matter, and the directions along which they matter."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from cyclopts import Parameter
 
-from secateurs.cli.common import (
-    INTERRUPTED,
-    TEST_SHARE,
-    UsageError,
-    check_outputs,
-    check_seed,
-    out,
-    print_certificate,
-    print_json,
-    print_written,
-    progress,
-)
-from secateurs.cli.models import describe_features, features_table
+from secateurs.cli import recipe
+from secateurs.cli.terminal import progress
 from secateurs.core.atomic_write import write_atomically
-from secateurs.core.figures import save_figure
-from secateurs.data.datasets import load_dataset, split
+from secateurs.core.description import Description
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.data.datasets import Dataset, load_dataset, split
 from secateurs.data.table_estimator import input_names
-from secateurs.features.estimators import (
-    SparseMultiIndexClassifier,
-    SparseMultiIndexRegressor,
-)
-from secateurs.features.figures import features_figure
+from secateurs.features.estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 
 
 def features(
     table: str,
     /,
     *,
-    target: str | None = None,
-    task: str | None = None,
+    target: recipe.Target = None,
+    task: recipe.Task = None,
     max_features: int | None = None,
     alpha: float = 0.1,
-    seed: int = 0,
-    shown: Annotated[int, Parameter(name="--top")] = 15,
+    seed: recipe.Seed = 0,
+    top: recipe.Top = 15,
     output: Path | None = None,
     model: Path | None = None,
     plot: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: recipe.Json = False,
 ) -> int:
-    """Find the few columns that a target depends on, and the directions it depends on them by.
+    """Find the few columns that a target depends on, and the directions within them.
 
     Parameters
     ----------
     table
         A built-in name (diabetes, ...), a table (.csv, .parquet) or an .npz archive.
-    target
-        Target column of a table.
-    task
-        classification or regression; otherwise told from the target.
     max_features
-        Most columns kept; otherwise as many as the rows can tell.
+        The most columns to keep; by default as many as the rows can support.
     alpha
-        Chance that the screen lets any column of noise through.
-    seed
-        Of the split and the fit.
-    shown
-        How many columns to show.
+        Probability that at least one column of pure noise passes the screen.
     output
-        Write every column with its score to this .csv file.
+        Write every column with its score to this file (.csv).
     model
         Write the model to this file (.safetensors).
     plot
         Draw scores and directions to this file (.png, .pdf, .svg).
-    json
-        Print one JSON object instead of a table.
     """
-    check_outputs(output, plot)
-    check_outputs(model, None)
-    check_seed(seed)
-    if shown < 1:
-        raise UsageError(f"--top {shown}: expected an integer >= 1")
+    recipe.check_options(output, model, plot=plot, seed=seed, top=top)
     if output is not None and output.suffix.lower() != ".csv":
-        raise UsageError(f"--output {output}: expected a name that ends in .csv")
+        raise bad_value("--output", str(output), "a name that ends in .csv")
     loaded = load_dataset(table, target=target, task=task)
     if loaded.y.ndim != 1:
-        raise UsageError(f"--target {target}: expected one column")
-    dataset = split(loaded, TEST_SHARE, random_state=seed)
+        raise bad_value("--target", Shown(f"{loaded.y.shape[1]} columns"), "one column")
+    dataset = split(loaded, recipe.TEST_SHARE, random_state=seed)
     classes = dataset.task == "classification"
     kind = SparseMultiIndexClassifier if classes else SparseMultiIndexRegressor
     fitted = kind(max_features=max_features, alpha=alpha, random_state=seed)
-    with progress(quiet=json, counted="columns") as show:
-        fitted.fit(dataset.X, dataset.y, progress=show("features"))
-    if output is not None:
-        write_atomically(output, support_table(fitted).to_csv(index=False).encode())
-    if model is not None:
-        fitted.save(model)
-    if plot is not None:
-        save_figure(features_figure(fitted), plot)
-    assert dataset.y_test is not None
-    record = {
-        "dataset": dataset.name,
-        "task": dataset.task,
-        "n_train": len(dataset.y),
-        "n_test": len(dataset.y_test),
-        **describe_features(fitted),
-        "metric": "accuracy" if classes else "r2",
-        "test_score": fitted.score(dataset.X_test, dataset.y_test),
-        "status": fitted.status_,
-        "seconds": fitted.report_["seconds"],
-        "certificate": fitted.certificate_.to_list(),
-    }
-    if json:
-        print_json(record)
-    else:
-        _print(record, shown)
-        print_certificate(fitted.certificate_)
-        print_written(output, model, plot)
-    return INTERRUPTED if fitted.status_ == "interrupted" else 0
+    with progress(quiet=json, counted="columns") as bar:
+        fitted.fit(dataset.X, dataset.y, progress=bar("features"))
+
+    def write_support(file: Path) -> None:
+        write_atomically(file, support_table(fitted).to_csv(index=False).encode())
+
+    return recipe.finish(
+        _describe(dataset, fitted, top),
+        json=json,
+        status=fitted.status_,
+        files=[
+            (output, write_support),
+            (model, fitted.save),
+            (plot, recipe.drawing("features:features_figure", fitted)),
+        ],
+    )
 
 
 def support_table(fitted: Any) -> pd.DataFrame:
@@ -139,13 +99,20 @@ def support_table(fitted: Any) -> pd.DataFrame:
     return frame.iloc[order]
 
 
-def _print(record: dict[str, Any], shown: int) -> None:
-    metric = "accuracy" if record["metric"] == "accuracy" else "R^2"
-    out.print(
-        f"{record['dataset']}: {len(record['columns'])} of {record['d']} columns, "
-        f"{record['directions']} directions, {metric} {record['test_score']:.3f} on "
-        f"{record['n_test']} test rows, {record['status']}, {record['seconds']:.1f} s"
+def _describe(dataset: Dataset, fitted: Any, top: int) -> Description:
+    assert dataset.y_test is not None
+    n_test, score = len(dataset.y_test), fitted.score(dataset.X_test, dataset.y_test)
+    metric = "accuracy" if dataset.task == "classification" else "r2"
+    description = recipe.describe_fit(
+        fitted,
+        f"{dataset.name}: {'R²' if metric == 'r2' else metric} is {score:.3f} on {n_test} "
+        "test rows.",
+        dataset=dataset.name,
+        task=dataset.task,
+        n_train=len(dataset.y),
+        n_test=n_test,
+        metric=metric,
+        test_score=score,
     )
-    if not record["signal_detected"]:
-        out.print("No signal was detected: what follows is what noise gives.", style="bold")
-    out.print(features_table(record, shown))
+    tables = tuple(replace(table, most=top) for table in description.tables)
+    return replace(description, tables=tables)

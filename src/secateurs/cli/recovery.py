@@ -1,35 +1,25 @@
-"""Exact recovery: recover a planted network, draw an image with few weights."""
+"""Exact recovery: recover the network behind a data set, or draw an image with few weights."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from cyclopts import Parameter
-from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from secateurs.cli.common import (
-    INTERRUPTED,
-    UsageError,
-    check_outputs,
-    check_seed,
-    integers,
-    out,
-    print_certificate,
-    print_json,
-    print_written,
-    progress,
-    size,
-)
-from secateurs.core.figures import save_figure
+from secateurs.cli import recipe
+from secateurs.cli.terminal import progress
+from secateurs.core.description import Description, format_bytes
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.datasets import load_dataset
 from secateurs.recovery.estimator import SparseReLURegressor
-from secateurs.recovery.figures import image_figure
 from secateurs.recovery.planted import image_function
+
+BYTES_A_WEIGHT = 12  # 8 for the weight and 4 for its position
+NO_ERROR = 400.0  # dB that stand for no difference at all
 
 
 def recover(
@@ -38,12 +28,12 @@ def recover(
     *,
     nonzeros: str,
     neurons: int | None = None,
-    target: str | None = None,
+    target: recipe.Target = None,
     solver: str = "auto",
-    intercept: Annotated[bool, Parameter(negative="")] = False,
-    seed: int = 0,
-    output: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    intercept: recipe.Flag = False,
+    seed: recipe.Seed = 0,
+    output: recipe.ModelFile = None,
+    json: recipe.Json = False,
 ) -> int:
     """Find the sparse ReLU network y = sum relu(w.x) behind a data set.
 
@@ -52,62 +42,34 @@ def recover(
     data
         An .npz archive with X and y, or a table of numbers (.csv, .parquet).
     nonzeros
-        The budget: nonzero weights of all neurons together; or auto.
+        The budget: the most weights of all neurons together; or auto.
     neurons
-        Most neurons; as many as weights when not given.
-    target
-        Target column of a table.
+        The most neurons; by default as many as weights.
     solver
         auto, pursuit or iht.
     intercept
         Add one constant to the output.
-    seed
-        Of the random numbers.
-    output
-        Write the model to this file (.safetensors).
-    json
-        Print one JSON object instead of text.
     """
-    check_outputs(output, None)
-    check_seed(seed)
-    budget: int | str = "auto" if nonzeros == "auto" else _one("--nonzeros", nonzeros)
+    recipe.check_options(output, seed=seed)
+    budget = recipe.integer_or_auto("--nonzeros", nonzeros)
     dataset = load_dataset(data, target=target, task="regression")
     model = SparseReLURegressor(
         budget, neurons, solver=solver, fit_intercept=intercept, random_state=seed
     )
-    with progress(quiet=json) as show:
-        model.fit(_numbers(dataset.X), dataset.y, progress=show("recovering"))
-    if output is not None:
-        model.save(output)
-    record: dict[str, Any] = {
-        "dataset": dataset.name,
-        "n_train": model.n_train_,
-        "n_held_out": len(dataset.y) - model.n_train_,
-        "d": model.n_features_in_,
-        "budget": model.budget_,
-        "nonzeros": model.n_nonzero_,
-        "neurons": model.report_["neurons"],
-        "intercept": model.intercept_,
-        "status": model.status_,
-        "solver": model.solver_,
-        "held_out_error": model.held_out_error_,
-        "seconds": model.report_["seconds"],
-        "file_bytes": model.report_["file_bytes"],
-        "certificate": model.certificate_.to_list(),
-    }
-    if json:
-        print_json(record)
-    else:
-        error = model.held_out_error_
-        out.print(
-            f"{dataset.name}: {model.status_} by {model.solver_}, {model.n_nonzero_} weights of "
-            f"{model.budget_} in {record['neurons']} neurons, relative error on "
-            f"{record['n_held_out']} held-out rows {'unknown' if error is None else f'{error:.2e}'}"
-            f", {model.report_['seconds']:.1f} s"
-        )
-        print_certificate(model.certificate_)
-        print_written(output)
-    return INTERRUPTED if model.status_ == "interrupted" else 0
+    with progress(quiet=json) as bar:
+        model.fit(_numbers(dataset.X), dataset.y, progress=bar("recovering"))
+    n_held_out = len(dataset.y) - model.n_train_
+    error = "unknown" if model.held_out_error_ is None else f"{model.held_out_error_:.2e}"
+    description = recipe.describe_fit(
+        model,
+        f"{dataset.name}: the relative error on {n_held_out} held-out rows is {error}.",
+        dataset=dataset.name,
+        n_held_out=n_held_out,
+        d=model.n_features_in_,
+        neurons=model.report_["neurons"],
+        held_out_error=model.held_out_error_,
+    )
+    return recipe.finish(description, json=json, status=model.status_, files=[(output, model.save)])
 
 
 def image(
@@ -118,47 +80,38 @@ def image(
     neurons: int = 50,
     features: int = 1500,
     sigma: float = 2.0,
-    seed: int = 0,
+    seed: recipe.Seed = 0,
     output: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: recipe.Json = False,
 ) -> int:
-    """Draw an image with few weights: a network from pixel places to grey values.
+    """Draw an image with few weights: a network that maps pixel positions to grey values.
 
     Parameters
     ----------
     picture
         A PNG file (colours are averaged), or the number of a built-in 8 x 8 digit (0 to 1796).
     nonzeros
-        The budget: nonzero weights.
+        The budget: the most weights.
     neurons
-        Most neurons.
+        The most neurons.
     features
-        Random Fourier features of a pixel's place.
+        Number of random Fourier features of the position of a pixel.
     sigma
-        Their spread, in cycles over half the image.
-    seed
-        Of the features and the fit.
+        Standard deviation of their frequencies, in cycles over half the image.
     output
-        Draw original, fit and error to this file (.png, .pdf, .svg).
-    json
-        Print one JSON object instead of text.
+        Draw the original, the fit and the error to this file (.png, .pdf, .svg).
     """
-    check_outputs(None, output)
-    check_seed(seed)
-    if nonzeros < 1:
-        raise UsageError(f"--nonzeros {nonzeros}: expected an integer >= 1")
+    recipe.check_options(plot=output, seed=seed, nonzeros=nonzeros)
     source: str | int = int(picture) if picture.isdecimal() else picture
     problem = image_function(source, features, sigma, random_state=seed)
     assert problem.image_shape is not None
     model = SparseReLURegressor(nonzeros, neurons, validation_fraction=0, random_state=seed)
-    with progress(quiet=json) as show:
-        model.fit(problem.X, problem.y, progress=show("drawing"))
+    with progress(quiet=json) as bar:
+        model.fit(problem.X, problem.y, progress=bar("drawing"))
     original = problem.y.reshape(problem.image_shape)
     fitted = model.predict(problem.X).reshape(problem.image_shape)
     psnr = decibels(original, fitted)
-    if output is not None:
-        save_figure(image_figure(original, fitted, psnr, model.n_nonzero_), output)
-    record: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "picture": picture,
         "shape": list(problem.image_shape),
         "budget": nonzeros,
@@ -168,47 +121,46 @@ def image(
         "status": model.status_,
         "solver": model.solver_,
         "seconds": model.report_["seconds"],
-        "weights_bytes": 12 * model.n_nonzero_,
+        "weights_bytes": BYTES_A_WEIGHT * model.n_nonzero_,
         "png_bytes": len(png_bytes(original)),
     }
-    if json:
-        print_json(record)
-    else:
-        out.print(
-            f"{picture}: {psnr:.1f} dB with {model.n_nonzero_} weights ({model.status_} by "
-            f"{model.solver_}, {model.report_['seconds']:.1f} s); {size(12 * model.n_nonzero_)} of "
-            f"weights and places against {size(record['png_bytes'])} as PNG"
-        )
-        print_written(output)
-    return INTERRUPTED if model.status_ == "interrupted" else 0
+    headline = (
+        f"{picture}: {psnr:.1f} dB with {model.n_nonzero_} weights; status {model.status_}, "
+        f"solver {model.solver_}, {facts['seconds']:.1f} s. The weights and their positions take "
+        f"{format_bytes(facts['weights_bytes'])}; the PNG file takes "
+        f"{format_bytes(facts['png_bytes'])}."
+    )
+    draw = recipe.drawing("recovery:image_figure", original, fitted, psnr, model.n_nonzero_)
+    description = Description(headline, facts)
+    return recipe.finish(description, json=json, status=model.status_, files=[(output, draw)])
 
 
 def decibels(original: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:
-    """Peak signal-to-noise ratio; 400 stands for no difference at all."""
+    """Return the peak signal-to-noise ratio, at most `NO_ERROR`."""
     error = float(np.mean((original - fitted) ** 2))
     peak = float(np.abs(original).max())
-    return 400.0 if error == 0 else min(400.0, 20 * np.log10(peak) - 10 * np.log10(error))
+    if error == 0:
+        return NO_ERROR
+    return float(min(NO_ERROR, 20 * np.log10(peak) - 10 * np.log10(error)))
 
 
 def png_bytes(pixels: NDArray[np.float64]) -> bytes:
-    """The image as an 8-bit grey PNG."""
+    """Return the image as an 8-bit grey PNG file."""
+    from matplotlib.image import imsave  # noqa: PLC0415 (only `image` waits for matplotlib)
+
     stream = io.BytesIO()
     imsave(stream, pixels, cmap="gray", vmin=0, vmax=1, format="png")
     return stream.getvalue()
 
 
-def _one(option: str, text: str) -> int:
-    numbers = integers(option, text)
-    if len(numbers) != 1:
-        raise UsageError(f"{option} {text!r}: expected one integer >= 1, or auto")
-    return numbers[0]
-
-
 def _numbers(X: Any) -> NDArray[Any]:
-    """Columns of a table as numbers; categories have no place in an exact problem."""
+    """Return the columns of a table as numbers: an exact problem has no categories."""
     if not isinstance(X, pd.DataFrame):
         return np.asarray(X)
-    wrong = [name for name in X.columns if not pd.api.types.is_numeric_dtype(X[name])]
-    if wrong:
-        raise UsageError(f"column {wrong[0]!r} does not hold numbers; leave it out")
+    for name in X.columns:
+        if not pd.api.types.is_numeric_dtype(X[name]):
+            raise bad_value(
+                *(f"column {name!r}", Shown(f"values of type {X[name].dtype}"), "numbers"),
+                do="leave the column out",
+            )
     return X.to_numpy(dtype=float)

@@ -1,24 +1,25 @@
-"""A run as one page."""
+"""The report of a run: one page that opens without a network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from secateurs.cli.common import check_outputs, out, size
+from secateurs.cli import recipe
+from secateurs.cli.terminal import show_line
+from secateurs.core.description import format_bytes
 from secateurs.experiments.report import write_report
 
 
 def report(run: Path, /, *, output: Path = Path("report.html")) -> int:
-    """Write one page of a run: settings, environment, claims, an interactive chart, all cells.
+    """Write one page about a run: settings, environment, claims, an interactive chart, all cells.
 
     Parameters
     ----------
     run
         Folder that sweep or reproduce made.
     output
-        The page (.html); it holds all it needs and opens without a network.
+        The page (.html); it contains everything it needs and opens without a network.
     """
-    check_outputs(output, None)
-    n_bytes = write_report(run, output)
-    out.print(f"written: {output}, {size(n_bytes)}", highlight=False, soft_wrap=True)
+    recipe.check_options(output)
+    show_line(f"written: {output}, {format_bytes(write_report(run, output))}")
     return 0

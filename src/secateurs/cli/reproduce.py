@@ -1,23 +1,30 @@
-"""The papers' claims, measured on this machine."""
+"""The claims of the papers, measured on this machine."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-from cyclopts import Parameter
 
-from secateurs.cli.common import INTERRUPTED, out, print_json
-from secateurs.cli.sweeps import check_workers, counting, print_table, tell
+from secateurs.cli import recipe
+from secateurs.cli.sweeps import (
+    AFTER_INTERRUPT,
+    Resume,
+    RetryFailed,
+    Salvage,
+    Workers,
+    counting,
+    frame_table,
+)
+from secateurs.cli.terminal import note
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.description import Description
 from secateurs.experiments.claims.claim import Scale
 from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
-
-FAILED = 1
+from secateurs.experiments.sweeps.ledger import Ledger
 
 
 def reproduce(
@@ -26,87 +33,79 @@ def reproduce(
     *,
     claim: str | None = None,
     scale: Scale = "quick",
-    workers: int = 1,
+    workers: Workers = 1,
     output: Path | None = None,
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    retry_failed: Annotated[bool, Parameter(negative="")] = False,
-    salvage: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    resume: Resume = False,
+    retry_failed: RetryFailed = False,
+    salvage: Salvage = False,
+    json: recipe.Json = False,
 ) -> int:
-    """Measure what the papers claim; exit status 1 if a claim fails.
+    """Measure the claims of the papers; the exit status is 1 if a claim fails.
 
     Parameters
     ----------
     paper
-        recovery, features, sensing or tickets; all of them when not given.
+        recovery, features, sensing or tickets; by default all of them.
     claim
         One claim by its name.
     scale
         quick (minutes) or full (the papers' grids).
-    workers
-        Processes on this machine, one thread each.
     output
-        Folder of the run; reproduce-SCALE.run when not given.
-    resume
-        Go on with a run; finished parts are not measured again.
-    retry_failed
-        With --resume, measure failed parts again.
-    salvage
-        Go on with a run whose ledger is damaged.
-    json
-        Print one JSON object instead of text.
+        Folder of the run; by default reproduce-SCALE.run.
     """
-    check_workers(workers)
+    recipe.check_options(workers=workers)
     claims = chosen(paper, claim)
     folder = output if output is not None else Path(f"reproduce-{scale}.run")
     with open_run(folder, {}, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):
-        tell(notes)
+        for line in notes:
+            note(line)
         with counting("claims", quiet=json) as show:
             outcomes, counts = measure(
-                *(claims, scale, ledger),
-                workers=workers,
-                retry_failed=retry_failed,
-                progress=show,
+                *(claims, scale, ledger), workers=workers, retry_failed=retry_failed, progress=show
             )
-        record = {"scale": scale, "run": str(folder), "claims": [o.to_dict() for o in outcomes]}
-        # the folder's file tells of all its claims, also those of earlier commands
-        known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
-        kept = {**record, "claims": [o.to_dict() for o in known]}
-        content = jsonlib.dumps(kept, indent=2, allow_nan=False) + "\n"
-        write_atomically(folder / "claims.json", content.encode())
-        ledger.export(folder / "parts.csv")
-    if json:
-        print_json(record)
-    else:
-        print_table(_table(outcomes), f"claims, {scale}")
-        for outcome in outcomes:
-            if outcome.error is not None:
-                told = f"{outcome.claim.name}: {outcome.error.splitlines()[0]}"
-                out.print(told, highlight=False, markup=False, soft_wrap=True)
-        held = sum(outcome.verdict == "holds" for outcome in outcomes)
-        cpu = sum(outcome.cpu_seconds for outcome in outcomes)
-        out.print(
-            f"{held} of {len(outcomes)} hold; {cpu:.0f} s of processor time; kept in {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if counts.interrupted:
-            out.print("Interrupted: go on with the same command and --resume", highlight=False)
-    if counts.interrupted:
-        return INTERRUPTED
-    return 0 if all(outcome.verdict == "holds" for outcome in outcomes) else FAILED
+        _write_claims(ledger, scale, folder)
+    return recipe.finish(
+        _describe(outcomes, scale, folder),
+        json=json,
+        status="interrupted" if counts.interrupted else "converged",
+        failed=any(outcome.verdict != "holds" for outcome in outcomes),
+        after_interrupt=AFTER_INTERRUPT,
+    )
 
 
-def _table(outcomes: list[Outcome]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "claim": f"{outcome.paper}: {outcome.claim.name}",
-                "measured is": outcome.claim.quantity,
-                "expected": outcome.claim.told,
-                "measured": outcome.measured,
-                "verdict": outcome.verdict,
-            }
+def _facts(outcomes: list[Outcome], scale: Scale, folder: Path) -> dict[str, object]:
+    return {"scale": scale, "run": str(folder), "claims": [o.to_dict() for o in outcomes]}
+
+
+def _write_claims(ledger: Ledger, scale: Scale, folder: Path) -> None:
+    """Write every claim that the folder has results for, earlier commands included."""
+    known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
+    content = jsonlib.dumps(_facts(known, scale, folder), indent=2, allow_nan=False) + "\n"
+    write_atomically(folder / "claims.json", content.encode())
+    ledger.export(folder / "parts.csv")
+
+
+def _describe(outcomes: list[Outcome], scale: Scale, folder: Path) -> Description:
+    rows = [
+        {
+            "claim": f"{outcome.paper}: {outcome.claim.name}",
+            "measured is": outcome.claim.quantity,
+            "expected": outcome.claim.told,
+            "measured": outcome.measured,
+            "verdict": outcome.verdict,
+        }
+        for outcome in outcomes
+    ]
+    held = sum(outcome.verdict == "holds" for outcome in outcomes)
+    cpu = sum(outcome.cpu_seconds for outcome in outcomes)
+    return Description(
+        f"{held} of {len(outcomes)} hold at scale {scale}; {cpu:.0f} s of processor time; kept in "
+        f"{folder}",
+        _facts(outcomes, scale, folder),
+        (frame_table(pd.DataFrame(rows), "Claims:"),),
+        tuple(
+            f"{outcome.claim.name}: {outcome.error.splitlines()[0]}"
             for outcome in outcomes
-        ]
+            if outcome.error is not None
+        ),
     )

@@ -1,43 +1,35 @@
-"""Tickets: a network inside a random one by masks alone, and how wide that has to be."""
+"""Tickets: a trained network inside a random one, written as a seed and masks."""
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from cyclopts import Parameter
-from rich.table import Table
 from torch import nn
 
-from secateurs.cli.common import (
-    INTERRUPTED,
-    UsageError,
-    check_outputs,
-    check_seed,
-    out,
-    print_certificate,
-    print_json,
-    progress,
-    size,
-)
+from secateurs.cli import recipe
+from secateurs.cli.old_describe import describe_ticket
+from secateurs.cli.terminal import progress
 from secateurs.core.archive import is_archive, read_archive
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.certificate import Certificate
+from secateurs.core.description import Description, format_bytes
+from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.loading import load
 from secateurs.tickets.certificate import network_certificate
-from secateurs.tickets.file import load_ticket, ticket_bytes
+from secateurs.tickets.file import ticket_bytes
 from secateurs.tickets.network_pruning import LEAST_EPS, Ticket, prune_network
 from secateurs.tickets.read_onnx import read_onnx
 from secateurs.tickets.read_state_dict import read_state
-from secateurs.tickets.verify import verify_ticket
+from secateurs.tickets.verify import TicketReport, verify_ticket
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.export import SelectColumns
 
 PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
-RELU = "names do not tell what is between layers: ReLU was assumed after each but the last"
+LARGEST_RADIUS = 1e30  # the error bound has to stay finite; so does the inverse of the radius
+RELU = "the names of tensors do not say which function is between layers; ReLU was assumed"
 SELECTED = "the ticket reads the inputs that the model uses, in their order"
 
 
@@ -46,13 +38,13 @@ def ticket(
     /,
     *,
     eps: float = 1e-3,
-    nonnegative: Annotated[bool, Parameter(negative="")] = False,
+    nonnegative: recipe.Flag = False,
     radius: float = 1.0,
-    seed: int = 0,
+    seed: recipe.Seed = 0,
     output: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: recipe.Json = False,
 ) -> int:
-    """Find a trained network inside a random one by masks alone, nothing trained.
+    """Find a trained network inside a random one: masks choose its weights, without training.
 
     Parameters
     ----------
@@ -61,191 +53,133 @@ def ticket(
         safetensors file with the state dict of nn.Sequential (0.weight, 0.bias, 2.weight, ...:
         Linear layers, ReLU between them); or a network written by `secateurs fit --output`.
     eps
-        Largest error of a weight, in units of the largest one of its tensor; below 1.
+        Largest error of a weight, relative to the largest weight of its tensor; below 1.
     nonnegative
-        The inputs are >= 0, as pixels are: fewer masks in the first layer; the error bound is
-        for such inputs only.
+        The inputs are >= 0, as pixels are: the first layer needs fewer masks, and the error
+        bound is for such inputs only.
     radius
         Largest l2 norm of an input, for the error bound.
-    seed
-        Of the random network.
     output
         Write seed and masks to this file (.safetensors).
-    json
-        Print one JSON object instead of text.
     """
-    check_outputs(output, None)
+    recipe.check_options(output, seed=seed)
     if output is not None and output.exists() and model.exists() and output.samefile(model):
-        raise UsageError(f"--output {output}: is the model itself; give another file")
-    check_seed(seed)
-    if not LEAST_EPS < eps < 1:
-        raise UsageError(f"--eps {eps}: expected more than {LEAST_EPS:g} and less than 1")
-    if not (math.isfinite(radius) and 1e-30 < radius < 1e30):
-        raise UsageError(f"--radius {radius}: expected a positive number")
+        raise bad_value(f"--output {output}", Shown("the model itself"), "another file")
+    check_real("--eps", eps, above=LEAST_EPS, below=1)
+    check_real("--radius", radius, above=1 / LARGEST_RADIUS, below=LARGEST_RADIUS)
     module, input_shape, note = read_model(model)
-    compiled = prune_network(nn.Linear(1, 1), 0.1, 0)  # the seconds do not count that
-    if compiled.status == "interrupted":
+    # the seconds that are shown do not include compilation
+    if prune_network(nn.Linear(1, 1), 0.1, 0).status == "interrupted":
         raise KeyboardInterrupt
     start = time.process_time()
     try:
-        with progress(quiet=json) as show:
+        with progress(quiet=json) as bar:
             solution = prune_network(
-                module,
-                eps,
-                seed,
+                *(module, eps, seed),
                 nonnegative_inputs=nonnegative,
                 radius=radius,
                 input_shape=input_shape,
-                progress=show("pruning"),
+                progress=bar("pruning"),
             )
-    except (TypeError, ValueError) as error:  # a layer without an error bound; weights, sizes
-        raise UsageError(f"{model}: {error}") from error
+    except (TypeError, ValueError) as error:  # a layer, a weight or a size that is not supported
+        raise ValueError(f"{model}: {error}") from error
     seconds = time.process_time() - start
     found = solution.value
     content = ticket_bytes(found)
-    if output is not None:
-        write_atomically(output, content)
     report = verify_ticket(found, module, radius=radius, input_shape=input_shape)
-    certificate = network_certificate(report, eps)
-    measured = {key: value for key, value in asdict(report).items() if key != "layers"}
-    errors = {layer.number: layer.max_error for layer in report.layers}
-    record = {
+    facts = {
         "model": str(model),
         "note": note,
         "status": solution.status,
-        "seed": seed,
-        "eps": eps,
-        **measured,
         "mean_terms": solution.measured["mean_terms"],
-        "layers": [{**row, "max_error": errors[row["number"]]} for row in describe_layers(found)],
         "seconds": seconds,
         "file_bytes": len(content),
         "target_bytes": 4 * report.n_weights,
-        "certificate": certificate.to_list(),
     }
-    if json:
-        print_json(record)
-    else:
-        _print_ticket(record)
-        print_certificate(certificate)
-        if output is not None:
-            out.print(f"written: {output}", highlight=False)
-    return INTERRUPTED if solution.status == "interrupted" else 0
+    return recipe.finish(
+        _describe(found, report, facts, network_certificate(report, eps)),
+        json=json,
+        status=solution.status,
+        files=[(output, lambda file: write_atomically(file, content))],
+    )
 
 
 def read_model(path: Path) -> tuple[nn.Module, tuple[int, int, int] | None, str | None]:
-    """Module of a file, the shape of an input that is a map, and what a reader should know."""
+    """Read a network from a file.
+
+    Returns
+    -------
+    module : nn.Module
+    input_shape : tuple of int or None
+        Shape of one input, if that is a map.
+    note : str or None
+        A remark that the user should see.
+    """
     suffix = path.suffix.lower()
     if suffix in PICKLED:
-        raise UsageError(
-            f"{path}: may be a pickle, which can run any code when it is read; write the model "
-            "with torch.onnx.export or safetensors.torch.save_file(model.state_dict(), ...)"
+        raise bad_value(
+            *(str(path), Shown("a file that may be a pickle, which can run any code")),
+            "an ONNX or a safetensors file",
+            do="write it with torch.onnx.export or safetensors.torch.save_file(model.state_dict())",
         )
     if suffix == ".onnx":
         try:
             module, shape = read_onnx(path)
         except ModuleNotFoundError as error:
-            raise UsageError(str(error)) from error
+            raise ValueError(str(error)) from error
         return module, (shape[0], shape[1], shape[2]) if len(shape) == 3 else None, None
     if not is_archive(path):
         return read_state(path), None, RELU
     if read_archive(path).body["record"].get("kind") == "ticket":
-        raise UsageError(f"{path}: is a ticket already; secateurs inspect shows it")
+        raise bad_value(
+            *(str(path), Shown("a file that is a ticket already"), "a trained network"),
+            do="show the ticket with secateurs inspect",
+        )
     fitted = load(path)
     if not isinstance(fitted, SparseMLPClassifier | SparseMLPRegressor):
-        raise UsageError(f"{path}: a {type(fitted).__name__}, which is not a stack of layers")
+        raise bad_value(
+            *(str(path), Shown(f"a {type(fitted).__name__}"), "a network that is a stack of layers")
+        )
     layers = [m for m in fitted.to_torch() if not isinstance(m, SelectColumns)]
     return nn.Sequential(*layers), None, SELECTED
 
 
-def describe_layers(found: Ticket) -> list[dict[str, Any]]:
-    """Sizes of the layers of a ticket that have weights."""
-    return [
-        {
-            "number": number,
-            "kind": found.layers[number].kind,
-            "shape": _shape(found, number),
-            "weights": sum(
-                mask.size for name, mask in found.masks[number].items() if name != "minus"
-            ),
-            "scales": dict(found.scales[number]),
-            "terms": float(
-                np.mean(np.concatenate([np.bitwise_count(m) for m in found.masks[number].values()]))
-            ),
-            "kept_fraction": kept / total if total else 0.0,
-        }
-        for number, (kept, total) in found.counts().items()
-    ]
-
-
-def describe_ticket(path: Path) -> dict[str, Any]:
-    """What a ticket file holds; its checksum was compared with the weights drawn again."""
-    found = load_ticket(path)
-    counts = found.counts().values()
-    total = sum(total for _, total in counts)
-    return {
-        "kind": "ticket",
-        "file_bytes": path.stat().st_size,
-        "seed": found.seed,
-        "eps": found.eps,
-        "n_weights": sum(row["weights"] for row in describe_layers(found)),
-        "width_factor": found.width_factor,
-        "kept_fraction": sum(kept for kept, _ in counts) / total if total else 0.0,
-        "layers": describe_layers(found),
+def _describe(
+    found: Ticket, report: TicketReport, facts: dict[str, Any], certificate: Certificate
+) -> Description:
+    """Describe a search: the ticket, and its distance from the target."""
+    own = describe_ticket(found, facts["file_bytes"])
+    errors = {layer.number: layer.max_error for layer in report.layers}
+    layers = [{**layer, "max_error": errors[layer["number"]]} for layer in own.facts["layers"]]
+    facts = {
+        **own.facts,
+        **{name: value for name, value in asdict(report).items() if name != "layers"},
+        **facts,
+        "layers": layers,
+        "certificate": certificate.to_list(),
     }
-
-
-def print_described(record: dict[str, Any]) -> None:
-    """The record of `describe_ticket`, for people."""
-    out.print(
-        f"ticket of seed {record['seed']}: {record['n_weights']} weights, looked for within "
-        f"{record['eps']:g} times the largest of their tensor, in a random network "
-        f"x{record['width_factor']} as wide, "
-        f"{record['kept_fraction']:.2%} kept; {size(record['file_bytes'])} on disk"
+    table = replace(
+        own.tables[0],
+        columns=(*own.tables[0].columns, "largest error"),
+        rows=[
+            (*row, f"{layer['max_error']:.2e}")
+            for row, layer in zip(own.tables[0].rows, layers, strict=True)
+        ],
+        numeric=own.tables[0].numeric | {"largest error"},
     )
-    out.print(_layer_table(record["layers"]))
-    out.print("The checksum of the weights holds. How near they are to a target needs the target.")
-
-
-def _shape(found: Ticket, number: int) -> str:
-    layer = found.layers[number]
-    kernel = " x ".join(map(str, layer.kernel))
-    text = f"{layer.n_out} x {layer.n_in}" + (f" x {kernel}" if layer.kind == "conv2d" else "")
-    return text + (" + bias" if layer.bias else "")
-
-
-def _layer_table(rows: list[dict[str, Any]]) -> Table:
-    with_error = "max_error" in rows[0]
-    names = ["layer", "shape", "weights", "terms", "kept", *(["largest error"] * with_error)]
-    table = Table(*names)
-    for row in rows:
-        table.add_row(
-            f"{row['number']} ({row['kind']})",
-            row["shape"],
-            str(row["weights"]),
-            f"{row['terms']:.1f}",
-            f"{row['kept_fraction']:.2%}",
-            *([f"{row['max_error']:.2e}"] if with_error else []),
-        )
-    return table
-
-
-def _print_ticket(record: dict[str, Any]) -> None:
-    out.print(
-        f"{record['model']}: {record['n_weights']} weights within {record['max_error']:.3g} times "
-        f"the largest of their tensor (asked {record['eps']:g}; {record['n_outside']} sums "
-        f"outside), {record['status']}, {record['seconds']:.2f} s of processor time"
+    headline = (
+        f"{facts['model']}: the largest error of a weight is {report.max_error:.3g} times the "
+        f"largest weight of its tensor; {report.n_outside} weights exceed the allowed error. "
+        f"Status {facts['status']}, {facts['seconds']:.2f} s of processor time."
     )
-    if record["note"]:
-        out.print(f"Note: {record['note']}.", highlight=False)
-    out.print(_layer_table(record["layers"]))
-    bits = 8 * record["file_bytes"] / record["n_weights"]
-    sign = " with no negative entry" if record["nonnegative_inputs"] else ""
-    out.print(
-        f"The random network is x{record['width_factor']} as wide, {record['kept_fraction']:.2%} "
-        f"of its weights are kept; outputs differ by at most {record['error_bound']:.4g} for "
-        f"inputs of norm {record['radius']:g} at most{sign}.\n"
-        f"Seed and masks: {size(record['file_bytes'])}, {bits:.1f} bits a weight; the weights in "
-        f"float32: {size(record['target_bytes'])}. A quantiser of as many bits is nearer: this is "
-        "no compression."
+    sign = " with no negative entry" if report.nonnegative_inputs else ""
+    bits = 8 * facts["file_bytes"] / report.n_weights
+    notes = (
+        f"The outputs differ by at most {report.error_bound:.4g} for inputs of norm at most "
+        f"{report.radius:g}{sign}.",
+        f"Seed and masks take {format_bytes(facts['file_bytes'])}, {bits:.1f} bits for each "
+        f"weight; the weights in float32 take {format_bytes(facts['target_bytes'])}. A plain "
+        "quantiser with the same number of bits is more accurate; do not use this for compression.",
+        *([f"Note: {facts['note']}."] if facts["note"] else []),
     )
+    return Description(f"{headline}\n{own.headline}", facts, (table,), notes)

@@ -1,4 +1,4 @@
-"""Networks under a weight budget: fit, predict, inspect, path."""
+"""Networks under a weight budget: fit one, or fit a path over several budgets."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import Parameter
-from rich.table import Table
 
-from secateurs.cli.common import (
-    INTERRUPTED,
-    TEST_SHARE,
-    UsageError,
-    check_outputs,
-    check_seed,
-    integers,
-    out,
-    print_certificate,
-    print_json,
-    print_written,
-    progress,
-    size,
-)
-from secateurs.core.figures import save_figure
+from secateurs.cli import recipe
+from secateurs.cli.terminal import progress
+from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.group import Group, distributed
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
 from secateurs.training.budget_paths import BudgetPath, budget_path
 from secateurs.training.comparison import LABELS, Estimator, compare, result_row
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.training.figures import fit_figure, path_figure
 
-_SHOWN_INPUTS = 20
+Hidden = Annotated[
+    str, Parameter(help="Widths of the hidden layers, such as 50 or 300,100; or auto.")
+]
+Epochs = Annotated[
+    int | None,
+    Parameter(help="Passes over the training rows; by default chosen from their number."),
+]
 
 
 def fit(
@@ -42,96 +35,85 @@ def fit(
     /,
     *,
     nonzeros: int,
-    target: str | None = None,
-    task: str | None = None,
-    hidden: str = "50",
-    epochs: int | None = None,
-    seed: int = 0,
-    compare_methods: Annotated[bool, Parameter(name="--compare", negative="")] = False,
-    output: Path | None = None,
+    target: recipe.Target = None,
+    task: recipe.Task = None,
+    hidden: Hidden = "50",
+    epochs: Epochs = None,
+    seed: recipe.Seed = 0,
+    compare_methods: Annotated[
+        bool, Parameter(name="--compare", negative="", show_default=False)
+    ] = False,
+    output: recipe.ModelFile = None,
     plot: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: recipe.Json = False,
 ) -> int:
     """Fit a network with at most N weights to a data set and score it on test rows.
 
-    Started by torchrun --nproc-per-node N -m secateurs fit ..., N processes share one fit.
+    N processes that torchrun --nproc-per-node N -m secateurs fit ... starts share one fit.
 
     Parameters
     ----------
     data
         A built-in name (digits, breast_cancer, wine, diabetes, mnist, fashion_mnist) or the
         path of a table (.csv, .parquet), an .npz archive, or IDX files.  Under torchrun each
-        process takes every N-th row; with {rank} in the path each reads a file of its own.
+        process takes every N-th row; with {rank} in the path each process reads its own file.
     nonzeros
-        The budget: weights of the network, biases included.
-    target
-        Target column of a table.
-    task
-        classification or regression; told from the target when not given.
-    hidden
-        Widths of the hidden layers, such as 50 or 300,100; or auto.
-    epochs
-        Passes over the training rows; chosen from their number when not given.
-    seed
-        Of the random numbers: same seed, same file.
+        The budget: the most weights of the network, biases included.
     compare_methods
-        Also train dense, prune afterwards, and show what that gives on the same rows.
-    output
-        Write the model to this file (.safetensors).
+        Also train dense networks, prune them, and show their scores on the same rows.
     plot
         Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
-    json
-        Print one JSON object instead of a table.
     """
     with distributed() as group:
         with group.failing_together():
-            if group.rank == 0:  # which alone writes
-                check_outputs(output, plot)
+            if group.rank == 0:  # only this process writes files
+                recipe.check_options(output, plot=plot)
             if compare_methods and group.size > 1:
-                raise UsageError("--compare: the other methods do not run under torchrun")
-            model_settings = _settings(hidden, epochs, seed, nonzeros)
-            dataset = _own_rows(data, target, task, seed, group)
+                raise bad_value(
+                    *("--compare", Shown(f"{group.size} processes"), "one process"),
+                    do="run the comparison without torchrun",
+                )
+            settings = _settings(hidden, epochs, seed, nonzeros)
+            dataset = rows_of_process(data, target, task, seed, group)
             group.require_same("the task", dataset.task.encode())
-        model = _new_model(dataset.task, model_settings)
-        X_test, y_test = dataset.X_test, dataset.y_test
-        with progress(quiet=json or group.rank > 0) as show:
+        model = _new_model(dataset.task, settings)
+        with progress(quiet=json or group.rank > 0) as bar:
             began = time.process_time()
-            model.fit(dataset.X, dataset.y, progress=show(LABELS["prune_regrow"]), group=group)
+            model.fit(dataset.X, dataset.y, progress=bar(LABELS["prune_regrow"]), group=group)
             cpu = time.process_time() - began
-            status = INTERRUPTED if model.status_ == "interrupted" else 0
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
-            if group.rank > 0:  # all have the same model; the first one shows and writes it
-                return status
-            rows = [result_row(model, X_test, y_test, "prune_regrow", cpu)]
+            if group.rank > 0:  # every process has the same model; the first one shows it
+                return recipe.INTERRUPTED if model.status_ == "interrupted" else 0
+            rows = [result_row(model, dataset.X_test, dataset.y_test, "prune_regrow", cpu)]
             if compare_methods and model.status_ != "interrupted":
                 rows += compare(
-                    model,
-                    dataset.X,
-                    dataset.y,
-                    X_test,
-                    y_test,
-                    progress=lambda method: show(LABELS[method]),
+                    *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
+                    progress=lambda method: bar(LABELS[method]),
                 )
-    if output is not None:
-        model.save(output)
-    if plot is not None:
-        save_figure(fit_figure(model, rows, dataset.image_shape), plot)
-    if json:
-        print_json(_fit_record(dataset, model, rows, n_held_out))
-    else:
-        _print_fit(dataset, model, rows, n_held_out, output, plot)
-    return status
+    return recipe.finish(
+        _describe_fit(dataset, model, rows, n_held_out),
+        json=json,
+        status=model.status_,
+        files=[
+            (output, model.save),
+            (plot, recipe.drawing("training:fit_figure", model, rows, dataset.image_shape)),
+        ],
+        after_interrupt=f"{model.n_steps_} steps were made; the network is within its budget, "
+        "but not fully trained",
+    )
 
 
-def _own_rows(data: str, target: str | None, task: str | None, seed: int, group: Group) -> Dataset:
-    """The data set, split; in a group the rows to train on are those of this process."""
+def rows_of_process(
+    data: str, target: str | None, task: str | None, seed: int, group: Group
+) -> Dataset:
+    """Load and split a data set; in a group, keep the training rows of this process only."""
     whole = load_dataset(data.replace("{rank}", str(group.rank)), target=target, task=task)
-    dataset = split(whole, TEST_SHARE, random_state=seed)
+    dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     if group.size == 1 or "{rank}" in data:
         return dataset
     rows = slice(group.rank, None, group.size)
     X = dataset.X.iloc[rows] if isinstance(dataset.X, pd.DataFrame) else dataset.X[rows]
-    return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # let go of the whole
+    return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # so that the rest is freed
 
 
 def path(
@@ -139,154 +121,109 @@ def path(
     /,
     *,
     nonzeros: str,
-    target: str | None = None,
-    task: str | None = None,
-    hidden: str = "50",
-    epochs: int | None = None,
-    seed: int = 0,
+    target: recipe.Target = None,
+    task: recipe.Task = None,
+    hidden: Hidden = "50",
+    epochs: Epochs = None,
+    seed: recipe.Seed = 0,
     plot: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: recipe.Json = False,
 ) -> int:
-    """Score against budget: fit at several budgets, each network started from the last.
+    """Fit at several budgets, each network started from the last, and show every score.
 
     Parameters
     ----------
     data
-        As for `secateurs fit`.
+        The same as for `secateurs fit`.
     nonzeros
         Budgets, such as 100,200,500.
-    target
-        Target column of a table.
-    task
-        classification or regression; told from the target when not given.
-    hidden
-        Widths of the hidden layers, such as 50 or 300,100; or auto.
-    epochs
-        Passes over the training rows; chosen from their number when not given.
-    seed
-        Of the random numbers.
     plot
-        Draw score against weights to this file (.png, .pdf, .svg).
-    json
-        Print one JSON object instead of a table.
+        Draw the score against the number of weights to this file (.png, .pdf, .svg).
     """
-    check_outputs(None, plot)
-    budgets = integers("--nonzeros", nonzeros)
-    model_settings = _settings(hidden, epochs, seed, max(budgets))
-    dataset = split(load_dataset(data, target=target, task=task), TEST_SHARE, random_state=seed)
-    model = _new_model(dataset.task, model_settings)
-    with progress(quiet=json) as show:
+    recipe.check_options(plot=plot)
+    budgets = recipe.integers("--nonzeros", nonzeros)
+    settings = _settings(hidden, epochs, seed, max(budgets))
+    dataset = split(
+        load_dataset(data, target=target, task=task), recipe.TEST_SHARE, random_state=seed
+    )
+    with progress(quiet=json) as bar:
         result = budget_path(
-            model,
-            dataset.X,
-            dataset.y,
-            budgets,
-            dataset.X_test,
-            dataset.y_test,
-            progress=show(LABELS["prune_regrow"]),
+            *(_new_model(dataset.task, settings), dataset.X, dataset.y, budgets),
+            *(dataset.X_test, dataset.y_test),
+            progress=bar(LABELS["prune_regrow"]),
         )
-    if plot is not None:
-        save_figure(path_figure(result), plot)
-    if json:
-        print_json(_path_record(dataset, result))
-    else:
-        _print_path(dataset, result, plot)
-    return INTERRUPTED if result.estimators[-1].status_ == "interrupted" else 0
-
-
-# -- options -------------------------------------------------------------------------------
+    return recipe.finish(
+        _describe_path(dataset, result),
+        json=json,
+        status=result.estimators[-1].status_,
+        files=[(plot, recipe.drawing("training:path_figure", result))],
+    )
 
 
 def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int) -> dict[str, Any]:
-    if nonzeros < 1:
-        raise UsageError(f"--nonzeros {nonzeros}: expected an integer >= 1")
-    if epochs is not None and epochs < 1:
-        raise UsageError(f"--epochs {epochs}: expected an integer >= 1")
-    check_seed(seed)
+    recipe.check_options(seed=seed, nonzeros=nonzeros, epochs=epochs)
     return {
         "n_nonzero": nonzeros,
-        "hidden_layer_sizes": hidden if hidden == "auto" else integers("--hidden", hidden),
+        "hidden_layer_sizes": hidden if hidden == "auto" else recipe.integers("--hidden", hidden),
         "max_epochs": "auto" if epochs is None else epochs,
         "random_state": seed,
     }
 
 
-def _new_model(task: str, model_settings: dict[str, Any]) -> Estimator:
+def _new_model(task: str, settings: dict[str, Any]) -> Estimator:
     kind = SparseMLPClassifier if task == "classification" else SparseMLPRegressor
-    return kind(**model_settings)
+    return kind(**settings)
 
 
-# -- what is shown ---------------------------------------------------------------------------
-
-
-def _fit_record(
+def _describe_fit(
     dataset: Dataset, model: Estimator, rows: list[dict[str, Any]], n_held_out: int
-) -> dict[str, Any]:
-    report = model.report_
+) -> Description:
+    report, own = model.report_, rows[0]
     assert dataset.y_test is not None
-    return {
-        "dataset": dataset.name,
-        "task": dataset.task,
-        "n_train": model.n_train_,
-        "n_validation": n_held_out,
-        "n_test": len(dataset.y_test),
-        "d": model.fitted_.network.widths[0],
-        "hidden": list(model.fitted_.network.widths[1:-1]),
-        "budget": model.n_nonzero,
-        **{name: value for name, value in rows[0].items() if name not in ("method", "label")},
-        "validation_score": model.validation_score_,
-        "nonzeros_per_layer": report["nonzeros_per_layer"],
-        "inputs_used": report["inputs_used"],
-        "dense_nonzeros": report["dense_nonzeros"],
-        "status": model.status_,
-        "seed": model.random_state,
-        "certificate": model.certificate_.to_list(),
-        "compare": rows[1:],
-    }
-
-
-def _print_fit(
-    dataset: Dataset,
-    model: Estimator,
-    rows: list[dict[str, Any]],
-    n_held_out: int,
-    output: Path | None,
-    plot: Path | None,
-) -> None:
-    report = model.report_
-    widths = "-".join(str(m) for m in report["widths"])
-    assert dataset.y_test is not None
-    title = (
-        f"{dataset.name}: {model.n_train_} rows to train, {n_held_out} held "
-        f"out, {len(dataset.y_test)} to test; network {widths}"
+    n_test, widths = len(dataset.y_test), list(report["widths"])
+    metric = "accuracy" if own["metric"] == "accuracy" else "R²"
+    columns = ("method", "weights", metric, "seconds", "training memory", "file")
+    table = Table(
+        columns,
+        [
+            (
+                *(row["label"], f"{row['nonzeros']:,}", f"{row['score']:.4f}"),
+                *(f"{row['seconds']:.1f}", format_bytes(row["peak_bytes"])),
+                format_bytes(row["file_bytes"]),
+            )
+            for row in rows
+        ],
+        numeric=frozenset(columns[1:]),
+        strong=frozenset({0}),
     )
-    metric = "accuracy" if rows[0]["metric"] == "accuracy" else "R²"
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    for name in ("weights", metric, "seconds", "training memory", "file"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            row["label"],
-            f"{row['nonzeros']:,}",
-            f"{row['score']:.4f}",
-            f"{row['seconds']:.1f}",
-            size(row["peak_bytes"]),
-            size(row["file_bytes"]),
-            style="bold" if row["method"] == "prune_regrow" else None,
-        )
-    out.print(table)
-    out.print(
-        f"{report['inputs_used']} of {report['widths'][0]} inputs are read; "
-        f"{model.n_nonzero_:,} of {report['dense_nonzeros']:,} weights are kept."
+    description = recipe.describe_fit(
+        model,
+        f"{dataset.name}: {metric} {own['score']:.4f} on {n_test} test rows with "
+        f"{model.n_nonzero_:,} weights; {n_held_out} of {model.n_train_ + n_held_out} training "
+        "rows were held out for the certificate and for choices.",
+        dataset=dataset.name,
+        task=dataset.task,
+        n_validation=n_held_out,
+        n_test=n_test,
+        d=widths[0],
+        hidden=widths[1:-1],
+        **{name: value for name, value in own.items() if name not in ("method", "label")},
+        inputs_used=report["inputs_used"],
+        dense_nonzeros=report["dense_nonzeros"],
+        seed=model.random_state,
+        compare=rows[1:],
     )
-    print_certificate(model.certificate_)
-    if model.status_ == "interrupted":
-        out.print(f"Interrupted after {model.n_steps_} steps: within budget, not fully trained.")
-    print_written(output, plot)
+    return replace(
+        description,
+        tables=(table,),
+        notes=(
+            f"The network reads {report['inputs_used']} of {widths[0]} inputs; a dense network of "
+            f"its shape has {report['dense_nonzeros']:,} weights.",
+        ),
+    )
 
 
-def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:
+def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
     points = [
         {
             "budget": budget,
@@ -299,20 +236,18 @@ def _path_record(dataset: Dataset, result: BudgetPath) -> dict[str, Any]:
             result.budgets, result.estimators, result.scores, strict=True
         )
     ]
-    return {"dataset": dataset.name, "task": dataset.task, "metric": result.metric, "path": points}
-
-
-def _print_path(dataset: Dataset, result: BudgetPath, plot: Path | None) -> None:
-    table = Table(title=dataset.name, title_justify="left")
-    for name in ("budget", "weights", f"test {result.metric}", "seconds", "file"):
-        table.add_column(name, justify="right")
-    for point in _path_record(dataset, result)["path"]:
-        table.add_row(
-            f"{point['budget']:,}",
-            f"{point['nonzeros']:,}",
-            f"{point['score']:.4f}",
-            f"{point['seconds']:.1f}",
-            size(point["file_bytes"]),
+    columns = ("budget", "weights", f"test {result.metric}", "seconds", "file")
+    rows = [
+        (
+            *(f"{point['budget']:,}", f"{point['nonzeros']:,}", f"{point['score']:.4f}"),
+            *(f"{point['seconds']:.1f}", format_bytes(point["file_bytes"])),
         )
-    out.print(table)
-    print_written(plot)
+        for point in points
+    ]
+    best = max(points, key=lambda point: float(point["score"]))
+    return Description(
+        f"{dataset.name}: the best {result.metric} on the test rows is {best['score']:.4f}, with "
+        f"{best['nonzeros']:,} weights.",
+        {"dataset": dataset.name, "task": dataset.task, "metric": result.metric, "path": points},
+        (Table(columns, rows, numeric=frozenset(columns), most=len(rows)),),
+    )

@@ -1,0 +1,186 @@
+"""The recipe that every command follows.
+
+    check_options(output, plot=plot, seed=seed)          1. refuse bad options before any work
+    dataset = load_dataset(...)                          2. load
+    with progress(quiet=json) as bar:                    3. work, and show a bar
+        model.fit(..., progress=bar("fitting"))
+    return finish(                                       4. write the files, show the result,
+        Description(...), json=json, ...                    and return the exit status
+    )
+
+Exit status: 0; 1 where a claim or a cell failed; 2 for bad input; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from secateurs.cli.terminal import show, show_json, show_line
+from secateurs.core.description import Description
+from secateurs.core.parameters import Shown, bad_value, check_integer
+from secateurs.core.solution import explain
+
+TEST_SHARE = 0.2  # share of the rows that become test rows where a data set has none
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FIGURES = "secateurs.core.figures"  # imported only for a figure, because it imports matplotlib
+LARGEST_SEED = 2**32 - 1  # for numpy and torch alike
+
+# options that several commands have
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Json = Annotated[
+    bool,
+    Parameter(negative="", show_default=False, help="Print one JSON object instead of text."),
+]
+Seed = Annotated[int, Parameter(help="Random seed; the same seed gives the same result.")]
+Top = Annotated[int, Parameter(help="How many rows of the table to show.")]
+Target = Annotated[str | None, Parameter(help="Target column of a table.")]
+Task = Annotated[
+    str | None,
+    Parameter(help="classification or regression; by default inferred from the target."),
+]
+ModelFile = Annotated[Path | None, Parameter(help="Write the model to this file (.safetensors).")]
+
+
+def check_options(
+    *files: Path | None, plot: Path | None = None, seed: int = 0, **counts: int | None
+) -> None:
+    """Raise ValueError for a bad option, before any work is done.
+
+    Parameters
+    ----------
+    *files, plot : Path, optional
+        Files that the command writes; `plot` is a figure.
+    seed : int
+    **counts : int, optional
+        Options that are integers >= 1, by their names.
+    """
+    for file in (*files, plot):
+        if file is not None:
+            _check_file(file)
+    if plot is not None:
+        import_module(FIGURES).figure_format(plot)
+    check_integer("--seed", seed, 0, LARGEST_SEED)
+    for name, count in counts.items():
+        if count is not None:
+            check_integer(f"--{name}", count)
+
+
+def _check_file(file: Path) -> None:
+    if file.is_dir():
+        raise bad_value(str(file), Shown("a directory"), "the name of a file")
+    if not file.parent.is_dir():
+        raise bad_value(
+            *(str(file), Shown("a directory that does not exist"), "an existing directory"),
+            do=f"make {file.parent} first",
+        )
+    if not os.access(file.parent, os.W_OK):
+        got = Shown("a directory without write permission")
+        raise bad_value(str(file), got, "a directory that you can write to")
+
+
+def integers(option: str, text: str) -> tuple[int, ...]:
+    """Read integers >= 1 that are separated by commas."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise bad_value(option, text, "integers >= 1 separated by commas, such as 300,100")
+    return numbers
+
+
+def integer_or_auto(option: str, text: str) -> int | str:
+    """Read one integer >= 1, or ``auto``."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise bad_value(option, text, "an integer >= 1 or auto")
+    return int(text)
+
+
+def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
+    """Describe a model that was just fitted.
+
+    Parameters
+    ----------
+    model : Estimator
+    headline : str
+        Sentences about the data and the score, shown before the model's own description.
+    **facts
+        Facts that are added to those of the model, or replace them.
+    """
+    seconds = model.report_["seconds"]
+    own: Description = import_module("secateurs.cli.old_describe").describe(model)
+    return replace(
+        own,
+        headline=f"{headline} The fit took {seconds:.1f} s.\n{own.headline}",
+        facts={**own.facts, "seconds": seconds, **facts},
+    )
+
+
+def drawing(function: str, *arguments: Any) -> Callable[[Path], None]:
+    """Return a function that draws a figure to a file; matplotlib is imported only then.
+
+    Parameters
+    ----------
+    function : str
+        WING:NAME of the function in secateurs.WING.figures that makes the figure.
+    *arguments
+        Its arguments.
+    """
+
+    def draw(path: Path) -> None:
+        wing, _, name = function.partition(":")
+        figure = getattr(import_module(f"secateurs.{wing}.figures"), name)(*arguments)
+        import_module(FIGURES).save_figure(figure, path)
+
+    return draw
+
+
+def finish(
+    description: Description,
+    *,
+    json: bool,
+    status: str = "converged",
+    files: Sequence[tuple[Path | None, Callable[[Path], object]]] = (),
+    failed: bool = False,
+    after_interrupt: str = explain("interrupted"),
+) -> int:
+    """Write the files of a command, show its result, and return its exit status.
+
+    Parameters
+    ----------
+    description : Description
+        What is shown: the text, or its facts as JSON.
+    json : bool
+        Whether the user asked for JSON.
+    status : str
+        How the run ended.
+    files : pairs of a path and a function that writes it
+        A path that the user did not give is None, and nothing is written.
+    failed : bool
+        Whether the exit status is 1, as for a claim that fails.
+    after_interrupt : str
+        Shown after Ctrl-C.
+    """
+    written = [(path, write) for path, write in files if path is not None]
+    for path, write in written:
+        write(path)
+    if json:
+        show_json(description.facts)
+    else:
+        show(description)
+        if status == "interrupted":
+            show_line(f"Interrupted: {after_interrupt}.")
+        for path, _ in written:
+            show_line(f"written: {path}")
+    if status == "interrupted":
+        return INTERRUPTED
+    return FAILED if failed else 0
