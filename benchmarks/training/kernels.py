@@ -14,10 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.adam import BETA1, BETA2, EPSILON, SupportAdam
+from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
-from secateurs.training.prune_regrow import best_absent, gradient_on_support
+from secateurs.training.prune_regrow import gradient_on_support
 from secateurs.training.training_data import Scaling, TrainingData
 
 REPEATS = 200

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs import load_dataset
-from secateurs.sparse.network import CompactNetwork, SparseNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import input_scaling
 from secateurs.training.imp import imp_path
 from secateurs.training.trainers import TRAINERS

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from secateurs import SparseMLPClassifier, load
 from secateurs.core import archive
 from secateurs.core import atomic_write as files
-from secateurs.core.archive import DamagedFileError
+from secateurs.core.archive import DamagedFileError, read_archive
 from secateurs.sparse.network import SparseNetwork
-from secateurs.sparse.storage import network_bytes, read_network, write_network
+from secateurs.sparse.storage import archived_network, network_bytes
 from tests.strategies import random_network
 
 
@@ -40,11 +40,11 @@ def test_round_trip(tmp_path_factory, seed, widths):
     network = random_network(np.random.default_rng(seed), widths, 0.05)
     path = tmp_path_factory.mktemp("round") / "n"
     extra = {"input.scale": np.arange(3.0)}
-    size = write_network(path, network, {"a": [1, "b", None]}, extra)
-    assert path.stat().st_size == size
-    back, record, arrays = read_network(path)
+    path.write_bytes(network_bytes(network, {"a": [1, "b", None]}, extra))
+    archive = read_archive(path)
+    back, arrays = archived_network(archive)
     assert back.widths == network.widths
-    assert record == {"a": [1, "b", None]}
+    assert archive.body["record"] == {"a": [1, "b", None]}
     np.testing.assert_array_equal(arrays["input.scale"], extra["input.scale"])
     for layer in range(len(widths) - 1):
         np.testing.assert_array_equal(back.keys[layer], network.keys[layer])
@@ -155,7 +155,7 @@ def test_hostile_arrays_are_refused(tmp_path, spoil):
         {"layer.0.keys": keys, "layer.0.values": values}, path, metadata={"secateurs": text}
     )
     with pytest.raises(DamagedFileError):
-        read_network(path)
+        archived_network(read_archive(path))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_json_that_is_not_ours_is_refused(tmp_path, text):
     path = tmp_path / "j"
     safetensors.numpy.save_file({"a": np.zeros(1)}, path, metadata={"secateurs": text})
     with pytest.raises(DamagedFileError):
-        read_network(path)
+        archived_network(read_archive(path))
 
 
 def test_other_files_are_refused(tmp_path):

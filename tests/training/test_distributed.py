@@ -176,7 +176,7 @@ def test_ctrl_c_on_one_process_stops_both_at_the_same_step(two):
 
 
 def test_the_dense_trainers_refuse_a_group(two):
-    assert all("dense trainers do not share" in error for error in errors(two, "dense_trainer"))
+    assert all("dense trainers do not support" in error for error in errors(two, "dense_trainer"))
 
 
 def test_nothing_is_shared_unless_asked(two):

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from secateurs.core.schedules import exchange_share, learning_rate_at, support_size
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.training.growth import best_absent
 from secateurs.training.initial import erdos_renyi, random_support
-from secateurs.training.prune_regrow import best_absent, gradient_on_support, prune_regrow
+from secateurs.training.prune_regrow import gradient_on_support, prune_regrow
 from secateurs.training.training_data import Scaling, TrainingData, column_moments
 from tests.reference import dense_network
 from tests.strategies import random_network

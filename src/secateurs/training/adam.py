@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 _PIECE = 1 << 16  # weights updated at a time: temporaries stay in cache

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import nn
 
-from secateurs.sparse.network import CompactNetwork, SparseNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import standardisation
 from secateurs.training.export import check_agreement, dense_module
 from secateurs.training.training_data import Scaling, column_moments, is_sparse
@@ -53,7 +54,7 @@ class FittedNetwork:
     ) -> FittedNetwork:
         """Trim a network and keep the scaling of its inputs only."""
         network = network.trimmed()
-        columns = used_columns(network)
+        columns = network.used_inputs()
         if scaling.shift is None:
             return cls(network, columns, None, scaling.scale[:1].copy(), out_shift, out_scale)
         return cls(
@@ -139,9 +140,3 @@ def _float64_layers(net: CompactNetwork) -> list[sparse.csr_array]:
         )
         for matrix, crow in zip(net.matrices, net.crows, strict=True)
     ]
-
-
-def used_columns(network: SparseNetwork) -> NDArray[np.int64]:
-    """Inputs that a network reads, increasing."""
-    columns = np.unique(network.entries(0)[1])
-    return columns[columns < network.widths[0]]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.sparse.network import SparseNetwork, pieces
+from secateurs.sparse.compact import pieces
+from secateurs.sparse.network import SparseNetwork
 
 _BLOCK_WEIGHTS = 1 << 16  # weights drawn at a time: temporaries stay small
 
@@ -46,9 +47,9 @@ def random_support(
         key = _draw_positions(n_out, p / p.sum(), count, generator)
         value = torch.empty(len(key)).normal_(generator=generator).numpy()
         fan_in = np.zeros(n_out, dtype=np.int64)
-        for piece in pieces(slice(0, len(key))):
+        for piece in pieces(len(key)):
             fan_in += np.bincount(key[piece] // n_in, minlength=n_out)
-        for piece in pieces(slice(0, len(key))):
+        for piece in pieces(len(key)):
             row = key[piece] // n_in
             value[piece] *= np.sqrt(2.0 / fan_in[row])
             key[piece] += row  # position -> key: a row of keys has one more place, the bias

@@ -20,7 +20,7 @@ from secateurs.core.saved_model import (
 )
 from secateurs.data.tables import TableSchema
 from secateurs.sparse.storage import archived_network, network_bytes
-from secateurs.training.fitted_network import FittedNetwork, used_columns
+from secateurs.training.fitted_network import FittedNetwork
 
 
 class ClassLabels(Strict):
@@ -82,7 +82,7 @@ def check_model(archive: Archive) -> tuple[FittedNetwork, ModelRecord]:
     record = archive.record(ModelRecord)
     if any(values.dtype != np.float32 for values in network.values):
         raise archive.damaged("weights of the wrong type")
-    columns = used_columns(network)
+    columns = network.used_inputs()
     k = network.widths[-1]
     archive.require(set(arrays) <= {"input.scale", "input.shift"}, "unknown arrays")
     scale, shift = arrays.get("input.scale"), arrays.get("input.shift")
