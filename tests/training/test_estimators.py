@@ -179,7 +179,7 @@ def test_partial_fit_knows_classes_it_has_not_seen_yet():
     model.partial_fit(X[:30], np.zeros(30, int), classes=[0, 1, 2])
     model.partial_fit(X[30:], rng.integers(0, 3, 30))
     assert model.predict_proba(X).shape == (60, 3)
-    with pytest.raises(ValueError, match="not among"):
+    with pytest.raises(ValueError, match="the class"):
         model.partial_fit(X, np.full(60, 7))
 
 
@@ -207,9 +207,9 @@ def test_interrupted_fits_are_usable_and_say_so(digits):
         if progress.step >= 40:
             raise KeyboardInterrupt
 
-    with pytest.warns(ConvergenceWarning, match="interrupted after 4"):
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
         model = quick().fit(digits.X, digits.y, progress=stop)
-    assert model.status_ == "interrupted"
+    assert (model.status_, model.n_steps_) == ("interrupted", 40)
     assert model.n_nonzero_ <= 100
     model.predict(digits.X_test)
 

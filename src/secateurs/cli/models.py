@@ -31,8 +31,8 @@ from secateurs.loading import load
 from secateurs.recovery.estimator import SparseReLURegressor
 from secateurs.sensing.estimator import MatrixSensing
 from secateurs.sensing.quadratic_estimator import QuadraticRegressor
+from secateurs.training.description import input_strength
 from secateurs.training.estimators import SparseMLPClassifier
-from secateurs.training.figures import input_strength
 
 _SHOWN = 20
 
