@@ -10,16 +10,16 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 
 from secateurs.core.estimator import require_target
+from secateurs.core.group import Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback
 from secateurs.training.estimator_base import SparseMLP
-from secateurs.training.fit_task import FitOptions, Targets
 from secateurs.training.model_file import ClassLabels, ModelRecord
 from secateurs.training.reading import (
     fit_standardisation,
     read_classes,
     read_numbers,
-    standardised_targets,
+    standardised,
 )
 
 
@@ -130,13 +130,14 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         resume = hasattr(self, "fitted_")
         return self._fit(X, y, progress, resume=resume, classes=classes)
 
-    def _read_targets(self, y: Any, inputs: Any, how: FitOptions) -> Targets:
+    def _read_targets(
+        self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         require_target(self, y)
-        known = None if how.classes is None else np.unique(how.classes)
-        known = self.classes_ if how.resume else known
-        numbers, self.classes_ = read_classes(y, inputs, known, how.group)
-        k = len(self.classes_)
-        return Targets(numbers, np.zeros(k), np.ones(k))
+        known = None if classes is None else np.unique(classes)
+        known = self.classes_ if resume else known
+        numbers, self.classes_ = read_classes(y, inputs, known, group)
+        return numbers, np.zeros(len(self.classes_)), np.ones(len(self.classes_))
 
     def _recorded_targets(self) -> dict[str, Any]:
         return {"classes": ClassLabels.from_array(self.classes_), "one_column": False}
@@ -189,20 +190,22 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _read_targets(self, y: Any, inputs: Any, how: FitOptions) -> Targets:
+    def _read_targets(
+        self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+        del classes  # there are none
         require_target(self, y)
         y = read_numbers(y, inputs)
-        one_column = y.ndim == 1
-        if not how.resume:
-            shift, scale = fit_standardisation(y, how.group)
-            self._one_column = one_column
-            return standardised_targets(y, shift, scale)
-        shift, scale = self.fitted_.out_shift, self.fitted_.out_scale
-        n_targets = 1 if one_column else y.shape[1]
-        if one_column != self._one_column or n_targets != len(shift):
-            shape = "[n]" if self._one_column else f"[n, {len(shift)}]"
-            raise bad_value("y", Shown(f"shape {y.shape}"), f"{shape}, as in the fit")
-        return standardised_targets(y, shift, scale)
+        if not resume:
+            shift, scale = fit_standardisation(y, group)
+            self._one_column = y.ndim == 1
+        else:
+            shift, scale = self.fitted_.out_shift, self.fitted_.out_scale
+            expected = (len(y),) if self._one_column else (len(y), len(shift))
+            if y.shape != expected:
+                raise bad_value("y", Shown(f"shape {y.shape}"), f"shape {expected}, as in the fit")
+        columns = y.reshape(len(y), -1)
+        return standardised(columns, shift, scale).astype(np.float32), shift, scale
 
     def _recorded_targets(self) -> dict[str, Any]:
         return {"classes": None, "one_column": self._one_column}

@@ -1,4 +1,4 @@
-"""What one fit of a sparse perceptron is made of: data, targets and options."""
+"""The data and the options of one fit of a sparse perceptron."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ from numpy.typing import NDArray
 
 from secateurs.core.group import ALONE, Group
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.trainers import Trainer
+from secateurs.training.training_data import Scaling, TrainingData
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """How to fit, beside the parameters of the estimator.
+class FitTask:
+    """The rows of this process, and how to train on them.
 
     Attributes
     ----------
+    inputs : array [n, d] or scipy CSR
+    targets : array
+        Class numbers, int64 of shape [n], or standardised targets, float32 of shape [n, k].
+    out_shift, out_scale : arrays of float64, shape [k]
+        A prediction is ``output * out_scale + out_shift``.
+    train, held_out : arrays of int64
+        Rows to train on, and rows kept out of training.
     group : Group
         Processes that share the fit.
     trainer : Trainer
@@ -29,50 +38,33 @@ class FitOptions:
         Divide the number of steps by this.
     resume : bool
         Train the fitted network for one more epoch.
-    classes : array or None
-        All classes that there can be; by default those of `y`.
     """
 
+    inputs: Any
+    targets: NDArray[Any]
+    out_shift: NDArray[np.float64]
+    out_scale: NDArray[np.float64]
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
     group: Group = ALONE
     trainer: Trainer = prune_regrow
     initial: SparseNetwork | None = None
     shorten: int = 1
     resume: bool = False
-    classes: Any = None
 
+    def training_rows(self, scaling: Scaling, noise: float, device: Any) -> TrainingData:
+        """Return the rows to train on as batches."""
+        return TrainingData(
+            self.inputs,
+            self.targets,
+            scaling,
+            len(self.out_shift),
+            rows=None if len(self.train) == self.inputs.shape[0] else self.train,
+            noise=noise,
+            device=device,
+            group=self.group,
+        )
 
-@dataclass(frozen=True)
-class Targets:
-    """Targets as the trainers read them, and the way back to predictions.
-
-    Attributes
-    ----------
-    values : array
-        Class numbers, int64 of shape [n], or standardised targets, float32 of shape [n, k].
-    shift, scale : arrays of float64, shape [k]
-        A prediction is ``output * scale + shift``.
-    """
-
-    values: NDArray[Any]
-    shift: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FitTask:
-    """The rows of this process, split for a fit.
-
-    Attributes
-    ----------
-    inputs : array [n, d] or scipy CSR
-    targets : Targets
-    train, held_out : arrays of int64
-        Numbers of the rows to train on and of the rows kept out of training.
-    options : FitOptions
-    """
-
-    inputs: Any
-    targets: Targets
-    train: NDArray[np.int64]
-    held_out: NDArray[np.int64]
-    options: FitOptions
+    def fitted(self, network: SparseNetwork, scaling: Scaling) -> FittedNetwork:
+        """Return a trained network with the scaling of its inputs and outputs."""
+        return FittedNetwork.build(network, scaling, self.out_shift, self.out_scale)

@@ -15,7 +15,6 @@ from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.sparse.network import MAX_INPUTS
 from secateurs.training.defaults import CONSTANT
-from secateurs.training.fit_task import Targets
 from secateurs.training.training_data import is_sparse
 
 _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
@@ -84,11 +83,8 @@ def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
         return here
     found = group.gather([str(here.dtype), here.tolist()])
     if len({np.dtype(kind).kind for kind, _ in found}) > 1:
-        raise bad_value(
-            "y",
-            Shown(f"labels of type {here.dtype} here and of another type on other processes"),
-            "labels of one type",
-        )
+        got = Shown(f"labels of type {here.dtype} here and of another type on other processes")
+        raise bad_value("y", got, "labels of one type")
     return np.unique(np.concatenate([np.array(labels, dtype=kind) for kind, labels in found]))
 
 
@@ -109,14 +105,11 @@ def fit_standardisation(
 
     A constant target gets the scale 0, so that its prediction is its mean.
     """
-    columns = y[:, None] if y.ndim == 1 else y
+    columns = y.reshape(len(y), -1)
     shapes = group.gather([len(y), columns.shape[1], y.ndim])
     if any(shape[1:] != shapes[0][1:] for shape in shapes):
-        raise bad_value(
-            "y",
-            Shown("another number of targets on other processes"),
-            "the same number of targets on every process",
-        )
+        got = Shown("another number of targets on other processes")
+        raise bad_value("y", got, "the same number of targets on every process")
     n = sum(shape[0] for shape in shapes)
     shift = sum_over_rows(columns, group) / n
     deviation = np.sqrt(sum_over_rows(np.square(columns - shift), group) / n)
@@ -124,14 +117,6 @@ def fit_standardisation(
         raise bad_value("y", Shown("values too large to square"), "values below 1e150", "rescale y")
     constant = deviation <= CONSTANT * np.abs(shift)
     return shift, np.where(constant, 0.0, deviation)
-
-
-def standardised_targets(
-    y: NDArray[np.float64], shift: NDArray[np.float64], scale: NDArray[np.float64]
-) -> Targets:
-    """Return regression targets [n] or [n, k] as the trainers read them."""
-    columns = y[:, None] if y.ndim == 1 else y
-    return Targets(standardised(columns, shift, scale).astype(np.float32), shift, scale)
 
 
 def standardised(

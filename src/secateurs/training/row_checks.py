@@ -17,13 +17,12 @@ from secateurs.training.reading import standardised, sum_over_rows
 def held_out_loss(fitted: FittedNetwork, task: FitTask) -> float:
     """Return the mean loss on the held-out rows of all processes, by which widths are compared."""
     outputs = fitted.outputs(task.inputs[task.held_out])
-    y = task.targets.values[task.held_out]
+    y = task.targets[task.held_out]
     if y.ndim == 1:
         losses = -log_softmax(outputs, axis=1)[np.arange(len(y)), y]
     else:
         losses = np.square(standardised(outputs, fitted.out_shift, fitted.out_scale) - y)
-    group = task.options.group
-    return group.total(float(losses.sum())) / group.total(losses.size)
+    return task.group.total(float(losses.sum())) / task.group.total(losses.size)
 
 
 def row_checks(
@@ -44,7 +43,7 @@ def row_checks(
         Accuracy or coefficient of determination; None without held-out rows.
     checks : list of Check
     """
-    if task.targets.values.ndim == 1:
+    if task.targets.ndim == 1:
         return _classification_checks(fitted, task, n_tried)
     return _regression_checks(fitted, task, n_tried)
 
@@ -52,7 +51,7 @@ def row_checks(
 def _classification_checks(
     fitted: FittedNetwork, task: FitTask, n_tried: int
 ) -> tuple[float | None, list[Check]]:
-    group, labels = task.options.group, task.targets.values
+    group, labels = task.group, task.targets
     wrong = fitted.outputs(task.inputs).argmax(1) != labels
     n_wrong, n_held_out, n_wrong_train, n_train = (
         int(group.total(count))
@@ -77,15 +76,15 @@ def _classification_checks(
 def _regression_checks(
     fitted: FittedNetwork, task: FitTask, n_tried: int
 ) -> tuple[float | None, list[Check]]:
-    group = task.options.group
+    group = task.group
     n_held_out = sum(group.gather(len(task.held_out)))
     if not n_held_out:
         return None, []
     outputs = fitted.outputs(task.inputs[task.held_out])
-    y: NDArray[np.float64] = task.targets.values[task.held_out].astype(np.float64)
+    y: NDArray[np.float64] = task.targets[task.held_out].astype(np.float64)
     error = np.square(standardised(outputs, fitted.out_shift, fitted.out_scale) - y)
     n_train = sum(group.gather(len(task.train)))
-    mean = sum_over_rows(task.targets.values[task.train], group) / n_train
+    mean = sum_over_rows(task.targets[task.train], group) / n_train
     gain = (np.square(y - mean) - error).mean(axis=1)
     centre = sum_over_rows(y, group) / n_held_out
     total = group.total(np.square(y - centre).sum())
