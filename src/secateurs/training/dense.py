@@ -21,7 +21,7 @@ def dense(
     Parameters
     ----------
     data, hidden, **settings
-        As for `secateurs.training.dense_training.DenseTraining`.
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
     n_nonzero : int, optional
         Ignored.
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons under a weight budget, with scikit-learn's interface."""
+"""Multilayer perceptrons under a weight budget, with the interface of scikit-learn."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from secateurs.training.reading import (
 class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     """Softmax classifier with at most `n_nonzero` weights, sparse from the first step.
 
-    Trained by prune-and-regrow (`secateurs.training.prune_regrow`) in memory that grows with
+    It is trained by prune-and-regrow (`secateurs.training.prune_regrow`).  Memory grows with
     ``overshoot * n_nonzero`` and the batch, not with the size of the dense network.
 
     Parameters
     ----------
     n_nonzero : int
-        Budget s: weights of the network, biases included.
+        The budget: the most weights of the network, biases included.
     hidden_layer_sizes : tuple of int, or "auto"
-        Widths; "auto" compares four widths of one hidden layer on held-out rows.
+        Widths of the hidden layers; "auto" compares four widths of one layer on held-out rows.
     max_epochs : int or "auto"
         "auto" is 30 epochs, but at least 2000 and at most 8000 steps.
     batch_size : int or "auto"
         "auto" is a sixth of the rows, between 32 and 500.
     learning_rate : float
     overshoot : float
-        Training starts from ``overshoot * n_nonzero`` weights and never holds more.
+        Training starts from ``overshoot * n_nonzero`` weights and never has more.
     validation_fraction : float
-        Share of the rows kept out of training, for the certificate and for the widths.
+        Share of the rows to keep out of training, for the certificate and the choice of widths.
     input_noise : float or "auto"
-        Standard deviation of noise added to the scaled inputs; "auto" is up to 0.4 on small
-        tables and none beyond 16,000 rows.
+        Standard deviation of the noise on the scaled inputs; "auto" is up to 0.4 on small tables
+        and 0 beyond 16,000 rows.
     weight_decay : float or "auto"
-        Decoupled; "auto" is 0.3 beyond 16,000 rows, otherwise 0.
+        Decoupled weight decay; "auto" is 0.3 beyond 16,000 rows, otherwise 0.
     device : str
-        A torch device; "auto" takes CUDA where there is some.
+        The torch device for training; "auto" uses CUDA where it is available.
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
@@ -58,24 +58,26 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     Attributes
     ----------
     coefs_ : list of scipy.sparse.csr_array, layer l of shape [n_out, n_in]
-        In units of the scaled inputs; `to_torch` has them in units of the data.
+        Weights for the scaled inputs; `to_torch` has weights for the data themselves.
     intercepts_ : list of arrays, layer l of shape [n_out]
     n_nonzero_ : int
     classes_ : array, shape [k]
     n_features_in_ : int
-    feature_names_in_ : array of str, where `X` was a DataFrame
+    feature_names_in_ : array of str
+        Only if `X` was a DataFrame.
     table_ : TableSchema or None
-        How a DataFrame is encoded.
+        The encoding of a DataFrame.
     loss_curve_ : list of float
         Training loss at each record of `history_` ("step", "loss", "n_nonzero").
     status_ : str
-        "budget": all steps were made; "interrupted": stopped by the user, still within budget.
+        "budget" after all steps; "interrupted" after Ctrl-C, also within the budget.
     validation_score_ : float or None
         Accuracy on the held-out rows.
     certificate_ : Certificate
-        What is known about the fit: holds, fails or unknown, with the numbers.
+        Statements about the fit with their verdicts and numbers.
     report_ : dict
-        Nonzeros per layer, file and peak training bytes, seconds, and their dense equivalents.
+        Weights of each layer, bytes of the file and of training, and seconds.  "dense_nonzeros",
+        "dense_peak_bytes" and "dense_file_bytes" are those of the dense network.
 
     Examples
     --------
@@ -150,9 +152,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
 class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
     """Least-squares regressor with at most `n_nonzero` weights, for one or several targets.
 
-    Targets are standardised for training; predictions are in the units of `y`.
+    The targets are standardised for training, and predictions are in the units of `y`.
 
-    Parameters and attributes are those of `SparseMLPClassifier`, but for the classes;
+    Parameters and attributes are those of `SparseMLPClassifier` without `classes_`.
     `validation_score_` is the coefficient of determination on the held-out rows.
 
     Examples

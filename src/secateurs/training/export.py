@@ -1,8 +1,9 @@
-"""The smallest plain dense torch module that computes the function of a sparse network."""
+"""Export a sparse network as the smallest dense torch module, or as an ONNX file."""
 
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 from secateurs.core.atomic_write import write_atomically
 from secateurs.sparse.network import SparseNetwork
 
-AGREEMENT = 1e-4  # largest relative difference allowed between the two forms
+AGREEMENT = 1e-4  # largest relative difference between the two forms
 
 
 class SelectColumns(nn.Module):
-    """Keep some columns of the input, ``x[:, columns]``."""
+    """Select columns of the input, ``x[:, columns]``."""
 
     columns: Tensor
 
@@ -38,17 +39,17 @@ def dense_module(
     out_shift: NDArray[np.float64],
     out_scale: NDArray[np.float64],
 ) -> nn.Sequential:
-    """Dense layers over the live units only.
+    """Return dense layers over the live units only.
 
-    Unused inputs and dead units are removed, units that do not depend on the input are folded
-    into the biases, and so are the scaling of inputs and outputs.
+    Unused inputs and dead units are removed.  Units that do not depend on the input are folded
+    into the biases.  The scaling of inputs and outputs is folded into weights and biases.
 
     Parameters
     ----------
     network : SparseNetwork
         Without dead weights.
     columns : array of int64, shape [u]
-        Inputs it uses, increasing.
+        Inputs that it reads, increasing.
     shift, scale : arrays, shape [u]
         The network reads ``(x[:, columns] - shift) * scale``.
     out_shift, out_scale : arrays, shape [k]
@@ -60,7 +61,7 @@ def dense_module(
         ``SelectColumns, Linear, ReLU, ..., Linear`` in float32; maps [n, d] to [n, k].
     """
     weights, biases = _fold_constants(network, columns)
-    # the scaling is folded in float64 and rounded once
+    # fold in float64, so that each number is rounded only once
     weights[0] = weights[0] * scale
     biases[0] = biases[0] - weights[0] @ shift
     weights[-1] = weights[-1] * out_scale[:, None]
@@ -75,9 +76,9 @@ def dense_module(
 
 
 def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear:
-    """A layer with given weights, made without drawing global random numbers."""
+    """Return a layer with these weights, without drawing global random numbers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # initialisation of an empty layer
+        warnings.simplefilter("ignore", UserWarning)  # torch warns about an empty layer
         layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float32))
     layer.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float32))
@@ -87,8 +88,8 @@ def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear
 def _fold_constants(
     network: SparseNetwork, columns: NDArray[np.int64]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Dense float64 weights and biases over the units that depend on the input."""
-    constant: dict[int, float] = {}  # value of each unit of the boundary that has a fixed one
+    """Return float64 weights and biases over the units that depend on the input."""
+    constant: dict[int, float] = {}  # value of each unit that does not depend on the input
     n_layers = len(network.keys)
     kept = columns
     weights, biases = [], []
@@ -116,12 +117,9 @@ def _fold_constants(
 
 
 def check_agreement(module: nn.Module, x: Tensor, expected: Tensor) -> None:
-    """Compare the outputs of a module with those expected.
+    """Raise RuntimeError if the outputs of a module differ from those expected.
 
-    Raises
-    ------
-    RuntimeError
-        The largest difference exceeds `AGREEMENT` times the largest output.
+    The largest allowed difference is `AGREEMENT` times the largest output.
     """
     with torch.no_grad():
         got = module(x)
@@ -142,14 +140,10 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
     ModuleNotFoundError
         The extra is not installed: ``pip install secateurs[onnx]``.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "ONNX export needs an extra: pip install secateurs[onnx]"
-        ) from error
+    if find_spec("onnxscript") is None:
+        raise ModuleNotFoundError("ONNX export needs an extra: pip install secateurs[onnx]")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions
         program = torch.onnx.export(
             module,
             (torch.zeros(2, n_features),),

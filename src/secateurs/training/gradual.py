@@ -21,10 +21,8 @@ def gradual(
 
     Parameters
     ----------
-    data, hidden, **settings
-        As for `secateurs.training.dense_training.DenseTraining`.
-    n_nonzero : int
-        The budget: the most weights at the end, biases included.
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
 
     Returns
     -------

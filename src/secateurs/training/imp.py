@@ -23,11 +23,9 @@ def imp(
 
     Parameters
     ----------
-    data, hidden, **settings
-        As for `secateurs.training.dense_training.DenseTraining`, but the learning rate is 5e-3
-        by default.
-    n_nonzero : int
-        The budget: the most weights at the end, biases included.
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.  The learning rate is 5e-3 by
+        default.
 
     Returns
     -------
@@ -59,7 +57,7 @@ def imp_path(
     Parameters
     ----------
     data, hidden, batch_size, learning_rate, weight_decay, random_state, progress
-        As for `secateurs.training.dense_training.DenseTraining`.
+        As for `prune_regrow`.
     budgets : sequence of int
     round_steps : int
         Steps of training in each round.

@@ -17,10 +17,8 @@ def one_shot(
 
     Parameters
     ----------
-    data, hidden, **settings
-        As for `secateurs.training.dense_training.DenseTraining`.
-    n_nonzero : int
-        The budget: the most weights at the end, biases included.
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
 
     Returns
     -------

@@ -110,19 +110,9 @@ def prune_regrow(
     schedule of Zhu & Gupta (2017) and the Fisher saliency w^2 E[g^2].
     """
     generator = torch.Generator().manual_seed(random_state)
-    widths = (data.d, *hidden, data.n_outputs)
     largest = max(n_nonzero, int(overshoot * n_nonzero))
-    if initial is None:
-        initial = random_support(widths, largest, data.input_variance(), generator)
-    elif initial.widths != widths or initial.n_nonzero > largest:
-        raise bad_value(
-            "initial",
-            Shown(f"widths {initial.widths} and {initial.n_nonzero} weights"),
-            f"widths {widths} and at most overshoot * n_nonzero = {largest} weights",
-        )
-    start = initial.n_nonzero
-    net = CompactNetwork.from_network(initial, data.device)
-    del initial
+    net = _first_network(data, hidden, largest, initial, generator)
+    start = net.nnz
     group, batch_size = data.group, data.part(batch_size)
     n_batch = int(group.total(batch_size))
     n_score = min(data.n, SCORE_BATCHES * batch_size)
@@ -152,8 +142,8 @@ def prune_regrow(
                 with uninterrupted():
                     net = _change_support(net, adam, best_absent(net, data, rows, k), target)
                 _require_same_support(group, net, t)
-                peak = max(peak, net.nnz)
-                peak_bytes = max(peak_bytes, sparse_peak_bytes(net, data.d, batch_size, n_score))
+                now = sparse_peak_bytes(net, data.d, batch_size, n_score)
+                peak, peak_bytes = max(peak, net.nnz), max(peak_bytes, now)
             losses.zero_()
             since = 0
             with stop.held():
@@ -165,6 +155,26 @@ def prune_regrow(
     return run.solution(
         net.to_network(), peak_support=peak, peak_bytes=peak_bytes, n_steps=run.step
     )
+
+
+def _first_network(
+    data: TrainingData,
+    hidden: tuple[int, ...],
+    largest: int,
+    initial: SparseNetwork | None,
+    generator: torch.Generator,
+) -> CompactNetwork:
+    """Return the initial network, or a random one with `largest` weights."""
+    widths = (data.d, *hidden, data.n_outputs)
+    if initial is None:
+        initial = random_support(widths, largest, data.input_variance(), generator)
+    elif initial.widths != widths or initial.n_nonzero > largest:
+        raise bad_value(
+            "initial",
+            Shown(f"widths {initial.widths} and {initial.n_nonzero} weights"),
+            f"widths {widths} and at most overshoot * n_nonzero = {largest} weights",
+        )
+    return CompactNetwork.from_network(initial, data.device)
 
 
 def gradient_on_support(

@@ -42,10 +42,8 @@ def rigl(
 
     Parameters
     ----------
-    data, hidden, **settings
-        As for `secateurs.training.dense_training.DenseTraining`.
-    n_nonzero : int
-        The budget: the most weights, biases included.
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
 
     Returns
     -------
