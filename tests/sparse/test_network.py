@@ -49,8 +49,8 @@ def test_trimming_keeps_the_function_and_is_idempotent(seed, widths):
 
 
 @given(seed=st.integers(0, 10_000), widths=widths_strategy)
-def test_trimming_leaves_no_weight_that_could_go(seed, widths):
-    """Every weight kept lies on a path from an input or a constant to an output."""
+def test_trimming_leaves_no_dead_weight(seed, widths):
+    """Every weight that is left lies on a path from an input or a constant to an output."""
     network = random_network(np.random.default_rng(seed), widths, 0.25).trimmed()
     weights = dense_network.matrices(network)
     reached = [np.ones(widths[0], bool)]

@@ -51,7 +51,7 @@ def test_round_trip(tmp_path_factory, seed, widths):
         np.testing.assert_array_equal(back.values[layer], network.values[layer])
 
 
-def test_six_bytes_a_weight_in_a_small_layer_and_no_width_in_the_size():
+def test_a_weight_takes_six_bytes_in_a_small_layer_and_the_width_takes_none():
     keys = np.arange(1000, dtype=np.int64)
     small = SparseNetwork((100, 50), [keys], [np.ones(1000, np.float32)])
     huge = SparseNetwork((10**9, 10**6), [keys], [np.ones(1000, np.float32)])
@@ -60,8 +60,8 @@ def test_six_bytes_a_weight_in_a_small_layer_and_no_width_in_the_size():
 
 
 @given(data=st.data())
-def test_no_damage_goes_unnoticed_or_crashes(model_bytes, tmp_path_factory, data):
-    """Any byte changed, or the end cut off: the promised error, or a model that is sound."""
+def test_damage_is_noticed_or_harmless(model_bytes, tmp_path_factory, data):
+    """A changed byte or a missing end gives the documented error, or a model that works."""
     path = tmp_path_factory.mktemp("damaged") / "m.safetensors"
     if data.draw(st.booleans()):
         damaged = model_bytes[: data.draw(st.integers(0, len(model_bytes) - 1))]
@@ -82,7 +82,7 @@ def test_no_damage_goes_unnoticed_or_crashes(model_bytes, tmp_path_factory, data
 
 
 def change(content, **changes):
-    """Replace fields of the JSON record or of the body."""
+    """Replace fields of the JSON record or of its body."""
     header, data = split_header(content)
     body = json.loads(header["__metadata__"]["secateurs"])
     for name, value in changes.items():
@@ -161,7 +161,7 @@ def test_hostile_arrays_are_refused(tmp_path, spoil):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"format": 1}', "[" * 100_000, '{"format": NaN}', "null"]
 )
-def test_json_that_is_not_ours_is_refused(tmp_path, text):
+def test_other_json_is_refused(tmp_path, text):
     import safetensors.numpy
 
     path = tmp_path / "j"
@@ -208,7 +208,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 def test_weights_of_another_precision_are_refused(model_bytes, tmp_path):
-    """A file of float64 weights is sound in itself, but no multilayer perceptron of ours."""
+    """The perceptrons have float32 weights; only other models store float64."""
     import safetensors.numpy
 
     (tmp_path / "m").write_bytes(model_bytes)

@@ -1,4 +1,4 @@
-"""Edge-popup: random weights that stay as they are, exactly as many as asked for."""
+"""Edge-popup keeps the requested number of random weights and does not change them."""
 
 import numpy as np
 import pytest

@@ -29,7 +29,7 @@ EVERY = 50  # steps between two records, and between two changes of the masks
 
 
 class TrainerSettings(TypedDict, total=False):
-    """Keyword arguments that all trainers accept; `DenseTraining` describes them."""
+    """Keyword arguments that all trainers accept; `prune_regrow` describes them."""
 
     n_steps: Required[int]
     batch_size: Required[int]
@@ -48,18 +48,9 @@ class DenseTraining:
     Parameters
     ----------
     data : TrainingData
-        Of one process.
-    hidden : tuple of int
-        Widths of the hidden layers.
-    n_steps, batch_size : int
-        Number of steps, and rows of a batch.
-    learning_rate : float
-        Maximum of the schedule: a warm-up, then a cosine.
-    weight_decay : float
-        Decoupled: each step shrinks the weights by ``rate * weight_decay``.
-    random_state : int
-    progress : callable, optional
-        Called with a `Progress` every 50 steps.
+        Its group must have one process.
+    hidden, n_steps, batch_size, learning_rate, weight_decay, random_state, progress
+        As for `prune_regrow`.
 
     Attributes
     ----------
@@ -178,8 +169,7 @@ class DenseTraining:
             mean_loss = check_finite(losses.item() / since, t)
             yield t
             self.history.record(step=done + t, loss=mean_loss, n_nonzero=self.n_nonzero)
-            losses.zero_()
-            since = 0
+            losses, since = torch.zeros_like(losses), 0
             run.report(mean_loss, self.n_nonzero)
 
     def _adam(self, gradients: list[Tensor], rate: float) -> None:

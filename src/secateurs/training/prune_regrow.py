@@ -144,8 +144,7 @@ def prune_regrow(
                 _require_same_support(group, net, t)
                 now = sparse_peak_bytes(net, data.d, batch_size, n_score)
                 peak, peak_bytes = max(peak, net.nnz), max(peak_bytes, now)
-            losses.zero_()
-            since = 0
+            losses, since = torch.zeros_like(losses), 0
             with stop.held():
                 run.record(loss=mean_loss, n_nonzero=net.nnz)
     if net.nnz > n_nonzero:  # after Ctrl-C
