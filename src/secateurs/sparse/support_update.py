@@ -165,22 +165,15 @@ def _row_counts(crow: Tensor, keep: Tensor) -> Tensor:
 
 
 def _merge(kept_keys: Tensor, grown_keys: Tensor, n_cols: int) -> tuple[Tensor, Tensor]:
-    """Merge two increasing lists of keys; return the columns and which of them are new."""
+    """Merge two increasing lists of keys, which are overwritten; return columns and new ones."""
     total = len(kept_keys) + len(grown_keys)
     is_new = torch.zeros(total, dtype=torch.bool, device=kept_keys.device)
     for piece in pieces(len(grown_keys)):
         at = torch.searchsorted(kept_keys, grown_keys[piece])
         is_new[at + torch.arange(piece.start, piece.stop, device=at.device)] = True
     col = torch.empty(total, dtype=torch.int32, device=kept_keys.device)
-    kept = grown = 0
-    for piece in pieces(total):
-        flags = is_new[piece]
-        n_new = int(flags.sum())
-        n_old = flags.numel() - n_new
-        target = col[piece]
-        target[flags] = (grown_keys[grown : grown + n_new] % n_cols).int()
-        target[~flags] = (kept_keys[kept : kept + n_old] % n_cols).int()
-        grown, kept = grown + n_new, kept + n_old
+    col.masked_scatter_(is_new, grown_keys.remainder_(n_cols).int())
+    col.masked_scatter_(~is_new, kept_keys.remainder_(n_cols).int())
     return col, is_new
 
 
@@ -188,10 +181,4 @@ def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
     """Return the state of the weights after an update: kept entries in order, 0 where new."""
     kept = torch.cat([old[:0], *(old[p][keep[p]] for p in pieces(old.numel()))])
     new = torch.zeros(is_new.numel(), dtype=old.dtype, device=old.device)
-    done = 0
-    for piece in pieces(is_new.numel()):
-        old_here = ~is_new[piece]
-        n = int(old_here.sum())
-        new[piece][old_here] = kept[done : done + n]
-        done += n
-    return new
+    return new.masked_scatter_(~is_new, kept)

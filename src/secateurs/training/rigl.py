@@ -70,10 +70,10 @@ def _random_masks(run: DenseTraining, counts: list[int]) -> list[Tensor]:
     """Draw `counts` weights of each layer, no biases, and give them the scale of He et al."""
     masks = []
     for W, count in zip(run.weights, counts, strict=True):
-        order = torch.randperm(W[:, :-1].numel(), generator=run.generator)[:count]
-        mask = torch.zeros(W.shape[0], W.shape[1] - 1, dtype=torch.bool)
-        mask.view(-1)[order] = True
-        mask = torch.cat([mask, torch.zeros(W.shape[0], 1, dtype=torch.bool)], 1)
+        n_in = W.shape[1] - 1
+        order = torch.randperm(W.shape[0] * n_in, generator=run.generator)[:count]
+        mask = torch.zeros(W.shape, dtype=torch.bool)
+        mask[order // n_in, order % n_in] = True
         fan_in = mask.sum(1, keepdim=True).clamp(min=1).to(W.device)
         W.mul_((mask.shape[1] / fan_in).sqrt())
         masks.append(mask.flatten().to(W.device))
