@@ -43,8 +43,8 @@ def test_equals_brute_force_for_all_blocks_in_every_order(seed, shape, k, levels
 
 
 def test_long_streams_overflow_the_buffer(monkeypatch):
-    monkeypatch.setattr(topk, "_SLACK", 8)
-    monkeypatch.setattr(topk, "_PIECE", 16)
+    monkeypatch.setattr(topk, "SLACK", 8)
+    monkeypatch.setattr(topk, "PIECE", 16)
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 40, size=(50, 60)) / 40
     top = StreamingTopK(100)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SLACK = 1 << 14  # candidates beyond k that the buffer holds before it is cut back to k
-_PIECE = 1 << 16  # scores handled together, so that temporary index arrays stay small
+SLACK = 1 << 14  # candidates beyond k that the buffer holds before it is cut back to k
+PIECE = 1 << 16  # scores handled together, so that temporary index arrays stay small
 
 
 class StreamingTopK:
@@ -30,7 +30,7 @@ class StreamingTopK:
 
     def __init__(self, k: int, device: torch.device | str = "cpu") -> None:
         self.k = k
-        capacity = k + max(k // 4, _SLACK) if k else 0
+        capacity = k + max(k // 4, SLACK) if k else 0
         self._scores = torch.empty(capacity, device=device)
         self._keys = torch.empty(capacity, dtype=torch.int64, device=device)
         self._n = 0
@@ -50,8 +50,8 @@ class StreamingTopK:
         if flat.numel() > self.k:
             # no score below the k-th largest of this block can be in the result
             self._floor = max(self._floor, kth_largest(flat, self.k))
-        for start in range(0, flat.numel(), _PIECE):
-            piece = flat[start : start + _PIECE]
+        for start in range(0, flat.numel(), PIECE):
+            piece = flat[start : start + PIECE]
             chosen = torch.nonzero((piece >= self._floor) & (piece > 0)).squeeze(1)
             if len(chosen):
                 rows = torch.div(chosen + start, scores.shape[1], rounding_mode="floor")
@@ -95,8 +95,8 @@ class StreamingTopK:
         keep[ties[torch.argsort(keys[ties])[:wanted]]] = True
         for buffer in (self._scores, self._keys):
             done = 0
-            for start in range(0, self._n, _SLACK):
-                stop = min(start + _SLACK, self._n)
+            for start in range(0, self._n, SLACK):
+                stop = min(start + SLACK, self._n)
                 kept = buffer[start:stop][keep[start:stop]]
                 buffer[done : done + len(kept)] = kept
                 done += len(kept)

@@ -28,15 +28,7 @@ BASELINES = tuple(name for name in LABELS if name != "prune_regrow")
 def result_row(estimator: Estimator, X: Any, y: Any, method: str, cpu: float) -> dict[str, Any]:
     """Return the score of a fitted estimator on the test rows, and its costs.
 
-    Parameters
-    ----------
-    estimator : SparseMLPClassifier or SparseMLPRegressor, fitted
-    X, y : as in ``score``
-        The test rows.
-    method : str
-        A key of `LABELS`.
-    cpu : float
-        Processor time of the fit, in seconds.
+    `cpu` is the processor time of the fit in seconds, and `method` a key of `LABELS`.
     """
     report = estimator.report_
     # a dense network would be stored as full matrices, without positions

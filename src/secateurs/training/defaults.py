@@ -42,16 +42,7 @@ def chosen(value: Any, auto: float) -> float:
 def run_length(
     n: int, d: int, batch_size: int | str, epochs: int | str, shorten: int = 1
 ) -> tuple[int, int]:
-    """Return the rows of a batch and the number of steps.
-
-    Parameters
-    ----------
-    n, d : int
-        Rows to train on and inputs.
-    batch_size, epochs : int or "auto"
-    shorten : int
-        Divide the number of steps by this.
-    """
+    """Return the rows of a batch and the number of steps, which is divided by `shorten`."""
     batch = auto_batch_size(n, d) if is_auto(batch_size) else min(int(batch_size), n)
     if is_auto(epochs):
         return batch, auto_steps(n, batch) // shorten

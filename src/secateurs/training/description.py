@@ -22,13 +22,7 @@ def input_strength(model: Any) -> NDArray[np.float64]:
 
 
 def describe_network(model: Any, file_bytes: int) -> Description:
-    """Describe the size of a network, its layers and the inputs that it reads.
-
-    Parameters
-    ----------
-    model : SparseMLPClassifier or SparseMLPRegressor, fitted
-    file_bytes : int
-    """
+    """Describe the size of a fitted perceptron, its layers and the inputs that it reads."""
     network = model.fitted_.network
     strength, names = input_strength(model), input_names(model)
     used = [int(j) for j in np.argsort(-strength, kind="stable") if strength[j] > 0]
@@ -46,8 +40,8 @@ def describe_network(model: Any, file_bytes: int) -> Description:
         "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
     }
     headline = [
-        f"{type(model).__name__} with layers {'-'.join(map(str, widths))} and "
-        f"{network.n_nonzero} weights, within its budget of {model.n_nonzero}.",
+        f"{type(model).__name__} with layers {'-'.join(map(str, widths))}: it has "
+        f"{network.n_nonzero} weights, and its budget is {model.n_nonzero}.",
         f"The file takes {format_bytes(file_bytes)}.",
         f"It was trained on {model.n_train_} rows in {model.n_steps_} steps with random seed "
         f"{model.seed_}; {explain(model.status_)}.",

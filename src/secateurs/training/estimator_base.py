@@ -33,6 +33,7 @@ from secateurs.training.defaults import (
 )
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
+from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.row_checks import held_out_loss, row_checks
 from secateurs.training.trainers import Trainer
@@ -179,10 +180,19 @@ class SparseMLP(FittedPerceptron):
             scaling, seed = input_scaling(data.inputs, data.train, data.group), self.seed_
         n = int(data.group.total(len(data.train)))
         noise = chosen(self.input_noise, auto_noise(n))
-        rows = data.training_rows(scaling, noise, auto_device(self.device))
+        rows = TrainingData(
+            data.inputs,
+            data.targets,
+            scaling,
+            len(data.out_shift),
+            rows=None if len(data.train) == data.inputs.shape[0] else data.train,
+            noise=noise,
+            device=auto_device(self.device),
+            group=data.group,
+        )
         hidden = self._hidden_widths(data, rows, seed)
         solution = self._train(data, rows, hidden, seed, progress)
-        self.fitted_ = data.fitted(solution.value, scaling)
+        self.fitted_ = FittedNetwork.build(solution.value, scaling, data.out_shift, data.out_scale)
         self.status_, self.n_train_ = solution.status, n
         n_steps, history = int(solution.measured["n_steps"]), solution.history
         if data.resume:
@@ -214,7 +224,8 @@ class SparseMLP(FittedPerceptron):
         losses = {}
         for m in auto_widths(self.n_nonzero, rows.n_outputs):
             network = self._train(short, rows, (m,), seed).value
-            losses[m] = held_out_loss(task.fitted(network, rows.scaling), task)
+            scales = rows.scaling, task.out_shift, task.out_scale
+            losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
         self.validation_losses_, self._n_widths_tried = losses, len(losses)
         return (min(losses, key=losses.__getitem__),)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from secateurs.core.atomic_write import write_atomically
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.fitted_network import FittedNetwork
 
 AGREEMENT = 1e-4  # largest relative difference between the two forms
+N_COMPARED = 64  # random inputs on which the two forms are compared
 
 
 class SelectColumns(nn.Module):
@@ -31,48 +34,44 @@ class SelectColumns(nn.Module):
         return torch.index_select(x, 1, self.columns)
 
 
-def dense_module(
-    network: SparseNetwork,
-    columns: NDArray[np.int64],
-    shift: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    out_shift: NDArray[np.float64],
-    out_scale: NDArray[np.float64],
-) -> nn.Sequential:
-    """Return dense layers over the live units only.
+def dense_module(fitted: FittedNetwork) -> nn.Sequential:
+    """Return dense layers over the live units that compute the same outputs.
 
     Unused inputs and dead units are removed.  Units that do not depend on the input are folded
     into the biases.  The scaling of inputs and outputs is folded into weights and biases.
-
-    Parameters
-    ----------
-    network : SparseNetwork
-        Without dead weights.
-    columns : array of int64, shape [u]
-        Inputs that it reads, increasing.
-    shift, scale : arrays, shape [u]
-        The network reads ``(x[:, columns] - shift) * scale``.
-    out_shift, out_scale : arrays, shape [k]
-        The module returns ``network * out_scale + out_shift``.
 
     Returns
     -------
     nn.Sequential
         ``SelectColumns, Linear, ReLU, ..., Linear`` in float32; maps [n, d] to [n, k].
+
+    Raises
+    ------
+    RuntimeError
+        The module and the sparse network differ on random inputs by more than rounding.
     """
-    weights, biases = _fold_constants(network, columns)
+    u = len(fitted.columns)
+    shift = np.zeros(u) if fitted.shift is None else fitted.shift
+    scale = np.broadcast_to(fitted.scale, u)
+    weights, biases = _fold_constants(fitted.network, fitted.columns)
     # fold in float64, so that each number is rounded only once
     weights[0] = weights[0] * scale
     biases[0] = biases[0] - weights[0] @ shift
-    weights[-1] = weights[-1] * out_scale[:, None]
-    biases[-1] = biases[-1] * out_scale + out_shift
-    layers: list[nn.Module] = [SelectColumns(columns)]
-    for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        linear = _linear(W, b)
-        layers.append(linear)
-        if i < len(weights) - 1:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers).eval()
+    weights[-1] = weights[-1] * fitted.out_scale[:, None]
+    biases[-1] = biases[-1] * fitted.out_scale + fitted.out_shift
+    layers: list[nn.Module] = [SelectColumns(fitted.columns), _linear(weights[0], biases[0])]
+    for W, b in zip(weights[1:], biases[1:], strict=True):
+        layers += [nn.ReLU(), _linear(W, b)]
+    module = nn.Sequential(*layers).eval()
+    # compare both forms on typical inputs, stored as CSR so that memory does not grow with d
+    size = np.divide(1.0, scale, out=np.zeros(u), where=scale != 0)
+    typical = np.random.default_rng(0).standard_normal((N_COMPARED, u)) * size + shift
+    x = typical.astype(np.float32)
+    starts = np.arange(N_COMPARED + 1) * u
+    shape = (N_COMPARED, fitted.network.widths[0])
+    rows = sparse.csr_array((x.ravel(), np.tile(fitted.columns, N_COMPARED), starts), shape=shape)
+    check_agreement(module[1:], torch.from_numpy(x), torch.from_numpy(fitted.outputs(rows)))
+    return module
 
 
 def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear:

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from secateurs.core.group import ALONE, Group
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import Scaling, TrainingData
 
 
 @dataclass(frozen=True)
@@ -51,20 +49,3 @@ class FitTask:
     initial: SparseNetwork | None = None
     shorten: int = 1
     resume: bool = False
-
-    def training_rows(self, scaling: Scaling, noise: float, device: Any) -> TrainingData:
-        """Return the rows to train on as batches."""
-        return TrainingData(
-            self.inputs,
-            self.targets,
-            scaling,
-            len(self.out_shift),
-            rows=None if len(self.train) == self.inputs.shape[0] else self.train,
-            noise=noise,
-            device=device,
-            group=self.group,
-        )
-
-    def fitted(self, network: SparseNetwork, scaling: Scaling) -> FittedNetwork:
-        """Return a trained network with the scaling of its inputs and outputs."""
-        return FittedNetwork.build(network, scaling, self.out_shift, self.out_scale)

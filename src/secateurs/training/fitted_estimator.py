@@ -18,7 +18,7 @@ from secateurs.core.description import Description
 from secateurs.core.group import ALONE, Group
 from secateurs.data.table_estimator import TableEstimator
 from secateurs.training.description import describe_network
-from secateurs.training.export import write_onnx
+from secateurs.training.export import dense_module, write_onnx
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.model_file import ModelRecord, archived_fit, model_bytes
 from secateurs.training.reading import read_array
@@ -77,7 +77,7 @@ class FittedPerceptron(TableEstimator):
             The module and the sparse network differ by more than rounding.
         """
         check_is_fitted(self)
-        return self.fitted_.to_module()
+        return dense_module(self.fitted_)
 
     def to_onnx(self, path: str | Path) -> None:
         """Write `to_torch` as an ONNX file; this needs ``pip install secateurs[onnx]``."""

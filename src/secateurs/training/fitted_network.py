@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import nn
 
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import standardisation
-from secateurs.training.export import check_agreement, dense_module
 from secateurs.training.training_data import Scaling, column_moments, is_sparse
 
 _BATCH_ENTRIES = 1 << 22  # entries of the inputs or activations that are computed together
@@ -105,31 +102,6 @@ class FittedNetwork:
         H = np.ones((len(self.columns) + 1, X.shape[0]))
         np.multiply(picked.T, self.scale[:, None], out=H[:-1])
         return H
-
-    def to_module(self) -> nn.Sequential:
-        """Return the smallest plain dense torch module that computes the same outputs.
-
-        Raises
-        ------
-        RuntimeError
-            The two forms differ on random inputs by more than rounding.
-        """
-        u = len(self.columns)
-        shift = np.zeros(u) if self.shift is None else self.shift
-        scale = np.broadcast_to(self.scale, u)
-        module = dense_module(
-            self.network, self.columns, shift, scale, self.out_shift, self.out_scale
-        )
-        # compare both forms on typical inputs, stored as CSR so that memory does not grow with d
-        size = np.divide(1.0, scale, out=np.zeros(u), where=scale != 0)
-        typical = np.random.default_rng(0).standard_normal((64, u)) * size + shift
-        x = typical.astype(np.float32)
-        at = np.arange(0, 64 * u + 1, max(u, 1))[:65] if u else np.zeros(65, dtype=int)
-        rows = sparse.csr_array(
-            (x.ravel(), np.tile(self.columns, 64), at), shape=(64, self.network.widths[0])
-        )
-        check_agreement(module[1:], torch.from_numpy(x), torch.from_numpy(self.outputs(rows)))
-        return module
 
 
 def _float64_layers(net: CompactNetwork) -> list[sparse.csr_array]:

@@ -54,19 +54,9 @@ def model_bytes(fitted: FittedNetwork, record: ModelRecord) -> bytes:
 
 
 def archived_fit(archive: Archive, record: ModelRecord, n_inputs: int) -> FittedNetwork:
-    """Return the fitted network in a file after checking everything.
+    """Return the fitted network in a file, or raise DamagedFileError with the first fault.
 
-    Parameters
-    ----------
-    archive : Archive
-    record : ModelRecord
-    n_inputs : int
-        Number of encoded inputs according to the record.
-
-    Raises
-    ------
-    DamagedFileError
-        The message has the path and the first fault.
+    `n_inputs` is the number of encoded inputs according to the record.
     """
     network, arrays = archived_network(archive)
     if any(values.dtype != np.float32 for values in network.values):

@@ -23,12 +23,7 @@ _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return inputs that are not a table as an array [n, d] or CSR that torch can read.
 
-    Parameters
-    ----------
-    estimator : BaseEstimator
-    X : array or scipy sparse
-    reset : bool
-        True in a fit; otherwise `X` must have the columns of the fit.
+    `reset` is True in a fit; otherwise `X` must have the columns of the fit.
     """
     X = validate_data(
         estimator,
@@ -53,14 +48,7 @@ def read_classes(
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return class numbers, shape [n], and the classes, increasing.
 
-    Parameters
-    ----------
-    y : array, shape [n]
-    X : array, shape [n, d]
-        The inputs; only their number of rows matters.
-    known : array or None
-        All classes; None takes those of `y` on all processes.
-    group : Group
+    `known` are all classes; None takes those of `y` on all processes.
     """
     y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)

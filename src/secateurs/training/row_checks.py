@@ -28,20 +28,9 @@ def held_out_loss(fitted: FittedNetwork, task: FitTask) -> float:
 def row_checks(
     fitted: FittedNetwork, task: FitTask, n_tried: int
 ) -> tuple[float | None, list[Check]]:
-    """Return the score on the held-out rows, and what the rows say about new rows.
+    """Return the score on the held-out rows (None without them), and checks about new rows.
 
-    Parameters
-    ----------
-    fitted : FittedNetwork
-    task : FitTask
-    n_tried : int
-        Number of widths that were compared on the held-out rows.
-
-    Returns
-    -------
-    score : float or None
-        Accuracy or coefficient of determination; None without held-out rows.
-    checks : list of Check
+    `n_tried` is the number of widths that were compared on the held-out rows.
     """
     if task.targets.ndim == 1:
         return _classification_checks(fitted, task, n_tried)
