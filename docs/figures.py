@@ -26,7 +26,7 @@ from secateurs.sensing.baselines import compare_column_norms
 from secateurs.sensing.figures import norms_figure
 from secateurs.sensing.planted import planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.tickets.neuron.figures import gap_figure
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
 from secateurs.training.comparison import LABELS, result_row

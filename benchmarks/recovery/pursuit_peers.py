@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from secateurs.recovery.planted import PlantedProblem
 from secateurs.recovery.thresholding.iht import iht
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
 from secateurs.training.training_data import Scaling, TrainingData
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.tickets.network import images, outputs, perceptron, train
-from secateurs.sparse.network import CompactNetwork
+from benchmarks.training.edge_popup import edge_popup
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.tickets.subset_sums import subset_sum, unpack_masks
-from secateurs.training.edge_popup import edge_popup
 from secateurs.training.training_data import Scaling, TrainingData
 
 HIDDEN, BATCH = 500, 500

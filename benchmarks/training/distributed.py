@@ -1,9 +1,9 @@
-"""One fit on one process and shared by two: time, memory and bytes sent, by process.
+"""Time, memory and traffic of a fit on one process, and of the same fit on several.
 
     python -m benchmarks.training.distributed [--processes 2]
 
-Processor time is that of the busiest process, on one thread; wall time means something on a
-machine with a free core for each.  "bare" is the wall time of the same all-reduces of nothing.
+Processor time is that of the busiest process, on one thread.  Wall time is meaningful only on a
+machine with a free core for each process.  "bare" is the wall time of the all-reduces alone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def pruning(n: int, d: int, m: int, s: int, overshoot: float, batch: int) -> tup
 
 
 def cases() -> list[tuple[str, Fit, int]]:
-    """Name, fit, steps."""
+    """Return name, fit and number of steps of each case."""
     return [
         (*thresholding(50_000, 100, 100, 100), 6),
         (*thresholding(20_000, 100, 1000, 1000), 3),
@@ -69,7 +69,7 @@ def cases() -> list[tuple[str, Fit, int]]:
 
 
 def sent(fit: Callable[[], object]) -> list[int]:
-    """Bytes of each all-reduce of a fit."""
+    """Return the bytes of each all-reduce of a fit."""
     sizes: list[int] = []
     honest = dist.all_reduce
 
@@ -86,7 +86,7 @@ def sent(fit: Callable[[], object]) -> list[int]:
 
 
 def bare(sizes: list[int]) -> float:
-    """Wall seconds of all-reduces of those sizes."""
+    """Return the wall time of all-reduces of these sizes, in seconds."""
     arrays = {size: torch.zeros(size, dtype=torch.uint8) for size in set(sizes)}
     began = time.perf_counter()
     for size in sizes:
@@ -95,7 +95,7 @@ def bare(sizes: list[int]) -> float:
 
 
 def run(group: Group) -> list[dict[str, Any]]:
-    """What one process measures, the largest over all; the same on every process."""
+    """Measure every case; return the largest numbers over all processes."""
     rows = []
     for name, fit, n_steps in cases():
         fit(group, 2)
@@ -111,13 +111,14 @@ def run(group: Group) -> list[dict[str, Any]]:
             "calls": len(sizes) / n_steps,
             "peak": measure(lambda: fit(group, min(n_steps, 50))).torch_peak,
         }
-        told = group.gather(mine)
-        rows.append({"name": name} | {key: max(one[key] for one in told) for key in mine})
+        all_measured = group.gather(mine)
+        largest = {key: max(one[key] for one in all_measured) for key in mine}
+        rows.append({"name": name} | largest)
     return rows
 
 
 def start(size: int) -> list[dict[str, Any]]:
-    """Run on `size` fresh processes."""
+    """Run on `size` new processes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.training.distributed", "--folder", folder]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -126,7 +127,8 @@ def start(size: int) -> list[dict[str, Any]]:
                              env=environment)
             for rank in range(size)
         ]  # fmt: skip
-        if max([process.wait() for process in processes]) > 0:
+        codes = [process.wait() for process in processes]
+        if max(codes) > 0:
             raise SystemExit("a process failed")
         result: list[dict[str, Any]] = json.loads(Path(folder, "result").read_text())
     return result
@@ -150,7 +152,7 @@ def main() -> None:
             (arguments.folder / "result").write_text(json.dumps(rows))
         return
     one, many = start(1), start(arguments.processes)
-    print(f"a step, on 1 and on {arguments.processes} processes (each); ms, MB, kB")
+    print(f"for a step, on 1 process -> each of {arguments.processes} processes; ms, MB, kB")
     for a, b in zip(one, many, strict=True):
         print(
             f"{a['name']}\n"

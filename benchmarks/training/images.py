@@ -1,10 +1,11 @@
-"""How well few weights draw an image: hard thresholding, Gauss-Newton, exchanges.
+"""Fit images with few weights, by hard thresholding, Gauss-Newton and exchanges.
 
     python -m benchmarks.training.images [--images 5] [--npz FILE]
 
-The digits of scikit-learn (8 x 8), or the array "x_test" of an npz file (MNIST: 28 x 28).
-Random Fourier features of the pixel coordinates in [-1, 1]^2 (d = 1500, sigma = 2), m = 50
-neurons, float64.  PSNR in dB after each part (capped at 350), CPU seconds on one thread.
+The images are the digits of scikit-learn (8 x 8), or the array "x_test" of an npz file (MNIST:
+28 x 28).  The inputs are random Fourier features of the pixel coordinates in [-1, 1]^2 (d = 1500,
+sigma = 2), with m = 50 neurons in float64.  The table has the PSNR in dB after each part (at most
+350), and processor seconds on one thread.
 """
 
 from __future__ import annotations

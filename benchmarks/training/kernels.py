@@ -1,9 +1,9 @@
-"""Time of a training step against the bare kernels it is made of, and against m * d.
+"""Compare the time of a training step with that of its bare kernels, and with m * d.
 
     python -m benchmarks.training.kernels
 
-Floor: torch's CSR product (both layers), transposed product (upper layer), sampled product
-(both layers) and element-wise Adam, each called alone on arrays that are ready.
+The bare kernels ("floor") are torch's CSR product (both layers), transposed product (upper layer),
+sampled product (both layers) and element-wise Adam, each called alone on existing arrays.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.adam import BETA1, BETA2, EPSILON, SupportAdam
+from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
-from secateurs.training.prune_regrow import best_absent, gradient_on_support
+from secateurs.training.prune_regrow import gradient_on_support
 from secateurs.training.training_data import Scaling, TrainingData
 
 REPEATS = 200
@@ -84,7 +85,7 @@ def step(
 def main() -> None:
     torch.set_num_threads(1)
     print("One thread, medians in ms of processor time.")
-    print("'step' is gradient and Adam on a batch that is ready; 'loading' makes it ready.")
+    print("'step' is gradient and Adam on a loaded batch; 'loading' gathers the batch.")
     print(f"{'d':>6}{'m':>7}{'s':>8}{'batch':>6}{'floor':>8}{'step':>8}{'ratio':>7}{'loading':>9}")
     for d, m, s, batch in (
         (784, 50, 1_000, 500),

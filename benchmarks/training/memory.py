@@ -1,4 +1,4 @@
-"""Memory of training beyond the data, as the allocators see it, against dense Adam.
+"""Measure the memory of training beyond the data at the allocators, and that of dense Adam.
 
 python -m benchmarks.training.memory
 """

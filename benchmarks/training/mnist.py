@@ -1,10 +1,10 @@
-"""MNIST under a weight budget: every method, settings chosen on validation rows.
+"""Train on MNIST under a weight budget with every method.
 
     python -m benchmarks.training.mnist PATH.npz [--seeds 3] [--deep] [--methods ...]
 
-Widths and weight decay of each method are chosen per budget on 6,000 rows of the training
-set, the chosen setting is trained on all 60,000 rows with fresh seeds and scored once on the
-test set.  Processor seconds are those of the final runs, on one thread.
+Widths and weight decay of each method are chosen for each budget on 6,000 held-out rows of the
+training set.  New seeds then train on all 60,000 rows and are scored once on the test set.
+Processor seconds are those of the final runs, on one thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs import load_dataset
-from secateurs.sparse.network import CompactNetwork, SparseNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import input_scaling
 from secateurs.training.imp import imp_path
 from secateurs.training.trainers import TRAINERS
@@ -95,7 +96,7 @@ def choose(
     grid: list[tuple[tuple[int, ...], float]],
     budgets: list[int],
 ) -> dict[int, tuple[tuple[int, ...], float]]:
-    """Best (widths, decay) for each budget on the held-out rows."""
+    """Return the best (widths, decay) for each budget on the held-out rows."""
     scores: dict[int, dict[Any, float]] = defaultdict(dict)
     for hidden, decay in grid:
         for s, network, _ in train(method, data, hidden, decay, budgets, seed=1000):
@@ -161,7 +162,7 @@ def main() -> None:
     single = [((m,), d) for m, d in itertools.product((20, 50), DECAYS)]
     ours = [((m,), 0.3) for m in (20, 50, 100)]
     for method in arguments.methods:
-        if method == PUBLISHED:  # no choice to make
+        if method == PUBLISHED:  # the published settings are fixed
             chosen = dict.fromkeys(BUDGETS, ((20,), 0.0))
         elif method == "dense":
             chosen = {0: ((100,), 0.3)}

@@ -1,8 +1,8 @@
-"""What input noise and weight decay are worth, on held-out rows of the training data.
+"""Compare input noise and weight decay on held-out rows of the training data.
 
     python -m benchmarks.training.regularisation [MNIST.npz]
 
-The test rows of every data set are set aside and not looked at.
+The test rows of every data set are set aside and not used.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""SparseLab's RigL on padded CSR, the nearest rival on memory, beside us on MNIST.
+"""Compare with SparseLab on MNIST: RigL on padded CSR, which also trains in sparse memory.
 
     pip install sparselab
     python -m benchmarks.training.sparselab PATH.npz
 
-Both get 30 epochs, batches of 500, the same scaled inputs, Adam with warm-up and cosine; the
+Both get 30 epochs, batches of 500, the same scaled inputs, and Adam with warm-up and cosine.  The
 learning rate and the update interval of SparseLab are the best of a small grid on held-out rows.
 """
 

@@ -1,4 +1,4 @@
-"""Small tables at the default settings, five splits: sparse, dense and the usual baselines.
+"""Score all methods on small tables, with the default settings and five splits.
 
 python -m benchmarks.training.tables
 """

@@ -1,4 +1,4 @@
-"""Slow and obvious: a sparse network as dense float64 matrices."""
+"""A sparse network as dense float64 matrices: slow, but simple."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def matrices(network):
 
 
 def forward(weights, x):
-    """Activations per boundary for inputs [n, d]; each hidden one without its constant."""
+    """Return inputs [n, d], hidden activations without their constant, and outputs."""
     activations = [x]
     for layer, W in enumerate(weights):
         z = activations[-1] @ W[:, :-1].T + W[:, -1]
@@ -23,7 +23,7 @@ def forward(weights, x):
 
 
 def loss_and_gradients(weights, x, y):
-    """Mean loss and d loss / d W by the chain rule; y class numbers [n] or targets [n, k]."""
+    """Return the mean loss and d loss / d W; y has class numbers [n] or targets [n, k]."""
     activations = forward(weights, x)
     z, n = activations[-1], len(x)
     if y.ndim == 1:

@@ -4,7 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateurs.sparse.network import CompactNetwork, SparseNetwork, exchange, from_dense
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.network import SparseNetwork, from_dense
+from secateurs.sparse.support_update import update_support
 from tests.reference import dense_network
 from tests.strategies import random_network
 
@@ -47,8 +49,8 @@ def test_trimming_keeps_the_function_and_is_idempotent(seed, widths):
 
 
 @given(seed=st.integers(0, 10_000), widths=widths_strategy)
-def test_trimming_leaves_no_weight_that_could_go(seed, widths):
-    """Every weight kept lies on a path from an input or a constant to an output."""
+def test_trimming_leaves_no_dead_weight(seed, widths):
+    """Every weight that is left lies on a path from an input or a constant to an output."""
     network = random_network(np.random.default_rng(seed), widths, 0.25).trimmed()
     weights = dense_network.matrices(network)
     reached = [np.ones(widths[0], bool)]
@@ -70,7 +72,7 @@ def test_trimming_leaves_no_weight_that_could_go(seed, widths):
     drop_share=st.sampled_from([0, 0.3, 1]),
     grow_share=st.sampled_from([0, 0.2, 1]),
 )
-def test_exchange_equals_set_arithmetic(seed, widths, drop_share, grow_share):
+def test_an_update_of_the_support_equals_set_arithmetic(seed, widths, drop_share, grow_share):
     rng = np.random.default_rng(seed)
     network = random_network(rng, widths)
     net = CompactNetwork.from_network(network)
@@ -88,7 +90,7 @@ def test_exchange_equals_set_arithmetic(seed, widths, drop_share, grow_share):
         new = absent[rng.random(len(absent)) < grow_share]
         grown.append(torch.tensor(new, dtype=torch.int64))
         expected.update({(layer, int(key)): (0.0, 0) for key in new})
-    net, (age,) = exchange(net, [age], drop, grown)
+    net, (age,) = update_support(net, [age], drop, grown)
     after = net.to_network()
     got, flat = {}, 0
     for layer, keys in enumerate(after.keys):
@@ -110,7 +112,7 @@ def test_from_dense_round_trip():
     g = torch.Generator().manual_seed(0)
     W = [torch.randn(4, 3, generator=g), torch.randn(2, 4, generator=g)]
     b = [torch.randn(4, generator=g), torch.zeros(2)]
-    network = from_dense(W, b)
+    network = from_dense([torch.cat([w, c[:, None]], 1) for w, c in zip(W, b, strict=True)])
     assert network.n_nonzero == 12 + 8 + 4
     for layer, M in enumerate(dense_network.matrices(network)):
         np.testing.assert_array_equal(M[:, :-1], W[layer].numpy())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from secateurs import SparseMLPClassifier, load
 from secateurs.core import archive
 from secateurs.core import atomic_write as files
-from secateurs.core.archive import DamagedFileError
+from secateurs.core.archive import DamagedFileError, read_archive
 from secateurs.sparse.network import SparseNetwork
-from secateurs.sparse.storage import network_bytes, read_network, write_network
+from secateurs.sparse.storage import archived_network, network_bytes
 from tests.strategies import random_network
 
 
@@ -40,18 +40,18 @@ def test_round_trip(tmp_path_factory, seed, widths):
     network = random_network(np.random.default_rng(seed), widths, 0.05)
     path = tmp_path_factory.mktemp("round") / "n"
     extra = {"input.scale": np.arange(3.0)}
-    size = write_network(path, network, {"a": [1, "b", None]}, extra)
-    assert path.stat().st_size == size
-    back, record, arrays = read_network(path)
+    path.write_bytes(network_bytes(network, {"a": [1, "b", None]}, extra))
+    archive = read_archive(path)
+    back, arrays = archived_network(archive)
     assert back.widths == network.widths
-    assert record == {"a": [1, "b", None]}
+    assert archive.body["record"] == {"a": [1, "b", None]}
     np.testing.assert_array_equal(arrays["input.scale"], extra["input.scale"])
     for layer in range(len(widths) - 1):
         np.testing.assert_array_equal(back.keys[layer], network.keys[layer])
         np.testing.assert_array_equal(back.values[layer], network.values[layer])
 
 
-def test_six_bytes_a_weight_in_a_small_layer_and_no_width_in_the_size():
+def test_a_weight_takes_six_bytes_in_a_small_layer_and_the_width_takes_none():
     keys = np.arange(1000, dtype=np.int64)
     small = SparseNetwork((100, 50), [keys], [np.ones(1000, np.float32)])
     huge = SparseNetwork((10**9, 10**6), [keys], [np.ones(1000, np.float32)])
@@ -60,8 +60,8 @@ def test_six_bytes_a_weight_in_a_small_layer_and_no_width_in_the_size():
 
 
 @given(data=st.data())
-def test_no_damage_goes_unnoticed_or_crashes(model_bytes, tmp_path_factory, data):
-    """Any byte changed, or the end cut off: the promised error, or a model that is sound."""
+def test_damage_is_noticed_or_harmless(model_bytes, tmp_path_factory, data):
+    """A changed byte or a missing end gives the documented error, or a model that works."""
     path = tmp_path_factory.mktemp("damaged") / "m.safetensors"
     if data.draw(st.booleans()):
         damaged = model_bytes[: data.draw(st.integers(0, len(model_bytes) - 1))]
@@ -82,7 +82,7 @@ def test_no_damage_goes_unnoticed_or_crashes(model_bytes, tmp_path_factory, data
 
 
 def change(content, **changes):
-    """Replace fields of the JSON record or of the body."""
+    """Replace fields of the JSON record or of its body."""
     header, data = split_header(content)
     body = json.loads(header["__metadata__"]["secateurs"])
     for name, value in changes.items():
@@ -155,19 +155,19 @@ def test_hostile_arrays_are_refused(tmp_path, spoil):
         {"layer.0.keys": keys, "layer.0.values": values}, path, metadata={"secateurs": text}
     )
     with pytest.raises(DamagedFileError):
-        read_network(path)
+        archived_network(read_archive(path))
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"format": 1}', "[" * 100_000, '{"format": NaN}', "null"]
 )
-def test_json_that_is_not_ours_is_refused(tmp_path, text):
+def test_other_json_is_refused(tmp_path, text):
     import safetensors.numpy
 
     path = tmp_path / "j"
     safetensors.numpy.save_file({"a": np.zeros(1)}, path, metadata={"secateurs": text})
     with pytest.raises(DamagedFileError):
-        read_network(path)
+        archived_network(read_archive(path))
 
 
 def test_other_files_are_refused(tmp_path):
@@ -208,7 +208,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 def test_weights_of_another_precision_are_refused(model_bytes, tmp_path):
-    """A file of float64 weights is sound in itself, but no multilayer perceptron of ours."""
+    """The perceptrons have float32 weights; only other models store float64."""
     import safetensors.numpy
 
     (tmp_path / "m").write_bytes(model_bytes)

@@ -8,7 +8,7 @@ from secateurs.sparse.topk import StreamingTopK, kth_largest, smallest_mask
 
 
 def brute_force(scores, k):
-    """Keys of the k largest positive scores, ties to the lowest key."""
+    """Return the keys of the k largest positive scores; of equal scores the lowest key."""
     order = sorted((i for i in range(len(scores)) if scores[i] > 0), key=lambda i: (-scores[i], i))
     return sorted(order[:k])
 
@@ -20,7 +20,7 @@ def brute_force(scores, k):
     levels=st.sampled_from([2, 5, 1000]),
     cuts=st.tuples(st.integers(1, 6), st.integers(1, 6)),
 )
-def test_equals_brute_force_whatever_the_blocks_and_their_order(seed, shape, k, levels, cuts):
+def test_equals_brute_force_for_all_blocks_in_every_order(seed, shape, k, levels, cuts):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-1, levels, size=shape) / levels
     expected = brute_force(scores.ravel(), k)
@@ -43,8 +43,8 @@ def test_equals_brute_force_whatever_the_blocks_and_their_order(seed, shape, k, 
 
 
 def test_long_streams_overflow_the_buffer(monkeypatch):
-    monkeypatch.setattr(topk, "_SLACK", 8)
-    monkeypatch.setattr(topk, "_PIECE", 16)
+    monkeypatch.setattr(topk, "SLACK", 8)
+    monkeypatch.setattr(topk, "PIECE", 16)
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 40, size=(50, 60)) / 40
     top = StreamingTopK(100)

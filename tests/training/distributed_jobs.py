@@ -1,6 +1,6 @@
-"""What tests/training/test_distributed.py runs on one process and on two: jobs of a group.
+"""Jobs that tests/training/test_distributed.py runs on one process and on two.
 
-A job shares out its rows by ``group.rank``, so on `ALONE` it is the fit that two must equal.
+A job distributes its rows by ``group.rank``, so on `ALONE` it fits all rows.
 ``python -m tests.training.distributed_jobs RANK SIZE FOLDER`` runs all jobs and saves their
 results.
 """
@@ -51,7 +51,7 @@ def own(group: Group) -> slice:
 
 
 def planted(n: int = 601, d: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of which the two processes get unequally many."""
+    """Return an odd number of rows, so that two processes get different numbers."""
     rng = np.random.default_rng(5)
     X = rng.standard_normal((n, d))
     W = np.where(rng.random((6, d)) < 0.15, rng.standard_normal((6, d)), 0.0)
@@ -75,13 +75,13 @@ def refused(call: Callable[[], object]) -> Result:
     return {"error": "none"}
 
 
-# threads of gloo end their last work after it is waited for; a profiler that starts or stops
-# meanwhile has crashed the process
+# gloo's threads finish shortly after their result is available; a profiler that started or
+# stopped before that has crashed the process
 SETTLE = 0.3  # seconds
 
 
 def torch_peak(group: Group, call: Callable[[], object]) -> int:
-    """Bytes alive at once, as the last process sees it: the profiler is slow to start."""
+    """Return the peak in bytes on the last process; others skip the slow profiler."""
     if group.rank < group.size - 1:
         call()
         return 0
@@ -120,7 +120,7 @@ def moments(group: Group) -> Result:
 
 
 def frame() -> pd.DataFrame:
-    """Categories, classes and missing values of which a process sees only some."""
+    """Return a table; each of two processes sees only some categories and missing values."""
     rng = np.random.default_rng(3)
     table = pd.DataFrame(
         {
@@ -349,7 +349,7 @@ def regressor(group: Group) -> Result:
 
 @job
 def not_asked(group: Group) -> Result:
-    """Without the group a fit is a process's own, even where processes could talk."""
+    """Without the group each process fits its own rows, even where processes could talk."""
     X = np.random.default_rng(group.rank).standard_normal((100 + 10 * group.rank, 4))
     model = SparseMLPClassifier(10, (4,), max_epochs=5, random_state=0, validation_fraction=0.0)
     return {"n_train": model.fit(X, (X[:, 0] > 0).astype(int)).n_train_}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
 from secateurs.training.trainers import TRAINERS
 from secateurs.training.training_data import Scaling, TrainingData

@@ -1,4 +1,4 @@
-"""Two processes with half of the rows each do what one does with all of them."""
+"""Two processes with half of the rows each give the same results as one with all rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENVIRONMENT = os.environ | LOOPBACK | {"OMP_NUM_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Results of the jobs by name, for each of two processes."""
+    """Return the results of the jobs by name, for each of two processes."""
     folder = tmp_path_factory.mktemp("group")
     processes = [
         subprocess.Popen(
@@ -55,7 +55,7 @@ def two(tmp_path_factory):
 
 
 def agreed(two, name):
-    """The result of a job, which has to be the same on both processes, bit for bit."""
+    """Return the result of a job, which must be the same on both processes, bit for bit."""
     first, second = two[name]
     for key, value in first.items():
         np.testing.assert_array_equal(value, second[key], err_msg=f"{name}.{key}")
@@ -81,7 +81,7 @@ def test_moments_are_those_of_all_rows(two):
 
 
 def test_the_schema_is_that_of_the_whole_table(two):
-    """Medians, categories and missing values, to the character."""
+    """Medians, categories and missing values agree to the character."""
     assert str(agreed(two, "schema")["json"]) == JOBS["schema"](ALONE)["json"]
 
 
@@ -95,7 +95,7 @@ def test_thresholding_equals_one_process(two):
 
 
 def test_pruning_a_full_batch_equals_one_process(two):
-    """120 Adam steps in float32 and 9 exchanges: the same support, weights to 1e-5."""
+    """After 120 Adam steps in float32 and 9 changes of support, the support is the same."""
     result, one = agreed(two, "full_batch"), JOBS["full_batch"](ALONE)
     np.testing.assert_array_equal(result["keys"], one["keys"])
     np.testing.assert_array_equal(result["sizes"], one["sizes"])
@@ -104,7 +104,7 @@ def test_pruning_a_full_batch_equals_one_process(two):
 
 
 def test_mini_batches_are_drawn_from_both_shards(two):
-    """Other rows than one process draws, but as good a fit and one model."""
+    """Two processes draw other rows than one, but the fit is as good, and they agree."""
     result, one = agreed(two, "mini_batches"), JOBS["mini_batches"](ALONE)
     assert len(result["keys"]) <= 24
     assert result["loss"][-1] < result["loss"][0] / 2
@@ -176,7 +176,7 @@ def test_ctrl_c_on_one_process_stops_both_at_the_same_step(two):
 
 
 def test_the_dense_trainers_refuse_a_group(two):
-    assert all("dense trainers do not share" in error for error in errors(two, "dense_trainer"))
+    assert all("dense trainers do not support" in error for error in errors(two, "dense_trainer"))
 
 
 def test_nothing_is_shared_unless_asked(two):
@@ -205,14 +205,15 @@ def test_a_group_of_one_sends_nothing(monkeypatch):
                 raise KeyboardInterrupt
 
 
-def test_the_command_line_deals_out_rows_or_files(tmp_path):
+def test_the_command_line_distributes_rows_or_files(tmp_path):
     X, y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
     for rank in range(2):
         test = {"x_test": X[:3], "y_test": y[:3]}
         path = tmp_path / f"part{rank}.npz"
         np.savez(path, x_train=X + 100 * rank, y_train=y, **test)
     parts = [
-        rows_of_process(str(tmp_path / "part0.npz"), None, "regression", 0, Group(r, 2)) for r in (0, 1)
+        rows_of_process(str(tmp_path / "part0.npz"), None, "regression", 0, Group(r, 2))
+        for r in (0, 1)
     ]
     np.testing.assert_array_equal(parts[0].X, X[::2])
     np.testing.assert_array_equal(parts[1].y, y[1::2])
@@ -251,7 +252,7 @@ def test_torchrun_fits_one_model_and_writes_one_file(tmp_path):
     )
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    record = json.loads(out)  # one object: the other process says nothing
+    record = json.loads(out)  # one object, because the other process prints nothing
     assert record["n_train"] + record["n_validation"] + record["n_test"] == 1797
     assert record["score"] > 0.92
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

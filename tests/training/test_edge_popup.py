@@ -1,9 +1,9 @@
-"""Edge-popup: random weights that stay as they are, exactly as many as asked for."""
+"""Edge-popup keeps the requested number of random weights and does not change them."""
 
 import numpy as np
 import pytest
+from benchmarks.training.edge_popup import edge_popup, equal_shares
 
-from secateurs.training.edge_popup import _shares, edge_popup
 from tests.training.test_baselines import accuracy, two_moons_like
 
 
@@ -44,7 +44,7 @@ def test_it_is_deterministic_and_ends_with_ctrl_c():
 @pytest.mark.parametrize("sizes", [[10], [7, 3, 5], [1000, 1, 1], [3, 3, 3, 3]])
 def test_every_number_of_weights_is_shared_out(sizes):
     for n in range(1, sum(sizes) + 1):
-        kept = _shares(sizes, n)
+        kept = equal_shares(sizes, n)
         assert sum(kept) == n
         assert all(0 <= k <= size for k, size in zip(kept, sizes, strict=True))
         assert all(abs(k - n * s / sum(sizes)) < 1 for k, s in zip(kept, sizes, strict=True))
@@ -52,5 +52,5 @@ def test_every_number_of_weights_is_shared_out(sizes):
 
 def test_budgets_beyond_the_network_are_refused():
     for n in (0, 8 * 16 + 1):
-        with pytest.raises(ValueError, match="expected 1 to 128"):
+        with pytest.raises(ValueError, match="from 1 to 128"):
             edge_popup(two_moons_like(), (16,), n, n_steps=1, batch_size=5)

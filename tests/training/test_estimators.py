@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -14,8 +15,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import secateurs
 from secateurs import SparseMLPClassifier, SparseMLPRegressor, load
+from secateurs.training import TRAINERS
 
-# The contract in full, at the default settings but for fewer epochs; no check is excused.
+# All checks run, with the default settings except for fewer epochs.
 CHECKED = [
     SparseMLPClassifier(max_epochs=60, random_state=0),
     SparseMLPRegressor(max_epochs=60, random_state=0),
@@ -155,7 +157,7 @@ def test_tables_and_regression_round_trip(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "m").predict(frame), model.predict(frame))
 
 
-def test_training_goes_on_from_a_loaded_file(digits, tmp_path):
+def test_training_continues_from_a_loaded_file(digits, tmp_path):
     model = quick().fit(digits.X, digits.y)
     model.save(tmp_path / "m")
     back = load(tmp_path / "m")
@@ -179,7 +181,7 @@ def test_partial_fit_knows_classes_it_has_not_seen_yet():
     model.partial_fit(X[:30], np.zeros(30, int), classes=[0, 1, 2])
     model.partial_fit(X[30:], rng.integers(0, 3, 30))
     assert model.predict_proba(X).shape == (60, 3)
-    with pytest.raises(ValueError, match="not among"):
+    with pytest.raises(ValueError, match="the class"):
         model.partial_fit(X, np.full(60, 7))
 
 
@@ -202,16 +204,53 @@ def test_grid_search_and_pipelines(digits):
     assert clone(search.best_estimator_).get_params()["sparsemlpclassifier__n_nonzero"] == 200
 
 
-def test_interrupted_fits_are_usable_and_say_so(digits):
+def test_interrupted_fits_are_usable_and_warn(digits):
     def stop(progress):
         if progress.step >= 40:
             raise KeyboardInterrupt
 
-    with pytest.warns(ConvergenceWarning, match="interrupted after 4"):
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
         model = quick().fit(digits.X, digits.y, progress=stop)
-    assert model.status_ == "interrupted"
+    assert (model.status_, model.n_steps_) == ("interrupted", 40)
     assert model.n_nonzero_ <= 100
     model.predict(digits.X_test)
+
+
+def test_fit_with_the_default_trainer_is_fit(digits):
+    model = quick().fit_with(digits.X, digits.y, TRAINERS["prune_regrow"])
+    np.testing.assert_array_equal(
+        model.predict_proba(digits.X_test),
+        quick().fit(digits.X, digits.y).predict_proba(digits.X_test),
+    )
+    dense = quick().fit_with(digits.X, digits.y, TRAINERS["dense"], shorten=4)
+    assert dense.n_nonzero_ > 2000
+    assert dense.n_steps_ == model.n_steps_ // 4
+    assert dense.certificate_["budget"].verdict == "fails"
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_a_model_describes_itself_before_and_after_the_file(kind, tmp_path):
+    frame, y = table()
+    y = y if kind is SparseMLPClassifier else frame["age"].fillna(40)
+    model = kind(n_nonzero=40, max_epochs=3, random_state=0).fit(frame, y)
+    model.save(tmp_path / "m")
+    description = model.describe()
+    facts = description.facts
+    assert facts["kind"] == kind.__name__
+    assert facts["file_bytes"] == (tmp_path / "m").stat().st_size
+    assert facts["nonzeros"] == sum(facts["nonzeros_per_layer"]) <= facts["budget"] == 40
+    assert (facts["classes"] == ["no", "yes"]) == (kind is SparseMLPClassifier)
+    names = ["age", "colour=blue", "colour=green", "colour=red", "member"]
+    assert {entry["name"] for entry in facts["inputs_used"]} <= set(names)
+    strengths = [entry["strength"] for entry in facts["inputs_used"]]
+    assert strengths == sorted(strengths, reverse=True)
+    layers, inputs = description.tables
+    assert [len(layers.rows), len(inputs.rows)] == [2, len(strengths)]
+    again = load(tmp_path / "m").describe()
+    assert again.headline == description.headline
+    different = {name for name, fact in again.facts.items() if fact != facts[name]}
+    assert different <= {"final_loss"}  # the file keeps six digits of it
+    json.dumps(facts, allow_nan=False)
 
 
 def test_verbose_prints_progress(digits, capsys):
@@ -272,7 +311,7 @@ def test_constant_inputs_and_targets():
     rng = np.random.default_rng(0)
     X = np.ones((40, 3))
     model = SparseMLPClassifier(10, max_epochs=30, random_state=0).fit(X, rng.integers(0, 2, 40))
-    assert len(np.unique(model.predict(X))) == 1  # only a bias can be learnt
+    assert len(np.unique(model.predict(X))) == 1  # only a bias can be learnt from constant inputs
     X[:, 1] = rng.standard_normal(40)
     model = SparseMLPRegressor(10, max_epochs=30, random_state=0).fit(X, np.full(40, 3.5))
     np.testing.assert_allclose(model.predict(X), 3.5, atol=1e-3)
@@ -288,7 +327,7 @@ def test_tiny_and_wide_data():
 
 
 def test_columns_in_different_units_are_learnt_alike():
-    """The same data in other units: the fit does not change."""
+    """The fit does not change if the same data come in other units."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 4))
     y = (X[:, 0] + X[:, 1] > 0).astype(int)
@@ -309,7 +348,7 @@ def test_regression_recovers_a_sparse_teacher():
     assert {2, 5, 7} <= set(model.fitted_.columns.tolist())
 
 
-def test_report_says_what_it_cost(digits):
+def test_the_report_holds_sizes_and_costs(digits):
     report = quick().fit(digits.X, digits.y).report_
     assert sum(report["nonzeros_per_layer"]) == report["nonzeros"] <= 100
     assert report["dense_nonzeros"] == 65 * 50 + 51 * 10

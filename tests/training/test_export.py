@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.training.export import check_agreement
+from secateurs.training.export import check_agreement, dense_module
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.training_data import Scaling
 from tests.reference import dense_network
@@ -29,7 +29,7 @@ def test_the_dense_module_computes_the_sparse_network(seed, widths, density, cen
         scaling = Scaling(None, np.full(d, 0.3))
     out_shift, out_scale = rng.standard_normal(k), rng.random(k) + 0.1
     fitted = FittedNetwork.build(network, scaling, out_shift, out_scale)
-    module = fitted.to_module()
+    module = dense_module(fitted)
     x = rng.standard_normal((9, d))
     shift = scaling.shift if scaling.shift is not None else 0
     inner = dense_network.forward(dense_network.matrices(network), (x - shift) * scaling.scale)
@@ -39,18 +39,18 @@ def test_the_dense_module_computes_the_sparse_network(seed, widths, density, cen
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_only_what_matters_is_in_the_module():
-    """Unused inputs, dead units and units that do not depend on the input are gone."""
+def test_the_module_has_no_unused_inputs_and_no_dead_units():
+    """Units that do not depend on the input are gone too."""
     from secateurs.sparse.network import SparseNetwork
 
-    # inputs 0..3, hidden 0..3; hidden 0 reads input 2, hidden 1 only its bias, hidden 2 is never
-    # read, hidden 3 reads nothing
+    # hidden unit 0 reads input 2, unit 1 has only a bias, no weight leaves unit 2, and unit 3
+    # has no weights
     keys = [np.array([0 * 5 + 2, 1 * 5 + 4, 2 * 5 + 0]), np.array([0, 1, 3])]
     values = [np.array([2, 3, 4], np.float32), np.array([1, 10, 7], np.float32)]
     network = SparseNetwork((4, 4, 1), keys, values)
     fitted = FittedNetwork.build(network, Scaling(None, np.ones(4)), np.zeros(1), np.ones(1))
     assert fitted.network.n_nonzero == 4
-    module = fitted.to_module()
+    module = dense_module(fitted)
     assert module[0].columns.tolist() == [2]
     assert [tuple(layer.weight.shape) for layer in module if isinstance(layer, nn.Linear)] == [
         (1, 1),

@@ -1,4 +1,4 @@
-"""Memory is measured where it is allocated, and by growing what should not matter."""
+"""Measure memory at the allocators, also while sizes grow that should not matter."""
 
 import numpy as np
 import pytest
@@ -36,11 +36,11 @@ def test_no_tensor_of_the_size_of_the_layer():
     assert allocation.torch_peak + allocation.numpy_peak < 4 * d * m / 2
 
 
-def test_growing_the_layer_sixteenfold_adds_only_activations_and_blocks():
-    """s fixed, m and d four times as large each: dense memory would grow 16 times."""
+def test_a_layer_sixteen_times_as_large_adds_only_activations_and_blocks():
+    """With s fixed, m and d grow fourfold each, so dense memory would grow 16 times."""
     small, _ = train(1000, 1000, 500, 4)
     large, _ = train(4000, 4000, 500, 4)
-    # live units: at most one per weight of the support at either end, times 80 scored rows
+    # each weight has at most one live unit at either end; 80 rows are scored
     live_units = 2 * 2000
     activations = 4 * 80 * 3 * live_units
     block = 4 * 2 * 1024 * 1024  # a block of scores reaches its full 1024 x 1024 size

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from secateurs.core.schedules import exchange_share, learning_rate_at, support_size
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.training.growth import best_absent
 from secateurs.training.initial import erdos_renyi, random_support
-from secateurs.training.prune_regrow import best_absent, gradient_on_support, prune_regrow
+from secateurs.training.prune_regrow import gradient_on_support, prune_regrow
 from secateurs.training.training_data import Scaling, TrainingData, column_moments
 from tests.reference import dense_network
 from tests.strategies import random_network
@@ -26,7 +27,7 @@ def plain(d):
 
 
 def teacher_data(seed, n=400, d=20, k=3):
-    """Classes by a linear teacher that reads three inputs."""
+    """Classes of a linear teacher that reads three inputs."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d)).astype(np.float32)
     y = np.argmax(X[:, :k], axis=1)
@@ -93,7 +94,7 @@ def test_best_absent_equals_dense_ranking(seed, k):
     chosen = {(layer, key) for layer, keys in enumerate(got) for key in keys.tolist()}
     value = {(layer, key): g for g, layer, key in scored}
     assert len(chosen) >= len(positive)
-    # float32 leaves rounding where the reference has 0: those may fill up, but only fill up
+    # rounding errors in float32, where the reference has 0, may only fill the free places
     floor = -positive[-1][0] if len(positive) == k else 0.0
     assert all(value[c] >= floor * (1 - 1e-3) - 1e-7 for c in chosen)
     assert all((layer, key) in chosen for g, layer, key in scored if g > floor * 1.001 + 1e-7)
@@ -129,13 +130,12 @@ def test_the_budget_holds_even_for_very_short_runs(n_steps):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sparse_teacher_is_found(seed):
-    """The class is the largest of three inputs among twenty: six weights say it, and no more
-    than six read anything."""
+    """The class is the largest of three inputs among twenty; six weights are enough for it."""
     solution = prune_regrow(
         teacher_data(seed), (), 6, n_steps=400, batch_size=100, exchange_every=10
     )
     W = dense_network.matrices(solution.value)[0]
-    # what matters to a softmax is each column's difference from its mean
+    # only the difference of each column from its mean matters to a softmax
     read = np.abs(W[:, :-1] - W[:, :-1].mean(axis=0)).sum(axis=0)
     assert set(np.argsort(-read)[:3].tolist()) == {0, 1, 2}
     X = np.random.default_rng(99).standard_normal((2000, 20))
@@ -206,7 +206,7 @@ def test_initial_network_must_fit():
     centred=st.booleans(),
     as_csr=st.booleans(),
 )
-def test_batches_are_the_scaled_columns_whatever_the_storage(seed, n, d, dtype, centred, as_csr):
+def test_batches_are_the_scaled_columns_of_all_storage_types(seed, n, d, dtype, centred, as_csr):
     rng = np.random.default_rng(seed)
     X = (rng.random((n, d)) * 5).astype(dtype)
     centred = centred and not as_csr

@@ -1,7 +1,7 @@
-"""A sparse matrix for training: values and int32 indices, three O(nnz) products.
+"""A sparse matrix for training, with three products that cost O(nnz).
 
-Activations are kept *features first*, ``H[n_in, B]`` for a batch of B rows, because every
-nonzero then reads and writes contiguous runs of length B.  The three products are
+Activations are stored *features first*, ``H[n_in, B]`` for a batch of B rows, so that every
+nonzero reads and writes contiguous runs of length B.  The three products are
 
     Z    = W @ H                      forward                        (1)
     D_in = W^T @ D                    backward to the inputs         (2)
@@ -18,20 +18,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-# Devices on which torch ships CSR kernels; elsewhere the gather form of the products is used.
-_CSR_DEVICES = ("cpu", "cuda")
-_GATHER_ELEMENTS = 1 << 22  # working set of one piece of the gather form, in elements
+_CSR_DEVICES = ("cpu", "cuda")  # torch has CSR kernels here; other devices use gathers
+_GATHER_ELEMENTS = 1 << 22  # elements that the gather form handles together
 
 
 def _csr_tensor(crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     with warnings.catch_warnings():
-        # torch says once per process that CSR is in beta; nothing a user could act on
+        # torch says once per process that CSR is in beta, which does not concern the user
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(crow, col, values, shape, check_invariants=False)
 
 
 class SparseMatrix:
-    """CSR matrix with a fixed support, whose values may change in place.
+    """CSR matrix with a fixed support and values that may change in place.
 
     Parameters
     ----------
@@ -40,18 +39,18 @@ class SparseMatrix:
     col : Tensor of int32, shape [nnz]
         Column of each nonzero, increasing within a row.
     values : Tensor, shape [nnz]
-        Kept by reference: an optimiser updates it in place.
+        Stored by reference, so that an optimiser can update it in place.
     shape : (int, int)
         ``(n_out, n_in)``.
     grad : Tensor, shape [nnz], optional
-        Where `sampled_product` writes; made on first use when not given.
+        `sampled_product` writes here; allocated at the first use by default.
     backend : {"auto", "csr", "gather"}
-        "csr" uses torch's sparse kernels, "gather" runs on any device, slower.
+        "csr" uses torch's sparse kernels; "gather" runs on any device but is slower.
 
     Notes
     -----
-    Memory: 8 bytes per nonzero and 4 per row; the transpose, made on the first call of
-    `transpose_product`, adds 12 bytes per nonzero and 4 per column.
+    Memory: 8 bytes for each nonzero and 4 for each row.  The first call of `transpose_product`
+    stores the transpose, which adds 12 bytes for each nonzero and 4 for each column.
     """
 
     def __init__(
@@ -80,18 +79,18 @@ class SparseMatrix:
 
     @property
     def grad(self) -> Tensor:
-        """Buffer of the gradient on the support, in the order of `values`."""
+        """Gradient on the support, in the order of `values`."""
         if self._grad is None:
             self._grad = torch.zeros_like(self.values)
         return self._grad
 
     def rows_of(self, where: slice) -> Tensor:
-        """Row of each of the nonzeros ``where``, int64."""
+        """Return the row of each nonzero in the slice ``where``, int64."""
         index = torch.arange(where.start, where.stop, device=self.crow.device, dtype=torch.int32)
         return torch.searchsorted(self.crow, index, right=True) - 1
 
     def product(self, H: Tensor, out: Tensor | None = None) -> Tensor:
-        """``W @ H`` for contiguous `H` [n_in, B]; equation (1)."""
+        """Return ``W @ H`` for contiguous `H` [n_in, B]; equation (1)."""
         if out is None:
             out = torch.empty(self.shape[0], H.shape[1], dtype=H.dtype, device=H.device)
         if self.backend == "csr":
@@ -105,9 +104,9 @@ class SparseMatrix:
         return out
 
     def transpose_product(self, D: Tensor) -> Tensor:
-        """``W^T @ D`` for contiguous `D` [n_out, B]; equation (2)."""
+        """Return ``W^T @ D`` for contiguous `D` [n_out, B]; equation (2)."""
         if self._transpose is None:
-            # a stable sort by column keeps rows increasing within each column
+            # a stable sort by column leaves the rows increasing within each column
             order = torch.argsort(self.col, stable=True)
             counts = torch.bincount(self.col, minlength=self.shape[1])
             crow = torch.zeros(self.shape[1] + 1, dtype=torch.int32, device=D.device)
@@ -121,11 +120,13 @@ class SparseMatrix:
             )
             self._transpose = transposed, order.int()
         transposed, order = self._transpose
-        torch.index_select(self.values, 0, order, out=transposed.values)  # keep in step
+        torch.index_select(
+            self.values, 0, order, out=transposed.values
+        )  # the values may have changed
         return transposed.product(D)
 
     def sampled_product(self, D: Tensor, H: Tensor) -> Tensor:
-        """``(D @ H^T)`` on the support; equation (3), written to and returned as `grad`."""
+        """Write ``D @ H^T`` on the support to `grad` and return it; equation (3)."""
         if self.backend == "csr":
             if self._grad_csr is None:
                 self._grad_csr = _csr_tensor(self.crow, self.col, self.grad, self.shape)
@@ -143,7 +144,7 @@ class SparseMatrix:
 
 
 class _SparseLinearFunction(torch.autograd.Function):
-    """Autograd through `SparseMatrix`: the weight gradient exists on the support only."""
+    """Autograd through `SparseMatrix`, with the weight gradient on the support only."""
 
     @staticmethod
     def forward(ctx, values, H, matrix):  # type: ignore[no-untyped-def]
@@ -168,22 +169,23 @@ def _with_values(matrix: SparseMatrix, values: Tensor) -> SparseMatrix:
 
 
 def sparse_linear(values: Tensor, H: Tensor, matrix: SparseMatrix) -> Tensor:
-    """Differentiable ``W @ H`` for use inside ordinary torch code.
+    """Compute ``W @ H`` so that torch can differentiate it.
 
-    Plain autograd through a CSR weight materialises the dense gradient; this does not.
+    Plain autograd through a CSR tensor forms the dense gradient of the weights; this function
+    computes it on the support only.
 
     Parameters
     ----------
     values : Tensor, shape [nnz]
-        The trainable values, in the order of ``matrix.col``.
+        The values to train, in the order of ``matrix.col``.
     H : Tensor, shape [n_in, B], contiguous
     matrix : SparseMatrix
-        Gives the support; its own values are not read.
+        Its support is used, and its own values are ignored.
 
     Returns
     -------
     Tensor, shape [n_out, B]
-        Cost 2 * nnz * B flops, twice that again in the backward pass.
+        Costs 2 * nnz * B flops, and 4 * nnz * B in the backward pass.
     """
     result: Tensor = _SparseLinearFunction.apply(values, H, matrix)  # type: ignore[no-untyped-call]
     return result

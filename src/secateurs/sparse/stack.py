@@ -1,4 +1,4 @@
-"""A ReLU network without biases, as sparse weights: what the recovery solvers return."""
+"""A ReLU network without biases, with sparse weights, as the recovery solvers return it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ROWS = 4096  # rows predicted at once
-SEED_BLOCK = 256  # generators drawn at once from one seed
+from secateurs.core.parameters import Shown, bad_value
+
+PREDICTED_ROWS = 4096  # rows that are predicted together
+SEED_BLOCK = 256  # generators that are drawn together from one seed
 
 
 @dataclass(frozen=True, eq=False)
 class Generators:
     """Vectors h_j whose patterns 1{X h_j > 0} are the gates of the convex form.
 
-    Either given, or standard normal and regenerated from a seed, 256 at a time, whenever
-    they are needed, so that nothing of size p * d is stored.
+    They are either given or drawn from a standard normal distribution.  Drawn vectors are not
+    stored: they are drawn again from the seed, 256 at a time, whenever they are needed.
 
     Attributes
     ----------
     count, d : int
-        How many generators, of what length.
+        Number and length of the vectors.
     seed : int
     given : Tensor, shape [count, d], or None
-        The vectors themselves; `seed` is then not used.
+        The vectors, where they are given; `seed` is then ignored.
     """
 
     count: int
@@ -36,9 +38,9 @@ class Generators:
     given: Tensor | None = field(default=None, repr=False)
 
     def rows(self, index: Tensor, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-        """Generators of the given (sorted) indices, shape [len(index), d].
+        """Return the generators with the given (sorted) numbers, shape [len(index), d].
 
-        Costs ``256 * d`` random numbers for every block of 256 that is touched.
+        Costs ``256 * d`` random numbers for every block of 256 that holds one of them.
         """
         if self.given is not None:
             return self.given[index.to(self.given.device)].to(device=device, dtype=dtype)
@@ -48,7 +50,9 @@ class Generators:
         for b in torch.unique(block).tolist():
             stream = np.random.SeedSequence([self.seed, b]).generate_state(2, np.uint64)[0]
             source = torch.Generator().manual_seed(int(stream) >> 1)
-            drawn = torch.randn(SEED_BLOCK, self.d, generator=source)  # one set for all dtypes
+            drawn = torch.randn(
+                SEED_BLOCK, self.d, generator=source
+            )  # the same numbers for every dtype
             here = torch.nonzero(block == b).squeeze(1)
             out[here.to(device)] = drawn[index[here] - b * SEED_BLOCK].to(out)
         return out
@@ -56,16 +60,16 @@ class Generators:
 
 @dataclass(frozen=True, eq=False)
 class ReLUStack:
-    """Sparse layers W_1 .. W_L applied as relu(.. relu(X W_1^T) .. W_L^T).
+    """Sparse layers W_1 .. W_L, which compute relu(.. relu(X W_1^T) .. W_L^T).
 
     Attributes
     ----------
     layers : tuple of csr_array, shapes [m_l, m_(l-1)]
     fused : bool
-        True: the last layer is hidden too and its neurons are summed, y = sum_j relu(.)_j;
+        True: the last layer is hidden too, and the output is the sum of its neurons.
         False: the last layer is linear and gives the outputs.
     generators : Generators or None
-        Convex form (one fused layer): the gate of neuron j is 1{X h_j > 0} instead of its own.
+        For the convex form with one fused layer: the gate of neuron j is 1{X h_j > 0}.
     """
 
     layers: tuple[sp.csr_array, ...]
@@ -79,24 +83,27 @@ class ReLUStack:
 
     @property
     def weights(self) -> sp.csr_array:
-        """The weights of the first layer, shape [m, d]."""
+        """Weights of the first layer, shape [m, d]."""
         return self.layers[0]
 
     def predict(self, X: NDArray[np.floating] | Tensor) -> NDArray[np.floating]:
-        """Outputs of the network: shape [n], or [n, k] when it is not fused.
+        """Return the outputs of the network, shape [n], or [n, k] if it is not fused.
 
         Costs 2 * n * nnz flops; with generators 2 * n * d more for every neuron with weights.
         """
         X = np.asarray(X.detach().cpu() if isinstance(X, Tensor) else X)
         if X.ndim != 2 or X.shape[1] != self.layers[0].shape[1]:
-            raise ValueError(
-                f"got inputs of shape {X.shape}; expected [n, {self.layers[0].shape[1]}], "
-                "the inputs the weights were fitted on"
+            raise bad_value(
+                "X",
+                Shown(f"shape {X.shape}"),
+                f"[n, {self.layers[0].shape[1]}], the inputs that the weights were fitted on",
             )
         if not len(X):
             return np.zeros(0 if self.fused else (0, self.layers[-1].shape[0]))
-        # only neurons with weights (rows) are formed, so a wide layer costs nothing
-        pieces = [self._predict(X[a : a + ROWS]) for a in range(0, len(X), ROWS)]
+        # only neurons with weights are computed, so a wide layer costs nothing
+        pieces = [
+            self._predict(X[a : a + PREDICTED_ROWS]) for a in range(0, len(X), PREDICTED_ROWS)
+        ]
         return np.concatenate(pieces)
 
     def _predict(self, X: NDArray[np.floating]) -> NDArray[np.floating]:

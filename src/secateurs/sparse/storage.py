@@ -1,22 +1,20 @@
-"""The file of a sparse network: an archive of ours with the weights and where they are.
+"""The file of a sparse network: an archive with the keys and values of every layer.
 
 layer.0.keys     uint16, uint32 or int64    row * (n_in + 1) + column, increasing
-layer.0.values   float32, or float64 where exactness is the point
-...              whatever 1-D arrays the caller adds
+layer.0.values   float32, or float64 where a solver is exact
+...              1-D arrays that the caller adds
 "widths"         in the JSON: inputs, hidden units, outputs
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.archive import Archive, archive_bytes, read_archive
-from secateurs.core.atomic_write import write_atomically
+from secateurs.core.archive import Archive, archive_bytes
 from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
 
 MAX_LAYERS = 1000
@@ -27,20 +25,20 @@ _VALUE_TYPES = (np.float32, np.float64)
 def network_bytes(
     network: SparseNetwork, record: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None
 ) -> bytes:
-    """Content of the file of a network; the same input gives the same bytes.
+    """Return the content of the file of a network; the same input gives the same bytes.
 
     Parameters
     ----------
     network : SparseNetwork
     record : dict
-        Anything JSON can hold; finite numbers only.
+        Any JSON object whose numbers are finite.
     arrays : dict of 1-D arrays, optional
-        Stored beside the weights.
+        Further arrays to store.
 
     Returns
     -------
     bytes
-        About 6 to 8 bytes a weight plus the JSON.
+        About 6 to 8 bytes for each weight, plus the JSON.
     """
     tensors: dict[str, NDArray[Any]] = dict(arrays or {})
     for layer, (keys, values) in enumerate(zip(network.keys, network.values, strict=True)):
@@ -50,50 +48,14 @@ def network_bytes(
     return archive_bytes(record, tensors, widths=list(network.widths))
 
 
-def write_network(
-    path: str | Path,
-    network: SparseNetwork,
-    record: dict[str, Any],
-    arrays: dict[str, NDArray[Any]] | None = None,
-) -> int:
-    """Write a network to a file, atomically; the number of bytes is returned."""
-    content = network_bytes(network, record, arrays)
-    write_atomically(path, content)
-    return len(content)
-
-
-def read_network(
-    path: str | Path,
-) -> tuple[SparseNetwork, dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read and check a file made by `write_network`.
-
-    Returns
-    -------
-    network : SparseNetwork
-    record : dict
-        As decoded from JSON; its content is for the caller to check.
-    arrays : dict of 1-D arrays
-        The arrays that are not weights.
-
-    Raises
-    ------
-    FileNotFoundError
-    DamagedFileError
-        As `read_archive` and `archived_network`.
-    """
-    archive = read_archive(path)
-    network, arrays = archived_network(archive)
-    return network, archive.body["record"], arrays
-
-
 def archived_network(archive: Archive) -> tuple[SparseNetwork, dict[str, NDArray[Any]]]:
-    """The network in a file, and the arrays that are not its weights.
+    """Return the network in a file, and the arrays that are not its weights.
 
     Raises
     ------
     DamagedFileError
-        The file holds anything a network cannot: unordered or out-of-range keys, lengths that
-        differ, values that are not finite.
+        The weights are not those of a network: keys are not increasing or out of range, lengths
+        differ, or values are not finite.
     """
     widths = _checked_widths(archive)
     arrays = dict(archive.arrays)
@@ -137,7 +99,7 @@ def _checked_widths(archive: Archive) -> tuple[int, ...]:
 
 
 def _fault(keys: NDArray[Any], values: NDArray[Any], n_keys: int) -> str | None:
-    """What is wrong with the weights of a layer of `n_keys` places, if anything."""
+    """Describe the first fault in the weights of a layer with `n_keys` places, or return None."""
     if keys.dtype not in _KEY_TYPES or values.dtype not in _VALUE_TYPES:
         return "arrays of the wrong type"
     if len(keys) != len(values):

@@ -1,43 +1,43 @@
-"""The k largest entries of a matrix that is only ever seen one block at a time."""
+"""The k largest entries of a matrix that arrives in blocks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_SLACK = 1 << 14  # candidates beyond k that are kept before the buffer is cut back to k
-_PIECE = 1 << 16  # scores looked at together: index temporaries stay small
+SLACK = 1 << 14  # candidates beyond k that the buffer holds before it is cut back to k
+PIECE = 1 << 16  # scores handled together, so that temporary index arrays stay small
 
 
 class StreamingTopK:
-    """Keep the k largest positive scores of a stream, each named by an int64 key.
+    """Keep the k largest positive scores of a stream; each score has an int64 key.
 
-    The result does not depend on how the stream is cut into blocks or on their order:
-    equal scores are ranked by key, smallest first.  Scores <= 0 are never kept.
+    Of equal scores the smaller key ranks first, so the result depends neither on the blocks nor
+    on their order.  Scores <= 0 are never kept.
 
     Parameters
     ----------
     k : int
-        How many to keep.
+        Number of scores to keep.
     device : torch.device
-        Where the scores live.
+        The device of the scores.
 
     Notes
     -----
-    Memory: 12 bytes for each of ``1.25 k`` candidates; time per block of size b: O(b), and
-    O(k) whenever the buffer is full.
+    Memory: 12 bytes for each of ``1.25 k`` candidates.  Time: O(b) for a block of b scores, and
+    O(k) each time the buffer is full.
     """
 
     def __init__(self, k: int, device: torch.device | str = "cpu") -> None:
         self.k = k
-        capacity = k + max(k // 4, _SLACK) if k else 0
+        capacity = k + max(k // 4, SLACK) if k else 0
         self._scores = torch.empty(capacity, device=device)
         self._keys = torch.empty(capacity, dtype=torch.int64, device=device)
         self._n = 0
         self._floor = 0.0
 
     def update(self, scores: Tensor, row_keys: Tensor, col_keys: Tensor) -> None:
-        """Offer a block: entry (i, j) has the key ``row_keys[i] + col_keys[j]``.
+        """Offer a block in which entry (i, j) has the key ``row_keys[i] + col_keys[j]``.
 
         Parameters
         ----------
@@ -48,10 +48,10 @@ class StreamingTopK:
             return
         flat = scores.reshape(-1)
         if flat.numel() > self.k:
-            # the block's own k-th largest: nothing below it can survive
+            # no score below the k-th largest of this block can be in the result
             self._floor = max(self._floor, kth_largest(flat, self.k))
-        for start in range(0, flat.numel(), _PIECE):
-            piece = flat[start : start + _PIECE]
+        for start in range(0, flat.numel(), PIECE):
+            piece = flat[start : start + PIECE]
             chosen = torch.nonzero((piece >= self._floor) & (piece > 0)).squeeze(1)
             if len(chosen):
                 rows = torch.div(chosen + start, scores.shape[1], rounding_mode="floor")
@@ -69,13 +69,13 @@ class StreamingTopK:
             scores, keys = scores[n:], keys[n:]
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Keys and scores of the (at most) k largest, by increasing key."""
+        """Return keys and scores of the k largest (or fewer), by increasing key."""
         self._shrink()
         order = torch.argsort(self._keys[: self._n])
         return self._keys[: self._n][order], self._scores[: self._n][order]
 
     def keys(self) -> Tensor:
-        """Keys of the (at most) k largest, increasing; sorted in place, call it last."""
+        """Return the keys of the k largest (or fewer), increasing; no `update` may follow."""
         self._shrink()
         keys = self._keys[: self._n]
         if keys.device.type == "cpu":
@@ -95,8 +95,8 @@ class StreamingTopK:
         keep[ties[torch.argsort(keys[ties])[:wanted]]] = True
         for buffer in (self._scores, self._keys):
             done = 0
-            for start in range(0, self._n, _SLACK):
-                stop = min(start + _SLACK, self._n)
+            for start in range(0, self._n, SLACK):
+                stop = min(start + SLACK, self._n)
                 kept = buffer[start:stop][keep[start:stop]]
                 buffer[done : done + len(kept)] = kept
                 done += len(kept)
@@ -104,10 +104,10 @@ class StreamingTopK:
 
 
 def kth_largest(values: Tensor, k: int) -> float:
-    """The k-th largest entry, 1 <= k <= len(values); O(n) time, 4 bytes an entry on a CPU."""
+    """Return the k-th largest of n entries, 1 <= k <= n; O(n) time, 4 n bytes on a CPU."""
     if values.device.type != "cpu":
         return float(torch.kthvalue(values, values.numel() - k + 1).values)
-    # partitions a copy in place, where torch.kthvalue takes 12 bytes an entry
+    # this takes 4 bytes for each entry, torch.kthvalue 12
     copy = values.numpy().copy()
     place = len(copy) - k
     copy.partition(place)
@@ -115,13 +115,13 @@ def kth_largest(values: Tensor, k: int) -> float:
 
 
 def smallest_mask(scores: Tensor, n_smallest: int) -> Tensor:
-    """Mask of the `n_smallest` smallest entries, ties broken by index (lowest first).
+    """Mark the `n_smallest` smallest entries; of equal entries the first ones are marked.
 
     Parameters
     ----------
     scores : Tensor, shape [n]
     n_smallest : int
-        Nothing is marked when it is not positive.
+        Nothing is marked if it is not positive.
 
     Returns
     -------

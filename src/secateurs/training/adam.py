@@ -1,4 +1,4 @@
-"""Adam for weights that come and go."""
+"""Adam on a support that changes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
-_PIECE = 1 << 16  # weights updated at a time: temporaries stay in cache
-_GROWN_UP = 1500  # steps after which 1 - BETA2^age is 1 in float32
+_PIECE = 1 << 16  # weights that are updated together, so that temporary arrays fit the cache
+_GROWN_UP = 1500  # steps after which the bias correction is 1 in float32
 
 
 class SupportAdam:
     """Adam on the flat values of a `CompactNetwork`, with an age for each weight.
 
-    A weight that has just grown needs its own bias correction.  Its age is kept as the age at
-    the last exchange, 2 bytes a weight; the steps since then are the same for all.
+    The bias correction of a weight depends on the steps since it grew.  Its age at the last change
+    of the support takes 2 bytes; the steps since that change are the same for all weights.
     Weight decay is decoupled (Loshchilov & Hutter 2019).
 
-    Memory: 10 bytes a weight; time: about 10 element-wise operations a step.
+    Memory: 10 bytes for each weight.  Time: about 10 element-wise operations for each step.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class SupportAdam:
         self.m = torch.zeros_like(net.values)
         self.v = torch.zeros_like(net.values)
         self.age = torch.zeros(net.nnz, dtype=torch.int16, device=net.values.device)
-        self.since = 0  # steps since the last exchange
+        self.since = 0  # steps since the last change of the support
         age = np.arange(1, 2 * _GROWN_UP + 1)
         step = np.sqrt(1 - BETA2**age) / (1 - BETA1**age)
         second = 1 / (1 - BETA2**age)
@@ -57,7 +57,7 @@ class SupportAdam:
         self.since += 1
 
     def saliency(self, net: CompactNetwork) -> Tensor:
-        """w^2 times the bias-corrected second moment; written over ``net.grad``."""
+        """Return w^2 times the bias-corrected second moment, written over ``net.grad``."""
         correction = self._second_correction[min(self.since, _GROWN_UP) :]
         for w, score, v, age in _in_pieces(net.values, net.grad, self.v, self.age):
             torch.square(w, out=score)
@@ -65,14 +65,14 @@ class SupportAdam:
         return net.grad
 
     def release(self) -> list[Tensor]:
-        """Hand the per-weight state over to `exchange`."""
+        """Hand over the state of the weights for `update_support`."""
         self.age.add_(min(self.since, _GROWN_UP)).clamp_(max=_GROWN_UP)
         state = [self.m, self.v, self.age]
         self.m = self.v = self.age = torch.empty(0)
         return state
 
     def restore(self, state: list[Tensor]) -> None:
-        """Take the state back after an exchange; weights that grew have age 0."""
+        """Take the state back after `update_support`; weights that grew have age 0."""
         self.m, self.v, self.age = state
         self.since = 0
 

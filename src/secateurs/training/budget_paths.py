@@ -1,4 +1,4 @@
-"""Score against budget: a path of networks from large to small, each started from the last."""
+"""Fit networks at several budgets, from large to small, each started from the one before."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from sklearn.base import clone
 
+from secateurs.core.parameters import bad_value
 from secateurs.core.solution import ProgressCallback
-from secateurs.training.comparison import Estimator
+from secateurs.training.comparison import Estimator, metric_of
+from secateurs.training.prune_regrow import prune_regrow
 
-WARM_SHARE = 2  # a warm-started fit takes half the steps of the first
+WARM_START_SHARE = 2  # a fit that starts from the network before takes half the steps
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class BudgetPath:
     budgets : list of int
     estimators : list of fitted estimators
     scores : list of float
-        On the test rows, accuracy or coefficient of determination.
+        Accuracy or coefficient of determination on the test rows.
     metric : str
+        "accuracy" or "r2".
     """
 
     budgets: list[int]
@@ -44,39 +47,46 @@ def budget_path(
 ) -> BudgetPath:
     """Fit an estimator at several budgets, from the largest to the smallest.
 
-    Each network starts from the one before it, its weights pruned and regrown along half a
-    run, so that the path costs about half of as many separate fits.
+    Each network starts from the one before it and is pruned and regrown for half the steps, so
+    the path costs about half as much as separate fits.
 
     Parameters
     ----------
     estimator : SparseMLPClassifier or SparseMLPRegressor
-        Not fitted itself; its `n_nonzero` is replaced.  With ``hidden_layer_sizes="auto"`` the
-        widths are chosen at the largest budget and kept.
+        It is not fitted itself, and its `n_nonzero` is replaced.  With
+        ``hidden_layer_sizes="auto"`` the widths are chosen at the largest budget and kept.
     X, y, X_test, y_test : as in ``fit`` and ``score``
     budgets : sequence of int
-        Repeated ones are taken once.
+        Duplicates are fitted once.
     progress : callable, optional
 
     Returns
     -------
     BudgetPath
+        Ctrl-C ends the path at the budget that is being fitted.
+
+    Raises
+    ------
+    ValueError
+        There are no budgets, or one of them is not positive.
     """
     ordered = sorted({int(s) for s in budgets}, reverse=True)
     if not ordered or ordered[-1] < 1:
-        raise ValueError(f"budgets={list(budgets)!r}; expected integers >= 1")
+        raise bad_value("budgets", list(budgets), "one or more integers >= 1")
     fitted: list[Estimator] = []
     for s in ordered:
         model = clone(estimator).set_params(n_nonzero=s)
         if not fitted:
-            model._fit(X, y, progress=progress)
+            model.fit(X, y, progress=progress)
         else:
             before = fitted[-1].fitted_.network
             model.set_params(hidden_layer_sizes=before.widths[1:-1])
             model.overshoot = max(model.overshoot, before.n_nonzero / s)
-            model._fit(X, y, progress=progress, initial=before, shorten=WARM_SHARE)
+            model.fit_with(
+                X, y, prune_regrow, initial=before, shorten=WARM_START_SHARE, progress=progress
+            )
         fitted.append(model)
         if model.status_ == "interrupted":
             break
     scores = [float(model.score(X_test, y_test)) for model in fitted]
-    metric = "accuracy" if hasattr(fitted[0], "classes_") else "r2"
-    return BudgetPath(ordered[: len(fitted)], fitted, scores, metric)
+    return BudgetPath(ordered[: len(fitted)], fitted, scores, metric_of(fitted[0]))

@@ -1,4 +1,4 @@
-"""One data set, one budget, several methods, on equal terms."""
+"""Compare methods on one data set under one budget, on equal terms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from secateurs.core.parameters import check_choice
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.trainers import TRAINERS
@@ -25,21 +26,29 @@ BASELINES = tuple(name for name in LABELS if name != "prune_regrow")
 
 
 def result_row(estimator: Estimator, X: Any, y: Any, method: str, cpu: float) -> dict[str, Any]:
-    """Score of a fitted estimator on test rows, and what it cost."""
+    """Return the score of a fitted estimator on the test rows, and its costs.
+
+    `cpu` is the processor time of the fit in seconds, and `method` a key of `LABELS`.
+    """
     report = estimator.report_
-    # nobody stores a full matrix with its indices
+    # a dense network would be stored as full matrices, without positions
     file_bytes = report["dense_file_bytes"] if method == "dense" else report["file_bytes"]
     return {
         "method": method,
         "label": LABELS[method],
         "nonzeros": estimator.n_nonzero_,
         "score": float(estimator.score(X, y)),
-        "metric": "accuracy" if isinstance(estimator, SparseMLPClassifier) else "r2",
+        "metric": metric_of(estimator),
         "seconds": report["seconds"],
         "cpu_seconds": cpu,
         "peak_bytes": report["peak_bytes"],
         "file_bytes": file_bytes,
     }
+
+
+def metric_of(estimator: Estimator) -> str:
+    """Return the name of what ``score`` measures."""
+    return "accuracy" if isinstance(estimator, SparseMLPClassifier) else "r2"
 
 
 def compare(
@@ -51,42 +60,45 @@ def compare(
     methods: Iterable[str] = BASELINES,
     progress: Callable[[str], ProgressCallback] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train other methods with the settings of an estimator and score them on the test rows.
+    """Train other methods with the settings of an estimator, and score them on the test rows.
 
-    Every method gets the same rows, scaling, noise, steps and batches; learning rates are each
-    method's own.  Methods that train dense keep their weights in a sparse file too, where
-    they are sparse.
+    Every method gets the same rows, scaling, noise, steps and batches.  Each method has its own
+    learning rate.
 
     Parameters
     ----------
     estimator : SparseMLPClassifier or SparseMLPRegressor
-        Its parameters are used; fitted, its widths are.
+        Its parameters are used.  If it is fitted, its widths are used too.
     X, y, X_test, y_test : as in ``fit`` and ``score``
     methods : iterable of str
-        Keys of `secateurs.training.trainers.TRAINERS`.
+        Keys of `secateurs.training.TRAINERS`.
     progress : callable, optional
-        Given a method's name, returns the callback for its run.
+        Takes the name of a method and returns the callback for its run.
 
     Returns
     -------
     list of dict
         "method", "label", "nonzeros", "score", "metric", "seconds", "cpu_seconds",
         "peak_bytes", "file_bytes".
+
+    Raises
+    ------
+    ValueError
+        A method is not known.
     """
     rows = []
     for method in methods:
-        if method not in TRAINERS:
-            raise ValueError(f"no method {method!r}; there are {sorted(TRAINERS)}")
+        check_choice("methods", method, list(TRAINERS))
         model = clone(estimator)
         if hasattr(estimator, "fitted_"):
             model.hidden_layer_sizes = estimator.fitted_.network.widths[1:-1]
         began = time.process_time()
-        callback = progress(method) if progress is not None else _silent
-        model._fit(X, y, trainer=TRAINERS[method], progress=callback)
+        callback = progress(method) if progress is not None else _ignore
+        model.fit_with(X, y, TRAINERS[method], progress=callback)
         cpu = time.process_time() - began
         rows.append(result_row(model, X_test, y_test, method, cpu))
     return rows
 
 
-def _silent(state: Progress) -> None:
-    """Say nothing."""
+def _ignore(state: Progress) -> None:
+    """Do nothing."""

@@ -1,6 +1,6 @@
-"""What "auto" means: steps, batches, scaling, regularisation and widths, from the data.
+"""The meaning of "auto": steps, batches, scaling, regularisation and widths from the data.
 
-Every number here was chosen on held-out rows of the training data (docs/training.md).
+All numbers were chosen on held-out rows of training data (docs/training.md).
 """
 
 from __future__ import annotations
@@ -13,70 +13,91 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs.core.group import ALONE, Group
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.training.training_data import Scaling, column_moments, is_sparse
 
 EPOCHS = 30
 MIN_STEPS, MAX_STEPS = 2000, 8000
 MIN_BATCH, MAX_BATCH = 32, 500
-EXCHANGES = 72  # per run, at most one every 10 steps, at least one every 50
+EXCHANGES = 72  # changes of the support in a run, 10 to 50 steps apart
 SMALL_TABLE = 16_000  # rows up to which input noise regularises better than weight decay
-NOISE, NOISE_ROWS = 0.4, 1000
+NOISE, NOISE_ROWS = 0.4, 1000  # the noise, and the rows from which on it becomes smaller
 WEIGHT_DECAY = 0.3
-SAME_UNITS = 4.0  # widest column over the median one, up to which columns share a factor
-NEAR_ZERO = 2.5  # and typical |mean| / deviation up to which they do
-CONSTANT = 1e-7  # deviation over |mean| below which a column is constant
-MAX_BATCH_ENTRIES = 1 << 26  # entries of a batch that are held at once
+SAME_UNITS = 4.0  # columns share a factor if no deviation exceeds the median by more than this,
+NEAR_ZERO = 2.5  # and if typical means are within so many deviations of 0
+CONSTANT = 1e-7  # a column is constant if its deviation is a smaller share of its |mean|
+MAX_BATCH_ENTRIES = 1 << 26  # entries of the inputs of a batch
+
+
+def is_auto(value: Any) -> bool:
+    """Tell whether a parameter has the value "auto"."""
+    return isinstance(value, str) and value == "auto"
+
+
+def chosen(value: Any, auto: float) -> float:
+    """Return the value of a parameter, or the default if it is "auto"."""
+    return auto if is_auto(value) else float(value)
+
+
+def run_length(
+    n: int, d: int, batch_size: int | str, epochs: int | str, shorten: int = 1
+) -> tuple[int, int]:
+    """Return the rows of a batch and the number of steps, which is divided by `shorten`."""
+    batch = auto_batch_size(n, d) if is_auto(batch_size) else min(int(batch_size), n)
+    if is_auto(epochs):
+        return batch, auto_steps(n, batch) // shorten
+    return batch, max(1, int(epochs) * -(-n // batch) // shorten)
 
 
 def auto_batch_size(n: int, d: int) -> int:
-    """A sixth of the rows, within [32, 500], fewer where rows are very long."""
+    """Return a sixth of the rows, within [32, 500]; fewer where rows are very long."""
     size = min(MAX_BATCH, max(MIN_BATCH, n // 6))
     return max(1, min(size, n, max(MIN_BATCH, MAX_BATCH_ENTRIES // max(1, d))))
 
 
 def auto_steps(n: int, batch_size: int) -> int:
-    """30 epochs, but at least 2000 and at most 8000 steps."""
+    """Return the steps of 30 epochs, but at least 2000 and at most 8000."""
     return min(MAX_STEPS, max(MIN_STEPS, EPOCHS * n // batch_size))
 
 
 def exchange_interval(n_steps: int) -> int:
-    """Steps between exchanges."""
+    """Return the number of steps between changes of the support."""
     return min(50, max(10, n_steps // EXCHANGES))
 
 
 def auto_noise(n: int) -> float:
-    """Standard deviation of the input noise, in units of the scaled inputs."""
+    """Return the standard deviation of the input noise, in units of the scaled inputs."""
     return NOISE * min(1.0, math.sqrt(NOISE_ROWS / n)) if n <= SMALL_TABLE else 0.0
 
 
 def auto_weight_decay(n: int) -> float:
-    """Decoupled weight decay; on small tables the noise does its work."""
+    """Return the decoupled weight decay; small tables have input noise instead."""
     return 0.0 if n <= SMALL_TABLE else WEIGHT_DECAY
 
 
 def auto_widths(n_nonzero: int, n_outputs: int) -> list[int]:
-    """Widths of one hidden layer worth trying for a budget."""
+    """Return the widths of one hidden layer to compare for a budget."""
     base = min(500.0, max(8.0, n_nonzero / 20))
     widths = {max(2, min(n_outputs, 10), round(base * factor)) for factor in (0.5, 1, 2, 4)}
     return sorted(widths)
 
 
 def auto_device(device: str) -> torch.device:
-    """The device asked for; "auto" is a CUDA device where there is one."""
+    """Return a torch device; "auto" is a CUDA device where there is one."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={device!r} cannot be used: {error}") from error
+        raise bad_value("device", device, f"a torch device or 'auto' ({error})") from error
 
 
 def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE) -> Scaling:
-    """Bring the inputs to unit size.
+    """Return the scaling that brings the inputs to unit size.
 
-    Columns in the same units, such as pixels, share one factor and keep their zeros.  They are
-    taken to be so when the widest (by standard deviation) is at most `SAME_UNITS` times the
-    median one, and typical means are at most `NEAR_ZERO` standard deviations from 0.
+    Columns in the same units, such as pixels, share one factor and keep their zeros.  Columns
+    count as such if their largest standard deviation is at most `SAME_UNITS` times the median
+    one, and if typical means are at most `NEAR_ZERO` standard deviations from 0.
     Otherwise each column is centred and divided by its standard deviation.  Sparse data always
     share one factor, the root mean square of their stored entries.
 
@@ -84,14 +105,14 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = 
     ----------
     X : array [n, d] or scipy CSR
     rows : array of int64, optional
-        Rows to look at; all by default.
+        Rows to use; all by default.
     group : Group
-        Processes whose rows are counted in.
+        Processes whose rows are used too.
 
     Returns
     -------
     Scaling
-        A constant column gets scale 0: it carries nothing beyond the bias.
+        A constant column gets the scale 0, because the bias already does its work.
 
     Raises
     ------
@@ -100,7 +121,7 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = 
     """
     mean, variance = column_moments(X, rows, group)
     if not np.isfinite(variance).all():
-        raise ValueError("X has entries too large to compute with; rescale it below 1e150")
+        raise bad_value("X", Shown("entries too large to square"), "entries < 1e150", "rescale X")
     scaling = standardisation(mean, variance)
     varies = scaling.scale > 0
     if not varies.any():
@@ -118,9 +139,9 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = 
 
 
 def standardisation(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Scaling:
-    """Centre each column and divide it by its standard deviation; constant ones get scale 0."""
+    """Return the scaling that centres each column and divides it by its standard deviation."""
     deviation = np.sqrt(variance)
-    deviation[deviation <= CONSTANT * np.abs(mean)] = 0.0  # what rounding leaves of a constant
+    deviation[deviation <= CONSTANT * np.abs(mean)] = 0.0  # rounding errors
     scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
     return Scaling(mean, scale)
 

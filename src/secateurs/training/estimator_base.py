@@ -1,75 +1,50 @@
-"""What the sparse perceptrons share: fitting, answers, export, the file, input checks."""
+"""Fit a sparse perceptron: the steps that the classifier and the regressor share."""
 
 from __future__ import annotations
 
 import json
-import time
-import warnings
 from abc import abstractmethod
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    check_is_fitted,
-    validate_data,
-)
-from torch import nn
 
-from secateurs.core.archive import Archive
-from secateurs.core.certificate import Certificate, Check
-from secateurs.core.estimator import hold_out, told_progress
-from secateurs.core.generalization import (
-    budget_check,
-    support_check,
-)
+from secateurs.core.certificate import Certificate
+from secateurs.core.estimator import draw_seed, hold_out
+from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
-from secateurs.core.parameters import check_integer, check_real, is_integer
-from secateurs.core.saved_model import (
-    SavedModel,
-    recorded_checks,
-    recorded_names,
-    recorded_parameters,
-    restored_certificate,
-    with_parameters,
-)
+from secateurs.core.parameters import bad_value, check_integer, check_real, is_integer
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.threads import threads_for
-from secateurs.core.version import __version__
-from secateurs.data.table_estimator import read_table
-from secateurs.data.tables import TableSchema
-from secateurs.sparse.network import MAX_INPUTS, MAX_UNITS, SparseNetwork
-from secateurs.training import defaults as settings
-from secateurs.training.export import write_onnx
+from secateurs.sparse.network import MAX_UNITS, SparseNetwork
+from secateurs.training.defaults import (
+    auto_device,
+    auto_noise,
+    auto_weight_decay,
+    auto_widths,
+    chosen,
+    exchange_interval,
+    input_scaling,
+    is_auto,
+    run_length,
+)
+from secateurs.training.fit_task import FitTask
+from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
-from secateurs.training.model_file import ModelRecord, check_model, model_bytes
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.row_checks import held_out_loss, row_checks
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import Scaling, TrainingData, is_sparse
+from secateurs.training.training_data import TrainingData, is_sparse
 
-_TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
-_SHORT_RUN = 3  # candidates of hidden_layer_sizes="auto" get a third of the steps
+SHORT_RUN = 3  # widths are compared after a third of the steps
+N_SEEDS = 2**31 - 1
 
 
-class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
-    """What the classifier and the regressor share."""
-
-    fitted_: FittedNetwork
-    table_: TableSchema | None
-    history_: dict[str, list[float]]
-    certificate_: Certificate
-    validation_score_: float | None
-    status_: str
-    seed_: int
-    n_steps_: int
-    n_train_: int
-    peak_support_: int
+class SparseMLP(FittedPerceptron):
+    """Base of the classifier and the regressor, which describe the parameters."""
 
     def __init__(
         self,
@@ -99,13 +74,6 @@ class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    # -- fitting ---------------------------------------------------------------------------
-
     def fit(
         self, X: Any, y: Any, *, progress: ProgressCallback | None = None, group: Group = ALONE
     ) -> Self:
@@ -114,14 +82,14 @@ class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array, DataFrame or scipy sparse, shape [n, d]
-            Numeric arrays are read as they are, in any real dtype.  A DataFrame may hold
-            categories and missing values; how it was encoded is remembered in `table_`.
+            Numeric arrays may have any real dtype.  A DataFrame may hold categories and missing
+            values; `table_` records how they were encoded.
         y : array, shape [n], or [n, k] for several regression targets
         progress : callable, optional
-            Called with a `Progress` several times a second or so.
+            Called with a `Progress` every 10 to 50 steps.
         group : Group
-            The processes that share this fit, from `secateurs.distributed`.  Each gives rows
-            of its own and gets the same model, that of all rows.
+            The processes that share this fit, from `secateurs.distributed`.  Each passes its own
+            rows, and all get the same model, which is fitted on all rows.
 
         Returns
         -------
@@ -132,402 +100,194 @@ class SparseMLP(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             A parameter or the data cannot be used; the message says which and why.
         GroupError
-            A ValueError: the processes do not agree, or another one has failed.
+            A ValueError: the processes differ, or another process failed.
         FloatingPointError
             Training diverged.
         """
-        return self._fit(X, y, progress=progress, group=group)
+        return self._fit(X, y, progress, group=group)
 
-    def _fit(
+    def fit_with(
         self,
         X: Any,
         y: Any,
+        trainer: Trainer,
         *,
-        progress: ProgressCallback | None = None,
-        trainer: Trainer = prune_regrow,
         initial: SparseNetwork | None = None,
         shorten: int = 1,
-        group: Group = ALONE,
+        progress: ProgressCallback | None = None,
     ) -> Self:
-        """Fit with any trainer, so that methods are compared on equal terms."""
-        began = time.perf_counter()
+        """Fit with any trainer, on the rows, scaling, steps and batches that `fit` uses.
+
+        Parameters
+        ----------
+        X, y, progress
+            As for `fit`.
+        trainer : Trainer
+            One of `secateurs.training.TRAINERS`.  All except `prune_regrow` use their own
+            learning rate and ignore `overshoot`.
+        initial : SparseNetwork, optional
+            Start `prune_regrow` from this network; other trainers ignore it.
+        shorten : int
+            Divide the number of steps by this.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, progress, trainer=trainer, initial=initial, shorten=shorten)
+
+    def _prepare(
+        self, X: Any, y: Any, *, classes: Any = None, resume: bool = False, **options: Any
+    ) -> FitTask:
+        group = options.get("group", ALONE)
         with group.failing_together():
             self._check_parameters()
-            encoded = self._read_inputs(X, reset=True, group=group)
-            targets = self._read_targets(y, encoded, reset=True, group=group)
-            self._require_same_model(encoded, group)
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            seed = group.gather(seed)[0]  # without a random_state they differ
-        classes = targets if targets.ndim == 1 else None
-        train, held_out = hold_out(len(targets), self.validation_fraction, seed, classes)
-        scaling = settings.input_scaling(encoded, train, group)
-        data = self._training_data(encoded, targets, scaling, train, group)
-        hidden, n_tried = self._choose_widths(data, encoded, targets, scaling, held_out, seed)
-        solution = self._train(
-            data,
-            hidden,
-            seed,
-            told_progress(self.verbose, progress),
-            trainer=trainer,
-            initial=initial,
-            shorten=shorten,
-        )
-        self._finish(solution, scaling, seed, data.n_all)
-        self._certify(encoded, targets, train, held_out, n_tried, group)
-        self.report_ = self._make_report(solution, time.perf_counter() - began)
-        if self.status_ == "interrupted":
-            warnings.warn(
-                f"training was interrupted after {self.n_steps_} steps; the network is within "
-                "its budget but not fully trained",
-                ConvergenceWarning,
-                stacklevel=3,
+            inputs, targets, shift, scale = self._read(
+                X, y, classes=classes, resume=resume, group=group
             )
-        return self
+            if not resume:
+                self._require_same_model(inputs, group)
+                # without a random_state every process draws another seed
+                self.seed_ = group.gather(draw_seed(self.random_state))[0]
+        fraction = 0.0 if resume else self.validation_fraction
+        labels = targets if targets.ndim == 1 else None
+        train, held_out = hold_out(len(targets), fraction, self.seed_, labels)
+        return FitTask(inputs, targets, shift, scale, train, held_out, resume=resume, **options)
 
-    def _continue(self, X: Any, y: Any, progress: ProgressCallback | None) -> Self:
-        """One more epoch from the fitted network, on the rows given."""
-        began = time.perf_counter()
-        self._check_parameters()
-        encoded = self._read_inputs(X, reset=False)
-        targets = self._read_targets(y, encoded, reset=False)
-        rows = np.arange(encoded.shape[0])
-        scaling = self.fitted_.full_scaling(encoded)
-        data = self._training_data(encoded, targets, scaling, rows)
-        hidden = self.fitted_.network.widths[1:-1]
-        seed = (self.seed_ + self.n_steps_ + 1) % (2**31 - 1)
-        solution = self._train(
-            data,
-            hidden,
-            seed,
-            told_progress(self.verbose, progress),
-            initial=self.fitted_.network,
-            one_epoch=True,
-        )
-        earlier, n_steps = self.history_, self.n_steps_
-        self._finish(solution, scaling, self.seed_, len(rows))
-        now = self.history_
-        self.history_ = {name: earlier[name] + now[name] for name in now}
-        self.history_["step"] = earlier["step"] + [n_steps + s for s in now["step"]]
-        self.loss_curve_ = self.history_["loss"]
-        self.n_steps_ += n_steps
-        self._certify(encoded, targets, rows[:0], rows[:0], 1)
-        self.report_ = self._make_report(solution, time.perf_counter() - began)
-        return self
+    def _read(self, X: Any, y: Any, **options: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the fields `inputs`, `targets`, `out_shift` and `out_scale` of a `FitTask`."""
+        inputs = self._read_inputs(X, reset=not options["resume"], group=options["group"])
+        return inputs, *self._read_targets(y, inputs, **options)
 
-    def _require_same_model(self, X: Any, group: Group) -> None:
-        """The same parameters and inputs on every process, or an error."""
-        told = {
-            "kind": type(self).__name__,
-            "parameters": recorded_parameters(self),
-            "names": recorded_names(self),
-            "d": X.shape[1],
-            "sparse": is_sparse(X),
-        }
-        group.require_same("the set of parameters or of columns", json.dumps(told).encode())
+    @abstractmethod
+    def _read_targets(
+        self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
+    ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+        """Return targets, shift and scale, and keep what predictions need."""
 
-    def _training_data(
-        self,
-        X: Any,
-        targets: NDArray[Any],
-        scaling: Scaling,
-        rows: NDArray[np.int64],
-        group: Group = ALONE,
-    ) -> TrainingData:
-        n = int(group.total(len(rows)))
-        noise = settings.auto_noise(n) if self.input_noise == "auto" else self.input_noise
-        return TrainingData(
-            X,
-            targets,
+    def _require_same_model(self, inputs: Any, group: Group) -> None:
+        """Raise GroupError unless all processes have the same parameters and columns."""
+        names, width = self._recorded_names(), inputs.shape[1]
+        model = [type(self).__name__, self._recorded_parameters(), names, width, is_sparse(inputs)]
+        group.require_same("the set of parameters or of columns", json.dumps(model).encode())
+
+    def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
+        if data.resume:
+            scaling = self.fitted_.full_scaling(data.inputs)
+            seed = (self.seed_ + self.n_steps_ + 1) % N_SEEDS
+            data = replace(data, initial=self.fitted_.network)
+        else:
+            scaling, seed = input_scaling(data.inputs, data.train, data.group), self.seed_
+        n = int(data.group.total(len(data.train)))
+        noise = chosen(self.input_noise, auto_noise(n))
+        rows = TrainingData(
+            data.inputs,
+            data.targets,
             scaling,
-            self._n_outputs(targets),
-            rows=None if len(rows) == X.shape[0] else rows,
-            noise=float(noise),
-            device=settings.auto_device(self.device),
-            group=group,
+            len(data.out_shift),
+            rows=None if len(data.train) == data.inputs.shape[0] else data.train,
+            noise=noise,
+            device=auto_device(self.device),
+            group=data.group,
         )
+        hidden = self._hidden_widths(data, rows, seed)
+        solution = self._train(data, rows, hidden, seed, progress)
+        self.fitted_ = FittedNetwork.build(solution.value, scaling, data.out_shift, data.out_scale)
+        self.status_, self.n_train_ = solution.status, n
+        n_steps, history = int(solution.measured["n_steps"]), solution.history
+        if data.resume:
+            earlier, before = self.history_, self.n_steps_
+            history["step"] = [before + step for step in history["step"]]
+            history = {name: earlier[name] + history[name] for name in history}
+            n_steps += before
+        self.history_, self.n_steps_ = history, n_steps
+        self.loss_curve_ = history["loss"]
+        self.peak_support_ = int(solution.measured["peak_support"])
+        self.peak_bytes_ = int(solution.measured["peak_bytes"])
+
+    def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
+        """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
+        self._n_widths_tried = 1
+        if task.resume:
+            return self.fitted_.network.widths[1:-1]
+        if self.hidden_layer_sizes != "auto":
+            return tuple(int(m) for m in self.hidden_layer_sizes)
+        if task.group.total(len(task.held_out)) == 0:
+            raise bad_value(
+                "validation_fraction",
+                self.validation_fraction,
+                "a share that gives held-out rows, on which hidden_layer_sizes='auto' compares "
+                f"widths, from {task.inputs.shape[0]} rows",
+                "raise it or give the widths",
+            )
+        short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
+        losses = {}
+        for m in auto_widths(self.n_nonzero, rows.n_outputs):
+            network = self._train(short, rows, (m,), seed).value
+            scales = rows.scaling, task.out_shift, task.out_scale
+            losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
+        self.validation_losses_, self._n_widths_tried = losses, len(losses)
+        return (min(losses, key=losses.__getitem__),)
 
     def _train(
         self,
-        data: TrainingData,
+        task: FitTask,
+        rows: TrainingData,
         hidden: tuple[int, ...],
         seed: int,
         progress: ProgressCallback | None = None,
-        *,
-        trainer: Trainer = prune_regrow,
-        initial: SparseNetwork | None = None,
-        one_epoch: bool = False,
-        shorten: int = 1,
     ) -> Solution[SparseNetwork]:
-        batch = settings.auto_batch_size(data.n_all, data.d)
-        if self.batch_size != "auto":
-            batch = min(int(self.batch_size), data.n_all)
-        epoch = -(-data.n_all // batch)
-        if one_epoch:
-            n_steps = epoch
-        elif self.max_epochs == "auto":
-            n_steps = settings.auto_steps(data.n_all, batch) // shorten
-        else:
-            n_steps = max(1, int(self.max_epochs) * epoch // shorten)
-        own: dict[str, Any] = {}
-        if trainer is prune_regrow:  # the baselines keep their own, tuned, settings
-            own = {
-                "learning_rate": self.learning_rate,
-                "overshoot": self.overshoot,
-                "exchange_every": settings.exchange_interval(n_steps),
-                "initial": initial,
-            }
-        decay = self.weight_decay
-        n_weights = sum(a * b for a, b in pairwise((data.d, *hidden, data.n_outputs)))
-        if trainer is prune_regrow:
+        """Run the trainer with the parameters of this estimator."""
+        epochs = 1 if task.resume else self.max_epochs
+        batch, n_steps = run_length(rows.n_all, rows.d, self.batch_size, epochs, task.shorten)
+        trainer = task.trainer
+        n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
+        if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
             n_weights = min(n_weights, int(self.overshoot * self.n_nonzero))
-        with threads_for(n_weights * data.part(batch)):
+            trainer = partial(
+                prune_regrow,
+                learning_rate=self.learning_rate,
+                overshoot=self.overshoot,
+                exchange_every=exchange_interval(n_steps),
+                initial=task.initial,
+            )
+        with threads_for(n_weights * rows.part(batch)):
             return trainer(
-                data,
+                rows,
                 hidden,
                 self.n_nonzero,
                 n_steps=n_steps,
                 batch_size=batch,
-                weight_decay=(
-                    settings.auto_weight_decay(data.n_all) if decay == "auto" else float(decay)
-                ),
+                weight_decay=chosen(self.weight_decay, auto_weight_decay(rows.n_all)),
                 random_state=seed,
                 progress=progress,
-                **own,
             )
 
-    def _choose_widths(
-        self,
-        data: TrainingData,
-        X: Any,
-        targets: NDArray[Any],
-        scaling: Scaling,
-        held_out: NDArray[np.int64],
-        seed: int,
-    ) -> tuple[tuple[int, ...], int]:
-        """Hidden widths, and how many candidates were compared on the held-out rows."""
-        if self.hidden_layer_sizes != "auto":
-            return tuple(int(m) for m in self.hidden_layer_sizes), 1
-        if data.group.total(len(held_out)) == 0:
-            raise ValueError(
-                "hidden_layer_sizes='auto' compares widths on held-out rows, but there are none: "
-                f"validation_fraction={self.validation_fraction} of {X.shape[0]} rows; "
-                "raise validation_fraction or give the widths"
-            )
-        losses = {}
-        for m in settings.auto_widths(self.n_nonzero, self._n_outputs(targets)):
-            network = self._train(data, (m,), seed, shorten=_SHORT_RUN).value
-            fitted = self._with_scaling(network, scaling)
-            each = self._losses(fitted.outputs(X[held_out]), targets[held_out])
-            losses[m] = data.group.total(float(each.sum())) / data.group.total(each.size)
-        best = min(losses, key=losses.__getitem__)
-        self.validation_losses_ = losses
-        return (best,), len(losses)
-
-    def _finish(
-        self, solution: Solution[SparseNetwork], scaling: Scaling, seed: int, n_train: int
-    ) -> None:
-        self.fitted_ = self._with_scaling(solution.value, scaling)
-        self.status_ = solution.status
-        self.history_ = solution.history
-        self.loss_curve_ = solution.history["loss"]
-        self.n_steps_ = int(solution.measured["n_steps"])
-        self.peak_support_ = int(solution.measured["peak_support"])
-        self.seed_ = seed
-        self.n_train_ = n_train
-
-    def _with_scaling(self, network: SparseNetwork, scaling: Scaling) -> FittedNetwork:
-        return FittedNetwork.build(network, scaling, *self._output_scaling(network.widths[-1]))
-
-    def _make_report(self, solution: Solution[SparseNetwork], seconds: float) -> dict[str, Any]:
-        network = self.fitted_.network
-        n_dense = sum((n_in + 1) * n_out for n_in, n_out in pairwise(network.widths))
-        return {
-            "widths": list(network.widths),
-            "nonzeros": network.n_nonzero,
-            "nonzeros_per_layer": [len(keys) for keys in network.keys],
-            "inputs_used": len(self.fitted_.columns),
-            "peak_support": self.peak_support_,
-            "peak_bytes": int(solution.measured["peak_bytes"]),
-            "file_bytes": len(self._file_content()),
-            "seconds": seconds,
-            "dense_nonzeros": n_dense,
-            "dense_peak_bytes": 16 * n_dense,
-            "dense_file_bytes": 4 * n_dense,
-        }
-
-    # -- answers ---------------------------------------------------------------------------
-
-    def _outputs(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        encoded = self._read_inputs(X, reset=False)
-        return self.fitted_.outputs(encoded)
-
-    @property
-    def n_nonzero_(self) -> int:
-        """Weights of the fitted network, biases included."""
-        check_is_fitted(self)
-        return self.fitted_.network.n_nonzero
-
-    @property
-    def coefs_(self) -> list[sparse.csr_array]:
-        """Weights of layer l as a CSR array [n_out, n_in], in units of the scaled inputs."""
-        check_is_fitted(self)
-        return self.fitted_.network.coefs()
-
-    @property
-    def intercepts_(self) -> list[NDArray[np.float32]]:
-        """Biases of layer l, shape [n_out]; the nonzero ones count as weights."""
-        check_is_fitted(self)
-        return self.fitted_.network.intercepts()
-
-    def to_torch(self) -> nn.Sequential:
-        """The smallest plain dense torch module that computes the same function.
-
-        Unused inputs and dead neurons are gone, the scaling is folded in.  It maps float32
-        [n, d] (encoded, for a table) to scores of the classes, or to predictions.
-
-        Raises
-        ------
-        RuntimeError
-            The module does not agree with the sparse network to rounding.
-        """
-        check_is_fitted(self)
-        return self.fitted_.to_module()
-
-    def to_onnx(self, path: str | Path) -> None:
-        """Write `to_torch` as an ONNX file; needs ``pip install secateurs[onnx]``."""
-        write_onnx(self.to_torch(), self.fitted_.network.widths[0], path)
-
-    # -- the file --------------------------------------------------------------------------
-
-    def _file_content(self) -> bytes:
-        record = ModelRecord(
-            kind=type(self).__name__,  # type: ignore[arg-type]
-            version=__version__,
-            parameters=recorded_parameters(self) | {"device": str(self.device)},
-            seed=self.seed_,
-            status=self.status_,  # type: ignore[arg-type]
-            n_train=self.n_train_,
-            n_steps=self.n_steps_,
-            n_features_in=int(self.n_features_in_),
-            feature_names=recorded_names(self),
-            table=self.table_,
-            out_shift=self.fitted_.out_shift.tolist(),
-            out_scale=self.fitted_.out_scale.tolist(),
-            **self._target_record(),
-            history=self.history_,  # type: ignore[arg-type]
-            certificate=recorded_checks(self.certificate_),
-            validation_score=self.validation_score_,
-        )
-        return model_bytes(self.fitted_, record)
-
-    @classmethod
-    def _from_archive(cls, archive: Archive) -> Self:
-        fitted, record = check_model(archive)
-        model = with_parameters(cls, archive, record.parameters)
-        model.fitted_ = fitted
-        model.table_ = record.table
-        model.seed_, model.status_ = record.seed, record.status
-        model.n_train_, model.n_steps_ = record.n_train, record.n_steps
-        model._restore_names(archive, record.feature_names, record.n_features_in)
-        model.history_ = {name: list(column) for name, column in record.history.items()}
-        model.loss_curve_ = model.history_.get("loss", [])
-        model.certificate_ = restored_certificate(record.certificate)
-        model.validation_score_ = record.validation_score
-        model._restore_targets(record)
-        return model
-
-    # -- input checks ----------------------------------------------------------------------
+    def _certify(self, data: FitTask) -> Certificate:
+        checks = [
+            budget_check(self.n_nonzero_, self.n_nonzero),
+            support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
+        ]
+        self.validation_score_ = None
+        if not data.resume:  # rows of an earlier call say nothing about this network
+            self.validation_score_, more = row_checks(self.fitted_, data, self._n_widths_tried)
+            checks += more
+        return Certificate(tuple(checks))
 
     def _check_parameters(self) -> None:
         check_integer("n_nonzero", self.n_nonzero, 1)
         hidden = self.hidden_layer_sizes
-        if isinstance(hidden, str):
-            if hidden != "auto":
-                raise ValueError(
-                    f"hidden_layer_sizes={hidden!r}; expected widths such as (50,), or 'auto'"
-                )
-        else:
-            widths = hidden if isinstance(hidden, tuple | list) else ()
-            if not widths or not all(is_integer(m, 1, MAX_UNITS) for m in widths):
-                raise ValueError(
-                    f"hidden_layer_sizes={hidden!r}; expected a tuple of widths from 1 to "
-                    f"{MAX_UNITS} such as (50,), or 'auto'"
-                )
+        widths = hidden if isinstance(hidden, tuple | list) else ()
+        valid = len(widths) > 0 and all(is_integer(m, 1, MAX_UNITS) for m in widths)
+        if not valid and not is_auto(hidden):
+            expected = f"a tuple of widths from 1 to {MAX_UNITS} such as (50,), or 'auto'"
+            raise bad_value("hidden_layer_sizes", hidden, expected)
         for name in ("max_epochs", "batch_size"):
-            value = getattr(self, name)
-            if not (isinstance(value, str) and value == "auto"):
-                check_integer(name, value, 1, otherwise="'auto'")
+            if not is_auto(getattr(self, name)):
+                check_integer(name, getattr(self, name), 1, otherwise="'auto'")
         check_real("learning_rate", self.learning_rate, above=0)
         check_real("overshoot", self.overshoot, least=1)
         check_real("validation_fraction", self.validation_fraction, least=0, below=1)
         for name in ("input_noise", "weight_decay"):
-            value = getattr(self, name)
-            if not (isinstance(value, str) and value == "auto"):
-                check_real(name, value, least=0, otherwise="'auto'")
-
-    def _read_inputs(self, X: Any, *, reset: bool, group: Group = ALONE) -> Any:
-        """Numeric array [n, d] or CSR of the inputs; checks against the fit unless `reset`."""
-        encoded = read_table(self, X, reset=reset, gather=group.gather)
-        if encoded is not None:
-            return encoded
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            accept_large_sparse=False,
-            order="C",
-            dtype="numeric",
-        )
-        if X.shape[1] > MAX_INPUTS:
-            raise ValueError(f"X has {X.shape[1]} columns, at most {MAX_INPUTS} are supported")
-        if is_sparse(X):
-            X.sum_duplicates()
-        if X.dtype.name not in _TORCH_READS or not X.dtype.isnative:
-            X = X.astype(np.float64 if X.dtype.kind == "f" else np.float32)
-        return X
-
-    # -- what the two kinds do differently ---------------------------------------------------
-
-    @abstractmethod
-    def _read_targets(self, y: Any, X: Any, *, reset: bool, group: Group = ALONE) -> NDArray[Any]:
-        """Class numbers [n], or standardised targets [n, k] in float32."""
-
-    @abstractmethod
-    def _n_outputs(self, targets: NDArray[Any]) -> int:
-        """Outputs of the network."""
-
-    @abstractmethod
-    def _output_scaling(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shift and scale from the network's outputs to predictions."""
-
-    @abstractmethod
-    def _losses(self, outputs: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
-        """Losses of which the mean is what widths are compared by."""
-
-    @abstractmethod
-    def _certify(
-        self,
-        X: Any,
-        targets: NDArray[Any],
-        train: NDArray[np.int64],
-        held_out: NDArray[np.int64],
-        n_tried: int,
-        group: Group = ALONE,
-    ) -> None:
-        """Set `validation_score_` and `certificate_`."""
-
-    @abstractmethod
-    def _target_record(self) -> dict[str, Any]:
-        """What a model file keeps of the targets."""
-
-    @abstractmethod
-    def _restore_targets(self, record: ModelRecord) -> None:
-        """Undo `_target_record`."""
-
-    def _size_checks(self) -> list[Check]:
-        return [
-            budget_check(self.n_nonzero_, self.n_nonzero),
-            support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
-        ]
+            if not is_auto(getattr(self, name)):
+                check_real(name, getattr(self, name), least=0, otherwise="'auto'")

@@ -1,23 +1,27 @@
-"""The smallest plain dense torch module that computes the function of a sparse network."""
+"""Export a sparse network as the smallest dense torch module, or as an ONNX file."""
 
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from secateurs.core.atomic_write import write_atomically
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.fitted_network import FittedNetwork
 
-AGREEMENT = 1e-4  # largest relative difference allowed between the two forms
+AGREEMENT = 1e-4  # largest relative difference between the two forms
+N_COMPARED = 64  # random inputs on which the two forms are compared
 
 
 class SelectColumns(nn.Module):
-    """Keep some columns of the input, ``x[:, columns]``."""
+    """Select columns of the input, ``x[:, columns]``."""
 
     columns: Tensor
 
@@ -30,54 +34,50 @@ class SelectColumns(nn.Module):
         return torch.index_select(x, 1, self.columns)
 
 
-def dense_module(
-    network: SparseNetwork,
-    columns: NDArray[np.int64],
-    shift: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    out_shift: NDArray[np.float64],
-    out_scale: NDArray[np.float64],
-) -> nn.Sequential:
-    """Dense layers over the live units only.
+def dense_module(fitted: FittedNetwork) -> nn.Sequential:
+    """Return dense layers over the live units that compute the same outputs.
 
-    Unused inputs and dead units are removed, units that do not depend on the input are folded
-    into the biases, and so are the scaling of inputs and outputs.
-
-    Parameters
-    ----------
-    network : SparseNetwork
-        Without dead weights.
-    columns : array of int64, shape [u]
-        Inputs it uses, increasing.
-    shift, scale : arrays, shape [u]
-        The network reads ``(x[:, columns] - shift) * scale``.
-    out_shift, out_scale : arrays, shape [k]
-        The module returns ``network * out_scale + out_shift``.
+    Unused inputs and dead units are removed.  Units that do not depend on the input are folded
+    into the biases.  The scaling of inputs and outputs is folded into weights and biases.
 
     Returns
     -------
     nn.Sequential
         ``SelectColumns, Linear, ReLU, ..., Linear`` in float32; maps [n, d] to [n, k].
+
+    Raises
+    ------
+    RuntimeError
+        The module and the sparse network differ on random inputs by more than rounding.
     """
-    weights, biases = _fold_constants(network, columns)
-    # the scaling is folded in float64 and rounded once
+    u = len(fitted.columns)
+    shift = np.zeros(u) if fitted.shift is None else fitted.shift
+    scale = np.broadcast_to(fitted.scale, u)
+    weights, biases = _fold_constants(fitted.network, fitted.columns)
+    # fold in float64, so that each number is rounded only once
     weights[0] = weights[0] * scale
     biases[0] = biases[0] - weights[0] @ shift
-    weights[-1] = weights[-1] * out_scale[:, None]
-    biases[-1] = biases[-1] * out_scale + out_shift
-    layers: list[nn.Module] = [SelectColumns(columns)]
-    for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        linear = _linear(W, b)
-        layers.append(linear)
-        if i < len(weights) - 1:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers).eval()
+    weights[-1] = weights[-1] * fitted.out_scale[:, None]
+    biases[-1] = biases[-1] * fitted.out_scale + fitted.out_shift
+    layers: list[nn.Module] = [SelectColumns(fitted.columns), _linear(weights[0], biases[0])]
+    for W, b in zip(weights[1:], biases[1:], strict=True):
+        layers += [nn.ReLU(), _linear(W, b)]
+    module = nn.Sequential(*layers).eval()
+    # compare both forms on typical inputs, stored as CSR so that memory does not grow with d
+    size = np.divide(1.0, scale, out=np.zeros(u), where=scale != 0)
+    typical = np.random.default_rng(0).standard_normal((N_COMPARED, u)) * size + shift
+    x = typical.astype(np.float32)
+    starts = np.arange(N_COMPARED + 1) * u
+    shape = (N_COMPARED, fitted.network.widths[0])
+    rows = sparse.csr_array((x.ravel(), np.tile(fitted.columns, N_COMPARED), starts), shape=shape)
+    check_agreement(module[1:], torch.from_numpy(x), torch.from_numpy(fitted.outputs(rows)))
+    return module
 
 
 def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear:
-    """A layer with given weights, made without drawing global random numbers."""
+    """Return a layer with these weights, without drawing global random numbers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # initialisation of an empty layer
+        warnings.simplefilter("ignore", UserWarning)  # torch warns about an empty layer
         layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float32))
     layer.bias = nn.Parameter(torch.tensor(bias, dtype=torch.float32))
@@ -87,8 +87,8 @@ def _linear(weight: NDArray[np.float64], bias: NDArray[np.float64]) -> nn.Linear
 def _fold_constants(
     network: SparseNetwork, columns: NDArray[np.int64]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Dense float64 weights and biases over the units that depend on the input."""
-    constant: dict[int, float] = {}  # value of each unit of the boundary that has a fixed one
+    """Return float64 weights and biases over the units that depend on the input."""
+    constant: dict[int, float] = {}  # value of each unit that does not depend on the input
     n_layers = len(network.keys)
     kept = columns
     weights, biases = [], []
@@ -116,12 +116,9 @@ def _fold_constants(
 
 
 def check_agreement(module: nn.Module, x: Tensor, expected: Tensor) -> None:
-    """Compare the outputs of a module with those expected.
+    """Raise RuntimeError if the outputs of a module differ from those expected.
 
-    Raises
-    ------
-    RuntimeError
-        The largest difference exceeds `AGREEMENT` times the largest output.
+    The largest allowed difference is `AGREEMENT` times the largest output.
     """
     with torch.no_grad():
         got = module(x)
@@ -142,14 +139,10 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
     ModuleNotFoundError
         The extra is not installed: ``pip install secateurs[onnx]``.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "ONNX export needs an extra: pip install secateurs[onnx]"
-        ) from error
+    if find_spec("onnxscript") is None:
+        raise ModuleNotFoundError("ONNX export needs an extra: pip install secateurs[onnx]")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions
         program = torch.onnx.export(
             module,
             (torch.zeros(2, n_features),),

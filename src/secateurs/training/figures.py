@@ -1,4 +1,4 @@
-"""Figures of a fit, of a comparison and of a path over budgets, as PNG, PDF or SVG files."""
+"""Figures of a fit, of a comparison of methods and of a path of budgets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.data.table_estimator import input_names
 from secateurs.training.budget_paths import BudgetPath
 from secateurs.training.comparison import Estimator
+from secateurs.training.description import input_strength
 
-_SHOWN_INPUTS = 15
+SHOWN_INPUTS = 15
 
 
 def fit_figure(
@@ -22,13 +22,13 @@ def fit_figure(
     rows: list[dict[str, Any]],
     image_shape: tuple[int, ...] | None = None,
 ) -> Figure:
-    """Training, inputs used, and how the methods compare.
+    """Draw the training, the inputs that are used, and the comparison of the methods.
 
     Parameters
     ----------
     model : fitted estimator
     rows : list of dict
-        From `secateurs.training.comparison`, the model's own row first.
+        From `secateurs.training.comparison`; the row of the model itself comes first.
     image_shape : tuple of int, optional
         Draw the inputs as an image of this shape.
 
@@ -50,7 +50,7 @@ def fit_figure(
 
 
 def path_figure(path: BudgetPath) -> Figure:
-    """Score against the number of weights, on a logarithmic axis."""
+    """Draw the score against the number of weights, on a logarithmic axis."""
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.plot([m.n_nonzero_ for m in path.estimators], path.scores, "o-", color=OURS)
@@ -61,12 +61,6 @@ def path_figure(path: BudgetPath) -> Figure:
     axis.set_ylabel(f"test {path.metric}")
     axis.grid(color=SOFT)
     return figure
-
-
-def input_strength(model: Estimator) -> NDArray[np.float64]:
-    """Sum of |weight| out of each input, shape [d], in units of the scaled inputs."""
-    strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
-    return strength.ravel()
 
 
 def _draw_training(axis: Axes, model: Estimator) -> None:
@@ -96,7 +90,7 @@ def _draw_pixels(axis: Axes, model: Estimator, shape: tuple[int, ...]) -> None:
 
 def _draw_inputs(axis: Axes, model: Estimator) -> None:
     strength = input_strength(model)
-    order = np.argsort(-strength, kind="stable")[:_SHOWN_INPUTS]
+    order = np.argsort(-strength, kind="stable")[:SHOWN_INPUTS]
     order = order[strength[order] > 0][::-1]
     names = input_names(model)
     axis.barh([names[j][:24] for j in order], strength[order], color=OURS)

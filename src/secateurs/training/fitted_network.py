@@ -1,4 +1,4 @@
-"""A fitted network with all it needs to answer: what is kept, saved, and exported."""
+"""A trained network with the scaling of its inputs and outputs: it predicts and exports."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import nn
 
-from secateurs.sparse.network import CompactNetwork, SparseNetwork
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import standardisation
-from secateurs.training.export import check_agreement, dense_module
 from secateurs.training.training_data import Scaling, column_moments, is_sparse
 
-_BATCH_ENTRIES = 1 << 22  # entries of a batch of inputs or activations during prediction
+_BATCH_ENTRIES = 1 << 22  # entries of the inputs or activations that are computed together
 
 
 @dataclass(frozen=True)
 class FittedNetwork:
-    """Sparse network, scaling of the inputs it uses, scaling of its outputs.
+    """A sparse network, the scaling of the inputs that it reads, and that of its outputs.
 
     Attributes
     ----------
     network : SparseNetwork
         Without dead weights.
     columns : array of int64, shape [u]
-        Inputs the network uses, increasing.
+        Inputs that the network reads, increasing.
     shift : array of float64, shape [u], or None
     scale : array of float64, shape [u] or [1]
-        An input enters as ``(x - shift) * scale``.
+        The network reads ``(x[columns] - shift) * scale``.
     out_shift, out_scale : arrays of float64, shape [k]
-        Outputs are ``network * out_scale + out_shift``.
+        The outputs are ``network * out_scale + out_shift``.
     """
 
     network: SparseNetwork
@@ -51,9 +49,9 @@ class FittedNetwork:
         out_shift: NDArray[np.float64],
         out_scale: NDArray[np.float64],
     ) -> FittedNetwork:
-        """Trim a network and keep the scaling of its inputs only."""
+        """Trim a network, and select the scaling of the inputs that it reads."""
         network = network.trimmed()
-        columns = used_columns(network)
+        columns = network.used_inputs()
         if scaling.shift is None:
             return cls(network, columns, None, scaling.scale[:1].copy(), out_shift, out_scale)
         return cls(
@@ -61,9 +59,9 @@ class FittedNetwork:
         )
 
     def full_scaling(self, X: Any) -> Scaling:
-        """Scaling of all d inputs, for training on.
+        """Return the scaling of all d inputs, to continue training.
 
-        Inputs the network does not use yet are scaled by what `X` [n, d] says about them.
+        Inputs that the network does not read yet are standardised by their values in `X` [n, d].
         """
         if self.shift is None:
             return Scaling(None, np.full(X.shape[1], self.scale[0]))
@@ -73,11 +71,11 @@ class FittedNetwork:
         return scaling
 
     def outputs(self, X: Any) -> NDArray[np.float64]:
-        """Outputs for each row of `X` [n, d], dense or CSR; shape [n, k].
+        """Return the outputs for each row of `X` [n, d], dense or CSR; shape [n, k].
 
-        2 nnz n flops in float64, in batches of bounded memory.  The product adds up each output
-        weight by weight, in the order of the columns.  So the output of a row depends neither on
-        the other rows of the call nor on threads, device or instruction set.
+        Costs 2 nnz n flops in float64 on the CPU, in batches of bounded memory.  Each output is
+        summed weight by weight in the order of the columns.  So the output of a row depends neither
+        on the other rows of the call nor on threads, device or instruction set.
         """
         net = CompactNetwork.from_network(self.network)
         layers = _float64_layers(net)
@@ -94,7 +92,7 @@ class FittedNetwork:
         return result * self.out_scale + self.out_shift
 
     def _inputs(self, X: Any) -> NDArray[np.float64]:
-        """Scaled inputs in use, features first, with a last row of ones."""
+        """Return the scaled inputs that the network reads, features first, and a row of ones."""
         picked = X[:, self.columns]
         if is_sparse(picked):
             picked = picked.toarray()
@@ -105,43 +103,12 @@ class FittedNetwork:
         np.multiply(picked.T, self.scale[:, None], out=H[:-1])
         return H
 
-    def to_module(self) -> nn.Sequential:
-        """The smallest plain dense torch module that computes the same outputs.
-
-        Raises
-        ------
-        RuntimeError
-            The two forms disagree on random inputs by more than rounding.
-        """
-        u = len(self.columns)
-        shift = np.zeros(u) if self.shift is None else self.shift
-        scale = np.broadcast_to(self.scale, u)
-        module = dense_module(
-            self.network, self.columns, shift, scale, self.out_shift, self.out_scale
-        )
-        # typical values of the inputs in use; as CSR, so that d does not matter
-        size = np.divide(1.0, scale, out=np.zeros(u), where=scale != 0)
-        typical = np.random.default_rng(0).standard_normal((64, u)) * size + shift
-        x = typical.astype(np.float32)
-        at = np.arange(0, 64 * u + 1, max(u, 1))[:65] if u else np.zeros(65, dtype=int)
-        rows = sparse.csr_array(
-            (x.ravel(), np.tile(self.columns, 64), at), shape=(64, self.network.widths[0])
-        )
-        check_agreement(module[1:], torch.from_numpy(x), torch.from_numpy(self.outputs(rows)))
-        return module
-
 
 def _float64_layers(net: CompactNetwork) -> list[sparse.csr_array]:
-    """Weight matrices of a network as float64 CSR arrays over its live units."""
+    """Return the weight matrices as float64 CSR arrays over the live units."""
     return [
         sparse.csr_array(
             (matrix.values.double().numpy(), matrix.col.numpy(), crow.numpy()), matrix.shape
         )
         for matrix, crow in zip(net.matrices, net.crows, strict=True)
     ]
-
-
-def used_columns(network: SparseNetwork) -> NDArray[np.int64]:
-    """Inputs that a network reads, increasing."""
-    columns = np.unique(network.entries(0)[1])
-    return columns[columns < network.widths[0]]

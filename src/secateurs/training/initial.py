@@ -1,4 +1,4 @@
-"""The random sparse network that training starts from."""
+"""Draw the random sparse network from which training starts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.sparse.network import SparseNetwork, pieces
+from secateurs.sparse.compact import pieces
+from secateurs.sparse.network import SparseNetwork
 
-_BLOCK_WEIGHTS = 1 << 16  # weights drawn at a time: temporaries stay small
+_BLOCK_WEIGHTS = 1 << 16  # weights that are drawn together, so that temporary arrays stay small
 
 
 def random_support(
@@ -19,17 +20,16 @@ def random_support(
     variance: NDArray[np.float64],
     generator: torch.Generator,
 ) -> SparseNetwork:
-    """Draw a sparse network: support and values.
+    """Draw the support and the values of a sparse network.
 
-    Weights are spread over the layers in proportion to ``n_in + n_out`` (Erdos-Renyi, Mocanu
-    et al. 2018), over the inputs in proportion to their variance, values N(0, 2 / fan-in).
-    Biases start absent.
+    A layer gets weights in proportion to ``n_in + n_out`` (Erdos-Renyi, Mocanu et al. 2018), and
+    an input in proportion to its variance.  The values are N(0, 2 / fan-in).  There are no biases.
 
     Parameters
     ----------
     widths : tuple of int
     n_weights : int
-        Capped at the number of weights there are.
+        At most the number of weights of the dense network is used.
     variance : array, shape [d]
         Variance of the scaled inputs.
     generator : torch.Generator
@@ -37,7 +37,7 @@ def random_support(
     Returns
     -------
     SparseNetwork
-        O(n_weights log n_weights) time, 20 bytes a weight.
+        Costs O(n_weights log n_weights) time and 20 bytes for each weight.
     """
     keys, values = [], []
     for layer, count in enumerate(erdos_renyi(widths, n_weights)):
@@ -46,23 +46,23 @@ def random_support(
         key = _draw_positions(n_out, p / p.sum(), count, generator)
         value = torch.empty(len(key)).normal_(generator=generator).numpy()
         fan_in = np.zeros(n_out, dtype=np.int64)
-        for piece in pieces(slice(0, len(key))):
+        for piece in pieces(len(key)):
             fan_in += np.bincount(key[piece] // n_in, minlength=n_out)
-        for piece in pieces(slice(0, len(key))):
+        for piece in pieces(len(key)):
             row = key[piece] // n_in
             value[piece] *= np.sqrt(2.0 / fan_in[row])
-            key[piece] += row  # position -> key: a row of keys has one more place, the bias
+            key[piece] += row  # position -> key: a row of keys has one more place, for the bias
         keys.append(key)
         values.append(value)
     return SparseNetwork(widths, keys, values)
 
 
 def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
-    """Weights of each layer, in proportion to n_in + n_out and at most n_in * n_out."""
+    """Return the weights of each layer, in proportion to n_in + n_out, at most n_in * n_out."""
     capacity = np.array([a * b for a, b in pairwise(widths)], dtype=float)
     share = np.array([a + b for a, b in pairwise(widths)], dtype=float)
     left, full = min(float(n_weights), capacity.sum()), np.zeros(len(share), dtype=bool)
-    while True:  # fill the layers that overflow, spread the rest again
+    while True:  # fill the layers that overflow, and distribute the rest again
         room = left - capacity[full].sum()
         density = room / share[~full].sum() if (~full).any() else 0.0
         over = ~full & (density * share > capacity)
@@ -76,7 +76,7 @@ def erdos_renyi(widths: tuple[int, ...], n_weights: int) -> list[int]:
 def _draw_positions(
     n_out: int, p: NDArray[np.float64], count: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    """`count` distinct positions row * n_in + col, increasing, in blocks of rows."""
+    """Draw `count` distinct positions row * n_in + col, increasing, in blocks of rows."""
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     n_in, columns = len(p), np.flatnonzero(p > 0)
     count = min(count, n_out * len(columns))
@@ -97,13 +97,13 @@ def _draw_block(
     count: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Distinct positions in a block of rows: rows uniform, columns weighted by `p`."""
+    """Draw distinct positions in a block of rows: rows uniformly, columns in proportion to `p`."""
     n_in = len(p)
     if 4 * count >= n_rows * len(columns):
-        # dense enough to rank every position: exponential races, won by the heavy columns
-        race = rng.exponential(size=(n_rows, len(columns))) / p[columns]
-        won = np.argpartition(race.ravel(), max(count - 1, 0))[:count]
-        row, col = np.divmod(np.sort(won), len(columns))
+        # there are few positions, so draw an exponential time for each and keep the shortest
+        time = rng.exponential(size=(n_rows, len(columns))) / p[columns]
+        first = np.argpartition(time.ravel(), max(count - 1, 0))[:count]
+        row, col = np.divmod(np.sort(first), len(columns))
         return (row * n_in + columns[col]).astype(np.int64)
     cumulative = np.cumsum(p)
     found = np.empty(0, dtype=np.int64)

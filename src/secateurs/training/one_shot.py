@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Unpack
 
-from secateurs.core.solution import History, ProgressCallback, Solution
+from secateurs.core.solution import Solution
 from secateurs.sparse.network import SparseNetwork
-from secateurs.sparse.topk import smallest_mask
-from secateurs.training.dense import dense_solution, random_dense, train_dense
+from secateurs.training.dense_training import DenseTraining, TrainerSettings
 from secateurs.training.training_data import TrainingData
 
 
 def one_shot(
-    data: TrainingData,
-    hidden: tuple[int, ...],
-    n_nonzero: int,
-    *,
-    n_steps: int,
-    batch_size: int,
-    learning_rate: float = 1e-2,
-    weight_decay: float = 0.0,
-    random_state: int = 0,
-    progress: ProgressCallback | None = None,
+    data: TrainingData, hidden: tuple[int, ...], n_nonzero: int, **settings: Unpack[TrainerSettings]
 ) -> Solution[SparseNetwork]:
-    """Half the steps dense, one global magnitude cut, half the steps on what is left.
+    """Train dense for half the steps, keep the largest weights, and train these for the rest.
+
+    Parameters
+    ----------
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
 
     Returns
     -------
     Solution of SparseNetwork
-        With at most `n_nonzero` weights; the cost of dense training.
+        With at most `n_nonzero` weights, at the cost of dense training.
     """
-    generator = torch.Generator().manual_seed(random_state)
-    state = random_dense(data, hidden, generator)
-    history = History("step", "loss", "n_nonzero")
-    for phase_steps in (n_steps - n_steps // 2, n_steps // 2):
-        train_dense(
-            state,
-            data,
-            generator,
-            n_steps=phase_steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            history=history,
-            progress=progress,
-        )
-        magnitude = state.magnitude()
-        state.set_masks(~smallest_mask(magnitude, magnitude.numel() - n_nonzero))
-        state.restart()
-    return dense_solution(state, data, history, batch_size)
+    run = DenseTraining(data, hidden, **settings)
+    run.train(run.n_steps - run.n_steps // 2)
+    run.keep_largest(run.magnitude(), n_nonzero)
+    run.restart()
+    run.train(run.n_steps // 2)
+    return run.solution()

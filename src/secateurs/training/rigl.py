@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Unpack
 
-from secateurs.core.losses import output_gradient
+import torch
+from torch import Tensor
+
 from secateurs.core.schedules import exchange_share
-from secateurs.core.solution import History, ProgressCallback, Solution
+from secateurs.core.solution import Solution
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.topk import smallest_mask
-from secateurs.training.dense import (
-    dense_forward,
-    dense_gradients,
-    dense_solution,
-    random_dense,
-    train_dense,
-)
+from secateurs.training.dense_training import DenseTraining, TrainerSettings
 from secateurs.training.initial import erdos_renyi
 from secateurs.training.training_data import TrainingData, batches
 
-OUTPUT_SHARE = 0.3  # least share of the weights in the last layer, chosen on validation rows
+OUTPUT_SHARE = 0.3  # least share of the weights in the last layer, chosen on held-out rows
+SCORE_BATCHES = 4  # the absent weights are scored on the rows of so many batches
 
 
 def layer_counts(widths: tuple[int, ...], n_nonzero: int) -> list[int]:
-    """Weights of each layer: Erdos-Renyi, but a fair part for the outputs.
+    """Return the number of weights of each layer: Erdos-Renyi, with a least share for the last.
 
-    Erdos-Renyi alone would give the last layer of 784-20-10 seven of 200 weights, too few to
-    tell ten classes apart; a layer of constant size could not win them back.
+    Erdos-Renyi alone would give the last layer of 784-20-10 seven of 200 weights.  These are too
+    few to separate ten classes, and a layer of constant size could not gain more.
     """
     last = min(widths[-2] * widths[-1], int(OUTPUT_SHARE * n_nonzero))
     if len(widths) == 2 or erdos_renyi(widths, n_nonzero)[-1] >= last:
@@ -35,76 +32,62 @@ def layer_counts(widths: tuple[int, ...], n_nonzero: int) -> list[int]:
 
 
 def rigl(
-    data: TrainingData,
-    hidden: tuple[int, ...],
-    n_nonzero: int,
-    *,
-    n_steps: int,
-    batch_size: int,
-    learning_rate: float = 1e-2,
-    weight_decay: float = 0.0,
-    random_state: int = 0,
-    progress: ProgressCallback | None = None,
+    data: TrainingData, hidden: tuple[int, ...], n_nonzero: int, **settings: Unpack[TrainerSettings]
 ) -> Solution[SparseNetwork]:
-    """Constant `n_nonzero` weights, spread over the layers by `layer_counts`.
+    """Train `n_nonzero` weights from the start, with a support that moves.
 
-    In every layer the smallest weights by magnitude are replaced by as many absent ones with
-    the largest gradient, a share that falls by a cosine from 30 % to 0 at 75 % of the run.
+    `layer_counts` distributes the weights over the layers.  Every 50 steps the smallest weights
+    of each layer are replaced by as many absent ones with the largest gradient.  The share that is
+    replaced falls along a cosine from 30 % to 0 at 75 % of the steps.
+
+    Parameters
+    ----------
+    data, hidden, n_nonzero, **settings
+        As for `prune_regrow`; `TrainerSettings` lists the settings.
 
     Returns
     -------
     Solution of SparseNetwork
-        With at most `n_nonzero` weights.  Masks over dense arrays, as in its published code.
+        With at most `n_nonzero` weights, at the cost and memory of dense training: the published
+        code masks dense arrays too.
     """
-    generator = torch.Generator().manual_seed(random_state)
-    state = random_dense(data, hidden, generator)
-    history = History("step", "loss", "n_nonzero")
+    run = DenseTraining(data, hidden, **settings)
     counts = layer_counts((data.d, *hidden, data.n_outputs), n_nonzero)
-    keep = []
-    for W, count in zip(state.weights, counts, strict=True):
-        order = torch.randperm(W[:, :-1].numel(), generator=generator)[:count]
-        mask = torch.zeros(W.shape[0], W.shape[1] - 1, dtype=torch.bool)
-        mask.view(-1)[order] = True
-        mask = torch.cat([mask, torch.zeros(W.shape[0], 1, dtype=torch.bool)], 1)
-        fan_in = mask.sum(1, keepdim=True).clamp(min=1).to(W.device)
-        W.mul_((mask.shape[1] / fan_in).sqrt())  # He scale for the weights that are there
-        keep.append(mask.flatten().to(W.device))
-    state.set_masks(torch.cat(keep))
+    run.keep(torch.cat(_random_masks(run, counts)))
     units = torch.arange(data.d, device=data.device)
-    score_rows = batches(data.n, 4 * batch_size, generator)
+    score_rows = batches(data.n, SCORE_BATCHES * run.batch_size, run.generator)
+    for t in run.steps(run.n_steps):
+        share = exchange_share(t, run.n_steps)
+        if share > 0:
+            rows = next(score_rows)
+            _, gradients = run.gradients(data.inputs(rows, units), data.targets(rows))
+            layers = zip(run.weights, run.masks, gradients, strict=True)
+            run.keep(torch.cat([_replaced(*layer, share) for layer in layers]))
+    return run.solution()
 
-    def replace(t: int) -> None:
-        share = exchange_share(t, n_steps)
-        if share == 0:
-            return
-        rows = next(score_rows)
-        H = dense_forward(state.weights, data.inputs(rows, units))
-        _, D = output_gradient(H[-1], data.targets(rows))
-        new = []
-        for W, mask, g in zip(
-            state.weights, state.masks, dense_gradients(state.weights, H, D), strict=True
-        ):
-            present = mask.flatten() > 0
-            absent = int((~present).sum())
-            k = min(int(share * int(present.sum())), absent)
-            magnitude = W.abs().flatten()
-            magnitude[~present] = float("inf")
-            dropped = smallest_mask(magnitude, k)
-            score = -g.abs().flatten()
-            score[present] = float("inf")
-            new.append((present & ~dropped) | smallest_mask(score, k))
-        state.set_masks(torch.cat(new))
 
-    train_dense(
-        state,
-        data,
-        generator,
-        n_steps=n_steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        history=history,
-        progress=progress,
-        at_exchange=replace,
-    )
-    return dense_solution(state, data, history, batch_size)
+def _random_masks(run: DenseTraining, counts: list[int]) -> list[Tensor]:
+    """Draw `counts` weights of each layer, no biases, and give them the scale of He et al."""
+    masks = []
+    for W, count in zip(run.weights, counts, strict=True):
+        n_in = W.shape[1] - 1
+        order = torch.randperm(W.shape[0] * n_in, generator=run.generator)[:count]
+        mask = torch.zeros(W.shape, dtype=torch.bool)
+        mask[order // n_in, order % n_in] = True
+        fan_in = mask.sum(1, keepdim=True).clamp(min=1).to(W.device)
+        W.mul_((mask.shape[1] / fan_in).sqrt())
+        masks.append(mask.flatten().to(W.device))
+    return masks
+
+
+def _replaced(W: Tensor, mask: Tensor, gradient: Tensor, share: float) -> Tensor:
+    """Return the mask of a layer after a share of its weights was replaced, flat."""
+    present = mask.flatten() > 0
+    n_present = int(present.sum())
+    k = min(int(share * n_present), present.numel() - n_present)
+    magnitude = W.abs().flatten()
+    magnitude[~present] = float("inf")
+    dropped = smallest_mask(magnitude, k)
+    score = -gradient.abs().flatten()
+    score[present] = float("inf")
+    return (present & ~dropped) | smallest_mask(score, k)

@@ -1,12 +1,13 @@
-"""The trainers by name: one line for each algorithm that trains under a weight budget."""
+"""The trainers by name: every algorithm that trains under a weight budget."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Unpack
 
-from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.solution import Solution
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.dense import dense
+from secateurs.training.dense_training import TrainerSettings
 from secateurs.training.gradual import gradual
 from secateurs.training.imp import imp
 from secateurs.training.one_shot import one_shot
@@ -23,15 +24,9 @@ class Trainer(Protocol):
         data: TrainingData,
         hidden: tuple[int, ...],
         n_nonzero: int,
-        *,
-        n_steps: int,
-        batch_size: int,
-        learning_rate: float = ...,
-        weight_decay: float = ...,
-        random_state: int = 0,
-        progress: ProgressCallback | None = None,
+        **settings: Unpack[TrainerSettings],
     ) -> Solution[SparseNetwork]:
-        """Train; see `prune_regrow` for the parameters."""
+        """Train; `prune_regrow` describes the arguments."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Rows of a data set as features-first batches, whatever they are stored in.
+"""Serve the rows of a data set as batches, features first.
 
-Nothing here copies the data: dense arrays (also memory-mapped, of any numeric dtype) are
-gathered by rows, sparse ones are expanded for the asked rows and columns only.
+The data are not copied.  Rows of a dense array are gathered; the array may have any numeric dtype
+and may be memory-mapped.  Sparse data are expanded for the requested rows and columns only.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from torch import Tensor
 
 from secateurs.core.group import ALONE, Group
 
-# dense data are moved to an accelerator whole when they take at most this share of its memory
-_RESIDENT_SHARE = 0.5
-# when fewer than one in so many columns is used, they are picked one by one
-_FEW_COLUMNS = 8
-_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows when columns are averaged
+_RESIDENT_SHARE = 0.5  # dense data move to a GPU if they take at most this share of its memory
+_FEW_COLUMNS = 8  # columns are picked one by one if fewer than one in so many is used
+_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows over which columns are averaged
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Input ``x`` enters the network as ``(x - shift) * scale``.
+    """The scaling of the inputs: the network reads ``(x - shift) * scale``.
 
     Attributes
     ----------
     shift : array of float64, shape [d], or None
-        None leaves zeros at zero; then all entries of `scale` are the same.
+        None keeps zeros at zero; all entries of `scale` are then the same.
     scale : array of float64, shape [d]
     """
 
@@ -42,7 +40,7 @@ class Scaling:
 
 
 class TrainingData:
-    """Inputs, targets and their scaling, served in batches.
+    """Inputs, targets and their scaling, in batches.
 
     Parameters
     ----------
@@ -52,19 +50,19 @@ class TrainingData:
     n_outputs : int
         Number of classes, or k.
     rows : array of int64 [n], optional
-        Rows in use; all by default.  Every method counts rows within these.
+        Rows to use; all by default.  The methods count rows within these.
     noise : float
         Standard deviation of the Gaussian noise that `noisy_inputs` adds to scaled inputs.
     device : torch.device
     group : Group
-        Processes that share the fit, each with rows of its own; made on all of them together.
+        Processes that share the fit; each has its own rows, and all must construct this together.
 
     Attributes
     ----------
     n, d : int
-        Rows in use and inputs.
+        Number of rows in use and of inputs.
     n_all : int
-        Rows in use on all processes.
+        Number of rows in use on all processes.
     is_classification : bool
     """
 
@@ -97,7 +95,7 @@ class TrainingData:
 
     def _place(self, X: Any) -> Tensor:
         with warnings.catch_warnings():
-            # torch warns that a read-only array could be written to; it is only read here
+            # torch warns that a read-only array could be overwritten, but it is only read here
             warnings.simplefilter("ignore", UserWarning)
             tensor = torch.from_numpy(X)
         if self.device.type == "cuda":
@@ -110,30 +108,31 @@ class TrainingData:
         return rows if self._rows is None else self._rows[rows]
 
     def part(self, count: int) -> int:
-        """Rows of this process in a batch of `count` over all: in proportion to its rows."""
+        """Return the rows of this process in a batch of `count` rows over all processes."""
         return min(self.n, max(1, round(count * self.n / self.n_all)))
 
     def input_variance(self) -> NDArray[np.float64]:
-        """Variance of each scaled input over all processes, shape [d]; one pass over the data."""
+        """Return the variance of each scaled input over all processes, shape [d], in one pass."""
         return column_moments(self._X, self._rows_used, self.group)[1] * self.scaling.scale**2
 
     def targets(self, rows: Tensor) -> Tensor:
-        """Class numbers [B], or targets features first [k, B]."""
+        """Return class numbers, shape [B], or standardised targets, shape [k, B]."""
         y = self._y[self._absolute(rows).to(self.device)]
         return y if self.is_classification else y.t().contiguous()
 
     def inputs(self, rows: Tensor, units: Tensor) -> Tensor:
-        """Scaled inputs, features first, with the constant 1 as last row.
+        """Return scaled inputs, features first, with the constant 1 as the last row.
 
         Parameters
         ----------
         rows : Tensor int64, shape [B]
         units : Tensor int64, shape [u]
-            Columns wanted, increasing.
+            Requested columns, increasing.
 
         Returns
         -------
-        Tensor float32, shape [u + 1, B]; O(u B) memory whatever d is.
+        Tensor float32, shape [u + 1, B]
+            Takes O(u B) memory for any d.
         """
         rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
@@ -144,7 +143,7 @@ class TrainingData:
         elif len(units) * _FEW_COLUMNS < self.d or self._factor is None:
             H[:-1] = self._standardised(rows.to(self._dense.device), units.to(self._dense.device))
         else:
-            # whole rows first: contiguous reads, then whole columns of the transpose
+            # gather whole rows first, because these reads are contiguous
             block = self._dense.index_select(0, rows.to(self._dense.device))
             torch.index_select(block.to(self.device, torch.float32).t(), 0, units, out=H[:-1])
         if self._factor is not None:
@@ -152,7 +151,7 @@ class TrainingData:
         return H
 
     def _standardised(self, rows: Tensor, units: Tensor) -> Tensor:
-        """Picked entries [u, B]; centred in float64, because a mean may dwarf the deviation."""
+        """Return entries [u, B], centred in float64, as a mean may be far above the deviation."""
         assert self._dense is not None
         picked = self._dense[rows[:, None], units]
         if self.scaling.shift is not None:
@@ -165,10 +164,10 @@ class TrainingData:
         return picked.t()
 
     def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
-        """`inputs` with fresh Gaussian noise: what the trainers take gradients at.
+        """Return `inputs` with fresh Gaussian noise, for the gradients of the trainers.
 
-        To first order the noise is a ridge on the input weights that grows with their
-        curvature.
+        To first order the noise acts as a ridge penalty on the input weights that grows with the
+        curvature of the loss.
         """
         H = self.inputs(rows, units)
         if self.noise > 0:
@@ -177,7 +176,7 @@ class TrainingData:
         return H
 
     def column_blocks(self, rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
-        """All inputs for some rows, at most `width` columns at a time.
+        """Yield all inputs of some rows, at most `width` columns at a time.
 
         Yields
         ------
@@ -192,12 +191,12 @@ class TrainingData:
 
 
 def is_sparse(X: Any) -> bool:
-    """Tell scipy's sparse arrays and matrices from dense arrays."""
+    """Tell whether `X` is a scipy sparse array or matrix."""
     return bool(sparse.issparse(X))
 
 
 def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Columns `units` of a CSR matrix, transposed and dense: [u, B]."""
+    """Return the columns `units` of a CSR matrix, transposed and dense, shape [u, B]."""
     B = part.shape[0]
     out = np.zeros((len(units), B), dtype=np.float32)
     row = np.repeat(np.arange(B), np.diff(part.indptr))
@@ -211,7 +210,7 @@ def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.floa
 def column_moments(
     X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of each column in one pass over blocks of rows.
+    """Return mean and variance of each column in one pass over blocks of rows.
 
     Parameters
     ----------
@@ -219,12 +218,13 @@ def column_moments(
     rows : array of int64, optional
         Rows to use; all by default.
     group : Group
-        Processes whose rows are counted in.
+        Processes whose rows are used too.
 
     Returns
     -------
     mean, variance : arrays of float64, shape [d]
-        O(n d) time, O(d + block) memory; deviations are taken from the first block's mean.
+        Cost O(n d) time and O(d + block) memory.  The sums are of deviations from the mean of the
+        first block, for accuracy.
     """
     n, d = (X.shape[0] if rows is None else len(rows)), X.shape[1]
     step = max(1, min(n, _MOMENT_ELEMENTS // max(1, d)))
@@ -250,7 +250,7 @@ def column_moments(
 def _pooled(
     mean: NDArray[np.float64], variance: NDArray[np.float64], n: int, group: Group
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of all rows from those of each process (Chan et al. 1983)."""
+    """Combine mean and variance of each process (Chan et al. 1983)."""
     n_all = group.total(n)
     whole = group.sum_(torch.from_numpy(mean * (n / n_all))).numpy()
     around = variance + (mean - whole) ** 2
@@ -258,7 +258,7 @@ def _pooled(
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless mini-batches of row numbers, a fresh permutation each epoch."""
+    """Yield batches of row numbers without end, with a fresh permutation for each epoch."""
     batch_size = min(batch_size, n)
     while True:
         order = torch.randperm(n, generator=generator)

@@ -21,7 +21,7 @@ from secateurs.recovery.planted import PlantedProblem
 from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.thresholding import iht as thresholding
 from secateurs.recovery.thresholding import layer_by_layer as networks
-from secateurs.sparse.network import CompactNetwork
+from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.stack import ReLUStack
 from secateurs.training.imp import imp_path
 from secateurs.training.training_data import Scaling, TrainingData

@@ -55,7 +55,7 @@ def train(
     model: Estimator = kind(task.n_nonzero, (task.hidden,), max_epochs, random_state=random_state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model._fit(task.data.X, task.data.y, trainer=TRAINERS[trainer])
+        model.fit_with(task.data.X, task.data.y, TRAINERS[trainer])
     return model
 
 

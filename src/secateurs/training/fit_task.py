@@ -1,0 +1,51 @@
+"""The data and the options of one fit of a sparse perceptron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateurs.core.group import ALONE, Group
+from secateurs.sparse.network import SparseNetwork
+from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.trainers import Trainer
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """The rows of this process, and how to train on them.
+
+    Attributes
+    ----------
+    inputs : array [n, d] or scipy CSR
+    targets : array
+        Class numbers, int64 of shape [n], or standardised targets, float32 of shape [n, k].
+    out_shift, out_scale : arrays of float64, shape [k]
+        A prediction is ``output * out_scale + out_shift``.
+    train, held_out : arrays of int64
+        Rows to train on, and rows kept out of training.
+    group : Group
+        Processes that share the fit.
+    trainer : Trainer
+    initial : SparseNetwork or None
+        Start `prune_regrow` from this network.
+    shorten : int
+        Divide the number of steps by this.
+    resume : bool
+        Train the fitted network for one more epoch.
+    """
+
+    inputs: Any
+    targets: NDArray[Any]
+    out_shift: NDArray[np.float64]
+    out_scale: NDArray[np.float64]
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    group: Group = ALONE
+    trainer: Trainer = prune_regrow
+    initial: SparseNetwork | None = None
+    shorten: int = 1
+    resume: bool = False

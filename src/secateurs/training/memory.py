@@ -1,0 +1,66 @@
+"""A model of the memory that training takes beyond the data, for `report_["peak_bytes"]`.
+
+torch cannot report the peak of its CPU allocator: only its profiler sees allocations, and it
+slows training down several times.  So the peak is computed as the sum of the arrays that exist at
+the same time.  tests/training/test_memory.py compares it with the profiler.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from secateurs.sparse.compact import CompactNetwork
+from secateurs.training.growth import SCORE_ROWS, SCORE_WIDTH
+
+STATE_BYTES = 22  # for each weight: value, gradient, column, two moments, age
+TRANSPOSE_BYTES = 12  # for each weight above the first layer
+UPDATE_BYTES = 30  # for each weight while the support changes, `STATE_BYTES` included
+SCORE_COPIES = 3  # arrays of the size of a block of scores while its top k is found
+DENSE_BYTES = 16  # for each weight: value, gradient, two moments
+FLOAT = 4  # bytes
+
+
+def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int) -> int:
+    """Return the peak of `prune_regrow`: that of a step, of scoring or of a change of support.
+
+    Parameters
+    ----------
+    net : CompactNetwork
+    d : int
+        Number of inputs.
+    batch_size, n_score : int
+        Rows of a batch, and rows that score absent weights.
+    """
+    crows = 4 * sum(crow.numel() for crow in net.crows)
+    units = 8 * sum(len(u) for u in net.units)
+    upper = net.nnz - net.matrices[0].nnz
+    kept = STATE_BYTES * net.nnz + TRANSPOSE_BYTES * upper + crows + units
+    n_used = len(net.units[0])
+    live = FLOAT * sum(len(u) + 1 for u in net.units)  # all activations of one row
+    hidden = live - FLOAT * (n_used + 1)
+    gather = FLOAT * (d if n_used * 8 >= d else n_used)
+    step = batch_size * (live + hidden + gather)
+    width = min(SCORE_WIDTH, d)
+    widest = max(len(u) for u in net.units[1:])
+    block = FLOAT * width * (2 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
+    score = n_score * (live + hidden + hidden // 4) + block
+    update = (UPDATE_BYTES - STATE_BYTES) * net.nnz
+    return kept + max(step, score, update)
+
+
+def dense_peak_bytes(weights: list[Tensor], *, masked: bool, batch_size: int) -> int:
+    """Return the peak of the dense trainers.
+
+    Parameters
+    ----------
+    weights : list of Tensor, shapes [n_out, n_in + 1]
+    masked : bool
+        Whether some weights are masked, so that a step reads the masks.
+    batch_size : int
+    """
+    sizes = [W.numel() for W in weights]
+    # the update needs a temporary array of the size of the largest layer
+    arrays = DENSE_BYTES * sum(sizes) + FLOAT * max(sizes) + FLOAT * sum(sizes) * masked
+    live = sum(W.shape[1] for W in weights) + weights[-1].shape[0]
+    d = weights[0].shape[1] - 1
+    return arrays + FLOAT * batch_size * (2 * live + d)

@@ -1,0 +1,121 @@
+"""Read and check the inputs and the targets of a fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from secateurs.core.group import ALONE, Group
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.sparse.network import MAX_INPUTS
+from secateurs.training.defaults import CONSTANT
+from secateurs.training.training_data import is_sparse
+
+_TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
+
+
+def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Return inputs that are not a table as an array [n, d] or CSR that torch can read.
+
+    `reset` is True in a fit; otherwise `X` must have the columns of the fit.
+    """
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        accept_large_sparse=False,
+        order="C",
+        dtype="numeric",
+    )
+    if X.shape[1] > MAX_INPUTS:
+        raise bad_value("X", Shown(f"{X.shape[1]} columns"), f"at most {MAX_INPUTS}")
+    if is_sparse(X):
+        X.sum_duplicates()
+    if X.dtype.name not in _TORCH_READS or not X.dtype.isnative:
+        X = X.astype(np.float64 if X.dtype.kind == "f" else np.float32)
+    return X
+
+
+def read_classes(
+    y: Any, X: Any, known: NDArray[Any] | None, group: Group = ALONE
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return class numbers, shape [n], and the classes, increasing.
+
+    `known` are all classes; None takes those of `y` on all processes.
+    """
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(X, y)
+    if y.dtype.kind == "f":
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    check_classification_targets(y)
+    if known is None:
+        known = _all_classes(np.unique(y), group)
+    unknown = np.setdiff1d(y, known)
+    if len(unknown):
+        raise bad_value("y", Shown(f"the class {unknown[0]!r}"), f"one of {known.tolist()}")
+    if len(known) < 2:
+        raise bad_value("y", Shown(f"one class, {known[0]!r}"), "at least two classes")
+    return np.searchsorted(known, y).astype(np.int64), known
+
+
+def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
+    """Return the classes on all processes, increasing."""
+    if group.size == 1:
+        return here
+    found = group.gather([str(here.dtype), here.tolist()])
+    if len({np.dtype(kind).kind for kind, _ in found}) > 1:
+        got = Shown(f"labels of type {here.dtype} here and of another type on other processes")
+        raise bad_value("y", got, "labels of one type")
+    return np.unique(np.concatenate([np.array(labels, dtype=kind) for kind, labels in found]))
+
+
+def read_numbers(y: Any, X: Any) -> NDArray[np.float64]:
+    """Return regression targets as an array of shape [n] or [n, k] with as many rows as `X`."""
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    check_consistent_length(X, y)
+    if y.ndim > 2:
+        raise bad_value("y", Shown(f"shape {y.shape}"), "[n] or [n, k]")
+    result: NDArray[np.float64] = y
+    return result
+
+
+def fit_standardisation(
+    y: NDArray[np.float64], group: Group = ALONE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of targets [n] or [n, k] over all processes.
+
+    A constant target gets the scale 0, so that its prediction is its mean.
+    """
+    columns = y.reshape(len(y), -1)
+    shapes = group.gather([len(y), columns.shape[1], y.ndim])
+    if any(shape[1:] != shapes[0][1:] for shape in shapes):
+        got = Shown("another number of targets on other processes")
+        raise bad_value("y", got, "the same number of targets on every process")
+    n = sum(shape[0] for shape in shapes)
+    shift = sum_over_rows(columns, group) / n
+    deviation = np.sqrt(sum_over_rows(np.square(columns - shift), group) / n)
+    if not np.isfinite(deviation).all():
+        raise bad_value("y", Shown("values too large to square"), "values below 1e150", "rescale y")
+    constant = deviation <= CONSTANT * np.abs(shift)
+    return shift, np.where(constant, 0.0, deviation)
+
+
+def standardised(
+    y: NDArray[np.float64], shift: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return targets or predictions [n, k] in standard deviations from the mean."""
+    result: NDArray[np.float64] = (y - shift) / np.where(scale > 0, scale, 1.0)
+    return result
+
+
+def sum_over_rows(y: NDArray[np.floating], group: Group) -> NDArray[np.float64]:
+    """Return the sum of each column of y [n, k] over the rows of all processes."""
+    here = y.sum(axis=0, dtype=np.float64)
+    return here if group.size == 1 else np.asarray(np.sum(group.gather(here.tolist()), axis=0))
