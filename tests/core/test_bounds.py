@@ -29,7 +29,7 @@ def test_a_mean_is_exceeded_by_chance_as_rarely_as_promised(name, n):
 def test_a_clear_gain_is_seen():
     rng = np.random.default_rng(0)
     assert mean_exceeds(0.5 + 0.1 * rng.random(120), 0.5, 0.95)
-    assert mean_exceeds(np.full(200, 0.51), 0.5, 0.95)
+    assert mean_exceeds(np.full(400, 0.51), 0.5, 0.95)
     assert not mean_exceeds(np.empty(0), 0.5, 0.95)
 
 
