@@ -1,0 +1,90 @@
+"""The split into rows to fit on and rows that certify."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from secateurs.core.splits import group_keys, hold_out, row_keys
+
+
+def table(n=200, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)), rng.integers(0, 3, n)
+
+
+@given(st.integers(0, 2**31), st.floats(0, 0.9), st.integers(1, 7))
+def test_a_copy_is_never_parted_from_its_row(seed, fraction, copies):
+    X, y = table(n=40)
+    rows = np.random.default_rng(seed).permutation(np.repeat(np.arange(40), copies))
+    split = hold_out(row_keys(X[rows], y[rows]), fraction, seed)
+    assert not set(rows[split.train]) & set(rows[split.held_out])
+    assert sorted([*split.train, *split.held_out]) == list(range(len(rows)))
+    assert len(set(rows[split.held_out])) == int(fraction * 40)
+    one = split.held_out[split.one_each(split.held_out)]
+    assert len(one) == len(set(rows[split.held_out])) == len(set(rows[one]))
+
+
+def test_the_split_follows_the_rows_and_not_their_order():
+    X, y = table()
+    split = hold_out(row_keys(X, y), 0.2, 7)
+    order = np.random.default_rng(1).permutation(len(X))
+    again = hold_out(row_keys(X[order], y[order]), 0.2, 7)
+    assert set(order[again.held_out]) == set(split.held_out)
+
+
+def test_every_row_is_held_out_equally_often():
+    X, y = table(n=50)
+    keys = row_keys(X, y)
+    counts = np.zeros(50)
+    for seed in range(2000):
+        counts[hold_out(keys, 0.2, seed).held_out] += 1
+    # 400 expected, standard deviation 17.9; 50 rows
+    assert np.abs(counts - 400).max() < 5 * 17.9
+    apart = hold_out(keys, 0.2, 0), hold_out(keys, 0.2, 1)
+    assert set(apart[0].held_out) != set(apart[1].held_out)
+
+
+def test_independent_draws_have_the_asked_share():
+    X, y = table(n=5000)
+    split = hold_out(row_keys(X, y), 0.1, 3, exact=False)
+    assert 400 < len(split.held_out) < 600
+    assert len(hold_out(row_keys(X, y), 0.0, 3, exact=False).held_out) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64, bool])
+def test_equal_rows_have_equal_keys_in_every_storage(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (300, 12)).astype(dtype)
+    y = rng.standard_normal(300)
+    keys = row_keys(X, y)
+    stored = sparse.csr_array(X.astype(np.float64))
+    np.testing.assert_array_equal(row_keys(stored, y), keys)
+    explicit = sparse.csr_array(
+        (X.astype(float).ravel(), np.tile(np.arange(12), 300), np.arange(0, 3601, 12)), (300, 12)
+    )
+    np.testing.assert_array_equal(row_keys(explicit, y), keys)
+    np.testing.assert_array_equal(row_keys(X[::-1], y[::-1]), keys[::-1])
+    same = len(np.unique(np.c_[X.astype(float), y], axis=0))
+    assert len(np.unique(keys)) == same
+
+
+def test_zero_has_one_key_and_near_numbers_have_two():
+    y = np.zeros(3)
+    X = np.array([[0.0], [-0.0], [np.nextafter(0.0, 1.0)]])
+    keys = row_keys(X, y)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_small_integers_do_not_collide():
+    """Integers as float64 differ in few high bits; sums of products must not cancel."""
+    grid = np.stack(np.meshgrid(*[np.arange(8)] * 5), -1).reshape(-1, 5)
+    assert len(np.unique(row_keys(grid, np.zeros(len(grid))))) == len(grid)
+
+
+def test_groups_are_numbers_or_texts():
+    for labels in (["a", "b", "a", "ä"], [3, 1, 3, 2], [0.5, 1.0, 0.5, -1.0]):
+        keys = group_keys(labels)
+        assert keys[0] == keys[2]
+        assert len(np.unique(keys)) == 3
