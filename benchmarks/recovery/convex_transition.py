@@ -2,10 +2,10 @@
 
     python -m benchmarks.recovery.convex_transition
 
-The neurons are separated, with |w| in [.5, 1.5].  The dictionary has the planted patterns (h_j = w_j)
-and as many random ones.  A row of the table is for one c = n / (s log(d p / s)).  A cell has the
-number of networks with a weight error below 1e-6, for the iteration alone and for the iteration
-with the exchanges that leave its stalls.
+The neurons are separated, with |w| in [.5, 1.5].  The dictionary has the planted patterns
+(h_j = w_j) and as many random ones.  A row of the table is for one c = n / (s log(d p / s)).  A
+cell has the number of networks with a weight error below 1e-6, for the iteration alone and for the
+iteration with the exchanges that leave its stalls.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ but faster: over the first 15 steps its dB differ by at most 1.5e-4 from
 tests/reference/textbook_iht.py.  It returns its best iterate and ends after 20 steps without
 progress.
 
-Magnitude pruning trains a network in float32.  The network also has output weights and biases, which
-are added to its budget.  Its learning rate and round length are the best of `SETTINGS` on a fifth of
-the rows, which are held out of the fit.  Its time is that of all settings.
+Magnitude pruning trains a network in float32.  The network also has output weights and biases,
+which are added to its budget.  Its learning rate and round length are the best of `SETTINGS` on a
+fifth of the rows, which are held out of the fit.  Its time is that of all settings.
 """
 
 from __future__ import annotations

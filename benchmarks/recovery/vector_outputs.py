@@ -2,8 +2,8 @@
 
     python -m benchmarks.recovery.vector_outputs [--n 2000] [--seeds 2]
 
-There are d = 50 inputs and 10 outputs.  The budget is the number of planted weights, which are spread
-evenly over the layers.  The table has the PSNR in dB on fresh rows, at most 350, of
+There are d = 50 inputs and 10 outputs.  The budget is the number of planted weights, which are
+spread evenly over the layers.  The table has the PSNR in dB on fresh rows, at most 350, of
 
 - textbook IHT: the authors' fixed step rule, the better of 15 and 200 steps, 0 dB where it
   diverges, layer by layer for two hidden layers;

@@ -13,15 +13,6 @@ from secateurs.sparse.stack import Generators, ReLUStack
 from tests.reference.planted import planted, planted_network, psnr
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread, because the products are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def stack_of(layers: list[np.ndarray], fused: bool) -> ReLUStack:
     return ReLUStack(tuple(sp.csr_array(W) for W in layers), fused)
 

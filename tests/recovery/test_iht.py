@@ -27,15 +27,6 @@ from tests.reference.planted import planted, planted_network, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread, because the products are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def generators(m: int, d: int, seed: int = 7) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((m, d))
 
