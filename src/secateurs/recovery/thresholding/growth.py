@@ -1,7 +1,7 @@
 """Add the absent weights and new neurons that promise the largest fall of the loss.
 
 An absent weight e has the score g_e^2 / ||J_e||^2, with g = J^T r.  This is the fall of the loss in
-a quadratic model.  A new neuron relu(+-h_k) with one outgoing weight to output o is scored alike.
+a quadratic model.  A new neuron relu(+-h_k) with one outgoing weight is scored in the same way.
 """
 
 from __future__ import annotations
