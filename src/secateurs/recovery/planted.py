@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.datasets import load_digits
 
-from secateurs.core.parameters import (
-    Shown,
-    bad_value,
-    check_counts,
-    check_integer,
-    check_real,
-)
+from secateurs.core.parameters import Shown, bad_value, check_counts, check_integer, check_real
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 N_TEST = 2000  # test rows
 MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons differ at least
@@ -236,12 +231,8 @@ def _random_layer(
 
 
 def _separate(
-    row: NDArray[np.int64],
-    col: NDArray[np.int64],
-    value: FloatArray,
-    n_in: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    row: IntArray, col: IntArray, value: FloatArray, n_in: int, rng: np.random.Generator
+) -> tuple[IntArray, IntArray, FloatArray]:
     """Draw neurons again until every two patterns differ on MIN_SEPARATION of normal inputs.
 
     1{w.x > 0} and 1{w'.x > 0} differ on a share angle(w, w') / pi of them.
