@@ -253,9 +253,10 @@ class SparseMultiIndexBase(
             "R^2" if self._task == "regression" else "1 - log-loss over that of the class shares"
         )
         headline = (
-            f"{type(self).__name__}: {score} is {self.val_r2_:.3f} on the validation rows. The model "
-            f"uses {len(columns)} of {d} columns and {n_directions} "
-            f"direction{'s' if n_directions > 1 else ''}. The fit ended with status {self.status_}. "
+            f"{type(self).__name__}: {score} is {self.val_r2_:.3f} on the validation rows. "
+            f"The model uses {len(columns)} of {d} columns and {n_directions} "
+            f"direction{'s' if n_directions > 1 else ''}. "
+            f"The fit ended with status {self.status_}. "
             f"The file takes {format_bytes(len(self._file_content()))}."
         )
         notes = (
