@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.tickets.neuron.bounds import latitude_bound
-from secateurs.tickets.neuron.sphere_cells import _depth, _longest
+from secateurs.tickets.neuron.sphere_cells import depth, longest_edge
 from secateurs.tickets.neuron.sup_error import checked, closed_bound, sup_error
 from tests.reference.pruned_neuron import adversarial, dense_circle, slow_error
 
@@ -201,11 +201,11 @@ def test_cells_have_the_depth_they_claim(d):
     for _ in range(30):
         cell = np.eye(d)
         for _ in range(14):
-            j1, j2 = _longest(cell)
+            j1, j2 = longest_edge(cell)
             middle = cell[j1] + cell[j2]
             cell = cell.copy()
             cell[rng.choice([j1, j2])] = middle / np.linalg.norm(middle)
-            rho = _depth(cell)
+            rho = depth(cell)
             weights = rng.exponential(1, (200, d)) ** 3
             weights /= np.linalg.norm(weights @ cell, axis=1)[:, None]
             assert weights.sum(axis=1).max() <= (1 + 1e-12) / rho

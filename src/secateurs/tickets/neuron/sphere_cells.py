@@ -1,10 +1,13 @@
 """An upper bound of the error of a pruned neuron over the sphere, by bisecting simplicial cones.
 
-In coordinates whose first axis is w*, the 2^d orthants are cones on which f is linear.  On a
-cone with unit edges v_1 .. v_d a point of the sphere is x = sum lambda_j v_j, lambda >= 0, and
-sum lambda_j <= 1 / rho for rho = min_j <m, v_j> with m the unit mean of the edges, and for
-rho = 1 / sqrt(d): in one orthant |v_j|_1 >= 1, and sum lambda_j |v_j|_1 = |x|_1 <= sqrt(d).  A
-neuron with <w_i, v_j> of one sign for all j is linear there.  One that is cut lies between lines:
+In coordinates whose first axis is w*, f is linear on each of the 2^d orthants, which are cones.  On
+a cone with unit edges v_1 .. v_d, a point of the sphere is x = sum lambda_j v_j with lambda >= 0,
+and sum lambda_j <= 1 / rho for two values of rho.  One is min_j <m, v_j>, where m is the unit mean
+of the edges.  The other is 1 / sqrt(d): in one orthant |v_j|_1 >= 1, and
+sum lambda_j |v_j|_1 = |x|_1 <= sqrt(d).
+
+A neuron whose <w_i, v_j> have one sign for all j is linear on the cone.  Any other lies between
+two linear functions:
 
     b <w_i, x>  <=  relu(<w_i, x>)  <=  sum_j lambda_j relu(<w_i, v_j>),   b in {0, 1}      (1)
 
@@ -12,21 +15,23 @@ so f - h is below and above linear functions, with values u_j on the edges, and
 
     sup sum_j lambda_j u_j  <=  min( max_j u_j / rho, ||q|| ),   <q, v_j> = u_j             (2)
 
-In form B |f - relu(h)| <= max(h - f, min(f, f - h)).  Cells whose bound is below the error
-found plus the tolerance are dropped, the others cut in two at their longest edge.
+In form B, |f - relu(h)| <= max(h - f, min(f, f - h)).  Cells whose bound is below the error
+found plus the tolerance are dropped.  The others are cut in two at their longest edge.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from secateurs.core.compiled import compiled
 
-KINK = 1e-13  # <w_i, v_j> of this share of ||w_i|| is 0: it costs sum KINK ||w_i|| in the bound
-MAX_CUTS = 1 << 22  # pairs (cell, neuron) held at once
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+KINK = 1e-13  # <w_i, v_j> below this share of ||w_i|| counts as 0
+MAX_CUTS = 1 << 22  # pairs (cell, neuron that cuts it) held at once
+TIE = 1e-12  # difference of two cosines that does not count
 
 
 def bound_by_cells(
@@ -38,25 +43,28 @@ def bound_by_cells(
     width: float,
     max_cells: int,
 ) -> tuple[float, Array, float]:
-    """Largest error found, its point, and an upper bound of the sup.
+    """Return the largest error found, its point, and an upper bound of the sup.
 
     Parameters
     ----------
     V : array, shape [N, d], signs : array, shape [N], and target : array, shape [d]
         h = sum signs_i relu(<V_i, x>), f = relu(<target, x>).
     form_b : bool
-        |f - relu(h)| instead of |f - h|.
+        Bound |f - relu(h)| instead of |f - h|.
     lower : float
         An error that is known to be reached.
     width : float
-        Stop when the bound is within this of the largest error found.
+        Stop when the bound is within this distance of the largest error found.
     max_cells : int
-        Stop after so many cells.
+        Stop after this number of cells.
 
     Returns
     -------
     lower, point, upper : float, array [d], float
-        A cell costs O(d^2) for each neuron that cut its parent, and O(d^3).
+
+    Notes
+    -----
+    A cell costs O(d^2) for each neuron that cut its parent, and O(d^3).
     """
     d = len(target)
     Q = _basis(target)
@@ -72,7 +80,7 @@ def bound_by_cells(
     point, spent, dropped = np.zeros(d), 0, 0.0
     halve = False  # the first pass bounds the orthants themselves, the others halve what is left
     while len(cells):
-        if halve:  # when not all fit, the worst cells; the others keep their bound
+        if halve:  # when not all fit, take the worst cells; the others keep their bound
             order = np.argsort(-bounds, kind="stable")
             held = np.diff(start)[order].cumsum()
             fit = int(np.searchsorted(held, MAX_CUTS, side="right"))
@@ -93,22 +101,22 @@ def bound_by_cells(
         cells, base, start, cuts = _take(keep, cells, base, start, cuts)
         bounds = bounds[keep]
         halve = True
-    # sum lambda_j <= sqrt(d) times what the near kinks may hide
+    # sum lambda_j <= sqrt(d) times the error of counting small <w_i, v_j> as 0
     upper = max(dropped, lower) + d**0.5 * KINK * float(lengths.sum() + b)
     return lower, Q @ point, upper
 
 
 def _basis(target: Array) -> Array:
-    """Orthonormal columns [d, d], the first along the target."""
+    """Return orthonormal columns [d, d], the first along the target."""
     Q = np.linalg.qr(np.column_stack([target, np.eye(len(target))]))[0]
     Q[:, 0] *= np.sign(Q[:, 0] @ target)
     return np.asarray(Q)
 
 
 def _take(
-    kept: NDArray[np.intp], cells: Array, base: Array, start: Ints, cuts: Ints
-) -> tuple[Array, Array, Ints, Ints]:
-    """The cells with these numbers."""
+    kept: NDArray[np.intp], cells: Array, base: Array, start: Integers, cuts: Integers
+) -> tuple[Array, Array, Integers, Integers]:
+    """Return the cells with these numbers."""
     counts = np.diff(start)
     mask = np.zeros(len(cells), dtype=bool)
     mask[kept] = True
@@ -116,12 +124,12 @@ def _take(
     return cells[kept], base[kept], starts, cuts[np.repeat(mask, counts)]
 
 
-@njit(cache=True)
+@compiled()
 def _refine(
     cells: Array,
     base: Array,
-    start: Ints,
-    cuts: Ints,
+    start: Integers,
+    cuts: Integers,
     V: Array,
     signs: Array,
     near: Array,
@@ -129,8 +137,17 @@ def _refine(
     form_b: bool,
     enough: float,
     halve: bool,
-) -> tuple[Array, Array, Ints, Ints, Array, float, Array]:
-    """Halve every cell (or take it as it is), bound the children; the worst point met."""
+) -> tuple[Array, Array, Integers, Integers, Array, float, Array]:
+    """Halve every cell (or take it as it is) and bound the children.
+
+    A cell c has edges ``cells[c]``; the neurons that are linear on it add up to ``base[c]``, and
+    ``cuts[start[c] : start[c + 1]]`` are the others.
+
+    Returns
+    -------
+    cells, base, start, cuts, bounds, found, point
+        The children, their bounds, and the largest error at a new edge with its point.
+    """
     n, d = len(cells), cells.shape[1]
     parts = 2 if halve else 1
     new = np.empty((parts * n, d, d))
@@ -138,90 +155,129 @@ def _refine(
     new_start = np.zeros(parts * n + 1, dtype=np.int64)
     new_cuts = np.empty(parts * len(cuts), dtype=np.int64)
     bounds = np.empty(parts * n)
-    low, high, z, middle = np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    values, middle = np.empty((3, d)), np.empty(d)
     found, point = -1.0, np.zeros(d)
     for c in range(n):
-        j1, j2 = _longest(cells[c])
+        j1, j2 = longest_edge(cells[c])
         middle[:] = cells[c, j1] + cells[c, j2]
         middle /= np.sqrt((middle**2).sum())
+        parent_cuts = cuts[start[c] : start[c + 1]]
         for part in range(parts):
             k = parts * c + part
             new[k] = cells[c]
             if halve:
                 new[k, j1 if part == 0 else j2] = middle
             new_base[k] = base[c]
-            low[:] = 0.0
-            high[:] = 0.0
-            fill = new_start[k]
-            for position in range(start[c], start[c + 1]):
-                i = cuts[position]
-                least, most, total = np.inf, -np.inf, 0.0
-                for j in range(d):
-                    value = 0.0
-                    for a in range(d):
-                        value += V[i, a] * new[k, j, a]
-                    z[j] = value
-                    least, most, total = min(least, value), max(most, value), total + value
-                if least >= -near[i]:
-                    new_base[k] += signs[i] * V[i]
-                elif most > near[i]:
-                    new_cuts[fill] = i
-                    fill += 1
-                    for j in range(d):  # (1)
-                        line = z[j] if total > 0 else 0.0
-                        chord = max(z[j], 0.0)
-                        if signs[i] > 0:
-                            high[j] -= line
-                            low[j] -= chord
-                        else:
-                            high[j] += chord
-                            low[j] += line
-            new_start[k + 1] = fill
-            f_most, side = 0.0, 0.0
-            for j in range(d):
-                side += new[k, j, 0]
-            for j in range(d):
-                f = b * new[k, j, 0] if side > 0 else 0.0
-                h = 0.0
-                for a in range(d):
-                    h += new_base[k, a] * new[k, j, a]
-                high[j] += f - h
-                low[j] += f - h
-                z[j] = f
-                f_most = max(f_most, f)
-            rho = _depth(new[k])
-            above = _most(high, new[k], rho, enough)
-            low[:] = -low
-            below = _most(low, new[k], rho, enough)
-            if form_b and above > enough:
-                above = min(above, _most(z, new[k], rho, enough))
-            bounds[k] = max(above, below)
-        # the error at the new edge: both children see it, their cuts are the same there
-        E = _error(middle, base[c], cuts[start[c] : start[c + 1]], V, signs, b, form_b)
-        if found < E:
-            found = E
+            own_cuts = new_cuts[new_start[k] :]
+            n_cuts = _sort_neurons(
+                new[k], parent_cuts, V, signs, near, new_base[k], values, own_cuts
+            )
+            new_start[k + 1] = new_start[k] + n_cuts
+            bounds[k] = _bound(new[k], new_base[k], values, b, form_b, enough)
+        # both children have the same error at the new edge, because their cuts are the same there
+        error = _error(middle, base[c], parent_cuts, V, signs, b, form_b)
+        if found < error:
+            found = error
             point = middle.copy()
     return new, new_base, new_start, new_cuts[: new_start[-1]], bounds, found, point
 
 
-@njit(cache=True)
-def _longest(cell: Array) -> tuple[int, int]:
-    """The two edges of the cone that are furthest apart."""
+@compiled()
+def _sort_neurons(
+    cell: Array,
+    cuts: Integers,
+    V: Array,
+    signs: Array,
+    near: Array,
+    base: Array,
+    values: Array,
+    own_cuts: Integers,
+) -> int:
+    """Add the neurons that are linear on a cell to `base`, and list the others in `own_cuts`.
+
+    The first two rows of `values` become the bounds (1) of -h on the edges, from below and above,
+    without `base`.
+
+    Returns
+    -------
+    int
+        How many neurons cut the cell.
+    """
+    d = len(cell)
+    low, high, z = values[0], values[1], values[2]
+    low[:] = 0.0
+    high[:] = 0.0
+    n_cuts = 0
+    for i in cuts:
+        least, most, total = np.inf, -np.inf, 0.0
+        for j in range(d):
+            value = _dot(V[i], cell[j])
+            z[j] = value
+            least, most, total = min(least, value), max(most, value), total + value
+        if least >= -near[i]:
+            base += signs[i] * V[i]
+        elif most > near[i]:
+            own_cuts[n_cuts] = i
+            n_cuts += 1
+            for j in range(d):  # (1)
+                line = z[j] if total > 0 else 0.0
+                chord = max(z[j], 0.0)
+                if signs[i] > 0:
+                    high[j] -= line
+                    low[j] -= chord
+                else:
+                    high[j] += chord
+                    low[j] += line
+    return n_cuts
+
+
+@compiled()
+def _bound(cell: Array, base: Array, values: Array, b: float, form_b: bool, enough: float) -> float:
+    """Return the bound of the error on a cell, from the `values` of `_sort_neurons`."""
+    d = len(cell)
+    low, high, target = values[0], values[1], values[2]
+    side = 0.0
+    for j in range(d):
+        side += cell[j, 0]
+    for j in range(d):
+        f = b * cell[j, 0] if side > 0 else 0.0
+        h = _dot(base, cell[j])
+        high[j] += f - h
+        low[j] += f - h
+        target[j] = f
+    rho = depth(cell)
+    above = _most(high, cell, rho, enough)
+    low[:] = -low
+    below = _most(low, cell, rho, enough)
+    if form_b and above > enough:
+        above = min(above, _most(target, cell, rho, enough))
+    return max(above, below)
+
+
+@compiled()
+def _dot(u: Array, v: Array) -> float:
+    total = 0.0
+    for a in range(len(u)):
+        total += u[a] * v[a]
+    return total
+
+
+@compiled()
+def longest_edge(cell: Array) -> tuple[int, int]:
+    """Return the two edges of the cone that are furthest apart; the first two of equal ones."""
     d = len(cell)
     j1, j2, least = 0, 1, np.inf
     for j in range(d):
         for k in range(j + 1, d):
-            value = 0.0
-            for a in range(d):
-                value += cell[j, a] * cell[k, a]
-            if value < least - 1e-12:  # ties by index
+            value = _dot(cell[j], cell[k])
+            if value < least - TIE:
                 j1, j2, least = j, k, value
     return j1, j2
 
 
-@njit(cache=True)
-def _depth(cell: Array) -> float:
-    """rho: the larger of 1 / sqrt(d) and what the unit mean of the edges leaves with each."""
+@compiled()
+def depth(cell: Array) -> float:
+    """Return the larger rho: 1 / sqrt(d), or the least product of an edge with the unit mean."""
     d = len(cell)
     m = np.zeros(d)
     for j in range(d):
@@ -229,23 +285,23 @@ def _depth(cell: Array) -> float:
     m /= np.sqrt((m**2).sum())
     least = np.inf
     for j in range(d):
-        value = 0.0
-        for a in range(d):
-            value += m[a] * cell[j, a]
-        least = min(least, value)
+        least = min(least, _dot(m, cell[j]))
     return float(max(least, d**-0.5))
 
 
-@njit(cache=True)
+@compiled()
 def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
-    """Bound (2), at least 0; the second part only where the first does not settle it."""
+    """Return the bound (2), at least 0.
+
+    The second part is only computed where the first is not below `enough`.
+    """
     first = float(max(u.max(), 0.0) / rho)
     if first <= enough:
         return first
     d = len(u)
     q = np.linalg.solve(cell, u)
     length, worst = 0.0, 0.0
-    for j in range(d):  # what the solution misses on the edges is added back
+    for j in range(d):  # the residual of the solution on the edges is added
         missed = u[j]
         for a in range(d):
             missed -= cell[j, a] * q[a]
@@ -254,19 +310,14 @@ def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
     return float(min(first, np.sqrt(length) + worst / rho))
 
 
-@njit(cache=True)
+@compiled()
 def _error(
-    x: Array, base: Array, cuts: Ints, V: Array, signs: Array, b: float, form_b: bool
+    x: Array, base: Array, cuts: Integers, V: Array, signs: Array, b: float, form_b: bool
 ) -> float:
-    """E at a point of a cell."""
-    h = 0.0
-    for a in range(len(x)):
-        h += base[a] * x[a]
+    """Return the error at a point of a cell."""
+    h = _dot(base, x)
     for i in cuts:
-        value = 0.0
-        for a in range(len(x)):
-            value += V[i, a] * x[a]
-        h += signs[i] * max(value, 0.0)
+        h += signs[i] * max(_dot(V[i], x), 0.0)
     if form_b:
         h = max(h, 0.0)
     return float(abs(max(b * x[0], 0.0) - h))
