@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from secateurs import load_dataset
 from secateurs.core.solution import Solution
 from secateurs.core.thread_pool import PIECE
-from secateurs.tickets import network_pruning
 from secateurs.tickets.modules import effective_module, masked_module
-from secateurs.tickets.network_pruning import Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.ticket import Candidates, Ticket
 
 HELD = 10_000
 PUBLISHED = (
@@ -81,8 +81,7 @@ def drawing(ticket: Ticket, max_terms: int) -> float:
     start = time.process_time()
     for number, layer in enumerate(ticket.layers):
         for name, (rows, n_inputs) in layer.blocks().items():
-            scale = ticket.scales[number][name]
-            draw = network_pruning._Candidates(ticket.seed, scale, number, layer, name, max_terms)
+            draw = Candidates(ticket, number, name, max_terms)
             for a in range(0, rows * n_inputs, PIECE):
                 draw(slice(a, min(a + PIECE, rows * n_inputs)))
     return time.process_time() - start

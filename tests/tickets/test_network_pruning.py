@@ -12,11 +12,12 @@ from torch import nn
 
 from secateurs.core.archive import DamagedFileError
 from secateurs.tickets import file as ticket_file
-from secateurs.tickets import load_ticket, network_pruning, save_ticket, subset_sum
+from secateurs.tickets import load_ticket, save_ticket, subset_sum
 from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.layers import Layer, stack_problem
 from secateurs.tickets.modules import MaskedRandom, effective_module, masked_module
-from secateurs.tickets.network_pruning import Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.ticket import Candidates, Ticket
 from secateurs.tickets.verify import operator_norm, spectral_norm, verify_ticket
 from tests.sparse.test_storage import change
 
@@ -537,10 +538,8 @@ def test_other_files_and_random_numbers_that_differ_are_refused(content, tmp_pat
     with pytest.raises(DamagedFileError, match="not one of secateurs"):
         load_ticket(tmp_path / "foreign")
     (tmp_path / "t").write_bytes(content)
-    drawn = network_pruning._Candidates.__call__
-    monkeypatch.setattr(
-        network_pruning._Candidates, "__call__", lambda *a: np.nextafter(drawn(*a), 9)
-    )
+    drawn = Candidates.__call__
+    monkeypatch.setattr(Candidates, "__call__", lambda *a: np.nextafter(drawn(*a), 9))
     with pytest.raises(DamagedFileError, match="checksum"):
         load_ticket(tmp_path / "t")
 

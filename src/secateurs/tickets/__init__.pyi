@@ -26,7 +26,7 @@ __all__ = [
 from .certificate import network_certificate
 from .file import load_ticket, save_ticket
 from .modules import effective_module, masked_module
-from .network_pruning import Ticket, prune_network
+from .network_pruning import prune_network
 from .neuron.certificate import (
     RequiredWidth,
     neuron_lower_bound,
@@ -36,5 +36,6 @@ from .neuron.certificate import (
 from .neuron.subset import NeuronSubset, prune_neurons
 from .neuron.sup_error import sup_error
 from .subset_sums import SubsetSum, pack_masks, subset_sum, unpack_masks
+from .ticket import Ticket
 from .verify import TicketReport, verify_ticket
 from .weight_pruning import PrunedWeights, prune_weights

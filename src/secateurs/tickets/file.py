@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from secateurs.core.archive import Archive, archive_bytes, read_archive
 from secateurs.core.atomic_write import write_atomically
 from secateurs.tickets.layers import Layer, stack_problem
-from secateurs.tickets.network_pruning import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
 from secateurs.tickets.subset_sums import MAX_TERMS, pack_masks, unpack_masks
+from secateurs.tickets.ticket import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
 
 MAX_WEIGHTS = 1 << 32
 PIECE = 1 << 16  # masks packed together; a multiple of 8

@@ -49,6 +49,12 @@ class Layer(BaseModel):
         """Weights between an input and an output."""
         return self.kernel[0] * self.kernel[1]
 
+    @property
+    def shape_text(self) -> str:
+        """Sizes of the weights, for a table."""
+        kernel = self.kernel if self.kind == "conv2d" else ()
+        return " x ".join(map(str, (self.n_out, self.n_in, *kernel))) + " + bias" * self.bias
+
     def blocks(self) -> dict[str, tuple[int, int]]:
         """Weights of the layer as matrices (rows, inputs): "plus", "minus", "bias".
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name torch's users know
 
 from secateurs.tickets.layers import WEIGHTED, Layer
-from secateurs.tickets.network_pruning import Ticket, hidden_units, output_weights
+from secateurs.tickets.ticket import Ticket, hidden_units, output_weights
 
 
 class MaskedRandom(nn.Module):
@@ -108,7 +108,7 @@ def _units(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """Source, weight and masked output weights [rows, units] of the units of a block in use."""
     used = ticket.used(number, name)
-    u, _ = hidden_units(ticket.seed, number, ticket.layers[number], name, used.shape[1])
+    u, _ = hidden_units(ticket, number, name, used.shape[1])
     source, place = np.nonzero(used)
     return source, u[source, place], output_weights(ticket, number, name)[:, used]
 

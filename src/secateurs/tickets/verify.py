@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from secateurs.tickets.layers import WEIGHTED, Layer, read_module
-from secateurs.tickets.network_pruning import Ticket, block_targets, scale_of
+from secateurs.tickets.ticket import Ticket, block_targets, scale_of
 
 # the rounding of an eigenvalue in float64, about rows * rank * 1e-16, for layers up to about
 # 10^4 x 10^3
@@ -180,7 +180,7 @@ def verify_ticket(
         nonnegative,
         sum(r.n_weights for r in reports),
         ticket.width_factor,
-        ticket.n_kept / ticket.n_random if ticket.n_random else 0.0,
+        ticket.kept_fraction,
         tuple(reports),
     )
 
