@@ -32,7 +32,7 @@ from secateurs.tickets.neuron.scaling import (
     neuron_point,
     width_law,
 )
-from secateurs.tickets.neuron.subset import prune_neurons
+from secateurs.tickets.neuron.subset import select_neurons
 from secateurs.tickets.neuron.sup_error import checked, sup_error
 
 WIDTHS = {
@@ -118,7 +118,7 @@ def integer(seeds: int) -> None:
             start = time.process_time()
             gaps, errors = [], []
             for seed in range(seeds):
-                found = prune_neurons(*instance(2, n, seed), form).value
+                found = select_neurons(*instance(2, n, seed), form).value
                 errors.append(found.error)
                 gaps.append(found.error / max(found.lower_bound, 1e-12) - 1)
             near = [gap for gap in gaps if gap <= 0.05]
@@ -167,7 +167,7 @@ def violations(count: int) -> None:
         sampled = float(checked(W, alpha, target, form, subset).errors(X).max())
         lower, upper = sup_error(W, alpha, target, form, subset, max_cells=2000)
         record("interval", max(lower, sampled), upper)
-        found = prune_neurons(W, alpha, target, form, max_cells=2000, tolerance=5e-3).value
+        found = select_neurons(W, alpha, target, form, max_cells=2000, tolerance=5e-3).value
         record("all subsets", found.lower_bound, found.error)
         record("a subset", found.lower_bound, upper)
         if form == "A":

@@ -119,7 +119,7 @@ def test_a_long_neuron_on_the_axis_leaves_no_bound():
     found = ticket_certificate(W, alpha, target, 1e-6)
     assert found["error"].verdict == "holds"
     assert found["attainable by these neurons, any output weights"].verdict == "unknown"
-    with pytest.raises(ValueError, match="Divide W and target"):
+    with pytest.raises(ValueError, match="divide W and target"):
         neuron_lower_bound(target[None], 1e155 * target)
 
 
@@ -273,7 +273,7 @@ def test_bad_widths_are_refused(change):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="eps: got 0.0"):
         ticket_certificate(np.eye(2), np.ones(2), np.ones(2), 0.0)
     with pytest.raises(ValueError, match="expected"):
         neuron_lower_bound(np.ones(3), np.ones(3))

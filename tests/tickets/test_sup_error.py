@@ -225,7 +225,7 @@ def test_cells_have_the_depth_they_claim(d):
         ({"subset": [7]}, "from 0 to 2"),
         ({"subset": np.ones(2, dtype=bool)}, "boolean mask"),
         ({"subset": [0.5]}, "boolean mask"),
-        ({"tolerance": 0.0}, "positive"),
+        ({"tolerance": 0.0}, "tolerance: got 0.0"),
     ],
 )
 def test_bad_input_is_refused(change, message):

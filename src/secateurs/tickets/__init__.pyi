@@ -12,10 +12,10 @@ __all__ = [
     "neuron_lower_bound",
     "pack_masks",
     "prune_network",
-    "prune_neurons",
     "prune_weights",
     "required_width",
     "save_ticket",
+    "select_neurons",
     "subset_sum",
     "sup_error",
     "ticket_certificate",
@@ -33,7 +33,7 @@ from .neuron.certificate import (
     required_width,
     ticket_certificate,
 )
-from .neuron.subset import NeuronSubset, prune_neurons
+from .neuron.subset import NeuronSubset, select_neurons
 from .neuron.sup_error import sup_error
 from .subset_sums import SubsetSum, pack_masks, subset_sum, unpack_masks
 from .ticket import Ticket

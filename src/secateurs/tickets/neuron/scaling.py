@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.tickets.neuron.certificate import neuron_lower_bound
-from secateurs.tickets.neuron.subset import prune_neurons
+from secateurs.tickets.neuron.subset import select_neurons
 from secateurs.tickets.weight_pruning import prune_weights
 
 RESAMPLES = 1000
@@ -94,7 +94,7 @@ def gaussian_network(d: int, n: int, rng: np.random.Generator) -> tuple[Array, A
 def neuron_point(d: int, n: int, seed: int, tolerance: float = 2e-3) -> NeuronPoint:
     """Prune the neurons of one network, form A; seconds for each."""
     W, alpha, target = gaussian_network(d, n, np.random.default_rng([seed, d, n]))
-    found = prune_neurons(W, alpha, target, "A", tolerance=tolerance).value
+    found = select_neurons(W, alpha, target, "A", tolerance=tolerance).value
     return NeuronPoint(
         d,
         n,
