@@ -328,7 +328,7 @@ def test_settings_are_checked(change):
 def test_a_bias_on_maps_needs_their_size():
     with pytest.raises(ValueError, match="input_shape"):
         prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0)
-    with pytest.raises(ValueError, match="smaller than its kernel"):
+    with pytest.raises(ValueError, match="not smaller than its kernel"):
         prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0, input_shape=(1, 2, 2))
     weights = nn.Linear(2, 2)
     with torch.no_grad():
@@ -340,21 +340,21 @@ def test_a_bias_on_maps_needs_their_size():
 @pytest.mark.parametrize(
     ("module", "shape", "message"),
     [
-        (nn.Conv2d(2, 1, 3), (1, 8, 8), "would get 1 channels, expected 2"),
+        (nn.Conv2d(2, 1, 3), (1, 8, 8), "1 channels; expected 2"),
         (nn.Conv2d(2, 1, 3), (8, 8), r"\(channels, height, width\)"),
         (nn.Conv2d(2, 1, 3), (2, 8, 0), r"\(channels, height, width\)"),
         (nn.Conv2d(2, 1, 3), (2, 8.0, 8), r"\(channels, height, width\)"),
         (
             nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 1)),
             (1, 1, 1),
-            "would get 1 inputs, expected 64",
+            "1 inputs; expected 64",
         ),
         (
             nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 1)),
             (1, 10, 10),
-            "would get 64 inputs, expected 36",
+            "64 inputs; expected 36",
         ),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "would get 16 inputs"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "16 inputs; expected 64"),
     ],
 )
 def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
@@ -408,7 +408,7 @@ def test_a_ticket_is_verified_against_its_own_target_only():
     ticket = pruned("dense", 1e-3)[2].value
     other = verify_ticket(ticket, dense(seed=1))
     assert other.n_outside > 0.9 * other.n_weights
-    with pytest.raises(ValueError, match="not those"):
+    with pytest.raises(ValueError, match="for which the ticket was made"):
         verify_ticket(ticket, dense(bias=False))
 
 

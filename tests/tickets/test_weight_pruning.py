@@ -85,7 +85,7 @@ def test_a_layer_is_its_neurons_one_by_one():
 
 def test_form_a_is_refused_because_its_error_is_one():
     W, alpha, target = planted(1, 3, 100)
-    with pytest.raises(ValueError, match="form A is refused"):
+    with pytest.raises(ValueError, match="because the masks make the network the linear map"):
         prune_weights(W, alpha, target, 1e-2, form="A")
     pruned = prune_weights(W, alpha, target, 1e-2)
     x = -target[None]
