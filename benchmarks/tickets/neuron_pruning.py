@@ -26,6 +26,7 @@ from scipy import optimize
 
 from secateurs.core.atomic_write import write_atomically
 from secateurs.tickets.neuron.certificate import neuron_lower_bound, required_width
+from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.scaling import (
     NeuronPoint,
     gaussian_network,
@@ -33,7 +34,7 @@ from secateurs.tickets.neuron.scaling import (
     width_law,
 )
 from secateurs.tickets.neuron.subset import select_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.sup_error import sup_error
 
 WIDTHS = {
     2: (16, 32, 64, 128, 256, 512, 1024, 2048),

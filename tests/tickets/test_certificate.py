@@ -24,8 +24,9 @@ from secateurs.tickets.neuron.certificate import (
     required_width,
     ticket_certificate,
 )
+from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, bit_law, fewest_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial
 
 MORE = [pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16)]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from secateurs.tickets.neuron import subset as neuron_selection
 from secateurs.tickets.neuron.bounds import relaxation_bound
 from secateurs.tickets.neuron.local_search import best_code, local_search
+from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.subset import first_points, milp_subset, select_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial, best_subset
 
 FORMS = ("A", "B")

@@ -47,9 +47,9 @@ class MaskedRandom(nn.Module):
         if self.layer.bias:
             _, u_one, v_one = _units(ticket, number, "bias")
         v = self.layer.torch_layout(v)
-        arrays = {"source": source, "u": u, "v": v, "u_one": u_one, "v_one": v_one}
-        for name, array in arrays.items():
+        for name, array in (("source", source), ("u", u), ("v", v), ("u_one", u_one)):
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array)))
+        self.register_buffer("v_one", torch.from_numpy(v_one))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, n_in] or [n, n_in, height, width]."""

@@ -108,8 +108,8 @@ def prune_weights(
         raise bad_value(
             "form",
             form,
-            "'B', because the masks make the network the linear map <w*, x>, whose error without an "
-            "outer relu is ||w*|| at x = -w* / ||w*||",
+            "'B', because the masks make the network the linear map <w*, x>, whose error without "
+            "an outer relu is ||w*|| at x = -w* / ||w*||",
         )
     check_choice("form", form, ("B",))
     W, alpha, target = (np.asarray(v, np.float64) for v in (W, alpha, target))

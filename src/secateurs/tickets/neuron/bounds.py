@@ -26,13 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from secateurs.tickets.neuron.sup_error import (
-    Array,
-    PrunedNeuron,
-    bracket,
-    scaled_rows,
-    unit_rows,
-)
+from secateurs.tickets.neuron.pruned_neuron import Array, PrunedNeuron, scaled_rows, unit_rows
+from secateurs.tickets.neuron.sup_error import bracket
 
 ROUNDING = 1e-14  # of an angle for d <= 64, and of the closed forms for each pair of latitudes
 STARTS, SIGN_CHANGES, SAMPLES = 12, 40, 64  # of the search for x0; samples for each dimension
@@ -258,13 +253,13 @@ def relaxation_bound(
     best, z = 0.0, np.zeros(n)
     for k in range(rounds):
         A, f = problem.neuron_values(X), problem.target_values(X)
-        found, z, columns = _relax(A, f, f > tau if problem.form == "B" else f >= 0, columns)
-        if problem.form == "B":
+        found, z, columns = _relax(A, f, f > tau if problem.form_b else f >= 0, columns)
+        if problem.form_b:
             found = min(found, tau)
         best = max(best, found - problem.rounding(n + len(X) + X.shape[1] + 4))
         if k + 1 == rounds or not n:
             break
-        whole = PrunedNeuron(problem.V * z[:, None], problem.signs, problem.target, problem.form)
+        whole = problem._replace(V=problem.V * z[:, None])
         _, upper, worst = bracket(whole, max_cells=CELLS)
         if upper <= best * (1 + 1e-6):
             break

@@ -20,7 +20,8 @@ from scipy import integrate, special, stats
 from secateurs.core.certificate import Certificate, Check, Verdict
 from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real
 from secateurs.tickets.neuron.bounds import any_output_bound, latitude_bound
-from secateurs.tickets.neuron.sup_error import Form, checked, scaled_rows, sup_error
+from secateurs.tickets.neuron.pruned_neuron import Form, checked, scaled_rows
+from secateurs.tickets.neuron.sup_error import sup_error
 
 Mode = Literal["weights", "neurons"]
 
@@ -79,7 +80,7 @@ def neuron_lower_bound(
     """
     rows = scaled_rows(np.atleast_1d(np.asarray(W, dtype=float)))  # alpha can undo any scale
     given = checked(rows, np.ones(len(rows)), target, form)
-    if given.form == "B":
+    if given.form_b:
         raise bad_value(
             "form",
             form,
@@ -241,7 +242,7 @@ def ticket_certificate(
     )
     name = "attainable by these neurons"
     any_alpha = f"{name}, any output weights"
-    if given.form == "A":
+    if not given.form_b:
         bound = neuron_lower_bound(W, target, "A", random_state=random_state)
         statement = f"form A: no subset, with any output weights, has an error below {bound:.6g}"
         attainable = _attainable(any_alpha, statement, bound, eps, f"{BREAKPOINT}; {LATITUDE}")

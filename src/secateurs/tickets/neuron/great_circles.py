@@ -4,8 +4,6 @@ Between kinks h = <c, x> and f = <b, x>, where c and b are sums over the active 
 sums over the sorted kinks.  On an arc |f - h| is largest at an end or at the peak +-(b - c).
 |f - relu(h)| is largest at an end, at +-(b - c), at +-b (where h < 0) or at a zero of h.  All of
 these points are evaluated, in O(N log N) for N neurons.
-
-In all functions h = sum signs_i relu(<V_i, x>) and f = relu(<target, x>).
 """
 
 from __future__ import annotations
@@ -14,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.core.compiled import compiled
+from secateurs.tickets.neuron.pruned_neuron import Array, PrunedNeuron
 
 PARALLEL = 1e-12  # relative size below which a gradient points along x
 GAIN = 1e-9  # relative gain that is worth a step
 
-Array = NDArray[np.float64]
-
 
 @compiled()
-def circle_maxima(V: Array, signs: Array, target: Array, form_b: bool) -> tuple[Array, Array]:
+def circle_maxima(problem: PrunedNeuron) -> tuple[Array, Array]:
     """Return points [k, 2] among which the maximum over the circle is, and the error at each.
 
-    V is [N, 2] and the target [2].
+    The problem has d = 2.
     """
+    V, signs, target, form_b = problem
     kinks, neurons, gains = _kinks(V, target)
     n, m = len(V), len(kinks)
     if m == 0:
@@ -100,27 +98,20 @@ def _arc(kinks: Array, order: NDArray[np.int64], k: int) -> float:
 
 
 @compiled()
-def climb(
-    V: Array,
-    signs: Array,
-    target: Array,
-    form_b: bool,
-    x: Array,
-    directions: Array,
-    patience: int,
-) -> tuple[Array, float]:
+def climb(problem: PrunedNeuron, x: Array, directions: Array, patience: int) -> tuple[Array, float]:
     """Maximise the error over great circles through x; return the point and its error.
 
     The circles go along the gradient, or along the next of the `directions` [k, d] after a
     failure.  The ascent ends after `patience` failures in a row, or when no direction is left.
     """
+    V, signs, target, form_b = problem
     n, d = V.shape
     x = x.copy()
-    value = _error(V, signs, target, form_b, x)
+    value = _error(problem, x)
     plane, flat = np.empty((n, 2)), np.empty(2)
     failed = 0
     for t in range(len(directions)):
-        p = _gradient(V, signs, target, form_b, x) if failed == 0 else directions[t].copy()
+        p = _gradient(problem, x) if failed == 0 else directions[t].copy()
         along, whole, size = _dot(p, x), 0.0, 0.0
         for a in range(d):
             whole += p[a] ** 2
@@ -133,12 +124,12 @@ def climb(
             flat[0], flat[1] = _dot(target, x), _dot(target, p)
             for i in range(n):
                 plane[i, 0], plane[i, 1] = _dot(V[i], x), _dot(V[i], p)
-            points, errors = circle_maxima(plane, signs, flat, form_b)
+            points, errors = circle_maxima(PrunedNeuron(plane, signs, flat, form_b))
             best = errors.argmax()
             if errors[best] > value * (1 + GAIN):
                 y = points[best, 0] * x + points[best, 1] * p
                 y /= np.sqrt((y**2).sum())
-                found = _error(V, signs, target, form_b, y)
+                found = _error(problem, y)
                 if found > value:
                     x, value, failed = y, found, 0
         if failed > patience:
@@ -155,8 +146,9 @@ def _dot(u: Array, v: Array) -> float:
 
 
 @compiled()
-def _error(V: Array, signs: Array, target: Array, form_b: bool, x: Array) -> float:
+def _error(problem: PrunedNeuron, x: Array) -> float:
     """Return the error at x."""
+    V, signs, target, form_b = problem
     h = 0.0
     for i in range(len(V)):
         h += signs[i] * max(_dot(V[i], x), 0.0)
@@ -164,8 +156,9 @@ def _error(V: Array, signs: Array, target: Array, form_b: bool, x: Array) -> flo
 
 
 @compiled()
-def _gradient(V: Array, signs: Array, target: Array, form_b: bool, x: Array) -> Array:
+def _gradient(problem: PrunedNeuron, x: Array) -> Array:
     """Return the gradient of f - relu(h) or f - h at x; at a kink that of one side."""
+    V, signs, target, form_b = problem
     g = np.zeros(len(x))
     for i in range(len(V)):
         if _dot(V[i], x) > 0:

@@ -21,12 +21,14 @@ found plus the tolerance are dropped.  The others are cut in two at their longes
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.core.compiled import compiled
+from secateurs.tickets.neuron.pruned_neuron import Array, PrunedNeuron
 
-Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 KINK = 1e-13  # <w_i, v_j> below this share of ||w_i|| counts as 0
@@ -34,23 +36,41 @@ MAX_CUTS = 1 << 22  # pairs (cell, neuron that cuts it) held at once
 TIE = 1e-12  # difference of two cosines that does not count
 
 
+class Cells(NamedTuple):
+    """Simplicial cones, and for each the neurons that are linear on it or cut it.
+
+    Attributes
+    ----------
+    edges : array, shape [m, d, d]
+        Unit edges, one a row.
+    base : array, shape [m, d]
+        The sum of the neurons that are linear on the cell.
+    start : array, shape [m + 1], and cuts : array
+        The other neurons of cell c are ``cuts[start[c] : start[c + 1]]``.
+    """
+
+    edges: Array
+    base: Array
+    start: Integers
+    cuts: Integers
+
+    def take(self, kept: NDArray[np.intp]) -> Cells:
+        """Return the cells with these numbers, in increasing order."""
+        counts = np.diff(self.start)
+        mask = np.zeros(len(self.edges), dtype=bool)
+        mask[kept] = True
+        start = np.concatenate([[0], counts[kept].cumsum()]).astype(np.int64)
+        return Cells(self.edges[kept], self.base[kept], start, self.cuts[np.repeat(mask, counts)])
+
+
 def bound_by_cells(
-    V: Array,
-    signs: Array,
-    target: Array,
-    form_b: bool,
-    lower: float,
-    width: float,
-    max_cells: int,
+    problem: PrunedNeuron, lower: float, width: float, max_cells: int
 ) -> tuple[float, Array, float]:
     """Return the largest error found, its point, and an upper bound of the sup.
 
     Parameters
     ----------
-    V : array, shape [N, d], signs : array, shape [N], and target : array, shape [d]
-        h = sum signs_i relu(<V_i, x>), f = relu(<target, x>).
-    form_b : bool
-        Bound |f - relu(h)| instead of |f - h|.
+    problem : PrunedNeuron
     lower : float
         An error that is known to be reached.
     width : float
@@ -66,40 +86,31 @@ def bound_by_cells(
     -----
     A cell costs O(d^2) for each neuron that cut its parent, and O(d^3).
     """
-    d = len(target)
-    Q = _basis(target)
-    V, b = V @ Q, float(np.linalg.norm(target))
-    lengths = np.linalg.norm(V, axis=1)
-    n_orthants = 2**d
-    corner = 1.0 - 2.0 * (np.arange(n_orthants)[:, None] >> np.arange(d) & 1)
-    cells = corner[:, :, None] * np.eye(d)
-    base = np.zeros((n_orthants, d))
-    start = np.arange(n_orthants + 1, dtype=np.int64) * len(V)
-    cuts = np.tile(np.arange(len(V), dtype=np.int64), n_orthants)
-    bounds = np.full(n_orthants, np.inf)
+    d = len(problem.target)
+    Q, b = _basis(problem.target), float(np.linalg.norm(problem.target))
+    rotated = problem._replace(V=problem.V @ Q, target=b * np.eye(d)[0])
+    lengths = np.linalg.norm(rotated.V, axis=1)
+    cells, bounds = _orthants(d, len(lengths)), np.full(2**d, np.inf)
     point, spent, dropped = np.zeros(d), 0, 0.0
     halve = False  # the first pass bounds the orthants themselves, the others halve what is left
-    while len(cells):
+    while len(cells.edges):
         if halve:  # when not all fit, take the worst cells; the others keep their bound
             order = np.argsort(-bounds, kind="stable")
-            held = np.diff(start)[order].cumsum()
+            held = np.diff(cells.start)[order].cumsum()
             fit = int(np.searchsorted(held, MAX_CUTS, side="right"))
             room = min(fit, (max_cells - spent) // 2)
             kept = np.sort(order[: max(room, 0)])
             dropped = max(dropped, float(np.delete(bounds, kept).max(initial=0.0)))
-            cells, base, start, cuts = _take(kept, cells, base, start, cuts)
-            if not len(cells):
+            cells = cells.take(kept)
+            if not len(kept):
                 break
-        cells, base, start, cuts, bounds, found, x = _refine(
-            cells, base, start, cuts, V, signs, lengths * KINK, b, form_b, lower + width, halve
-        )
-        spent += len(cells)
+        cells, bounds, found, x = _refine(cells, rotated, lengths * KINK, lower + width, halve)
+        spent += len(bounds)
         if found > lower:
             lower, point = found, x
-        keep = np.flatnonzero(bounds > lower + width)
-        dropped = max(dropped, float(np.delete(bounds, keep).max(initial=0.0)))
-        cells, base, start, cuts = _take(keep, cells, base, start, cuts)
-        bounds = bounds[keep]
+        kept = np.flatnonzero(bounds > lower + width)
+        dropped = max(dropped, float(np.delete(bounds, kept).max(initial=0.0)))
+        cells, bounds = cells.take(kept), bounds[kept]
         halve = True
     # sum lambda_j <= sqrt(d) times the error of counting small <w_i, v_j> as 0
     upper = max(dropped, lower) + d**0.5 * KINK * float(lengths.sum() + b)
@@ -113,82 +124,61 @@ def _basis(target: Array) -> Array:
     return np.asarray(Q)
 
 
-def _take(
-    kept: NDArray[np.intp], cells: Array, base: Array, start: Integers, cuts: Integers
-) -> tuple[Array, Array, Integers, Integers]:
-    """Return the cells with these numbers."""
-    counts = np.diff(start)
-    mask = np.zeros(len(cells), dtype=bool)
-    mask[kept] = True
-    starts = np.concatenate([[0], counts[kept].cumsum()]).astype(np.int64)
-    return cells[kept], base[kept], starts, cuts[np.repeat(mask, counts)]
+def _orthants(d: int, n: int) -> Cells:
+    """Return the 2^d orthants, which all n neurons may cut."""
+    m = 2**d
+    corner = 1.0 - 2.0 * (np.arange(m)[:, None] >> np.arange(d) & 1)
+    start = np.arange(m + 1, dtype=np.int64) * n
+    cuts = np.tile(np.arange(n, dtype=np.int64), m)
+    return Cells(corner[:, :, None] * np.eye(d), np.zeros((m, d)), start, cuts)
 
 
 @compiled()
 def _refine(
-    cells: Array,
-    base: Array,
-    start: Integers,
-    cuts: Integers,
-    V: Array,
-    signs: Array,
-    near: Array,
-    b: float,
-    form_b: bool,
-    enough: float,
-    halve: bool,
-) -> tuple[Array, Array, Integers, Integers, Array, float, Array]:
+    cells: Cells, problem: PrunedNeuron, near: Array, enough: float, halve: bool
+) -> tuple[Cells, Array, float, Array]:
     """Halve every cell (or take it as it is) and bound the children.
-
-    A cell c has edges ``cells[c]``; the neurons that are linear on it add up to ``base[c]``, and
-    ``cuts[start[c] : start[c + 1]]`` are the others.
 
     Returns
     -------
-    cells, base, start, cuts, bounds, found, point
+    children, bounds, found, point
         The children, their bounds, and the largest error at a new edge with its point.
     """
-    n, d = len(cells), cells.shape[1]
+    n, d = cells.base.shape
     parts = 2 if halve else 1
-    new = np.empty((parts * n, d, d))
-    new_base = np.empty((parts * n, d))
-    new_start = np.zeros(parts * n + 1, dtype=np.int64)
-    new_cuts = np.empty(parts * len(cuts), dtype=np.int64)
-    bounds = np.empty(parts * n)
-    values, middle = np.empty((3, d)), np.empty(d)
+    edges, base = np.empty((parts * n, d, d)), np.empty((parts * n, d))
+    start = np.zeros(parts * n + 1, dtype=np.int64)
+    cuts = np.empty(parts * len(cells.cuts), dtype=np.int64)
+    bounds, values, middle = np.empty(parts * n), np.empty((3, d)), np.empty(d)
     found, point = -1.0, np.zeros(d)
     for c in range(n):
-        j1, j2 = longest_edge(cells[c])
-        middle[:] = cells[c, j1] + cells[c, j2]
+        j1, j2 = longest_edge(cells.edges[c])
+        middle[:] = cells.edges[c, j1] + cells.edges[c, j2]
         middle /= np.sqrt((middle**2).sum())
-        parent_cuts = cuts[start[c] : start[c + 1]]
+        parent_cuts = cells.cuts[cells.start[c] : cells.start[c + 1]]
         for part in range(parts):
             k = parts * c + part
-            new[k] = cells[c]
+            edges[k], base[k] = cells.edges[c], cells.base[c]
             if halve:
-                new[k, j1 if part == 0 else j2] = middle
-            new_base[k] = base[c]
-            own_cuts = new_cuts[new_start[k] :]
-            n_cuts = _sort_neurons(
-                new[k], parent_cuts, V, signs, near, new_base[k], values, own_cuts
-            )
-            new_start[k + 1] = new_start[k] + n_cuts
-            bounds[k] = _bound(new[k], new_base[k], values, b, form_b, enough)
+                edges[k, j1 if part == 0 else j2] = middle
+            own = cuts[start[k] :]
+            n_cuts = _sort_neurons(problem, near, edges[k], parent_cuts, base[k], values, own)
+            start[k + 1] = start[k] + n_cuts
+            bounds[k] = _bound(problem, edges[k], base[k], values, enough)
         # both children have the same error at the new edge, because their cuts are the same there
-        error = _error(middle, base[c], parent_cuts, V, signs, b, form_b)
+        error = _error(problem, middle, cells.base[c], parent_cuts)
         if found < error:
             found = error
             point = middle.copy()
-    return new, new_base, new_start, new_cuts[: new_start[-1]], bounds, found, point
+    return Cells(edges, base, start, cuts[: start[-1]]), bounds, found, point
 
 
 @compiled()
 def _sort_neurons(
+    problem: PrunedNeuron,
+    near: Array,
     cell: Array,
     cuts: Integers,
-    V: Array,
-    signs: Array,
-    near: Array,
     base: Array,
     values: Array,
     own_cuts: Integers,
@@ -203,7 +193,7 @@ def _sort_neurons(
     int
         How many neurons cut the cell.
     """
-    d = len(cell)
+    d, V, signs = len(cell), problem.V, problem.signs
     low, high, z = values[0], values[1], values[2]
     low[:] = 0.0
     high[:] = 0.0
@@ -232,9 +222,9 @@ def _sort_neurons(
 
 
 @compiled()
-def _bound(cell: Array, base: Array, values: Array, b: float, form_b: bool, enough: float) -> float:
+def _bound(problem: PrunedNeuron, cell: Array, base: Array, values: Array, enough: float) -> float:
     """Return the bound of the error on a cell, from the `values` of `_sort_neurons`."""
-    d = len(cell)
+    d, b = len(cell), problem.target[0]
     low, high, target = values[0], values[1], values[2]
     side = 0.0
     for j in range(d):
@@ -249,7 +239,7 @@ def _bound(cell: Array, base: Array, values: Array, b: float, form_b: bool, enou
     above = _most(high, cell, rho, enough)
     low[:] = -low
     below = _most(low, cell, rho, enough)
-    if form_b and above > enough:
+    if problem.form_b and above > enough:
         above = min(above, _most(target, cell, rho, enough))
     return max(above, below)
 
@@ -311,13 +301,11 @@ def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
 
 
 @compiled()
-def _error(
-    x: Array, base: Array, cuts: Integers, V: Array, signs: Array, b: float, form_b: bool
-) -> float:
+def _error(problem: PrunedNeuron, x: Array, base: Array, cuts: Integers) -> float:
     """Return the error at a point of a cell."""
     h = _dot(base, x)
     for i in cuts:
-        h += signs[i] * max(_dot(V[i], x), 0.0)
-    if form_b:
+        h += problem.signs[i] * max(_dot(problem.V[i], x), 0.0)
+    if problem.form_b:
         h = max(h, 0.0)
-    return float(abs(max(b * x[0], 0.0) - h))
+    return float(abs(max(problem.target[0] * x[0], 0.0) - h))

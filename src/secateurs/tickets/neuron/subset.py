@@ -31,15 +31,8 @@ from secateurs.tickets.neuron.bounds import (
     relaxation_bound,
 )
 from secateurs.tickets.neuron.local_search import REFRESH, best_code, kicked, local_search
-from secateurs.tickets.neuron.sup_error import (
-    Array,
-    Form,
-    PrunedNeuron,
-    bracket,
-    checked,
-    large_errors,
-    unit_rows,
-)
+from secateurs.tickets.neuron.pruned_neuron import Array, Form, PrunedNeuron, checked, unit_rows
+from secateurs.tickets.neuron.sup_error import bracket, large_errors
 
 EXHAUSTIVE, INTEGER = 20, 64  # most neurons for every subset; for the integer program (d = 2)
 LARGEST = 1e6  # most |alpha| w, in units of the target's, for the tolerances of the integer program
@@ -144,14 +137,14 @@ def select_neurons(
     given = checked(W, alpha, target, form)
     check_real("tolerance", tolerance, above=0)
     size = float(np.linalg.norm(given.target))
-    problem = PrunedNeuron(given.V / size, given.signs, given.target / size, given.form)
+    problem = given._replace(V=given.V / size, target=given.target / size)
     n, d = problem.V.shape
     solvable = d == 2 and n <= INTEGER and np.abs(problem.V).max(initial=0) <= LARGEST
     method = "gray" if n <= EXHAUSTIVE else "milp" if solvable else "local"
     columns = ("step", "loss", "n_nonzero", "lower_bound")
     with Iterations(ROUNDS[method], progress, columns) as run:
         search = Search(problem, run, tolerance, random_state, np.zeros(n, dtype=bool))
-        if problem.form == "A" and n:  # none of these bounds is proven for form B
+        if not problem.form_b and n:  # none of these bounds is proven for form B
             search.lower = any_output_bound(problem.V, problem.target, random_state)
         X = first_points(problem, random_state)
         if method == "gray":
@@ -209,7 +202,7 @@ class Search:
     def relax(self, X: Array, taus: list[float]) -> tuple[Array, list[Array]]:
         """Raise the bound by the relaxation; return its points and fractional neurons."""
         fractions = []
-        for tau in taus if self.problem.form == "B" else [0.0]:
+        for tau in taus if self.problem.form_b else [0.0]:
             bound, X, z = relaxation_bound(self.problem, X, tau)
             self.raise_bound(bound)
             fractions.append(z)
@@ -250,7 +243,7 @@ def _every_subset(search: Search, X: Array) -> None:
     rounding = problem.rounding(sum(problem.V.shape) + REFRESH + 4)
     for _ in search.run:
         rows = np.ascontiguousarray(problem.neuron_values(X).T)
-        code, least = best_code(rows, problem.target_values(X), problem.form == "B")
+        code, least = best_code(rows, problem.target_values(X), problem.form_b)
         search.raise_bound(least - rounding)
         mask = (code >> np.arange(len(problem.V))) & 1 == 1
         X = np.vstack([X, search.offer(mask)])
@@ -270,10 +263,10 @@ def _integer_program(search: Search, X: Array, node_limit: int) -> None:
             return
         f = problem.target_values(X)
         # form B: below tau the lower side is left out, and the bound ends at tau
-        tau = 0.0 if problem.form == "A" else (search.lower + search.error) / 2
-        both = f > tau if problem.form == "B" else f >= 0
+        tau = 0.0 if not problem.form_b else (search.lower + search.error) / 2
+        both = f > tau if problem.form_b else f >= 0
         mask, bound = milp_subset(problem.neuron_values(X), f, both, search.error, node_limit)
-        search.raise_bound((min(bound, tau) if problem.form == "B" else bound) - problem.slack)
+        search.raise_bound((min(bound, tau) if problem.form_b else bound) - problem.slack)
         if mask is None:
             X = np.vstack([X, _improve(search, X, every, search.random_state + step)])
         else:
@@ -332,7 +325,7 @@ def _improve(search: Search, X: Array, columns: NDArray[np.intp], seed: int) -> 
     A subset that is good at the points is poor between them.  Its worst points are added, and the
     search goes on from it, until it is as good everywhere.  The best subset on the way is offered.
     """
-    problem, form_b = search.problem, search.problem.form == "B"
+    problem, form_b = search.problem, search.problem.form_b
     rng = np.random.default_rng(seed)
     n, n_given = len(columns), len(X)
     starts = rng.random((STARTS, n)) < np.linspace(0, 0.5, STARTS)[:, None]
