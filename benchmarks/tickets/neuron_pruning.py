@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from benchmarks.tickets.gap import width_law
 from secateurs.core.atomic_write import write_atomically
 from secateurs.tickets.neuron.certificate import neuron_lower_bound, required_width
 from secateurs.tickets.neuron.pruned_neuron import checked
@@ -31,7 +32,6 @@ from secateurs.tickets.neuron.scaling import (
     NeuronPoint,
     gaussian_network,
     neuron_point,
-    width_law,
 )
 from secateurs.tickets.neuron.subset import select_neurons
 from secateurs.tickets.neuron.sup_error import sup_error

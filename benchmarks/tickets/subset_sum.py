@@ -20,7 +20,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.tickets.neuron.scaling import BITS, NETWORKS, bit_law, fewest_neurons
+from benchmarks.tickets.gap import bit_law
+from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
 from secateurs.tickets.subset_sums import subset_sum
 
 N_MINIMUM = 21

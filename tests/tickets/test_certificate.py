@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from benchmarks.tickets.gap import bit_law
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ from secateurs.tickets.neuron.certificate import (
     ticket_certificate,
 )
 from secateurs.tickets.neuron.pruned_neuron import checked
-from secateurs.tickets.neuron.scaling import BITS, NETWORKS, bit_law, fewest_neurons
+from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
 from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial
 

@@ -173,7 +173,7 @@ def _refine(
     return Cells(edges, base, start, cuts[: start[-1]]), bounds, found, point
 
 
-@compiled()
+@compiled(inline="always")
 def _sort_neurons(
     problem: PrunedNeuron,
     near: Array,
@@ -221,7 +221,7 @@ def _sort_neurons(
     return n_cuts
 
 
-@compiled()
+@compiled(inline="always")
 def _bound(problem: PrunedNeuron, cell: Array, base: Array, values: Array, enough: float) -> float:
     """Return the bound of the error on a cell, from the `values` of `_sort_neurons`."""
     d, b = len(cell), problem.target[0]
@@ -300,7 +300,7 @@ def _most(u: Array, cell: Array, rho: float, enough: float) -> float:
     return float(min(first, np.sqrt(length) + worst / rho))
 
 
-@compiled()
+@compiled(inline="always")
 def _error(problem: PrunedNeuron, x: Array, base: Array, cuts: Integers) -> float:
     """Return the error at a point of a cell."""
     h = _dot(base, x)
