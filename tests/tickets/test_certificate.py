@@ -1,4 +1,4 @@
-"""Ticket certificates: bounds that hold, a bound that must be refused, widths in order."""
+"""Ticket certificates: valid bounds, a bound that must be refused, and widths in order."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_no_subset_and_no_output_weights_beat_the_bound(seed, d, n):
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), d=st.integers(2, 6), n=st.integers(1, 40))
-def test_the_direction_is_what_it_says(seed, d, n):
+def test_the_direction_has_the_angle_that_is_returned(seed, d, n):
     W, _, target = adversarial(d, n, seed)
     x0, delta = breakpoint_direction(W, target)
     assert np.linalg.norm(x0) == pytest.approx(1)
@@ -98,8 +98,8 @@ def test_a_neuron_on_the_axis_leaves_no_bound():
 
 
 @pytest.mark.parametrize("power", [-1000, -60, 500, 1000])
-def test_bounds_of_all_output_weights_look_at_lines_only(power):
-    """A neuron may be of any length: its output weight makes up for it."""
+def test_bounds_for_all_output_weights_depend_on_lines_only(power):
+    """A neuron may have any length, because its output weight can undo it."""
     for d in (2, 3, 5):
         W, _, target = adversarial(d, 7, 12 + d)
         W = W * np.ldexp(1.0, power * np.where(np.arange(7) % 2, 1, -1))[:, None]
@@ -126,7 +126,7 @@ def test_a_long_neuron_on_the_axis_leaves_no_bound():
 
 
 def test_roundings_of_long_products_are_taken_off():
-    """D products may be d roundings off: so much less than the angle, or the error, is claimed."""
+    """A sum of d products may be wrong by d roundings, which are subtracted from every bound."""
     d, unit = 192, np.finfo(float).eps / 2
     target, w = np.eye(d)[0], np.random.default_rng(0).standard_normal(d)
     problem = checked(np.zeros((1, d)), [1.0], target, "A")
@@ -171,7 +171,7 @@ def test_the_necessary_width_is_the_stated_one():
 
 
 def test_widths_are_rounded_outward():
-    """The proof asks for 15 of these, by a hair: not for 16."""
+    """The proof asks for 15 of these neurons, by a small margin, and not for 16."""
     assert required_width(2, 0.28867513459481287, 6.969171937625643e-08).necessary == 15
     for k in range(1, 30):  # cap(arcsin(2 eps)) = 1 / 6: 2^k of them cover 2^k / 6
         wanted = Fraction(2**-k) / 6
@@ -182,7 +182,7 @@ def test_widths_are_rounded_outward():
 
 @pytest.mark.parametrize(("d", "eps", "delta"), [(8, 0.1, 0.99), (100, 0.24, 0.975)])
 def test_an_axis_needs_fewer_weights_than_a_uniform_target(d, eps, delta):
-    """Hence the words: for every target the count would be false."""
+    """The count is false for an axis, so the source says "uniformly"."""
     width = required_width(d, eps, delta, "weights")
     rng = np.random.default_rng(0)
     alpha, w = rng.standard_normal((2, 400_000))
@@ -195,7 +195,7 @@ def test_an_axis_needs_fewer_weights_than_a_uniform_target(d, eps, delta):
 
 
 def test_fewer_weights_than_necessary_fail_for_uniform_targets():
-    """One neuron, every mask of it, against the probability that is ruled out."""
+    """Every mask of one neuron is tried against the probability that is ruled out."""
     eps, delta = 0.3, 0.1
     assert required_width(2, eps, delta, "weights").necessary > 1
     rng = np.random.default_rng(0)
@@ -212,7 +212,7 @@ def test_fewer_weights_than_necessary_fail_for_uniform_targets():
     "d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16))]
 )
 def test_the_measured_width_is_the_fit_it_names(d):
-    """The constants are those of the command, and the median of fresh networks is near them."""
+    """The constants are those of the command, and the median of new networks is near them."""
     fewest = [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)]
     law = bit_law(BITS, np.array(fewest))
     assert (law.per_bit, law.at_one) == pytest.approx((PER_BIT[d], AT_ONE[d]), rel=2e-3)

@@ -1,4 +1,4 @@
-"""Tickets: the masked random network is what it is said to be, near its target, and its file."""
+"""Tickets: the masked random network computes its sums, is near its target, and has a file."""
 
 import copy
 import dataclasses
@@ -44,7 +44,7 @@ MODULES = {
 
 
 def inputs(shape, seed=0, n=64):
-    """Of norm 1 and less, of both signs."""
+    """Draw inputs of norm at most 1 and of both signs."""
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((n, *shape))).float()
     x /= x.flatten(1).norm(dim=1).view(-1, *([1] * len(shape)))
     return x * torch.linspace(0.1, 1, n).view(-1, *([1] * len(shape)))
@@ -78,7 +78,7 @@ def test_weights_are_within_eps_and_outputs_within_the_bound(name, eps):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_masked_random_network_computes_what_its_masks_add_up_to(name):
+def test_the_masked_random_network_computes_the_sums_under_its_masks(name):
     _, shape, solution = pruned(name, 1e-2)
     x = inputs(shape)
     masked, effective = masked_module(solution.value), effective_module(solution.value)
@@ -114,7 +114,7 @@ def test_nonnegative_inputs_need_half_the_masks():
 
 @given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.3, 1e-2, 1e-4]))
 def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
-    """Of inputs with a negative entry a ticket for others says nothing: its bound is broken."""
+    """A ticket for inputs >= 0 has no valid bound for an input with a negative entry."""
     torch.manual_seed(seed)
     linear = nn.Linear(3, 2, bias=False).double()
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((50, 3)))
@@ -162,7 +162,7 @@ def test_seeds_threads_and_pieces(monkeypatch):
     assert prune_network(dense(), 0.1).value.seed != prune_network(dense(), 0.1).value.seed
 
 
-def test_what_cannot_be_reached_is_counted():
+def test_weights_that_cannot_be_reached_are_counted():
     module = nn.Linear(3, 2, bias=False)
     solution = prune_network(module, 1e-3, 0, max_terms=2)
     errors = [
@@ -179,7 +179,7 @@ def test_what_cannot_be_reached_is_counted():
 @pytest.mark.parametrize("name", ["dense", "convolutional", "linear twice"])
 @pytest.mark.parametrize("power", [-60, 7, 60])
 def test_a_function_written_at_other_scales_has_the_same_masks(name, power):
-    """Every tensor times its own power of two: masks stay, what they add up to follows."""
+    """When every tensor is multiplied by a power of two, the masks stay and their sums follow."""
     module, shape, solution = pruned(name, 1e-3)
     other = copy.deepcopy(module)
     factors = [2.0 ** (power // (k + 1)) for k, _ in enumerate(other.parameters())]
@@ -210,7 +210,7 @@ def test_errors_are_in_units_of_the_target_not_of_the_ticket():
 
 @given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
 def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
-    """Where the empty subset is just within eps, or just not, nothing is left to rounding."""
+    """Rounding does not matter where the empty subset is just within eps, or just outside."""
     edge = eps * scale
     weights = [scale, edge, np.nextafter(edge, 0), np.nextafter(edge, scale), edge * (1 + 1e-13)]
     module = nn.Linear(len(weights), 1, bias=False).double()
@@ -235,7 +235,7 @@ def test_zeros_and_sizes_that_float32_does_not_hold():
         prune_network(module, 1e-3, 0)
 
 
-def test_ctrl_c_leaves_a_ticket_that_says_how_far_it_is(monkeypatch):
+def test_ctrl_c_leaves_a_ticket_and_the_number_of_weights_outside_eps(monkeypatch):
     monkeypatch.setattr("secateurs.core.thread_pool.PIECE", 10)
 
     def stop(p):
@@ -358,7 +358,7 @@ def test_a_bias_on_maps_needs_their_size():
     ],
 )
 def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
-    """Its bound would be that of smaller maps; refused before the search, and by the report."""
+    """Its bound would be for smaller maps, so it is refused before the search and by the report."""
     seen = []
     with pytest.raises(ValueError, match=message):
         prune_network(module, 1e-2, 0, input_shape=shape, progress=seen.append)
@@ -446,7 +446,7 @@ def test_many_weights_and_masks_of_any_length(tmp_path, monkeypatch):
 
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(content, tmp_path_factory, data):
-    """Any byte changed, or the end cut off: the promised error, or the very same function."""
+    """A changed byte or a cut end gives the promised error, or exactly the same function."""
     path = tmp_path_factory.mktemp("damaged") / "t.safetensors"
     if data.draw(st.booleans()):
         damaged = content[: data.draw(st.integers(0, len(content) - 1))]

@@ -1,4 +1,4 @@
-"""Pruning neurons: the best subset is the best, and no bound exceeds what is reached."""
+"""Selecting neurons: the best subset is found, and no bound exceeds a reached error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fits give back planted laws, searches end where they say, the picture has what it is given."""
+"""Fits find planted laws, searches find the fewest neurons, and the picture shows its data."""
 
 import numpy as np
 import pytest

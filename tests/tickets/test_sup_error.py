@@ -1,4 +1,4 @@
-"""The sup error of a pruned neuron: exact on the circle, bracketed on every sphere."""
+"""The sup error of a pruned neuron is exact on the circle and bracketed on every sphere."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_known_errors(d):
 
 @pytest.mark.parametrize("d", [3, 4, 9])
 def test_a_distance_of_1e_9_from_the_target_is_seen(d):
-    """sup |relu(t) - relu(w)| is sin of the angle: no bound may fall below it."""
+    """sup |relu(t) - relu(w)| is the sine of the angle; no upper bound may be below it."""
     rng = np.random.default_rng(d)
     for angle in (1e-10, 1e-9, 1e-8, 1e-6):
         Q = np.linalg.qr(rng.standard_normal((d, d)))[0]

@@ -1,4 +1,4 @@
-"""Pruned weights compute what they say, and their error is the supremum."""
+"""Pruned weights are within the returned error, and the error is the supremum."""
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_neurons_for_a_bit_of_accuracy(d):
 
 
 def _needed(d, eps, seed):
-    """Fewest neurons with which eps is reached, by bisection."""
+    """Find the fewest neurons that reach eps, by bisection."""
     W, alpha, target = planted(seed, d, 2000)
     low, high = 0, 80 * d
     while high - low > 1:
