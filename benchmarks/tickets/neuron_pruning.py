@@ -8,8 +8,8 @@ Scaling (form A) uses Gaussian networks of N neurons.  It prints the medians ove
 certified error of the subset found, of the lower bound for all subsets and of the bound for every
 alpha.  The slope is that of log N on log(1 / median error), and its band is the 95 % interval of a
 bootstrap over the seeds.  The slope is also given for the wider half, where the search sees a
-smaller share of the neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points are
-written to a JSON file.
+smaller share of the neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The
+points are written to a JSON file.
 """
 
 from __future__ import annotations

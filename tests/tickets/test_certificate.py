@@ -30,7 +30,6 @@ from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
 from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial
 
-MORE = [pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16)]
 COUNTEREXAMPLE = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
 
 

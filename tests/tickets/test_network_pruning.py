@@ -391,6 +391,31 @@ def test_weights_far_below_their_scale_still_have_a_bound():
     assert 0 < moved <= solution.measured["error_bound"]
 
 
+def test_the_norms_of_a_linear_layer_are_exact():
+    module = MODULES["layer"][0]
+    ticket = prune_network(module, 0.1, 0).value
+    (layer,) = verify_ticket(ticket, module).layers
+    found, W = ticket.approximation(0), module.weight.detach().double().numpy()
+    E = np.hstack([found["plus"] - W, found["minus"] + W])
+    assert layer.operator_norm == pytest.approx(np.linalg.norm(W, 2), rel=1e-8)
+    assert layer.error_norm == pytest.approx(np.linalg.norm(E, 2), rel=1e-8)
+
+
+def test_a_ticket_describes_itself():
+    ticket = pruned("convolutional", 1e-2)[2].value
+    description = ticket.describe(file_bytes=1234)
+    assert description.facts["n_weights"] == sum(
+        p.numel() for p in MODULES["convolutional"][0].parameters()
+    )
+    assert description.facts["file_bytes"] == 1234
+    assert "file_bytes" not in ticket.describe().facts
+    assert [row[1] for row in description.tables[0].rows] == [
+        "5 x 2 x 3 x 3 + bias",
+        "4 x 5 x 2 x 3 + bias",
+        "3 x 8 + bias",
+    ]
+
+
 def test_a_bound_that_is_not_finite_holds_nothing():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     ticket = prune_network(module, 1e-2, 0).value

@@ -164,7 +164,7 @@ class Ticket:
             )
             for layer in layers
         ]
-        table = Table(names, rows, numeric=frozenset(names[2:]))
+        table = Table(names, rows, numeric=frozenset(names[2:]), most=len(rows))
         note = "The error of the weights can only be measured with the target network."
         return Description(headline, facts, (table,), (note,))
 
