@@ -14,7 +14,7 @@ from secateurs.features.estimator_base import SparseMultiIndexBase
 from secateurs.recovery.estimator import SparseReLURegressor
 from secateurs.sensing.estimator import MatrixSensing
 from secateurs.sensing.quadratic_estimator import QuadraticRegressor
-from secateurs.tickets.network_pruning import Ticket
+from secateurs.tickets.ticket import Ticket
 
 _SHOWN = 20
 

@@ -20,10 +20,11 @@ from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.loading import load
 from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.file import ticket_bytes
-from secateurs.tickets.network_pruning import LEAST_EPS, Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
 from secateurs.tickets.read_onnx import read_onnx
 from secateurs.tickets.read_state_dict import read_state
-from secateurs.tickets.verify import TicketReport, verify_ticket
+from secateurs.tickets.ticket import LEAST_EPS, Ticket
+from secateurs.tickets.verify import TicketReport
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.export import SelectColumns
 
@@ -86,7 +87,7 @@ def ticket(
     seconds = time.process_time() - start
     found = solution.value
     content = ticket_bytes(found)
-    report = verify_ticket(found, module, radius=radius, input_shape=input_shape)
+    report: TicketReport = solution.measured["report"]
     facts = {
         "model": str(model),
         "note": note,
