@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from secateurs.cli import recipe
-from secateurs.cli.old_describe import describe_ticket
 from secateurs.cli.terminal import progress
 from secateurs.core.archive import is_archive, read_archive
 from secateurs.core.atomic_write import write_atomically
@@ -149,7 +148,7 @@ def _describe(
     found: Ticket, report: TicketReport, facts: dict[str, Any], certificate: Certificate
 ) -> Description:
     """Describe a search: the ticket, and its distance from the target."""
-    own = describe_ticket(found, facts["file_bytes"])
+    own = found.describe(facts["file_bytes"])
     errors = {layer.number: layer.max_error for layer in report.layers}
     layers = [{**layer, "max_error": errors[layer["number"]]} for layer in own.facts["layers"]]
     facts = {

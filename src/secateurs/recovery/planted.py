@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.image import imread
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.datasets import load_digits
 
 from secateurs.core.parameters import Shown, bad_value, check_counts, check_integer, check_real
 
@@ -265,6 +263,8 @@ def _separate(
 def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
     """Return the pixels in [0, 1], shape [h, w]."""
     if isinstance(image, int | np.integer):
+        from sklearn.datasets import load_digits  # noqa: PLC0415 (workers need not wait for it)
+
         digits = load_digits().images
         check_integer("image", image, 0, len(digits) - 1, otherwise="a file or an array")
         return np.asarray(digits[int(image)], dtype=np.float64) / WHITE
@@ -284,6 +284,8 @@ def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
 
 def _read_png(path: str | Path) -> NDArray[Any]:
     """Return the grey values of a file: the mean of its colours, without transparency."""
+    from matplotlib.image import imread  # noqa: PLC0415 (workers need not wait for it)
+
     if not Path(path).is_file():
         raise bad_value("image", str(path), "an existing file")
     try:
