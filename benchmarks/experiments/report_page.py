@@ -26,7 +26,7 @@ from typing import Any
 from secateurs.experiments.report import write_report
 from secateurs.experiments.sweeps.config import Sweep, parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, open_run
-from secateurs.experiments.sweeps.ledger import Record, key_of
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import evaluate
 
 SWEEP = """

@@ -24,7 +24,8 @@ from secateurs.experiments.claims.reproduce import (
 from secateurs.experiments.claims.tickets import bound_holds
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import open_run
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.sweep import (

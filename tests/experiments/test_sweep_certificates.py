@@ -17,7 +17,8 @@ from secateurs.data.datasets import load_dataset, split
 from secateurs.experiments.report.certificates import NUMBER, packed
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.families import families
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import Family, evaluate, seeds
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import sweep_frame

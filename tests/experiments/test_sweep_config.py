@@ -9,7 +9,7 @@ import pytest
 from secateurs.experiments.sweeps.config import ConfigError, load_sweep, parse_sweep
 from secateurs.experiments.sweeps.families import families
 from secateurs.experiments.sweeps.families.planted import planted
-from secateurs.experiments.sweeps.ledger import key_of
+from secateurs.experiments.sweeps.record import key_of
 from secateurs.experiments.sweeps.registry import Family, evaluate, seeds, settings_model
 
 TEXT = """\

@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from secateurs.experiments.sweeps import pools
+from secateurs.experiments.sweeps import dask_pool, pools
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger
-from secateurs.experiments.sweeps.pools import RunError
 from secateurs.experiments.sweeps.registry import CPU_SECONDS
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import run_sweep
+from secateurs.experiments.sweeps.worker import RunError
 from tests.cli.test_commands import run
 from tests.experiments.sweep_cells import grid, logged, unlucky
 
@@ -167,7 +167,7 @@ def free_address():
 
 
 def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "CONNECT_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "CONNECT_WAIT", 0.5)
     for address in (free_address(), "nonsense", "nosuch://127.0.0.1:8786"):
         status, out, err = run(capsys, "sweep", file, "--scheduler", address)
         assert (status, out) == (2, "")
@@ -179,7 +179,7 @@ def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, 
 def test_a_scheduler_without_workers_is_waited_for_then_refused(
     capsys, file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "WORKERS_WAIT", 0.5)
     with distributed.LocalCluster(n_workers=0, **BARE) as empty:
         status, out, err = run(capsys, "sweep", file, "--scheduler", empty.scheduler_address)
     assert (status, out) == (2, "")
@@ -196,7 +196,7 @@ def test_workers_of_several_threads_are_refused():
 
 
 def test_a_cluster_that_loses_its_last_worker_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "WORKERS_WAIT", 0.5)
     here = {**BARE, "processes": False}
     with distributed.LocalCluster(n_workers=1, **here) as cluster:
 

@@ -13,7 +13,8 @@ import pandas as pd
 from secateurs.data.suggest import nearest
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, Result, number
 from secateurs.experiments.sweeps.run import Counts, run_cells
 

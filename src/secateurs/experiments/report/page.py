@@ -25,6 +25,7 @@ from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, SWEEP, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
+from secateurs.experiments.sweeps.table import cell_table
 from secateurs.experiments.sweeps.verdicts import (
     sweep_verdicts,
     verdict_table,
@@ -84,7 +85,7 @@ def run_content(run: Path) -> dict[str, Any]:
             "figures": _figures(run),
         }
         if text is None:
-            frame = ledger.frame()
+            frame = cell_table(ledger)
             certificates = _certificates(ledger, frame)
             frame = frame.drop(columns=["key"], errors="ignore")
             numbers = frame.select_dtypes("number").columns
@@ -102,7 +103,7 @@ def run_content(run: Path) -> dict[str, Any]:
                 "boundaries": [],
             }
         sweep = parse_sweep(text, str(run / SWEEP))
-        frame = ledger.frame(labels(sweep))
+        frame = cell_table(ledger, labels(sweep))
         certificates = _certificates(ledger, frame)
     frame = frame.drop(columns=["key"], errors="ignore")
     done = finished(sweep, frame)

@@ -43,7 +43,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from secateurs.core.certificate import Certificate
-from secateurs.experiments.sweeps.ledger import RESERVED
+from secateurs.experiments.sweeps.record import RESERVED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Number = float | None  # None: does not apply, or not a number
@@ -98,6 +98,11 @@ class Family:
     methods: dict[str, Callable[..., Any]] = field(default_factory=dict)
     metrics: dict[str, Callable[..., Any]] = field(default_factory=dict)
     certificates: dict[str, Callable[..., Certificate]] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """Name of the module that defines the family."""
+        return next(iter(self.problems.values())).make.__module__
 
     @overload
     def problem(self, make: Function) -> Function: ...

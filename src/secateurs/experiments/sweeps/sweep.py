@@ -13,9 +13,11 @@ import pandas as pd
 from secateurs.core.figures import save_figure
 from secateurs.experiments.sweeps import figures
 from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
-from secateurs.experiments.sweeps.ledger import Ledger, canonical_method
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import canonical_method
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
 from secateurs.experiments.sweeps.run import Counts, run_cells
+from secateurs.experiments.sweeps.table import cell_table, export_cells
 from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
 
 Place = tuple[Any, ...]
@@ -101,7 +103,7 @@ def labels(sweep: Sweep) -> dict[str, str]:
 
 def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
     """The finished cells of a sweep's own methods, one row each."""
-    return finished(sweep, ledger.frame(labels(sweep)))
+    return finished(sweep, cell_table(ledger, labels(sweep)))
 
 
 def finished(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +143,7 @@ def write_results(sweep: Sweep, ledger: Ledger, folder: Path) -> list[Path]:
     """Tables and figures of a sweep, each written whole; returns what was written."""
     written = [folder / "cells.parquet", folder / "cells.csv"]
     for path in written:
-        ledger.export(path, labels(sweep))
+        export_cells(ledger, path, labels(sweep))
     frame = sweep_frame(sweep, ledger)
     for wanted in sweep.figures:
         if frame[wanted.metric].notna().any():
