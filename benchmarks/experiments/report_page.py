@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from secateurs.experiments.report import write_report
-from secateurs.experiments.sweeps.config import Sweep, parse_sweep
+from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, open_run
 from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.settings import Sweep
 
 SWEEP = """
 problem = "planted_relu"

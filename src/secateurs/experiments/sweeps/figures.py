@@ -14,7 +14,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
-from secateurs.experiments.sweeps.config import FigureSettings, Sweep
+from secateurs.experiments.sweeps.settings import FigureSettings, Sweep
 from secateurs.experiments.sweeps.transition import fit_transition
 
 FloatArray = NDArray[np.float64]

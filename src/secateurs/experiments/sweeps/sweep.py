@@ -12,11 +12,11 @@ import pandas as pd
 
 from secateurs.core.figures import save_figure
 from secateurs.experiments.sweeps import figures
-from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.record import canonical_method
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
 from secateurs.experiments.sweeps.run import Counts, run_cells
+from secateurs.experiments.sweeps.settings import AdaptiveSettings, Cell, Sweep
 from secateurs.experiments.sweeps.table import cell_table, export_cells
 from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from secateurs.experiments.sweeps.config import Sweep
+from secateurs.experiments.sweeps.settings import Sweep
 from secateurs.experiments.sweeps.table import VERDICT
 
 VERDICTS = ("holds", "fails", "unknown")
