@@ -81,7 +81,7 @@ def test_nothing_in_the_data_can_end_their_element(sweep_run):
 def test_the_parts_of_the_page_name_nothing_elsewhere(sweep_run, tmp_path):
     path = tmp_path / "r.html"
     assert write_report(sweep_run, path) == path.stat().st_size
-    for name in page._PARTS:
+    for name in page.PARTS:
         part = (Path(page.__file__).parent / name).read_text()
         for asking in ("http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest"):
             assert asking not in part
