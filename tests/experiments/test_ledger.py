@@ -1,4 +1,4 @@
-"""The ledger: keys that mean the settings, records that stay, damage that is noticed."""
+"""The ledger: keys depend on settings only, records stay, and damage is noticed."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def test_a_certificate_comes_back_from_json_with_its_finite_numbers(checks):
 
 
 def test_keys_are_for_ever():
-    """A run made by any version goes on: what a cell came to, certificate or not, is no part."""
+    """Runs of every version can be resumed, so keys never change and leave out results."""
     assert key_of(cell(3)) == "e898330b38bdcc9f0f722e0b73473b572b277660fffb17bb30283e8f6afb421e"
 
 
 def as_version_1(path):
-    """Rewrite a ledger as the program wrote it that knew no certificates."""
+    """Rewrite a ledger as the version without certificates wrote it."""
     database = sqlite3.connect(path)
     for key, settings, status, text in database.execute(
         "SELECT key, settings, status, record FROM cells"
@@ -211,7 +211,7 @@ def test_an_empty_ledger_exports(tmp_path):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_damage_is_refused_by_name_or_harmless(tmp_path, seed):
-    """Overwrite bytes anywhere: the ledger says so and names the way out, or is as it was."""
+    """Overwrite bytes anywhere: the ledger refuses with a way out, or its content is unchanged."""
     path = filled(tmp_path / "l.sqlite")
     before = contents(path)
     rng = np.random.default_rng(seed)

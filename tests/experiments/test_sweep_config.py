@@ -1,4 +1,4 @@
-"""A sweep's file: what it means, and one line about what is wrong with it."""
+"""The file of a sweep: its meaning, and one line for each mistake."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_cells_are_every_combination_with_all_settings():
 
 
 def test_the_same_settings_are_the_same_cell():
-    """However they are written: order, an integer for a number, a default said or not."""
+    """Order, an integer for a number, or an explicit default make no difference."""
     other = TEXT.replace("d = 20\nm = 3", "m = 3\nnoise = 0\nd = 20").replace(
         "n = [300, 50, 100]\ns = [5, 10]", "s = [10, 5]\nn = [50, 100, 300]"
     )

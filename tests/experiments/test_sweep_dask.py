@@ -1,4 +1,4 @@
-"""A sweep on a Dask cluster gives what one on this machine gives, whatever dies."""
+"""A sweep on a Dask cluster gives the results of one on this machine, even when processes die."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ BARE = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
 
 @pytest.fixture(scope="module")
 def cluster():
-    # else a worker that is down 15 s after it died once is closed for good
+    # otherwise a worker that is down for 15 s is closed for good
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     with patient, distributed.LocalCluster(n_workers=2, **BARE) as two:
         yield two
 
 
 def records(ledger):
-    """Everything but times and order; a key is there once or the ledger is refused."""
+    """Return all but times and order; the ledger refuses a key that occurs twice."""
     return {
         record.key: (
             settings,
@@ -121,7 +121,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(cluster, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dies", "hangs"])
 def test_a_cell_that_kills_every_worker_fails_alone(cluster, tmp_path, kind):
-    """Dask blames what waited on the same workers too; it is there in the end."""
+    """Dask also gives up the cells that waited on the same workers; they are recorded as done."""
     kinds = ["works", kind, "works", "works"]
     cells = [{"i": i, "kind": kind, "mark": ""} for i, kind in enumerate(kinds)]
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
