@@ -1,4 +1,4 @@
-"""The fitted transition: planted boundaries are found, intervals cover, any counts can be fitted."""
+"""The fitted transition: planted boundaries are found, intervals cover, any counts can be fit."""
 
 from __future__ import annotations
 
