@@ -18,8 +18,6 @@ from secateurs.core.parameters import bad_value
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.recovery import PlantedProblem
 from secateurs.recovery.certificate import fit_certificate
-from secateurs.recovery import PlantedProblem
-from secateurs.recovery.certificate import fit_certificate
 from secateurs.sparse import ReLUStack
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
