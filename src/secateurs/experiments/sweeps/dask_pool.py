@@ -118,7 +118,7 @@ def _limited(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitError` in this thread at the limit; end the process if that does not help.
 
     A thread gets no signals, so another thread raises the exception in it.  The exception ends
-    whatever returns to Python; a watchdog of the C library ends the rest.
+    all code that returns to Python; a watchdog of the C library ends the rest.
     """
     if sys.__stderr__ is not None:
         with contextlib.suppress(OSError, ValueError):  # a stream without a file

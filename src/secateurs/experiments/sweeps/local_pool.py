@@ -129,7 +129,7 @@ def _outcome(future: Any) -> Record | BaseException:
 
 
 def _after_death(task: Task, error: BaseException, spool: Path) -> Record:
-    """Find out from the spool what became of a cell whose worker is gone."""
+    """Return the record of a cell whose worker is gone, with the help of the spool."""
     if isinstance(error, BrokenExecutor):
         raise error
     trace = read_trace(spool / task.key)

@@ -1,4 +1,4 @@
-"""What a cell came to, and the key that its settings give it."""
+"""The record of a cell, and its key, which depends on its settings only."""
 
 from __future__ import annotations
 

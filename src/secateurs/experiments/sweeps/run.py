@@ -1,4 +1,4 @@
-"""Run cells on workers into a ledger, whatever happens to the workers."""
+"""Run cells on workers into a ledger, also when workers are killed."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class ConfigError(ValueError):
-    """A sweep that cannot be run; one line with file, line, field and what to do."""
+    """A sweep that cannot be run; the message has file, line, field and a way out."""
 
 
 class _Strict(BaseModel):

@@ -194,7 +194,7 @@ def submit_batch(
 
 
 def run_batch(evaluate: Evaluate, tasks: list[Task], cpus: int, folder: Path) -> list[Record]:
-    """Run a batch of cells; what a job does."""
+    """Run a batch of cells inside a job."""
     return list(on_processes(cpus, folder, evaluate, iter(tasks)))
 
 

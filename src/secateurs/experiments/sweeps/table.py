@@ -98,7 +98,7 @@ def _last(record: Record) -> dict[str, Any]:
 
 
 def _sortable(value: Any) -> Any:
-    """Return a key that sorts settings, numbers as numbers, whatever types there are."""
+    """Return a key that sorts settings of mixed types, numbers as numbers."""
     if isinstance(value, dict):
         return (2, sorted((name, _sortable(inner)) for name, inner in value.items()))
     if isinstance(value, int | float) and not isinstance(value, bool):

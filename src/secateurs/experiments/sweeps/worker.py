@@ -1,4 +1,4 @@
-"""What runs in a worker: one cell with its time limit.
+"""Run one cell in a worker, with its time limit.
 
 A watchdog thread of the C library enforces the time limit: at the limit it writes where the cell is
 to the spool file and ends the process.  It needs no lock of the interpreter, so it also ends native

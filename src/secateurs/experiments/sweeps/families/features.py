@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-import secateurs.features as source
 from secateurs.core.certificate import Certificate
 from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
 from secateurs.features import MultiIndexFit
+from secateurs.features import multi_index as run_multi_index
+from secateurs.features import one_large_step as run_one_large_step
+from secateurs.features import planted_multi_index as make_planted
+from secateurs.features import pruned_network as run_pruned_network
+from secateurs.features import spectral as run_spectral
 from secateurs.features.certificate import features_certificate
 from secateurs.features.planted import MultiIndexProblem
 
@@ -61,7 +65,7 @@ def planted_multi_index(
     random_state: int,
 ) -> MultiIndexProblem:
     """See `secateurs.features.planted_multi_index`."""
-    return source.planted_multi_index(
+    return make_planted(
         *(n, d, r, link),
         sparsity=int(sparsity) if q == 0 else sparsity,
         q=q,
@@ -74,7 +78,7 @@ def planted_multi_index(
 @features.method
 def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
     """See `secateurs.features.multi_index`, which knows neither exponent nor sparsity."""
-    solution = source.multi_index(problem.X, problem.y, random_state=random_state)
+    solution = run_multi_index(problem.X, problem.y, random_state=random_state)
     fit = solution.value
     return Found(fit.predict, fit.support, fit.signal_detected, solution)
 
@@ -84,23 +88,21 @@ def pruned_network(
     problem: MultiIndexProblem, *, k: Exponent = 2, n_features: Count = 8, random_state: int
 ) -> Found:
     """See `secateurs.features.pruned_network`, which is given the exponent and the sparsity."""
-    fit = source.pruned_network(
-        problem.X, problem.y, k, n_features, random_state=random_state
-    ).value
+    fit = run_pruned_network(problem.X, problem.y, k, n_features, random_state=random_state).value
     return Found(fit.predict, fit.support)
 
 
 @features.method
 def one_large_step(problem: MultiIndexProblem, *, k: Exponent = 2, random_state: int) -> Found:
     """See `secateurs.features.one_large_step`, which prunes no column."""
-    fit = source.one_large_step(problem.X, problem.y, k, random_state=random_state).value
+    fit = run_one_large_step(problem.X, problem.y, k, random_state=random_state).value
     return Found(fit.predict)
 
 
 @features.method
 def spectral(problem: MultiIndexProblem, *, random_state: int) -> Found:
     """See `secateurs.features.spectral`, which prunes no column."""
-    fit = source.spectral(problem.X, problem.y, random_state=random_state).value
+    fit = run_spectral(problem.X, problem.y, random_state=random_state).value
     return Found(fit.predict)
 
 

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-import secateurs.recovery as source
 from secateurs.core.certificate import Certificate
 from secateurs.core.parameters import bad_value
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.recovery import PlantedProblem
+from secateurs.recovery import PlantedProblem, match_neurons, relu_pursuit
+from secateurs.recovery import iht as run_iht
+from secateurs.recovery import iht_network as run_iht_network
+from secateurs.recovery import planted_relu as make_planted
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.sparse import ReLUStack
 from secateurs.sparse.compact import CompactNetwork
@@ -43,6 +45,11 @@ class Planted:
     data: PlantedProblem
     m: int
     s: int
+
+    @property
+    def given(self) -> tuple[FloatArray, FloatArray, int, int]:
+        """Arguments that every solver of this package takes."""
+        return self.data.X, self.data.y, self.s, self.m
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,38 +89,22 @@ def planted_relu(
     random_state: int,
 ) -> Planted:
     """See `secateurs.recovery.planted_relu`; the budget is the planted one."""
-    data = source.planted_relu(
-        n, d, m, s, separated=separated, noise=noise, random_state=random_state
-    )
+    data = make_planted(n, d, m, s, separated=separated, noise=noise, random_state=random_state)
     return Planted(data, m, s)
 
 
 @planted.method
 def pursuit(problem: Planted, *, max_rounds: Count = 100, random_state: int) -> Fit:
     """See `secateurs.recovery.relu_pursuit`."""
-    found = source.relu_pursuit(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        max_rounds=max_rounds,
-        random_state=random_state,
-    ).value
+    found = relu_pursuit(*problem.given, max_rounds=max_rounds, random_state=random_state).value
     return _fit(found.predict, ReLUStack((found.weights,), fused=True), problem)
 
 
 @planted.method
 def iht(problem: Planted, *, n_steps: Count = 200, random_state: int) -> Fit:
     """Run the textbook iteration; see `secateurs.recovery.iht`."""
-    found = source.iht(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        n_steps=n_steps,
-        random_state=random_state,
-    )
-    return _of_stack(found.value, problem)
+    found = run_iht(*problem.given, n_steps=n_steps, random_state=random_state).value
+    return _fit(found.predict, found, problem)
 
 
 @planted.method
@@ -121,16 +112,10 @@ def iht_network(
     problem: Planted, *, n_steps: Count = 100, n_rounds: Count = 60, random_state: int
 ) -> Fit:
     """Threshold, polish, exchange, polish; see `secateurs.recovery.iht_network`."""
-    found = source.iht_network(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        n_steps=n_steps,
-        n_rounds=n_rounds,
-        random_state=random_state,
-    )
-    return _of_stack(found.value, problem)
+    found = run_iht_network(
+        *problem.given, n_steps=n_steps, n_rounds=n_rounds, random_state=random_state
+    ).value
+    return _fit(found.predict, found, problem)
 
 
 @planted.method
@@ -197,7 +182,7 @@ def weight_error(problem: Planted, fit: Fit) -> float:
     if fit.network is None:
         return math.nan
     assert problem.data.truth is not None
-    return source.match_neurons(fit.network.weights, problem.data.truth[0]).error
+    return match_neurons(fit.network.weights, problem.data.truth[0]).error
 
 
 @planted.metric
@@ -221,10 +206,6 @@ def above_60_db(problem: Planted, fit: Fit) -> float:
 def n_nonzero(_: Planted, fit: Fit) -> float:
     """Number of weights, as the method counts them."""
     return fit.n_nonzero
-
-
-def _of_stack(found: ReLUStack, problem: Planted) -> Fit:
-    return _fit(found.predict, found, problem)
 
 
 def _fit(predict: Predict, network: ReLUStack, problem: Planted) -> Fit:

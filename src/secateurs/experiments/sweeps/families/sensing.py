@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-import secateurs.sensing as source
 from secateurs.core.certificate import Certificate
 from secateurs.core.parameters import bad_value
 from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.sensing.baselines import scaled_gd as scaled_gd_steps
+from secateurs.sensing import fit_rank, group_lasso_path, planted_sensing
+from secateurs.sensing import phase_retrieval as make_phase_retrieval
+from secateurs.sensing.baselines import scaled_gd as run_scaled_gd
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.factored import Factors
 from secateurs.sensing.planted import SensingProblem
@@ -46,9 +47,7 @@ def matrix_sensing(
     random_state: int,
 ) -> Sensed:
     """See `secateurs.sensing.planted_sensing`."""
-    data = source.planted_sensing(
-        n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state
-    )
+    data = planted_sensing(n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state)
     return Sensed(data, r)
 
 
@@ -57,7 +56,7 @@ def phase_retrieval(
     *, n: Count, d: Count, noise: Annotated[float, Field(ge=0)] = 0.0, random_state: int
 ) -> Sensed:
     """See `secateurs.sensing.phase_retrieval`."""
-    return Sensed(source.phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
+    return Sensed(make_phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
 
 
 @sensing.method
@@ -69,16 +68,14 @@ def path(
 ) -> Solution[Factors]:
     """See `secateurs.sensing.group_lasso_path`, which does not know the rank."""
     data = problem.data
-    return source.group_lasso_path(
-        data.operator, data.y, criterion=criterion, random_state=random_state
-    )
+    return group_lasso_path(data.operator, data.y, criterion=criterion, random_state=random_state)
 
 
 @sensing.method
 def told_rank(problem: Sensed, *, random_state: int) -> Solution[Factors]:
     """See `secateurs.sensing.fit_rank`, which is given the rank."""
     del random_state  # nothing is drawn
-    return source.fit_rank(problem.data.operator, problem.data.y, problem.r)
+    return fit_rank(problem.data.operator, problem.data.y, problem.r)
 
 
 @sensing.method
@@ -86,7 +83,7 @@ def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> S
     """See `secateurs.sensing.baselines.scaled_gd`, which is given the rank."""
     del random_state  # nothing is drawn
     data = problem.data
-    return scaled_gd_steps(data.operator, data.y, problem.r, n_steps=n_steps)
+    return run_scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
 
 
 @sensing.certificate("path", "told_rank")
