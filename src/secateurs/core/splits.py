@@ -70,7 +70,7 @@ def row_keys(X: Any, y: NDArray[Any]) -> Words:
     d = X.shape[1]
     factors = _factors(d + targets.shape[1])
     if sparse.issparse(X):
-        keys = _sparse_sums(X.tocsr(), factors[:d])
+        keys = _sparse_sums(sparse.csr_array(X), factors[:d])
     else:
         keys = _dense_sums(X, factors[:d])
     with np.errstate(over="ignore"):
