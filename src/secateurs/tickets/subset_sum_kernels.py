@@ -6,8 +6,8 @@ random, so a branch on one would be mispredicted half of the time; the code adds
 index instead (``i += x <= y``).  What then limits a merge or a walk is the wait for each load from
 memory, so several run at once.  A merge runs two, and each gives two sums, because the
 sorted list of all subset sums is symmetric; a scan runs four walks.  Indices are unsigned because
-numba adds a test for negative values to signed ones.  Helpers of `solve` are inlined, because a call
-costs as much as a tenth of a target.
+numba adds a test for negative values to signed ones.  The helpers of `solve` are inlined,
+because a call costs up to a tenth of a target.
 """
 
 from __future__ import annotations
