@@ -115,5 +115,6 @@ def _describe(dataset: Dataset, fitted: Any, top: int) -> Description:
         metric=metric,
         test_score=score,
     )
-    tables = tuple(replace(table, most=top) for table in description.tables)
-    return replace(description, tables=tables)
+    return replace(
+        description, tables=tuple(replace(table, most=top) for table in description.tables)
+    )

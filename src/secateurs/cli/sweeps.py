@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,10 +131,7 @@ def _describe(
     found = _boundaries(wanted, frame)
     facts = {
         "run": str(folder),
-        "done": counts.done,
-        "failed": counts.failed,
-        "earlier": counts.earlier,
-        "interrupted": counts.interrupted,
+        **asdict(counts),
         # not to_json, which writes 3e-12 as 0
         "summary": table.astype(object).where(table.notna(), None).to_dict("records"),
         "certificates": sweep_verdicts(wanted, frame).to_dict("records"),
@@ -165,10 +163,7 @@ def _boundaries(wanted: Sweep, frame: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "label": b.label,
             **b.others,
-            "boundary": b.fit.boundary,
-            "low": b.fit.low,
-            "high": b.fit.high,
-            "level": b.fit.level,
+            **{name: getattr(b.fit, name) for name in ("boundary", "low", "high", "level")},
         }
         for b in found
     ]
