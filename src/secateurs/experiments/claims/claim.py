@@ -89,7 +89,7 @@ def cell_metrics(
     problem, method : str
     seed : int
     **settings
-        Of the problem; those that it does not know are settings of the method.
+        Parameters of the problem; names that it does not know are settings of the method.
     """
     known = inspect.signature(family.problems[problem].make).parameters
     cell = {
