@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from secateurs.core.bounds import error_upper_bound, mean_exceeds
+from secateurs.core.bounds import error_upper_bound, mean_exceeds, mean_lower_bound
 from secateurs.core.certificate import Check
 
 CONFIDENCE = 0.95
 BITS_PER_WEIGHT = 32
+CLIP = 2.0  # a squared error counts for at most this many variances of the training targets
 
 
 def budget_check(n_nonzero: int, budget: int) -> Check:
@@ -40,38 +42,33 @@ def support_check(peak_support: int, allowed: int) -> Check:
     )
 
 
-def count_errors(wrong: NDArray[np.bool_], units: NDArray[np.int64]) -> tuple[int, int]:
-    """Count mistakes on held-out rows by units, where equal rows are one unit.
+def unit_error_rates(wrong: NDArray[np.bool_], units: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of mistakes in each unit, where equal rows, or the rows of a group, are one unit.
 
     Parameters
     ----------
     wrong : bool array [n]
-    units : int64 array [n]
-        The unit of each row, from `secateurs.core.splits.Split`.
-
-    Returns
-    -------
-    n_errors, n_units : int
-        A unit counts as wrong where one of its rows is.  If the wrong units have more rows than
-        others, their larger share counts, so that copies cannot hide mistakes.
+    units : array [n]
+        The unit of each row, or its key, from `secateurs.core.splits.Split`.
     """
     if not len(wrong):
-        return 0, 0
+        return np.empty(0)
     _, inverse = np.unique(units, return_inverse=True)
-    n_units = int(inverse.max()) + 1
-    of_units = np.bincount(inverse, weights=wrong, minlength=n_units) > 0
-    by_rows = math.ceil(n_units * float(wrong.mean()) - 1e-9)
-    return max(int(of_units.sum()), by_rows), n_units
+    return np.bincount(inverse, weights=wrong) / np.bincount(inverse)
 
 
-def held_out_check(n_errors: int, n_units: int, baseline_error: float, n_tried: int) -> Check:
+def held_out_check(
+    rates: NDArray[np.float64], row_rate: float, baseline_error: float, n_tried: int
+) -> Check:
     """Bound the error rate on new rows from rows that were kept out of training.
 
     Parameters
     ----------
-    n_errors, n_units : int
-        Mistakes on the distinct held-out rows (or groups), and the number of these, from
-        `count_errors`; 0 rows give "unknown".
+    rates : array, shape [n]
+        Share of mistakes in each held-out unit, from `unit_error_rates`; none give "unknown".
+    row_rate : float
+        Share of mistakes in all held-out rows.  Where it is larger than the mean of `rates`, the
+        units with mistakes have more rows, and it counts.
     baseline_error : float
         Error rate of always answering the most frequent class.
     n_tried : int
@@ -83,17 +80,23 @@ def held_out_check(n_errors: int, n_units: int, baseline_error: float, n_tried: 
     Check
         "holds" where the bound is below `baseline_error`, otherwise "unknown".
     """
-    bound = error_upper_bound(n_errors, n_units, _level(n_tried))
-    better = n_units > 0 and bound < baseline_error
+    n, level = len(rates), _level(n_tried)
+    if n and not np.isin(rates, (0.0, 1.0)).all():  # groups of rows that are partly right
+        bound = max(1 - mean_lower_bound(1 - rates, level), row_rate)
+    else:
+        n_errors = max(int(rates.sum()), math.ceil(n * row_rate - 1e-9))
+        bound = error_upper_bound(n_errors, n, level)
+    share = max(float(rates.mean()), row_rate) if n else 1.0
     return Check(
         "held-out error",
         f"the error rate on new rows from the same source is at most {bound:.4g} with confidence "
-        f"{CONFIDENCE:.0%} ({n_errors} mistakes on {n_units} distinct held-out rows or groups"
-        f"{_compared(n_tried)})",
-        "holds" if better else "unknown",
+        f"{CONFIDENCE:.0%} (a share {share:.4g} of {n} distinct held-out rows or groups was "
+        f"wrong{_compared(n_tried)})",
+        "holds" if n and bound < baseline_error else "unknown",
         bound,
         baseline_error,
-        "Clopper & Pearson (1934), with a union bound over the models compared",
+        "Clopper & Pearson (1934), or for groups derived in secateurs.core.bounds; union bound "
+        "over the models compared",
     )
 
 
@@ -106,7 +109,7 @@ def _compared(n_tried: int) -> str:
 
 
 def occam_check(
-    n_errors: int,
+    error_rate: float,
     n_units: int,
     widths: tuple[int, ...],
     n_nonzero: int,
@@ -122,9 +125,10 @@ def occam_check(
 
     Parameters
     ----------
-    n_errors, n_units : int
-        Mistakes on the distinct training rows (or groups), and the number of these, from
-        `count_errors`.
+    error_rate : float
+        Share of mistakes on the training rows or on their units, whichever is larger.
+    n_units : int
+        Number of distinct training rows or groups.
     widths : tuple of int
     n_nonzero : int
     extra_bits : int
@@ -139,7 +143,7 @@ def occam_check(
     """
     bits = description_bits(widths, n_nonzero) + extra_bits
     slack = math.sqrt((bits * math.log(2) - math.log(1 - CONFIDENCE)) / (2 * max(n_units, 1)))
-    bound = min(n_errors / n_units + slack, 1.0) if n_units else 1.0
+    bound = min(error_rate + slack, 1.0) if n_units else 1.0
     return Check(
         "Occam bound",
         f"the error rate on new rows is at most {bound:.4g} with confidence "

@@ -10,6 +10,7 @@ neither on the order of the rows nor on the process that holds them.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +35,20 @@ class Split:
         Numbers of the rows.
     units : int64 array [n]
         The unit of each row; equal rows have the same one.
+    keys : uint64 array [n]
+        The key of the unit of each row, the same on every process.
     """
 
     train: IntArray
     held_out: IntArray
     units: IntArray
+    keys: Words
+
+    @property
+    def digest(self) -> str:
+        """Identify the held-out units: two splits with the same digest hold out the same."""
+        held_out = np.unique(self.keys[self.held_out])
+        return hashlib.blake2b(held_out.tobytes(), digest_size=16).hexdigest()
 
     def one_each(self, rows: IntArray) -> IntArray:
         """Positions in `rows` of one row of each unit, increasing: the first by row number."""
@@ -70,7 +80,7 @@ def row_keys(X: Any, y: NDArray[Any]) -> Words:
     d = X.shape[1]
     factors = _factors(d + targets.shape[1])
     if sparse.issparse(X):
-        keys = _sparse_sums(X.tocsr(), factors[:d])
+        keys = _sparse_sums(sparse.csr_array(X), factors[:d])
     else:
         keys = _dense_sums(X, factors[:d])
     with np.errstate(over="ignore"):
@@ -106,7 +116,7 @@ def hold_out(keys: Words, fraction: float, seed: int, *, exact: bool = True) -> 
     else:
         chosen = order_keys < np.uint64(min(fraction * 2.0**64, 2.0**64 - 2048))
     out = chosen[units]
-    return Split(np.flatnonzero(~out), np.flatnonzero(out), units)
+    return Split(np.flatnonzero(~out), np.flatnonzero(out), units, keys)
 
 
 def group_keys(groups: Any) -> Words:
@@ -117,6 +127,12 @@ def group_keys(groups: Any) -> Words:
     texts = np.array([str(label) for label in labels.tolist()])
     codes = texts.view(np.uint32).reshape(len(texts), -1) if texts.itemsize else texts[:, None]
     return _mixed(_dense_sums(codes.astype(np.float64), _factors(codes.shape[1])))
+
+
+def combined_keys(first: Words, second: Words) -> Words:
+    """Key of two parts of a row that were hashed apart."""
+    with np.errstate(over="ignore"):
+        return _mixed(first + _GOLDEN * second)
 
 
 def _factors(size: int) -> Words:
