@@ -227,7 +227,7 @@ def test_other_commands_refuse_to_run_in_several_processes(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["predict", "m.safetensors", "digits"])
     assert stop.value.code == 2
-    assert "only fit shares its work" in capsys.readouterr().err
+    assert "only one that processes can share" in capsys.readouterr().err
 
 
 # -- as users start it ---------------------------------------------------------------------------
