@@ -152,7 +152,12 @@ class SparseMLP(FittedPerceptron):
         options = {"groups": groups, "trainer": trainer, "shorten": shorten}
         return self._fit(X, y, progress, start=initial, **options)
 
-    def _prepare(
+    def _prepare(self, X: Any, y: Any, **options: Any) -> FitTask:
+        with options.get("group", ALONE).failing_together():
+            self._check_parameters()
+            return self._read(X, y, **options)
+
+    def _read(
         self,
         X: Any,
         y: Any,
@@ -164,21 +169,19 @@ class SparseMLP(FittedPerceptron):
         group: Group = ALONE,
         **options: Any,
     ) -> FitTask:
-        with group.failing_together():
-            self._check_parameters()
-            is_table = isinstance(X, pd.DataFrame)
-            inputs = X if is_table else self._read_inputs(X, reset=not resume, group=group)
-            numbers = self._read_targets(y, inputs, classes=classes, resume=resume, group=group)
-            if not resume:  # without a random_state every process draws another seed
-                self.seed_ = group.gather(draw_seed(self.random_state))[0]
-            fraction = 0.0 if resume else self.validation_fraction
-            keys = split_keys(inputs, numbers, groups)
-            split = hold_out(keys, fraction, self.seed_, exact=group.size == 1)
-            if is_table:  # its encoding is learnt on the training rows
-                rows = None if resume else split.train
-                inputs = self._read_inputs(X, reset=not resume, group=group, rows=rows)
-            if not resume:
-                self._require_same_model(inputs, group)
+        is_table = isinstance(X, pd.DataFrame)
+        inputs = X if is_table else self._read_inputs(X, reset=not resume, group=group)
+        numbers = self._read_targets(y, inputs, classes=classes, resume=resume, group=group)
+        if not resume:  # without a random_state every process draws another seed
+            self.seed_ = group.gather(draw_seed(self.random_state))[0]
+        fraction = 0.0 if resume else self.validation_fraction
+        keys = split_keys(inputs, numbers, groups)
+        split = hold_out(keys, fraction, self.seed_, exact=group.size == 1)
+        if is_table:  # its encoding is learnt on the training rows
+            rows = None if resume else split.train
+            inputs = self._read_inputs(X, reset=not resume, group=group, rows=rows)
+        if not resume:
+            self._require_same_model(inputs, group)
         scaled = self._scale_targets(numbers, split.train, resume=resume, group=group)
         task = FitTask(inputs, *scaled, split, group, resume=resume, **options)
         self.split_digest_, self._n_tried = split.digest, 1
