@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from secateurs import SparseReLURegressor, image_function, load, planted_relu
 from secateurs.core.archive import DamagedFileError
+from secateurs.recovery.figures import image_figure
 from secateurs.recovery.matching import match_neurons, merge_parallel
 from tests.sparse.test_storage import join_header, split_header
 
@@ -58,6 +59,9 @@ def test_an_image_is_a_function():
     model.fit(problem.X, problem.y)
     error = np.sqrt(np.mean((model.predict(problem.X) - problem.y) ** 2))
     assert 20 * np.log10(np.abs(problem.y).max() / error) > 45
+    original, fitted = (y.reshape(8, 8) for y in (problem.y, model.predict(problem.X)))
+    figure = image_figure(original, fitted, 45.0, model.n_nonzero_)
+    assert [axis.get_title() for axis in figure.axes][:2] == ["original", "100 weights, 45.0 dB"]
 
 
 def test_intercept():

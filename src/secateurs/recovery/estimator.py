@@ -325,7 +325,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             "neurons": neurons,
         }
         headline = (
-            f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed, in "
+            f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed in "
             f"{len(neurons)} neurons over {W.shape[1]} inputs, with intercept "
             f"{self.intercept_:.6g}. The solver {self.solver_} ended with status {self.status_}. "
             f"The file takes {format_bytes(len(self._file_content()))}."
