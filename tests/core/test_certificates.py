@@ -10,9 +10,10 @@ from secateurs.core.generalization import (
     description_bits,
     error_upper_bound,
     held_out_check,
-    held_out_regression_check,
+    held_out_regression_checks,
     occam_check,
     support_check,
+    unit_error_rates,
 )
 
 
@@ -20,38 +21,38 @@ from secateurs.core.generalization import (
 @pytest.mark.parametrize("p", [0.02, 0.3, 0.5])
 def test_the_held_out_bound_is_violated_at_most_one_time_in_twenty(n, p):
     """Exactly, not by simulation: sum the probability of the counts whose bound is below p."""
-    violated = sum(binom.pmf(k, n, p) for k in range(n + 1) if error_upper_bound(k, n) < p)
+    violated = sum(binom.pmf(k, n, p) for k in range(n + 1) if error_upper_bound(k, n, 0.95) < p)
     assert violated <= 0.05 + 1e-12
 
 
 def test_held_out_bounds_at_the_ends():
-    assert error_upper_bound(0, 0) == 1.0
-    assert error_upper_bound(5, 5) == 1.0
-    assert 0 < error_upper_bound(0, 1000) < 0.004
+    assert error_upper_bound(0, 0, 0.95) == 1.0
+    assert error_upper_bound(5, 5, 0.95) == 1.0
+    assert 0 < error_upper_bound(0, 1000, 0.95) < 0.004
 
 
 def test_verdicts_follow_the_numbers():
-    assert held_out_check(0, 0, 0.9, 1).verdict == "unknown"
-    assert held_out_check(5, 100, 0.9, 1).verdict == "holds"
-    assert held_out_check(60, 100, 0.5, 1).verdict == "unknown"
+    assert held_out_check(np.empty(0), 0.0, 0.9, 1).verdict == "unknown"
+    assert held_out_check(mistakes(5, 100), 0.05, 0.9, 1).verdict == "holds"
+    assert held_out_check(mistakes(60, 100), 0.6, 0.5, 1).verdict == "unknown"
     assert budget_check(11, 10).verdict == "fails"
     assert budget_check(10, 10).verdict == "holds"
     assert support_check(100, 99).verdict == "fails"
 
 
 def test_comparing_more_models_loosens_the_bound():
-    bounds = [held_out_check(5, 200, 0.9, tried).measured for tried in (1, 4, 20)]
+    bounds = [held_out_check(mistakes(5, 200), 0.0, 0.9, k).measured for k in (1, 4, 20)]
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[-1]
 
 
 def test_occam_bound_tightens_with_rows_and_loosens_with_weights():
     def bound(n=60_000, s=100):
-        return occam_check(n // 5, n, (784, 20, 10), s, 1, 0.9).measured
+        return occam_check(0.2, n, (784, 20, 10), s, 64, 0.9).measured
 
     assert bound(n=10_000) > bound() > 0.2
     assert bound(s=300) > bound()
-    assert occam_check(0, 100, (64, 50, 10), 300, 1, 0.9).verdict == "unknown"
+    assert occam_check(0.0, 100, (64, 50, 10), 300, 64, 0.9).verdict == "unknown"
 
 
 def test_description_length_satisfies_kraft():
@@ -61,17 +62,56 @@ def test_description_length_satisfies_kraft():
         places = (widths[0] + 1) * widths[1]
         for s in range(places + 1):
             log_count = math.log2(math.comb(places, s)) + 32 * s
-            total += 2 ** (log_count - description_bits(widths, s, 0))
+            total += 2 ** (log_count - description_bits(widths, s))
     assert total <= 1
+
+
+def mistakes(k, n):
+    """Error rates of n units, k of them wrong."""
+    return np.r_[np.ones(k), np.zeros(n - k)]
+
+
+def test_copies_neither_hide_mistakes_nor_add_rows():
+    wrong = np.r_[np.ones(30, bool), np.zeros(100, bool)]
+    units = np.r_[np.zeros(30, int), np.arange(1, 101)]  # the wrong unit has 30 rows
+    rates = unit_error_rates(wrong, units)
+    assert len(rates) == 101
+    check = held_out_check(rates, wrong.mean(), 0.9, 1)
+    assert check.measured > 30 / 130
+    tenfold = held_out_check(
+        unit_error_rates(np.repeat(wrong[29:], 10), np.repeat(units[29:], 10)), 1 / 101, 0.9, 1
+    )
+    once = held_out_check(unit_error_rates(wrong[29:], units[29:]), 1 / 101, 0.9, 1)
+    assert tenfold == once
+
+
+def test_groups_that_are_partly_right_are_bounded_by_their_mean():
+    rng = np.random.default_rng(0)
+    rates = rng.random(400) * 0.2
+    check = held_out_check(rates, 0.1, 0.5, 1)
+    assert check.verdict == "holds"
+    assert 0.1 < check.measured < 0.2
 
 
 def test_regression_gain():
     rng = np.random.default_rng(0)
-    assert held_out_regression_check(rng.standard_normal(200) + 1, 1).verdict == "holds"
-    assert held_out_regression_check(rng.standard_normal(200), 1).verdict == "unknown"
-    few = held_out_regression_check(np.ones(10), 1)
-    assert few.verdict == "unknown"
-    assert few.measured is None
+
+    def verdicts(model, mean, clip=2.0):
+        return [c.verdict for c in held_out_regression_checks(model, mean, clip, 1)]
+
+    error = rng.chisquare(1, 400)
+    assert verdicts(0.3 * error, error) == ["holds", "holds"]
+    assert verdicts(error, error) == ["unknown", "unknown"]
+    assert verdicts(error, 0.3 * error) == ["unknown", "unknown"]
+    assert verdicts(np.empty(0), np.empty(0)) == ["unknown", "unknown"]
+    assert verdicts(0.3 * error, error, clip=0.0)[0] == "unknown"  # a constant target
+
+
+def test_an_outlier_cannot_carry_a_gain():
+    rng = np.random.default_rng(0)
+    model, mean = rng.chisquare(1, 200), rng.chisquare(1, 200)
+    mean[0] = 1e12
+    assert held_out_regression_checks(model, mean, 2.0, 1)[0].verdict == "unknown"
 
 
 def test_certificates_are_read_by_name():

@@ -26,12 +26,15 @@ def test_a_copy_is_never_parted_from_its_row(seed, fraction, copies):
     assert len(one) == len(set(rows[split.held_out])) == len(set(rows[one]))
 
 
-def test_the_split_follows_the_rows_and_not_their_order():
+def test_processes_agree_on_every_row_and_last_digits_do_not_matter_to_one():
     X, y = table()
-    split = hold_out(row_keys(X, y), 0.2, 7)
-    order = np.random.default_rng(1).permutation(len(X))
-    again = hold_out(row_keys(X[order], y[order]), 0.2, 7)
-    assert set(order[again.held_out]) == set(split.held_out)
+    whole = hold_out(row_keys(X, y), 0.2, 7, exact=False)
+    order = np.random.default_rng(1).permutation(len(X))[:120]
+    part = hold_out(row_keys(X[order], y[order]), 0.2, 7, exact=False)
+    assert set(order[part.held_out]) == set(whole.held_out) & set(order)
+    alone = hold_out(row_keys(X, y), 0.2, 7)
+    again = hold_out(row_keys(X * (1 + 1e-15), y), 0.2, 7)
+    np.testing.assert_array_equal(alone.held_out, again.held_out)
 
 
 def test_every_row_is_held_out_equally_often():

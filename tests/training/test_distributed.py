@@ -123,7 +123,7 @@ def test_a_classifier_of_shards_is_that_of_the_table(two):
 
 def test_without_a_seed_the_processes_still_fit_one_model(two):
     result = agreed(two, "classifier_without_a_seed")  # "content" hashes the file
-    assert result["n_train"] == 160
+    assert 130 <= result["n_train"] <= 185  # each row is held out with probability 0.2
     assert 0 <= result["score"] <= 1
 
 
@@ -131,7 +131,8 @@ def test_a_regressor_of_shards_is_that_of_all_rows(two):
     result, one = agreed(two, "regressor"), JOBS["regressor"](ALONE)
     np.testing.assert_allclose(result["scaling"], one["scaling"], rtol=1e-12)
     np.testing.assert_allclose(result["predictions"], one["predictions"], atol=1e-5)
-    assert result["n_train"] == one["n_train"] == 240
+    assert one["n_train"] == 240
+    assert 215 <= result["n_train"] <= 265  # each row is held out with probability 0.2
 
 
 @pytest.mark.parametrize("name", ["thresholding_memory", "training_memory"])

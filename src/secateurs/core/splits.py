@@ -4,12 +4,14 @@ Rows that are equal in X and y are copies of one observation.  They form a unit,
 never cut: a held-out copy of a training row would prove nothing.  A caller who knows of other
 dependent rows names them by `groups`, and each group is a unit.
 
-A unit is held out by a key that is computed from its content and the seed.  So the split depends
-neither on the order of the rows nor on the process that holds them.
+One process draws the units by their order, so that changes in the last digit of a number do not
+change the split.  Several processes, which do not see each other's rows, draw each unit by a key
+that is computed from its content: all copies of a row get the same answer everywhere.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +36,20 @@ class Split:
         Numbers of the rows.
     units : int64 array [n]
         The unit of each row; equal rows have the same one.
+    keys : uint64 array [n]
+        The key of the unit of each row, the same on every process.
     """
 
     train: IntArray
     held_out: IntArray
     units: IntArray
+    keys: Words
+
+    @property
+    def digest(self) -> str:
+        """Identify the held-out units: two splits with the same digest hold out the same."""
+        held_out = np.unique(self.keys[self.held_out])
+        return hashlib.blake2b(held_out.tobytes(), digest_size=16).hexdigest()
 
     def one_each(self, rows: IntArray) -> IntArray:
         """Positions in `rows` of one row of each unit, increasing: the first by row number."""
@@ -89,24 +100,27 @@ def hold_out(keys: Words, fraction: float, seed: int, *, exact: bool = True) -> 
         Share of the units to hold out.
     seed : int
     exact : bool
-        Hold out exactly ``floor(fraction * number of units)`` units.  Without, each unit is held
-        out on its own with this probability; several processes need not communicate for this.
+        Hold out exactly ``floor(fraction * number of units)`` units, drawn by the order of the
+        rows.  Without, each unit is held out on its own with this probability, by its content, so
+        that several processes need not communicate.
 
     Returns
     -------
     Split
     """
-    distinct, units = np.unique(keys, return_inverse=True)
+    distinct, first, units = np.unique(keys, return_index=True, return_inverse=True)
     units = np.asarray(units, dtype=np.int64).reshape(-1)
-    with np.errstate(over="ignore"):
-        order_keys = _mixed(distinct + _GOLDEN * np.uint64(seed + 1))
     if exact:
+        by_order = np.argsort(first)
+        drawn = np.random.default_rng(seed).permutation(len(distinct))
         chosen = np.zeros(len(distinct), dtype=bool)
-        chosen[np.argsort(order_keys, kind="stable")[: int(fraction * len(distinct))]] = True
+        chosen[by_order[drawn[: int(fraction * len(distinct))]]] = True
     else:
-        chosen = order_keys < np.uint64(min(fraction * 2.0**64, 2.0**64 - 2048))
+        with np.errstate(over="ignore"):
+            draws = _mixed(distinct + _GOLDEN * np.uint64(seed + 1))
+        chosen = draws < np.uint64(min(fraction * 2.0**64, 2.0**64 - 2048))
     out = chosen[units]
-    return Split(np.flatnonzero(~out), np.flatnonzero(out), units)
+    return Split(np.flatnonzero(~out), np.flatnonzero(out), units, keys)
 
 
 def group_keys(groups: Any) -> Words:
@@ -117,6 +131,12 @@ def group_keys(groups: Any) -> Words:
     texts = np.array([str(label) for label in labels.tolist()])
     codes = texts.view(np.uint32).reshape(len(texts), -1) if texts.itemsize else texts[:, None]
     return _mixed(_dense_sums(codes.astype(np.float64), _factors(codes.shape[1])))
+
+
+def combined_keys(first: Words, second: Words) -> Words:
+    """Key of two parts of a row that were hashed apart."""
+    with np.errstate(over="ignore"):
+        return _mixed(first + _GOLDEN * second)
 
 
 def _factors(size: int) -> Words:

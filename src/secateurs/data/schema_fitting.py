@@ -29,7 +29,9 @@ def alone(value: Any) -> list[Any]:
     return [value]
 
 
-def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
+def fit_schema(
+    frame: pd.DataFrame, gather: Gather = alone, rows: NDArray[np.int64] | None = None
+) -> TableSchema:
     """Read a training table once and decide how to encode it.
 
     Numbers and booleans are numeric; their missing values become the median.  Text, categories
@@ -45,6 +47,9 @@ def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
     gather : callable, optional
         For rows that are shared between processes: every process calls it with a JSON value and
         receives the values of all, so that each makes the schema of the whole table.
+    rows : array of int64, optional
+        Rows from which medians and categories are learnt; all by default.  Whether a column is
+        numeric depends on all rows, so that the others can be read too.
 
     Returns
     -------
@@ -76,6 +81,9 @@ def fit_schema(frame: pd.DataFrame, gather: Gather = alone) -> TableSchema:
         for name, column in columns.items()
         if kinds[name] == "numeric"
     }
+    if rows is not None:
+        numbers = {name: column[rows] for name, column in numbers.items()}
+        columns = {name: column.iloc[rows] for name, column in columns.items()}
     medians = dict(zip(numbers, _medians(list(numbers.values()), gather), strict=True))
     return TableSchema(
         columns=[
@@ -108,7 +116,7 @@ def _fit_categories(name: str, series: pd.Series[Any], gather: Gather) -> Column
         do = "group them, or leave the column out if it only identifies rows"
         raise bad_column(name, f"{len(counts)} distinct texts", f"at most {MAX_CATEGORIES}", do)
     complete = all(all_present for _, all_present in parts)
-    fill = max(sorted(counts), key=counts.__getitem__) if complete else MISSING
+    fill = max(sorted(counts), key=counts.__getitem__) if complete and counts else MISSING
     categories = sorted({*counts, fill})
     if len(categories) == 2:
         categories.sort(key=lambda category: category != fill)
@@ -124,7 +132,7 @@ def _medians(columns: list[NDArray[np.float64]], gather: Gather) -> list[float]:
     present = [np.sort(column[~np.isnan(column)]) for column in columns]
     counts = gather([len(column) for column in present])
     if len(counts) == 1:
-        return [float(np.median(column)) for column in present]
+        return [float(np.median(column)) if len(column) else 0.0 for column in present]
     keys = [_ordered(column) for column in present]
     n = np.sum(counts, axis=0)
     middles = [_of_rank(rank, keys, gather) for rank in ((n - 1) // 2, n // 2)]

@@ -11,7 +11,9 @@ from sklearn.utils.validation import validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.estimator import Estimator
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.saved_model import Count, FitRecord, Names
+from secateurs.core.splits import Words, combined_keys, group_keys, row_keys
 from secateurs.data.encoding import encode, encoded_names
 from secateurs.data.schema_fitting import Gather, alone, fit_schema
 from secateurs.data.tables import TableSchema
@@ -37,7 +39,12 @@ class TableEstimator(Estimator):
     table_: TableSchema | None
 
     def _read_table(
-        self, X: Any, *, reset: bool, gather: Gather = alone
+        self,
+        X: Any,
+        *,
+        reset: bool,
+        gather: Gather = alone,
+        rows: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32] | None:
         """Return a DataFrame as numbers [n, n_encoded], or None for anything else.
 
@@ -48,6 +55,8 @@ class TableEstimator(Estimator):
             True during the fit: the encoding is learnt and kept in `table_`.
         gather : callable, optional
             As for `secateurs.data.schema_fitting.fit_schema`.
+        rows : array of int64, optional
+            Rows from which the encoding is learnt; all by default.
 
         Raises
         ------
@@ -59,7 +68,7 @@ class TableEstimator(Estimator):
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
-                self.table_ = fit_schema(X, gather)
+                self.table_ = fit_schema(X, gather, rows)
             if self.table_ is not None:
                 return encode(self.table_, X)
         if self.table_ is not None and self.table_.of_kind("categorical"):
@@ -87,6 +96,35 @@ class TableEstimator(Estimator):
             len(record.table.columns) == record.n_features_in, "the table has another width"
         )
         return record.table.n_encoded
+
+
+def split_keys(X: Any, y: NDArray[Any], groups: Any = None) -> Words:
+    """Key of the unit of every row, for `secateurs.core.splits.hold_out`.
+
+    Parameters
+    ----------
+    X : DataFrame, array or scipy CSR, shape [n, d]
+    y : array of numbers, shape [n] or [n, k]
+    groups : array, shape [n], optional
+        Rows with the same number or text are one unit; without groups, equal rows are.
+
+    Raises
+    ------
+    ValueError
+        `groups` does not have one entry for each row.
+    """
+    if groups is not None:
+        labels = np.asarray(groups)
+        if labels.shape != (len(y),):
+            raise bad_value("groups", Shown(f"shape {labels.shape}"), f"shape ({len(y)},)")
+        return group_keys(labels)
+    if not isinstance(X, pd.DataFrame):
+        return row_keys(X, y)
+    try:
+        keys = pd.util.hash_pandas_object(X, index=False).to_numpy()
+    except TypeError:  # a column of objects that pandas cannot hash
+        keys = pd.util.hash_pandas_object(X.astype(str), index=False).to_numpy()
+    return combined_keys(keys.astype(np.uint64), row_keys(np.empty((len(y), 0)), y))
 
 
 def input_names(model: Any) -> list[str]:

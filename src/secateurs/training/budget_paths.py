@@ -8,7 +8,8 @@ from typing import Any
 
 from sklearn.base import clone
 
-from secateurs.core.parameters import bad_value
+from secateurs.core.estimator import draw_seed
+from secateurs.core.parameters import bad_value, is_integer
 from secateurs.core.solution import ProgressCallback
 from secateurs.training.comparison import Estimator, metric_of
 from secateurs.training.prune_regrow import prune_regrow
@@ -44,11 +45,14 @@ def budget_path(
     X_test: Any,
     y_test: Any,
     progress: ProgressCallback | None = None,
+    *,
+    groups: Any = None,
 ) -> BudgetPath:
     """Fit an estimator at several budgets, from the largest to the smallest.
 
     Each network starts from the one before it and is pruned and regrown for half the steps, so
-    the path costs about half as much as separate fits.
+    the path costs about half as much as separate fits.  All fits hold out the same rows, and the
+    certificates count the widths that were compared on them.
 
     Parameters
     ----------
@@ -59,6 +63,8 @@ def budget_path(
     budgets : sequence of int
         Duplicates are fitted once.
     progress : callable, optional
+    groups : array, optional
+        As for ``fit``.
 
     Returns
     -------
@@ -74,16 +80,23 @@ def budget_path(
     if not ordered or ordered[-1] < 1:
         raise bad_value("budgets", list(budgets), "one or more integers >= 1")
     fitted: list[Estimator] = []
+    seed = estimator.random_state
+    if not is_integer(seed, 0):  # one draw for all budgets, or they would hold out other rows
+        seed = draw_seed(seed)
     for s in ordered:
-        model = clone(estimator).set_params(n_nonzero=s)
+        model = clone(estimator).set_params(n_nonzero=s, random_state=seed)
         if not fitted:
-            model.fit(X, y, progress=progress)
+            model.fit(X, y, groups=groups, progress=progress)
         else:
             before = fitted[-1].fitted_.network
             model.set_params(hidden_layer_sizes=before.widths[1:-1])
             model.overshoot = max(model.overshoot, before.n_nonzero / s)
             model.fit_with(
-                X, y, prune_regrow, initial=before, shorten=WARM_START_SHARE, progress=progress
+                *(X, y, prune_regrow),
+                initial=fitted[-1],
+                shorten=WARM_START_SHARE,
+                groups=groups,
+                progress=progress,
             )
         fitted.append(model)
         if model.status_ == "interrupted":

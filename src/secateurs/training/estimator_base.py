@@ -10,15 +10,18 @@ from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from secateurs.core.certificate import Certificate
-from secateurs.core.estimator import draw_seed, hold_out
+from secateurs.core.estimator import draw_seed
 from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import bad_value, check_integer, check_real, is_integer
 from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.splits import hold_out
 from secateurs.core.threads import threads_for
+from secateurs.data.table_estimator import split_keys
 from secateurs.sparse.network import MAX_UNITS, SparseNetwork
 from secateurs.training.defaults import (
     auto_device,
@@ -75,7 +78,13 @@ class SparseMLP(FittedPerceptron):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any, *, progress: ProgressCallback | None = None, group: Group = ALONE
+        self,
+        X: Any,
+        y: Any,
+        *,
+        groups: Any = None,
+        progress: ProgressCallback | None = None,
+        group: Group = ALONE,
     ) -> Self:
         """Train a network with at most `n_nonzero` weights.
 
@@ -85,6 +94,9 @@ class SparseMLP(FittedPerceptron):
             Numeric arrays may have any real dtype.  A DataFrame may hold categories and missing
             values; `table_` records how they were encoded.
         y : array, shape [n], or [n, k] for several regression targets
+        groups : array of numbers or texts, shape [n], optional
+            Rows of one group, such as those of one patient, are never split between training
+            rows and held-out rows.  By default, equal rows are a group.
         progress : callable, optional
             Called with a `Progress` every 10 to 50 steps.
         group : Group
@@ -104,7 +116,7 @@ class SparseMLP(FittedPerceptron):
         FloatingPointError
             Training diverged.
         """
-        return self._fit(X, y, progress, group=group)
+        return self._fit(X, y, progress, groups=groups, group=group)
 
     def fit_with(
         self,
@@ -112,21 +124,24 @@ class SparseMLP(FittedPerceptron):
         y: Any,
         trainer: Trainer,
         *,
-        initial: SparseNetwork | None = None,
+        initial: SparseMLP | None = None,
         shorten: int = 1,
+        groups: Any = None,
         progress: ProgressCallback | None = None,
     ) -> Self:
         """Fit with any trainer, on the rows, scaling, steps and batches that `fit` uses.
 
         Parameters
         ----------
-        X, y, progress
+        X, y, groups, progress
             As for `fit`.
         trainer : Trainer
             One of `secateurs.training.TRAINERS`.  All except `prune_regrow` use their own
             learning rate and ignore `overshoot`.
-        initial : SparseNetwork, optional
-            Start `prune_regrow` from this network; other trainers ignore it.
+        initial : fitted estimator, optional
+            Start `prune_regrow` from its network; other trainers ignore it.  Unless it held out
+            the same rows, its network has seen rows that are held out now, and the certificate
+            then says nothing about new rows.
         shorten : int
             Divide the number of steps by this.
 
@@ -134,36 +149,59 @@ class SparseMLP(FittedPerceptron):
         -------
         self
         """
-        return self._fit(X, y, progress, trainer=trainer, initial=initial, shorten=shorten)
+        options = {"groups": groups, "trainer": trainer, "shorten": shorten}
+        return self._fit(X, y, progress, start=initial, **options)
 
-    def _prepare(
-        self, X: Any, y: Any, *, classes: Any = None, resume: bool = False, **options: Any
-    ) -> FitTask:
-        group = options.get("group", ALONE)
-        with group.failing_together():
+    def _prepare(self, X: Any, y: Any, **options: Any) -> FitTask:
+        with options.get("group", ALONE).failing_together():
             self._check_parameters()
-            inputs, targets, shift, scale = self._read(
-                X, y, classes=classes, resume=resume, group=group
-            )
-            if not resume:
-                self._require_same_model(inputs, group)
-                # without a random_state every process draws another seed
-                self.seed_ = group.gather(draw_seed(self.random_state))[0]
-        fraction = 0.0 if resume else self.validation_fraction
-        labels = targets if targets.ndim == 1 else None
-        train, held_out = hold_out(len(targets), fraction, self.seed_, labels)
-        return FitTask(inputs, targets, shift, scale, train, held_out, resume=resume, **options)
+            return self._read(X, y, **options)
 
-    def _read(self, X: Any, y: Any, **options: Any) -> tuple[Any, Any, Any, Any]:
-        """Return the fields `inputs`, `targets`, `out_shift` and `out_scale` of a `FitTask`."""
-        inputs = self._read_inputs(X, reset=not options["resume"], group=options["group"])
-        return inputs, *self._read_targets(y, inputs, **options)
+    def _read(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        classes: Any = None,
+        resume: bool = False,
+        groups: Any = None,
+        start: SparseMLP | None = None,
+        group: Group = ALONE,
+        **options: Any,
+    ) -> FitTask:
+        is_table = isinstance(X, pd.DataFrame)
+        inputs = X if is_table else self._read_inputs(X, reset=not resume, group=group)
+        numbers = self._read_targets(y, inputs, classes=classes, resume=resume, group=group)
+        if not resume:  # without a random_state every process draws another seed
+            self.seed_ = group.gather(draw_seed(self.random_state))[0]
+        fraction = 0.0 if resume else self.validation_fraction
+        keys = split_keys(inputs, numbers, groups)
+        split = hold_out(keys, fraction, self.seed_, exact=group.size == 1)
+        if is_table:  # its encoding is learnt on the training rows
+            rows = None if resume else split.train
+            inputs = self._read_inputs(X, reset=not resume, group=group, rows=rows)
+        if not resume:
+            self._require_same_model(inputs, group)
+        scaled = self._scale_targets(numbers, split.train, resume=resume, group=group)
+        task = FitTask(inputs, *scaled, split, group, resume=resume, **options)
+        self.split_digest_, self._n_tried = split.digest, 1
+        if start is None:
+            return task
+        self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
+        same = getattr(start, "split_digest_", None) == split.digest
+        return replace(task, initial=start.fitted_.network, certified_start=same)
 
     @abstractmethod
     def _read_targets(
         self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
+    ) -> NDArray[Any]:
+        """Return class numbers [n] or float64 targets; keep the classes or the shape of `y`."""
+
+    @abstractmethod
+    def _scale_targets(
+        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
     ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-        """Return targets, shift and scale, and keep the classes or the shape of `y`."""
+        """Return targets, shift and scale, which are measured on the training rows."""
 
     def _require_same_model(self, inputs: Any, group: Group) -> None:
         """Raise GroupError unless all processes have the same parameters and columns."""
@@ -207,7 +245,6 @@ class SparseMLP(FittedPerceptron):
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
-        self._n_widths_tried = 1
         if task.resume:
             return self.fitted_.network.widths[1:-1]
         if self.hidden_layer_sizes != "auto":
@@ -226,7 +263,7 @@ class SparseMLP(FittedPerceptron):
             network = self._train(short, rows, (m,), seed).value
             scales = rows.scaling, task.out_shift, task.out_scale
             losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
-        self.validation_losses_, self._n_widths_tried = losses, len(losses)
+        self.validation_losses_, self._n_tried = losses, len(losses)
         return (min(losses, key=losses.__getitem__),)
 
     def _train(
@@ -270,9 +307,17 @@ class SparseMLP(FittedPerceptron):
         ]
         self.validation_score_ = None
         if not data.resume:  # all rows are used for training then
-            self.validation_score_, more = row_checks(self.fitted_, data, self._n_widths_tried)
+            extra_bits = self._extra_bits()
+            self.validation_score_, more = row_checks(self.fitted_, data, self._n_tried, extra_bits)
             checks += more
         return Certificate(tuple(checks))
+
+    def _extra_bits(self) -> int:
+        """Bits of what the file holds beside the weights and needs to predict."""
+        texts = [self.table_, self._recorded_targets()["classes"]]
+        characters = sum(len(text.model_dump_json()) for text in texts if text is not None)
+        n_scales = len(self.fitted_.scale) * (1 if self.fitted_.shift is None else 2)
+        return 8 * characters + 64 * n_scales
 
     def _check_parameters(self) -> None:
         check_integer("n_nonzero", self.n_nonzero, 1)

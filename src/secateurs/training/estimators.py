@@ -134,11 +134,17 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
 
     def _read_targets(
         self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    ) -> NDArray[np.int64]:
         require_target(self, y)
         known = None if classes is None else np.unique(classes)
         known = self.classes_ if resume else known
         numbers, self.classes_ = read_classes(y, inputs, known, group)
+        return numbers
+
+    def _scale_targets(
+        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        del train, resume, group  # class numbers are not scaled
         return numbers, np.zeros(len(self.classes_)), np.ones(len(self.classes_))
 
     def _recorded_targets(self) -> dict[str, Any]:
@@ -194,19 +200,30 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
 
     def _read_targets(
         self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        del classes  # there are none
+    ) -> NDArray[np.float64]:
+        del classes, group  # there are no classes
         require_target(self, y)
-        y = read_numbers(y, inputs)
+        numbers = read_numbers(y, inputs)
         if not resume:
-            shift, scale = fit_standardisation(y, group)
-            self._one_column = y.ndim == 1
-        else:
+            self._one_column = numbers.ndim == 1
+        elif (numbers.ndim, numbers.size) != (2 - self._one_column, len(numbers) * self._n_targets):
+            k = () if self._one_column else (self._n_targets,)
+            expected = f"shape {(len(numbers), *k)}, as in the fit"
+            raise bad_value("y", Shown(f"shape {numbers.shape}"), expected)
+        return numbers
+
+    @property
+    def _n_targets(self) -> int:
+        return len(self.fitted_.out_shift)
+
+    def _scale_targets(
+        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+        if resume:
             shift, scale = self.fitted_.out_shift, self.fitted_.out_scale
-            expected = (len(y),) if self._one_column else (len(y), len(shift))
-            if y.shape != expected:
-                raise bad_value("y", Shown(f"shape {y.shape}"), f"shape {expected}, as in the fit")
-        columns = y.reshape(len(y), -1)
+        else:
+            shift, scale = fit_standardisation(numbers[train], group)
+        columns = numbers.reshape(len(numbers), -1)
         return standardised(columns, shift, scale).astype(np.float32), shift, scale
 
     def _recorded_targets(self) -> dict[str, Any]:

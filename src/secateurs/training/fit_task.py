@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.core.group import ALONE, Group
+from secateurs.core.splits import Split
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.trainers import Trainer
@@ -25,13 +26,15 @@ class FitTask:
         Class numbers, int64 of shape [n], or standardised targets, float32 of shape [n, k].
     out_shift, out_scale : arrays of float64, shape [k]
         A prediction is ``output * out_scale + out_shift``.
-    train, held_out : arrays of int64
-        Rows to train on, and rows kept out of training.
+    split : Split
+        Rows to train on, and rows kept out of training, for widths and the certificate.
     group : Group
         Processes that share the fit.
     trainer : Trainer
     initial : SparseNetwork or None
         Start `prune_regrow` from this network.
+    certified_start : bool
+        Whether the initial network, if there is one, was fitted without the held-out rows.
     shorten : int
         Divide the number of steps by this.
     resume : bool
@@ -42,10 +45,20 @@ class FitTask:
     targets: NDArray[Any]
     out_shift: NDArray[np.float64]
     out_scale: NDArray[np.float64]
-    train: NDArray[np.int64]
-    held_out: NDArray[np.int64]
+    split: Split
     group: Group = ALONE
     trainer: Trainer = prune_regrow
     initial: SparseNetwork | None = None
+    certified_start: bool = True
     shorten: int = 1
     resume: bool = False
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """Rows to train on."""
+        return self.split.train
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Rows kept out of training."""
+        return self.split.held_out

@@ -39,8 +39,15 @@ class FittedPerceptron(TableEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _read_inputs(self, X: Any, *, reset: bool, group: Group = ALONE) -> Any:
-        encoded = self._read_table(X, reset=reset, gather=group.gather)
+    def _read_inputs(
+        self,
+        X: Any,
+        *,
+        reset: bool,
+        group: Group = ALONE,
+        rows: NDArray[np.int64] | None = None,
+    ) -> Any:
+        encoded = self._read_table(X, reset=reset, gather=group.gather, rows=rows)
         return read_array(self, X, reset=reset) if encoded is None else encoded
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
