@@ -80,10 +80,7 @@ def row_keys(X: Any, y: NDArray[Any]) -> Words:
     targets = y[:, None] if y.ndim == 1 else y
     d = X.shape[1]
     factors = _factors(d + targets.shape[1])
-    if sparse.issparse(X):
-        keys = _sparse_sums(X, factors[:d])
-    else:
-        keys = _dense_sums(X, factors[:d])
+    keys = _sparse_sums(X, factors[:d]) if sparse.issparse(X) else _dense_sums(X, factors[:d])
     with np.errstate(over="ignore"):
         keys += _dense_sums(targets, factors[d:])
     return _mixed(keys)
