@@ -117,6 +117,7 @@ def test_a_killed_job_loses_nothing(tmp_path):
     assert all(same[key] == known[key] for key in known if key not in again)
 
 
+@pytest.mark.slow
 def test_jobs_that_never_begin_a_cell_end_the_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm_pool, "run_batch", os._exit)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
@@ -125,6 +126,7 @@ def test_jobs_that_never_begin_a_cell_end_the_sweep(tmp_path, monkeypatch):
         assert list(ledger.records()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_the_jobs_and_keeps_what_is_finished(tmp_path):
     pressed = []
 

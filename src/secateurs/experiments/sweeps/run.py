@@ -102,7 +102,7 @@ def run_cells(
     ``if __name__ == "__main__":``.
     """
     check_integer("workers", workers)
-    folder = ledger.path.parent
+    folder = ledger.path.parent.absolute()  # workers may have another current directory
     run = _Run(ledger, spool_of(folder) if uses_spool(scheduler) else None, retries, progress)
     run.known(retry_failed=retry_failed)
     with pool(workers, scheduler, folder) as compute:

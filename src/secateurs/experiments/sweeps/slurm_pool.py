@@ -148,7 +148,6 @@ def on_slurm(
     BrokenExecutor
         A job ended before it ran its cells.
     """
-    folder = folder.resolve()
     executor = jobs.executor(folder)
     flying: dict[Any, list[Task]] = {}
     lost = ""
