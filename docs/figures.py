@@ -27,7 +27,6 @@ from secateurs.sensing.figures import norms_figure
 from secateurs.sensing.planted import planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
 from secateurs.sparse.compact import CompactNetwork
-from secateurs.tickets.neuron.figures import gap_figure
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
 from secateurs.training.comparison import LABELS, result_row
 from secateurs.training.figures import fit_figure
@@ -200,6 +199,9 @@ def gap() -> Figure:
 
     ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured the neurons.
     """
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks.tickets.gap import gap_figure  # noqa: PLC0415 - not an installed package
+
     points = [NeuronPoint(**point) for point in json.loads(GAP.read_text())["points"]]
     needed = {
         d: np.array([[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)])

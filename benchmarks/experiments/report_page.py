@@ -1,11 +1,12 @@
-"""What certificates add to the page of a large sweep, and how long it takes to open.
+"""Measure the page of a large sweep with and without certificates: its size, and time to open.
 
     python -m benchmarks.experiments.report_page                  # 100 000 cells
     python -m benchmarks.experiments.report_page --cells 10000
 
-Cells of planted networks with the certificates of real fits, whose fractions are drawn again for
-every cell: no two are alike.  The floor is the same run without certificates.  Chromium, headless,
-opens each page three times; the median is printed, wall time, and nothing where there is none.
+The cells are planted networks with the certificates of real fits.  The fractions in them are drawn
+again for every cell, so that no two are equal.  The floor is the same run without certificates.
+Headless Chromium opens each page three times and the median wall time is printed; without Chromium
+this is left out.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from secateurs.experiments.report import write_report
-from secateurs.experiments.sweeps.config import Sweep, parse_sweep
+from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, open_run
-from secateurs.experiments.sweeps.ledger import Record, key_of
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import evaluate
+from secateurs.experiments.sweeps.settings import Sweep
 
 SWEEP = """
 problem = "planted_relu"
@@ -46,7 +48,7 @@ FRACTION = re.compile(r"\d+\.\d+")
 
 
 def records(sweep: Sweep) -> Iterator[tuple[dict[str, Any], Record]]:
-    """The fits of the first seed, again for every seed with other fractions."""
+    """Yield the fits of the first seed, repeated for every seed with other fractions."""
     drawn = random.Random(0)
     fits: list[Record] = []
     for k, cell in enumerate(sweep.cells()):
@@ -75,7 +77,7 @@ def moved(record: Record, drawn: random.Random) -> Record:
 
 
 def opened(page: Path) -> float | None:
-    """Median seconds until the page is ready; None without Chromium."""
+    """Return the median seconds until the page is ready; None without Chromium."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         return None

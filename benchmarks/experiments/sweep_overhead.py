@@ -1,13 +1,13 @@
-"""What a sweep costs beside its cells, and what a second worker brings.
+"""Measure the overhead of a sweep, and the gain from a second worker.
 
     python -m benchmarks.experiments.sweep_overhead               # overhead of a cell; two workers
     python -m benchmarks.experiments.sweep_overhead --cells 100000   # memory of a large sweep
     python -m benchmarks.experiments.sweep_overhead --dask        # a cell on a local Dask cluster
 
-Overhead is wall time of cells that compute nothing, workers being started, beside the floor: the
-same function called in a loop, and joblib alone.  Two workers are compared with one on cells that
-need a processor, and on cells that only wait: the first shows what the machine has left, the second
-what the engine allows.
+The overhead is the wall time of cells that compute nothing, with the start of the workers but not
+of the server that forks them.  The floor is the same function called in a loop, and pebble alone.
+Two workers are compared with one on cells that need a processor and on cells that only wait.  The
+first shows how much of the machine is free, the second the most that the engine allows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed
+from pebble import ProcessPool
 
 from secateurs.core.certificate import Certificate, Check
 from secateurs.experiments.sweeps.ledger import Ledger
@@ -28,8 +29,8 @@ from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.run import run_cells
 
 BUSY, IDLE = 0.1, 0.1  # seconds of a cell
-WARM = 200  # cells before the clock starts: workers import, batches grow
-CHECKS, LETTERS = 10, 130  # of a certificate as long as that of a planted network: 2.5 kB
+WARM = 200  # cells before the clock starts, so that the server has its imports
+CHECKS, LETTERS = 10, 130  # of a certificate with the length of a planted network's: 2.5 kB
 
 
 def trivial(cell: Mapping[str, Any]) -> Result:
@@ -67,7 +68,7 @@ def timed(
     workers: int,
     scheduler: str | None = None,
 ) -> tuple[float, float]:
-    """Wall and processor seconds (of this process) of n cells, after a start."""
+    """Return wall and processor seconds (of this process) of n cells, after a warm-up."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
         run_cells(cells(WARM, n), trivial, ledger, workers=workers, scheduler=scheduler)
         wall, cpu = time.perf_counter(), time.process_time()
@@ -77,7 +78,7 @@ def timed(
 
 
 def memory(n: int) -> None:
-    """Largest resident memory of this process after parts of a sweep of n certified cells."""
+    """Print the peak resident memory of this process for sweeps up to n certified cells."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "l.sqlite") as ledger:
         for part in (n // 100, n // 10, n // 2, n):
             start, cpu = time.perf_counter(), time.process_time()
@@ -98,7 +99,7 @@ def memory(n: int) -> None:
 
 
 def dask(n: int) -> None:
-    """Two workers of a cluster on this machine, beside Dask alone: all cells at once, no ledger."""
+    """Measure two workers of a local cluster, and Dask alone: all cells at once, no ledger."""
     from distributed import Client, LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
@@ -128,12 +129,12 @@ def main() -> None:
     for cell in cells(n):
         trivial(cell)
     bare = time.perf_counter() - start
-    start = time.perf_counter()
-    Parallel(n_jobs=2, return_as="list")(delayed(trivial)(cell) for cell in cells(n))
-    start = time.perf_counter()
-    Parallel(n_jobs=2, return_as="list")(delayed(trivial)(cell) for cell in cells(n))
-    joblib = time.perf_counter() - start
-    print(f"a call {1000 * bare / n:.4f} ms; joblib alone {1000 * joblib / n:.3f} ms")
+    with ProcessPool(2, context=get_context("spawn")) as pool:  # leaves the server to the sweep
+        list(pool.map(trivial, cells(WARM)).result())
+        start = time.perf_counter()
+        list(pool.map(trivial, cells(n)).result())
+        pebble = time.perf_counter() - start
+    print(f"a call {1000 * bare / n:.4f} ms; pebble alone {1000 * pebble / n:.3f} ms")
     for workers in (1, 2):
         for name, function in (("bare", trivial), ("with a certificate", certified)):
             wall, cpu = timed(function, n, workers)

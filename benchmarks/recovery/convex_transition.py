@@ -1,10 +1,11 @@
-"""Where the convex form recovers a planted network exactly.
+"""Measure where the convex form recovers a planted network exactly.
 
     python -m benchmarks.recovery.convex_transition
 
-Separated neurons, |w| in [.5, 1.5]; the dictionary holds the planted patterns (h_j = w_j) and
-as many random ones.  Rows: c = n / (s log(d p / s)).  Exact: weight error below 1e-6.
-Cells: the iteration alone, then with the exchanges that leave its stalls.
+The neurons are separated, with |w| in [.5, 1.5].  The dictionary has the planted patterns
+(h_j = w_j) and as many random ones.  A row of the table is for one c = n / (s log(d p / s)).  A
+cell has the number of networks with a weight error below 1e-6, for the iteration alone and for the
+iteration with the exchanges that leave its stalls.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SETTINGS = ((5, 20), (10, 50), (20, 100))
 
 
 def recovered(
-    c: float, m: int, s: int, d: int, seed: int, n_steps: int, exchanges: bool
+    c: float, m: int, s: int, d: int, seed: int, n_steps: int, *, exchanges: bool
 ) -> tuple[bool, int]:
     p = 2 * m
     n = math.ceil(c * s * math.log(d * p / s))
@@ -46,9 +47,9 @@ if __name__ == "__main__":
         cells = []
         for m, s in SETTINGS:
             seeds = range(arguments.seeds)
-            alone = [recovered(c, m, s, 100, k, arguments.steps, False)[0] for k in seeds]
+            alone = [recovered(c, m, s, 100, k, arguments.steps, exchanges=False)[0] for k in seeds]
             start = time.process_time()
-            runs = [recovered(c, m, s, 100, k, arguments.steps, True) for k in seeds]
+            runs = [recovered(c, m, s, 100, k, arguments.steps, exchanges=True) for k in seeds]
             hits = sum(exact for exact, _ in runs)
             steps = int(np.median([k for _, k in runs]))
             cpu = (time.process_time() - start) / len(runs)

@@ -1,11 +1,11 @@
-"""Recover planted networks on a grid of widths and budgets: how often exactly, and how fast.
+"""Measure how often and how fast planted networks are recovered exactly, on a grid of sizes.
 
     python -m benchmarks.recovery.pursuit_grid            # the grid at n = 2000
     python -m benchmarks.recovery.pursuit_grid --rows 5000
     python -m benchmarks.recovery.pursuit_grid --hard --large
-    python -m benchmarks.recovery.pursuit_grid --kind non-negative   # judged by fresh rows alone
+    python -m benchmarks.recovery.pursuit_grid --kind non-negative   # judged by fresh rows only
     python -m benchmarks.recovery.pursuit_grid --rows 400 --inputs 1000 --few
-    python -m benchmarks.recovery.pursuit_grid --seeds 1 --peers     # with other methods
+    python -m benchmarks.recovery.pursuit_grid --seeds 1 --peers     # also other methods
 
 A cell is exact when fresh rows are predicted to more than 100 dB, the matched weights differ by
 less than 1e-6 of the largest, and both budgets hold.
@@ -40,7 +40,7 @@ KINDS = {
     "signs": lambda _, Z: np.sign(Z),
 }
 LARGE = [(20, 50, 50000), (100, 100, 50000)]
-FIRST_SEED = 7000  # of seeds never used while the solver was tuned
+FIRST_SEED = 7000  # the solver was tuned on other seeds
 
 
 def cell(
@@ -58,7 +58,11 @@ def cell(
     db = decibels(y_test, solution.value.predict(X_test))
     error = match_neurons(W, problem.truth[0]).error
     rows = int((np.diff(W.indptr) > 0).sum())
-    unique = kind in ("normal", "correlated", "shifted")  # else weights may be ambiguous
+    unique = kind in (
+        "normal",
+        "correlated",
+        "shifted",
+    )  # otherwise several weights can give the same function
     exact = db > 100 and (error < 1e-6 or not unique) and W.nnz <= s and rows <= m
     print(
         f"m={m:<5}s={s:<4} n={n:<6}seed={seed:<6}{'exact' if exact else 'MISSED':7}"
@@ -70,7 +74,7 @@ def cell(
 
 
 def compare(cells: list[tuple[int, int, int]], d: int, seeds: list[int]) -> None:
-    """The grid by the pursuit and by its peers; a table of what each reached."""
+    """Run the pursuit and its peers on the grid, and print a table of the results."""
     torch.set_num_threads(1)
     reached: dict[str, list[tuple[float, float]]] = {}
     for (m, s, n), seed in product(cells, seeds):
@@ -99,14 +103,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--inputs", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=3, help="fresh problems of each cell")
+    parser.add_argument("--seeds", type=int, default=3, help="problems in each cell")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--hard", action="store_true", help="the three hard cells instead")
-    parser.add_argument("--large", action="store_true", help="the two cells of 50,000 rows instead")
-    parser.add_argument("--few", action="store_true", help="cells for fewer rows than inputs")
+    parser.add_argument("--hard", action="store_true", help="run the three hard cells instead")
+    parser.add_argument(
+        "--large", action="store_true", help="run the two cells of 50,000 rows instead"
+    )
+    parser.add_argument("--few", action="store_true", help="run cells with fewer rows than inputs")
     parser.add_argument("--kind", choices=list(KINDS), default="normal")
-    parser.add_argument("--noise", type=float, default=0.0, help="in units of the std of y")
-    parser.add_argument("--peers", action="store_true", help="thresholding and pruning too")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        help="standard deviation of the noise in units of the std of y",
+    )
+    parser.add_argument("--peers", action="store_true", help="run thresholding and pruning too")
     args = parser.parse_args()
     cells = [(m, s, args.rows) for m, s, _ in GRID]
     if args.few:

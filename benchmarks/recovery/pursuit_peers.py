@@ -1,12 +1,13 @@
-"""The peers of `pursuit_grid`, on the same problems.
+"""Other methods on the problems of `pursuit_grid`.
 
-Thresholding is `secateurs.recovery.thresholding.iht`: the textbook's steps, computed fast (on the
-first 15 steps its dB differ by at most 1.5e-4 from tests/reference/textbook_iht.py).  It keeps
-its best iterate and ends after 20 steps without progress.
+Thresholding is `secateurs.recovery.thresholding.iht`.  It makes the steps of the textbook version,
+but faster: over the first 15 steps its dB differ by at most 1.5e-4 from
+tests/reference/textbook_iht.py.  It returns its best iterate and ends after 20 steps without
+progress.
 
-Magnitude pruning trains a network with output weights and biases, which are added to its budget,
-in float32.  Its learning rate and round length are the best of `SETTINGS` on a fifth of the rows
-kept back from the fit; the time is that of all settings.
+Magnitude pruning trains a network in float32.  The network also has output weights and biases,
+which are added to its budget.  Its learning rate and round length are the best of `SETTINGS` on a
+fifth of the rows, which are held out of the fit.  Its time is that of all settings.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ BATCH = 100
 
 
 def decibels(y: Array, prediction: Array) -> float:
-    """Peak signal to noise on fresh rows."""
+    """Return the peak signal-to-noise ratio on fresh rows."""
     error = np.sqrt(np.mean((y - prediction) ** 2))
     return float(20 * np.log10(np.abs(y).max() / max(error, 1e-300)))
 
 
 def thresholding(problem: PlantedProblem, m: int, s: int, n_steps: int) -> tuple[float, float]:
-    """DB on fresh rows and processor seconds of iterative hard thresholding."""
+    """Return dB on fresh rows and processor seconds of iterative hard thresholding."""
     start = time.process_time()
     fit = iht(problem.X, problem.y, s, m, n_steps=n_steps)
     cpu = time.process_time() - start
@@ -44,7 +45,7 @@ def thresholding(problem: PlantedProblem, m: int, s: int, n_steps: int) -> tuple
 
 
 def pruning(problem: PlantedProblem, m: int, s: int) -> tuple[float, float]:
-    """DB on fresh rows and processor seconds of tuned iterative magnitude pruning."""
+    """Return dB on fresh rows and processor seconds of tuned iterative magnitude pruning."""
     start = time.process_time()
     scale = problem.y.std()
     n, n_test = len(problem.X), len(problem.X_test)

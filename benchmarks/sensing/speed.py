@@ -48,7 +48,7 @@ def best_of(f: Callable[[], Any], repeats: int = 7) -> float:
     return min(timed(f)[1] for _ in range(repeats))
 
 
-def solvers(sizes: list[int], seeds: int, with_pgd: bool) -> None:
+def solvers(sizes: list[int], seeds: int, *, with_pgd: bool) -> None:
     for d in sizes:
         for kind in ("gaussian", "rank-one"):
             runs: Runs = {name: [] for name in NAMES}
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     parser.add_argument("--no-pgd", action="store_true")
     a = parser.parse_args()
     if a.part == "solvers":
-        solvers(a.d, a.seeds, not a.no_pgd)
+        solvers(a.d, a.seeds, with_pgd=not a.no_pgd)
     elif a.part == "passes":
         passes()
     else:

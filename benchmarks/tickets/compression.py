@@ -1,13 +1,13 @@
-"""Seed + mask against plain quantisers at the same rate: it loses.
+"""Seed and mask compared with plain quantisers of the same size; the quantisers are better.
 
     python -m benchmarks.tickets.compression [PATH.npz] [--part after during] [--seeds 3]
 
-After training, b bits a weight: the best subset of b random candidates (one mask bit each, the
-seed is free) against a uniform quantiser of 2^b levels; scale and step of every layer are those
-of the least squared error of the weights.  In training, 1 bit a weight: edge-popup (half of the
-weights of a random network) against a network with weights +-c_l, both without biases, learning
-rates chosen on 6,000 rows of the training set.  About four minutes of one core; the seconds in
-brackets are processor time since the start.
+After training, at b bits a weight, the best subset of b random candidates (one mask bit each; the
+seed costs nothing) is compared with a uniform quantiser of 2^b levels.  The scale or step of a
+layer is the one with the least squared error of the weights.  During training, at 1 bit a weight,
+edge-popup (half of the weights of a random network) is compared with a network with weights +-c_l.
+Both have no biases, and their learning rates are chosen on 6,000 rows of the training set.  It
+takes about four minutes of one core; the seconds in brackets are processor time since the start.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def accuracy(module: nn.Module, X: Tensor, y: Tensor) -> float:
 
 
 def by_masks(w: NDArray[np.float64], bits: int, scale: float, seed: int) -> NDArray[np.float64]:
-    """Best sums of `bits` random candidates each."""
+    """Return the best subset sums of `bits` random candidates for each weight."""
     factors = np.random.default_rng(seed).standard_normal((2, w.size, bits))
     a = scale * factors[0] * factors[1]
     return (a * unpack_masks(subset_sum(a, w).mask, bits)).sum(1)
 
 
 def by_levels(w: NDArray[np.float64], bits: int, step: float, _: int) -> NDArray[np.float64]:
-    """Nearest of 2^bits levels, half a step off zero."""
+    """Return the nearest of 2^bits levels, which are half a step off zero."""
     half = 2 ** (bits - 1)
     return step * (np.clip(np.floor(w / step), -half, half - 1) + 0.5)
 
@@ -54,7 +54,7 @@ def by_levels(w: NDArray[np.float64], bits: int, step: float, _: int) -> NDArray
 def coded(
     module: nn.Module, code: Callable[..., NDArray[np.float64]], bits: int
 ) -> tuple[nn.Module, float]:
-    """The module with its weights coded at their best scale, and the relative error of them."""
+    """Return the module with weights coded at their best scale, and their relative error."""
     result, error, total = perceptron(), 0.0, 0.0
     result.load_state_dict(module.state_dict())
     for number, layer in enumerate(m for m in result.modules() if isinstance(m, nn.Linear)):
@@ -70,7 +70,7 @@ def coded(
 
 
 class Sign(torch.autograd.Function):
-    """Sign of a weight times the mean size of its layer; the gradient goes straight through."""
+    """Sign of a weight times the mean size of its layer, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx: object, w: Tensor) -> Tensor:  # noqa: ARG004, D102

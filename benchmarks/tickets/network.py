@@ -1,18 +1,19 @@
-"""Trained networks found inside random ones: time, error, accuracy.
+"""Trained networks found inside random ones: time, error and accuracy.
 
     python -m benchmarks.tickets.network [PATH.npz] [--part time accuracy] [--seeds 6] [--nets 2]
 
 A 784-500-10 perceptron and a small convolutional network are trained on MNIST (a data set by
-name, or a file), 10,000 training images held out, then pruned out of random networks.
+name, or a file) without 10,000 held-out training images, and then found inside random networks.
 
-time        seconds of processor time on one thread, of the whole of `prune_network` (drawing the
-            candidates, the subset sums and the verification) and of drawing the candidates alone;
-            output error against its bound.
-accuracy    answers that a ticket has lost and won, on the held-out and on the test images, with
-            eps in units of the largest weight of each tensor and with the same absolute eps for
-            all weights.  If the noise is blind to right and wrong, the change in points has a
-            standard deviation of sqrt(lost + won) / 100, "chance".  The mean has that of images
-            that change sign independently: seeds and nets move the same ones.
+time        seconds of processor time on one thread for all of `prune_network` (drawing the
+            candidates, the subset sums and the verification) and for drawing the candidates alone;
+            the output error and its bound.
+accuracy    correct answers that a ticket has lost and won, on the held-out and on the test images,
+            with eps in units of the largest weight of each tensor and with the same absolute eps
+            for all weights.  If the noise does not depend on whether an answer is right, the change
+            in points has a standard deviation of sqrt(lost + won) / 100, called "chance".  The
+            standard deviation of the mean counts every image once, because seeds and networks
+            change the same images.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from torch import Tensor, nn
 from secateurs import load_dataset
 from secateurs.core.solution import Solution
 from secateurs.core.thread_pool import PIECE
-from secateurs.tickets import network_pruning
 from secateurs.tickets.modules import effective_module, masked_module
-from secateurs.tickets.network_pruning import Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.ticket import Candidates, Ticket
 
 HELD = 10_000
 PUBLISHED = (
     "Pensia et al. (2020) report 77,266 s for the 784-500-10 network with Gurobi on 36 cores: "
-    "their problem is another one (n = 21 candidates fixed, eps = .01, candidates from uniform "
-    "weights), so is the machine; theirs proves the minimum over the 21, ours stops at eps."
+    "their problem is different (n = 21 fixed candidates, eps = .01, candidates from uniform "
+    "weights), and so is the machine; they prove the minimum over the 21, we stop at eps."
 )
 
 
@@ -56,7 +57,7 @@ NETWORKS = {"784-500-10": (perceptron, 6), "convolutional": (convolutional, 2)} 
 
 
 def train(module: nn.Module, X: Tensor, y: Tensor, epochs: int, seed: int) -> nn.Module:
-    """Adam with a cosine; no settings are chosen."""
+    """Train with Adam and a cosine schedule; no settings are tuned."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(module.parameters(), 2e-3, weight_decay=1e-2)
     batch = 128
@@ -77,12 +78,11 @@ def outputs(module: nn.Module, X: Tensor) -> Tensor:
 
 
 def drawing(ticket: Ticket, max_terms: int) -> float:
-    """Processor seconds of drawing the candidates of every weight."""
+    """Return the processor seconds of drawing the candidates of every weight."""
     start = time.process_time()
     for number, layer in enumerate(ticket.layers):
         for name, (rows, n_inputs) in layer.blocks().items():
-            scale = ticket.scales[number][name]
-            draw = network_pruning._Candidates(ticket.seed, scale, number, layer, name, max_terms)
+            draw = Candidates(ticket, number, name, max_terms)
             for a in range(0, rows * n_inputs, PIECE):
                 draw(slice(a, min(a + PIECE, rows * n_inputs)))
     return time.process_time() - start
@@ -102,7 +102,7 @@ def by_relative(module: nn.Module, eps: float, seed: int) -> nn.Module:
 
 
 def by_absolute(module: nn.Module, eps: float, seed: int) -> nn.Module:
-    """Every weight within the same eps: each tensor by itself, at an eps over its largest."""
+    """Meet every weight within the same eps: each tensor alone, at eps over its largest weight."""
     result = copy.deepcopy(module)
     with torch.no_grad():
         for number, tensor in enumerate(result.parameters()):
@@ -147,7 +147,7 @@ def times(module: nn.Module, X: Tensor, y: Tensor, radius: float, seeds: int) ->
 def accuracies(
     nets: Sequence[nn.Module], parts: Mapping[str, tuple[Tensor, Tensor]], seeds: int
 ) -> None:
-    """Answers lost and won, a line for each meaning of eps, net and part of the data."""
+    """Print answers lost and won, a line for each meaning of eps, network and part of the data."""
     right = [{k: outputs(m, X).argmax(1) == y for k, (X, y) in parts.items()} for m in nets]
     for net, module in enumerate(nets):
         sizes = ", ".join(
@@ -187,7 +187,7 @@ def accuracies(
 
 
 def images(name_or_path: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training images and labels, test images and labels."""
+    """Return training images and labels, and test images and labels."""
     data = load_dataset(name_or_path)
     assert data.X_test is not None
     assert data.y_test is not None

@@ -1,15 +1,15 @@
-"""Neuron pruning: the error of the best subset found against the width, and every bound tried.
+"""Neuron pruning: the error of the best subset found for each width, and tests of every bound.
 
     python -m benchmarks.tickets.neuron_pruning --part scaling --out neuron_pruning.json
     python -m benchmarks.tickets.neuron_pruning --part integer        # d = 2 against the optimum
     python -m benchmarks.tickets.neuron_pruning --part violations     # 2000 instances, d = 2 .. 8
 
-Scaling (form A): Gaussian networks of N neurons; the median over the seeds of the certified error
-of the subset found, of the lower bound over all subsets and of the bound for every alpha.  The
-slope is that of log N on log(1 / median error); its band is the 95 % interval of a bootstrap over
-the seeds.  It is also given for the wider half, where the search sees a smaller share of the
-neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The points go to a JSON
-file.
+Scaling (form A) uses Gaussian networks of N neurons.  It prints the medians over the seeds of the
+certified error of the subset found, of the lower bound for all subsets and of the bound for every
+alpha.  The slope is that of log N on log(1 / median error), and its band is the 95 % interval of a
+bootstrap over the seeds.  The slope is also given for the wider half, where the search sees a
+smaller share of the neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The
+points are written to a JSON file.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from benchmarks.tickets.gap import width_law
 from secateurs.core.atomic_write import write_atomically
 from secateurs.tickets.neuron.certificate import neuron_lower_bound, required_width
+from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.scaling import (
     NeuronPoint,
     gaussian_network,
     neuron_point,
-    width_law,
 )
-from secateurs.tickets.neuron.subset import prune_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.subset import select_neurons
+from secateurs.tickets.neuron.sup_error import sup_error
 
 WIDTHS = {
     2: (16, 32, 64, 128, 256, 512, 1024, 2048),
@@ -110,7 +111,7 @@ def proven(dimensions: list[int]) -> list[dict[str, Any]]:
 
 
 def integer(seeds: int) -> None:
-    """D = 2: the subset returned against the optimum, where the integer program proves it."""
+    """Compare the subset with the optimum for d = 2, where the integer program proves it."""
     print("| N | form | proven within 5 % | largest gap of those | median error | s |")
     print("|---|---|---|---|---|---|")
     for n in (24, 32, 48, 64):
@@ -118,7 +119,7 @@ def integer(seeds: int) -> None:
             start = time.process_time()
             gaps, errors = [], []
             for seed in range(seeds):
-                found = prune_neurons(*instance(2, n, seed), form).value
+                found = select_neurons(*instance(2, n, seed), form).value
                 errors.append(found.error)
                 gaps.append(found.error / max(found.lower_bound, 1e-12) - 1)
             near = [gap for gap in gaps if gap <= 0.05]
@@ -131,7 +132,7 @@ def integer(seeds: int) -> None:
 
 
 def fitted_alpha(W: np.ndarray, target: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Output weights of any sign and size of least largest error on the points."""
+    """Fit output weights of any sign and size, with the least largest error on the points."""
     A, f, one = np.maximum(X @ W.T, 0), np.maximum(X @ target, 0), np.ones((len(X), 1))
     solved = optimize.linprog(
         np.append(np.zeros(len(W)), 1.0),
@@ -144,7 +145,7 @@ def fitted_alpha(W: np.ndarray, target: np.ndarray, X: np.ndarray) -> np.ndarray
 
 
 def violations(count: int) -> None:
-    """Every bound against points, subsets and output weights chosen to break it."""
+    """Test every bound with points, subsets and output weights that are chosen to break it."""
     broken = dict.fromkeys(("interval", "all subsets", "a subset", "any alpha", "fitted alpha"), 0)
     tried = dict.fromkeys(broken, 0)
 
@@ -167,7 +168,7 @@ def violations(count: int) -> None:
         sampled = float(checked(W, alpha, target, form, subset).errors(X).max())
         lower, upper = sup_error(W, alpha, target, form, subset, max_cells=2000)
         record("interval", max(lower, sampled), upper)
-        found = prune_neurons(W, alpha, target, form, max_cells=2000, tolerance=5e-3).value
+        found = select_neurons(W, alpha, target, form, max_cells=2000, tolerance=5e-3).value
         record("all subsets", found.lower_bound, found.error)
         record("a subset", found.lower_bound, upper)
         if form == "A":

@@ -1,12 +1,13 @@
-"""Subset sums a second, against general solvers; terms a bit and neurons a bit of accuracy.
+"""Subset sums a second, compared with general solvers; terms and neurons for a bit of accuracy.
 
     python -m benchmarks.tickets.subset_sum [--ortools-python PYTHON] [--part speed|peers|slopes]
 
-Candidates are products of two standard normal numbers, targets uniform on [-1, 1].  Rates are in
-processor time on one thread; for two threads the wall time of the same work is compared, the
-best of several runs taken in turn.  HiGHS (scipy.optimize.milp) and CP-SAT (OR-tools) solve the
-same instances on one thread to optimality, each in a process of its own: two copies of HiGHS in
-one process break each other.  OR-tools is looked for in `--ortools-python`.
+Candidates are products of two standard normal numbers, and targets are uniform on [-1, 1].  Rates
+are in processor time on one thread.  For two threads the wall time of the same work is compared;
+runs on one and two threads alternate, and the best of each counts.  HiGHS (scipy.optimize.milp) and
+CP-SAT (OR-tools) solve the same instances on one thread to optimality.  Each runs in its own
+process, because two copies of HiGHS in one process break each other.  OR-tools is imported by
+`--ortools-python`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.tickets.neuron.scaling import BITS, NETWORKS, bit_law, fewest_neurons
+from benchmarks.tickets.gap import bit_law
+from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
 from secateurs.tickets.subset_sums import subset_sum
 
 N_MINIMUM = 21
@@ -76,14 +78,14 @@ def instances(
 def seconds(
     a: NDArray[np.float64], t: NDArray[np.float64], eps: float | None, n_threads: int
 ) -> tuple[float, float]:
-    """Processor and wall time of one run."""
+    """Return processor and wall time of one run."""
     wall, cpu = time.perf_counter(), time.process_time()
     subset_sum(a, t, eps, n_threads=n_threads)
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def speed(repeats: int) -> float:
-    """Print the rates; seconds of a weight at n = 21."""
+    """Print the rates, and return the seconds for a weight at n = 21."""
     subset_sum(np.ones(3), np.ones(1))  # compiles
     settings = [(None, 20_000), (1e-2, 400_000), (1e-3, 200_000), (1e-4, 100_000), (1e-5, 40_000)]
     settings += [(1e-6, 20_000), (1e-8, 2_000)]
@@ -129,7 +131,7 @@ def peers(ours: float, python: str, n_instances: int) -> None:
         times, errors = np.array(json.loads(run.stdout)).T
         print(
             f"{name}: {times.mean():.3g} s a weight (median {np.median(times):.3g}, {n_instances} "
-            f"instances), {times.mean() / ours:,.0f}x ours; its error over ours: at most "
+            f"instances), {times.mean() / ours:,.0f}x ours; its error minus ours: at most "
             f"{(errors - best).max():.1e} more, {(best - errors).max():.1e} less",
             flush=True,
         )

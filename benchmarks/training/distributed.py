@@ -62,7 +62,7 @@ def cases() -> list[tuple[str, Fit, int]]:
     return [
         (*thresholding(50_000, 100, 100, 100), 6),
         (*thresholding(20_000, 100, 1000, 1000), 3),
-        (*pruning(6_000, 784, 50, 1000, 12, 500), 100),  # with one exchange in the middle
+        (*pruning(6_000, 784, 50, 1000, 12, 500), 100),  # the support changes once, in the middle
         (*pruning(6_000, 784, 1000, 10_000, 4, 2000), 100),
         (*pruning(4_000, 4096, 4096, 50_000, 2, 1000), 100),
     ]

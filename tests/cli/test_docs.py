@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_examples_for_contributors_run(capsys):
-    pytest.importorskip("secateurs.training.dense_training")
     text = (ROOT / "CONTRIBUTING.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(blocks) == 5

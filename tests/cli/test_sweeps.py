@@ -1,4 +1,4 @@
-"""`secateurs sweep` and `secateurs reproduce`, whole: files, messages, exit status."""
+"""`secateurs sweep` and `secateurs reproduce`: files, messages, exit status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from secateurs.experiments.claims.reproduce import (
 from secateurs.experiments.claims.tickets import bound_holds
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import open_run
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import Result
 from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.sweep import (
@@ -160,7 +161,7 @@ def test_bad_requests_start_nothing(capsys, file, tmp_path, arguments, told):
 
 
 def planted_boundary(cell):
-    """A method that succeeds from n = 60 on, with a few exceptions that the seed decides."""
+    """A method that mostly succeeds from n = 60 on; the seed decides the exceptions."""
     n, seed = cell["problem_settings"]["n"], cell["seed"]
     p = 1 / (1 + (60 / n) ** 3)
     value = float(np.random.default_rng([seed, n]).random() < p)
@@ -210,7 +211,7 @@ def test_small_means_are_in_the_json_as_they_are(capsys, file, monkeypatch):
 
 
 def test_adaptive_seeds_go_where_the_outcome_is_open(tmp_path, monkeypatch):
-    """And a sweep that goes on asks for the same cells as one that never stopped."""
+    """And a resumed sweep asks for the same cells as one that never stopped."""
     from secateurs.experiments.sweeps import sweep as module
 
     monkeypatch.setattr(module, "evaluate", lambda _, cell: planted_boundary(cell))
@@ -285,7 +286,7 @@ def test_a_part_is_a_pure_function():
 
 
 def test_processor_time_is_that_of_the_whole_part(monkeypatch):
-    """Not the one that a measurement tells of its method alone."""
+    """It is not the time that a measurement reports for its method alone."""
     ((paper, claim),) = chosen("tickets", "form-b-exact")
     fast = replace(claim, measure=lambda **_: {"cpu_seconds": -1.0, "error": 0.0})
     monkeypatch.setitem(CLAIMS, paper, (fast,))
@@ -338,13 +339,17 @@ def test_a_claim_with_a_failed_part_is_unknown(tmp_path):
     ("numbers", "change", "told"),
     [
         ({"recovered": None}, {}, "not a number in every part: recovered"),
-        ({}, {"judge": lambda frame: frame["recovered"].sum() * np.inf}, "comes to inf"),
+        (
+            {},
+            {"judge": lambda frame: frame["recovered"].sum() * np.inf},
+            "measured quantity is inf",
+        ),
         ({}, {"judge": lambda frame: np.polyfit(frame["m"], [], 1)}, "TypeError"),
     ],
     ids=["missing", "infinite", "raises"],
 )
 def test_what_cannot_be_judged_is_unknown(tmp_path, numbers, change, told):
-    """A part without a number is not left out of a mean, and no judge ends the command."""
+    """A mean does not skip a part without a number, and no judge ends the command."""
     ((paper, claim),) = chosen("recovery", "convex-recovery")
     claim = replace(claim, **change)
     with Ledger(tmp_path / "l.sqlite") as ledger:

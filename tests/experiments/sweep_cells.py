@@ -1,4 +1,4 @@
-"""Cells for the tests of sweeps, and a sweep of them in a process of its own that can be killed."""
+"""Cells for the tests of sweeps, and a sweep of them in a separate process that can be killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from secateurs.experiments.sweeps.run import run_cells
 
 
 def logged(cell):
-    """A number; every computation leaves a line, written when all is done."""
+    """Return a number; every computation writes a line when it is done."""
     time.sleep(cell["sleep"])
     with Path(cell["log"]).open("a") as log:
         log.write(f"{cell['i']}\n")
@@ -27,19 +27,19 @@ def logged(cell):
 
 
 def promised(i):
-    """A certificate that is another one for every cell."""
+    """Return a certificate that differs between cells."""
     verdict = ("holds", "fails", "unknown")[i % 5 % 3]
     remainder = Check("odd", f"{i} leaves {i % 2}", verdict, i / 7, 0.1, "counted")
     return Certificate((remainder, Check("vast", "no bound", "unknown", None, None, "nobody")))
 
 
 def real(cell):
-    """A cell of whatever family its problem belongs to."""
+    """Compute a cell of any family."""
     return evaluate(family_of(cell["problem"]), cell)
 
 
 class Unreadable:
-    """A task that ends every worker that receives it, before a cell is begun."""
+    """A function that ends every worker that receives it, before it begins a cell."""
 
     def __reduce__(self):
         return os._exit, (3,)
@@ -49,7 +49,7 @@ class Unreadable:
 
 
 def unlucky(cell):
-    """What goes wrong in cells."""
+    """Do what goes wrong in cells."""
     kind = cell["kind"]
     if kind == "raises":
         raise ValueError("on purpose")
@@ -58,7 +58,7 @@ def unlucky(cell):
     if kind == "spins":
         while True:
             time.sleep(0.01)
-    if kind == "hangs":  # in C, with the lock of the interpreter, deaf to signals
+    if kind == "hangs":  # in C, with the lock of the interpreter, so that no signal is handled
         collections.deque(itertools.repeat(0), maxlen=0)
     if kind == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -67,7 +67,7 @@ def unlucky(cell):
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "fails once" and not Path(cell["mark"]).exists():
         Path(cell["mark"]).touch()
-        raise OSError("a passing trouble")
+        raise OSError("a temporary error")
     return Result({"i": float(cell["i"]), "nothing": None})
 
 

@@ -1,4 +1,4 @@
-"""The ledger: keys that mean the settings, records that stay, damage that is noticed."""
+"""The ledger: keys depend on settings only, records stay, and damage is noticed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from secateurs.core.certificate import Certificate, Check
 from secateurs.experiments.sweeps.ledger import (
     Ledger,
     LedgerError,
-    Record,
-    canonical,
-    canonical_method,
-    key_of,
     salvage,
 )
+from secateurs.experiments.sweeps.record import Record, canonical, canonical_method, key_of
+from secateurs.experiments.sweeps.table import cell_table, export_cells
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -114,12 +112,12 @@ def test_a_certificate_comes_back_from_json_with_its_finite_numbers(checks):
 
 
 def test_keys_are_for_ever():
-    """A run made by any version goes on: what a cell came to, certificate or not, is no part."""
+    """Runs of every version can be resumed, so keys never change and leave out results."""
     assert key_of(cell(3)) == "e898330b38bdcc9f0f722e0b73473b572b277660fffb17bb30283e8f6afb421e"
 
 
 def as_version_1(path):
-    """Rewrite a ledger as the program wrote it that knew no certificates."""
+    """Rewrite a ledger as the version without certificates wrote it."""
     database = sqlite3.connect(path)
     for key, settings, status, text in database.execute(
         "SELECT key, settings, status, record FROM cells"
@@ -147,7 +145,7 @@ def test_a_ledger_without_certificates_is_read_and_goes_on(tmp_path):
     old = [(cell(i), replace(record(i), certificate=None)) for i in range(5)]
     assert contents(path) == old
     with Ledger(path) as ledger:
-        assert not [name for name in ledger.frame() if name.startswith("certificate.")]
+        assert not [name for name in cell_table(ledger) if name.startswith("certificate.")]
         ledger.note_start({"versions": {}})
     assert version(path) == 1  # reading leaves it to the older program
     with Ledger(path) as ledger:
@@ -186,9 +184,9 @@ def test_exports_agree_with_the_ledger(tmp_path):
         ledger.add([(cell(2), replace(two, metrics={**two.metrics, "error": 0.5}))])
         ledger.add([(cell(1), record(1, "failed", error="ValueError: x\ntrace"))])
         for name in ("t.parquet", "t.csv"):
-            ledger.export(tmp_path / name, {canonical_method("m", {"steps": 1.5}): "ours"})
+            export_cells(ledger, tmp_path / name, {canonical_method("m", {"steps": 1.5}): "ours"})
         with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
-            ledger.export(tmp_path / "t.xlsx")
+            export_cells(ledger, tmp_path / "t.xlsx")
     table = pd.read_parquet(tmp_path / "t.parquet")
     assert list(table["n"]) == [1, 2, 9, 10]  # sorted as numbers
     assert list(table["method.steps"]) == [1.5] * 4
@@ -207,13 +205,13 @@ def test_exports_agree_with_the_ledger(tmp_path):
 
 def test_an_empty_ledger_exports(tmp_path):
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        ledger.export(tmp_path / "t.parquet")
+        export_cells(ledger, tmp_path / "t.parquet")
     assert len(pd.read_parquet(tmp_path / "t.parquet")) == 0
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_damage_is_refused_by_name_or_harmless(tmp_path, seed):
-    """Overwrite bytes anywhere: the ledger says so and names the way out, or is as it was."""
+    """Overwrite bytes anywhere: the ledger refuses with a way out, or its content is unchanged."""
     path = filled(tmp_path / "l.sqlite")
     before = contents(path)
     rng = np.random.default_rng(seed)

@@ -10,8 +10,10 @@ from secateurs.experiments.report import page
 from secateurs.experiments.report.page import encoded, render, run_content, write_report
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import RunFolderError, open_run
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.sweep import write_results
+from secateurs.experiments.sweeps.table import cell_table
 from tests.cli.test_commands import run
 
 SWEEP = """
@@ -79,7 +81,7 @@ def test_nothing_in_the_data_can_end_their_element(sweep_run):
 def test_the_parts_of_the_page_name_nothing_elsewhere(sweep_run, tmp_path):
     path = tmp_path / "r.html"
     assert write_report(sweep_run, path) == path.stat().st_size
-    for name in page._PARTS:
+    for name in page.PARTS:
         part = (Path(page.__file__).parent / name).read_text()
         for asking in ("http:", "https:", "url(", "@import", "fetch(", "XMLHttpRequest"):
             assert asking not in part
@@ -236,7 +238,7 @@ def test_the_table_of_cells_shows_any_certificate_and_filters_by_verdict(opened)
 def test_the_page_puts_every_certificate_together_again(opened, sweep_run):
     """As the ledger has it, sentences to the letter, numbers to six digits."""
     with Ledger(sweep_run / "ledger.sqlite") as ledger:
-        keys = ledger.frame()["key"]
+        keys = cell_table(ledger)["key"]
         known = {record.key: record.certificate or [] for _, record in ledger.records()}
     for row, key in enumerate(keys):
         shown = opened.evaluate(f"certificate({row})")

@@ -1,4 +1,4 @@
-"""Certificates of sweeps: those of the solvers, counted right, and packed without a loss."""
+"""Certificates of sweeps equal those of the solvers, are counted, and are packed losslessly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from secateurs.data.datasets import load_dataset, split
 from secateurs.experiments.report.certificates import NUMBER, packed
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.families import families
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import Family, evaluate, seeds
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import sweep_frame
@@ -106,7 +107,7 @@ BASELINES = [
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_ledger_has_the_certificate_of_the_solver(tmp_path):
-    """One called by hand on the same data, through a worker and the file; baselines have none."""
+    """A direct call on the same data gives the certificate in the file; baselines have none."""
     cells = [asked for asked, _ in CERTIFIED] + BASELINES
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert run_cells(cells, real, ledger).done == len(cells)
@@ -219,7 +220,7 @@ def test_cells_of_an_earlier_version_are_counted_as_without(tmp_path):
 
 
 def unpacked(content, row):
-    """What the page makes of it, as certificates.js does."""
+    """Unpack a certificate as certificates.js does."""
     checks = []
     for part in filter(None, content["cells"][row].split(";")):
         place, verdict, measured, threshold, *numbers = part.split(" ")

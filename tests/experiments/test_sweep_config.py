@@ -1,4 +1,4 @@
-"""A sweep's file: what it means, and one line about what is wrong with it."""
+"""The file of a sweep: its meaning, and one line for each mistake."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import itertools
 
 import pytest
 
-from secateurs.experiments.sweeps.config import ConfigError, load_sweep, parse_sweep
+from secateurs.experiments.sweeps.config import load_sweep, parse_sweep
 from secateurs.experiments.sweeps.families import families
 from secateurs.experiments.sweeps.families.planted import planted
-from secateurs.experiments.sweeps.ledger import key_of
+from secateurs.experiments.sweeps.record import key_of
 from secateurs.experiments.sweeps.registry import Family, evaluate, seeds, settings_model
+from secateurs.experiments.sweeps.settings import ConfigError
 
 TEXT = """\
 problem = "planted_relu"
@@ -74,7 +75,7 @@ def test_cells_are_every_combination_with_all_settings():
 
 
 def test_the_same_settings_are_the_same_cell():
-    """However they are written: order, an integer for a number, a default said or not."""
+    """Order, an integer for a number, or an explicit default make no difference."""
     other = TEXT.replace("d = 20\nm = 3", "m = 3\nnoise = 0\nd = 20").replace(
         "n = [300, 50, 100]\ns = [5, 10]", "s = [10, 5]\nn = [50, 100, 300]"
     )
@@ -114,7 +115,7 @@ def test_grids_can_be_joined():
         ("s = [5, 10]", "s = [5, 100]", 10, "impossible at n = 300, s = 100"),
         ("s = [5, 10]", "s = []", 12, "grid.s: got []"),
         ("s = [5, 10]", "s = 5", 12, "grid.s: got 5; expected a list"),
-        ("s = [5, 10]", "s = [5, 5]", 12, "a value is there twice"),
+        ("s = [5, 10]", "s = [5, 5]", 12, "expected different values"),
         ("s = [5, 10]", "s = [[5], [6]]", 12, "expected numbers, texts or booleans"),
         ("s = [5, 10]", "s = [5, 10.5]", 12, "grid.s: got 10.5"),
         ("[grid]", "[gird]", 10, "did you mean 'grid'?"),
@@ -129,7 +130,7 @@ def test_grids_can_be_joined():
         ('kind = "bars"', 'kid = "bars"', 35, "did you mean 'kind'?"),
         ('y = "s"', "", 27, "heat_map takes x and y"),
         ('name = "peers"', 'name = "../x"', 36, "figures[1].name"),
-        ('name = "peers"', 'name = "transition"', 36, "is there twice"),
+        ('name = "peers"', 'name = "transition"', 36, "expected other names"),
         ("[methods.short]", '[methods."iht n_steps=50"]', 19, "one of them"),
         ('metrics = ["exact", "psnr"]', "", 1, "metrics: is missing"),
     ],
@@ -223,5 +224,5 @@ def test_infinite_metrics_fail_the_cell():
         return float("inf")
 
     cell = {"problem": "nothing", "problem_settings": {}, "seed": 0}
-    with pytest.raises(ValueError, match="endless is inf"):
+    with pytest.raises(ValueError, match="endless: got inf"):
         evaluate(family, {**cell, "method": "none", "method_settings": {}})

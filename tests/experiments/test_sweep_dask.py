@@ -1,4 +1,4 @@
-"""A sweep on a Dask cluster gives what one on this machine gives, whatever dies."""
+"""A sweep on a Dask cluster gives the results of one on this machine, even when processes die."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from secateurs.experiments.sweeps import pools
+from secateurs.experiments.sweeps import dask_pool, pools
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger
-from secateurs.experiments.sweeps.pools import RunError
 from secateurs.experiments.sweeps.registry import CPU_SECONDS
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import run_sweep
+from secateurs.experiments.sweeps.worker import RunError
 from tests.cli.test_commands import run
 from tests.experiments.sweep_cells import grid, logged, unlucky
 
@@ -42,14 +42,14 @@ BARE = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
 
 @pytest.fixture(scope="module")
 def cluster():
-    # else a worker that is down 15 s after it died once is closed for good
+    # otherwise a worker that is down for 15 s is closed for good
     patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     with patient, distributed.LocalCluster(n_workers=2, **BARE) as two:
         yield two
 
 
 def records(ledger):
-    """Everything but times and order; a key is there once or the ledger is refused."""
+    """Return all but times and order; the ledger refuses a key that occurs twice."""
     return {
         record.key: (
             settings,
@@ -121,7 +121,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(cluster, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dies", "hangs"])
 def test_a_cell_that_kills_every_worker_fails_alone(cluster, tmp_path, kind):
-    """Dask blames what waited on the same workers too; it is there in the end."""
+    """Dask also gives up the cells that waited on the same workers; they are recorded as done."""
     kinds = ["works", kind, "works", "works"]
     cells = [{"i": i, "kind": kind, "mark": ""} for i, kind in enumerate(kinds)]
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
@@ -167,7 +167,7 @@ def free_address():
 
 
 def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "CONNECT_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "CONNECT_WAIT", 0.5)
     for address in (free_address(), "nonsense", "nosuch://127.0.0.1:8786"):
         status, out, err = run(capsys, "sweep", file, "--scheduler", address)
         assert (status, out) == (2, "")
@@ -179,7 +179,7 @@ def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, 
 def test_a_scheduler_without_workers_is_waited_for_then_refused(
     capsys, file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "WORKERS_WAIT", 0.5)
     with distributed.LocalCluster(n_workers=0, **BARE) as empty:
         status, out, err = run(capsys, "sweep", file, "--scheduler", empty.scheduler_address)
     assert (status, out) == (2, "")
@@ -196,7 +196,7 @@ def test_workers_of_several_threads_are_refused():
 
 
 def test_a_cluster_that_loses_its_last_worker_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "WORKERS_WAIT", 0.5)
+    monkeypatch.setattr(dask_pool, "WORKERS_WAIT", 0.5)
     here = {**BARE, "processes": False}
     with distributed.LocalCluster(n_workers=1, **here) as cluster:
 

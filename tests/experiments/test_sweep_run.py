@@ -1,8 +1,9 @@
-"""Whatever is killed, no cell is lost and no finished one is computed again."""
+"""When processes are killed, no cell is lost and no finished cell is computed again."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import os
 import signal
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 
 from secateurs.experiments.sweeps import run
-from secateurs.experiments.sweeps.ledger import Ledger, LedgerFullError, key_of
-from secateurs.experiments.sweeps.run import RunError, run_cells
-from secateurs.experiments.sweeps.worker import read_spool
+from secateurs.experiments.sweeps.ledger import Ledger, LedgerFullError
+from secateurs.experiments.sweeps.record import key_of
+from secateurs.experiments.sweeps.run import run_cells
+from secateurs.experiments.sweeps.spool import read_spool
+from secateurs.experiments.sweeps.worker import RunError
 from tests.experiments.sweep_cells import Unreadable, grid, logged, promised, unlucky
 
 N = 200
@@ -43,9 +46,9 @@ def undisturbed(folder):
 
 
 def killed(folder, after):
-    """Finished cells of a sweep in its own process, which gets SIGKILL `after` some seconds.
+    """Return the finished cells of a sweep in a process that gets SIGKILL `after` some seconds.
 
-    Workers that outlive it for a moment may still finish theirs: they are counted when all ended.
+    Its workers may finish their cells before they end, so the cells are counted after that.
     """
     command = [sys.executable, "-m", "tests.experiments.sweep_cells", str(folder), str(N), "2"]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -55,9 +58,9 @@ def killed(folder, after):
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    spooled, _running = read_spool(folder / "spool")  # waits for the workers
+    spooled = read_spool(folder / "spool")  # waits for the workers
     with Ledger(folder / "ledger.sqlite") as ledger:
-        return ledger.keys("done") | {record.key for _, record in spooled}
+        return ledger.keys("done") | {key for key, trace in spooled.items() if trace.record}
 
 
 def resumes_after_kills(folder, moments):
@@ -68,12 +71,12 @@ def resumes_after_kills(folder, moments):
     with Ledger(folder / "ledger.sqlite") as ledger:
         counts = run_cells(grid(folder, N), logged, ledger, workers=2)
         assert counts.done == N
-        assert results(ledger) == undisturbed(folder)  # none lost, certificates and all
+        assert results(ledger) == undisturbed(folder)  # none is lost, certificates included
     after = lines(folder)
     for cell in grid(folder, N):
         if key_of(cell) in finished:  # none computed twice
             assert after[cell["i"]] == before[cell["i"]]
-    # only what was under way when the signal came was computed again: one cell a worker and kill
+    # only running cells were computed again: one for each worker and kill
     assert sum(after.values()) <= N + 2 * len(moments)
     assert list((folder / "spool").iterdir()) == []
 
@@ -84,7 +87,7 @@ def test_killed_at_a_random_moment(tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments(tmp_path):
-    # short, so that there is something left to do at every kill
+    # short times, so that cells are left at every kill
     resumes_after_kills(tmp_path, np.random.default_rng().uniform(0, 0.04, 10))
 
 
@@ -101,7 +104,9 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path):
         assert [records[i].status for i in range(5)] == ["failed", "done", "failed", "done", "done"]
         assert records[0].error.startswith("ValueError: on purpose\n")
         assert "sweep_cells.py" in records[0].error
-        assert records[2].error == "TimeLimitError: not done after 0.5 s of wall time"
+        first, *where = records[2].error.splitlines()
+        assert first == "TimeLimitError: not done after 0.5 s of wall time"
+        assert any("sweep_cells.py" in line for line in where)
         assert [records[i].attempts for i in range(5)] == [2, 1, 2, 1, 2]
         assert records[1].metrics == {"i": 1.0, "nothing": None}
         assert all(record.certificate is None for record in records.values())
@@ -113,7 +118,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path):
 
 
 def test_a_killed_worker_is_survived(tmp_path):
-    """The culprit is found among those that ran beside it; all cells are there, once."""
+    """Its cell is tried again; every cell is recorded once."""
     asked = cells(*["works"] * 20, "dies once", *["works"] * 20, mark=tmp_path / "mark")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         counts = run_cells(asked, unlucky, ledger, workers=2)
@@ -138,18 +143,16 @@ def test_cells_that_always_kill_their_worker_fail_alone(tmp_path, workers):
 
 
 def test_a_pool_that_always_breaks_ends_the_sweep(tmp_path, monkeypatch):
-    """Before a cell is begun: cells that go back to the queue are no progress."""
+    """Cells that were handed out and never begun are no progress."""
     passes = itertools.count()
 
-    def broken(self, tasks, evaluate, compute, *, one_by_one):
-        taken = list(itertools.islice(tasks, 4))
-        self.flying |= {key_of(cell): (cell, attempt) for cell, attempt in taken}
-        if not taken:
-            return
-        assert next(passes) < 20
-        raise BrokenExecutor("on purpose")
+    def broken(evaluate, tasks):
+        if list(itertools.islice(tasks, 4)):
+            assert next(passes) < 20
+            raise BrokenExecutor("on purpose")
+        yield from ()
 
-    monkeypatch.setattr(run._Run, "one_pass", broken)
+    monkeypatch.setattr(run, "pool", lambda *_: contextlib.nullcontext(broken))
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         with pytest.raises(RunError, match="no worker runs anything: on purpose"):
             run_cells(cells(*["works"] * 6), unlucky, ledger, workers=2)
@@ -165,7 +168,7 @@ def test_workers_that_never_begin_a_cell_end_the_sweep(tmp_path):
 
 
 def test_a_full_disk_loses_nothing(tmp_path):
-    """sqlite is given no more pages at some point; what it has by then it keeps."""
+    """SQLite gets no more pages at some point; it keeps the records that it has by then."""
     folder = tmp_path
     with Ledger(folder / "ledger.sqlite") as ledger:
         run_cells(grid(folder, 20, sleep=0), logged, ledger, workers=2)
@@ -180,7 +183,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
         assert results(ledger) == kept
         counts = run_cells(grid(folder, N, sleep=0), logged, ledger, workers=2)
         assert counts.done == N
-    # nor was anything computed twice: what could not be written waited in the spool
+    # and no cell was computed twice: cells that could not be written waited in the spool
     assert all(count == 1 for count in lines(folder).values())
     assert sum(done.values()) > len(kept)
 

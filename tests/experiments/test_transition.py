@@ -1,4 +1,4 @@
-"""The fitted transition: a planted boundary is found, its interval is honest, no data break it."""
+"""The fitted transition: planted boundaries are found, intervals cover, any counts can be fit."""
 
 from __future__ import annotations
 

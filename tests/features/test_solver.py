@@ -168,7 +168,7 @@ def test_progress_and_measurements():
         ({"degrees": 0}, "degrees: got 0"),
         ({"y": np.arange(30.0)}, "y: got 30 values; expected 20"),
         ({"y": np.arange(1, 21) % 2 + 1, "task": "classification"}, "encode them"),
-        ({"X": np.full((20, 2), np.nan)}, "column 0 has infinite or missing"),
+        ({"X": np.full((20, 2), np.nan)}, "column 0: got infinite or missing"),
     ],
 )
 def test_bad_input_is_refused(change, message):

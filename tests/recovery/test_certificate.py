@@ -1,4 +1,4 @@
-"""Recovery certificates: right numbers, fails for twins, never says what was not checked."""
+"""Recovery certificates have right numbers, fail for twins, and claim nothing unchecked."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ def test_duplicates_and_closed_patterns_fail():
     assert certificate["separation"].measured == 0
 
 
-def test_one_pattern_has_nothing_to_separate():
+def test_one_pattern_need_not_be_separated():
     assert pattern_certificate(np.ones((1, 4)))["separation"].verdict == "unknown"
 
 
-def test_every_statement_says_what_was_checked():
+def test_every_statement_names_the_patterns_that_were_checked():
     certificate = pattern_certificate(np.eye(4))
     for name in ("separation", "trace", "duplicates"):
         assert "no others were" in certificate[name].statement
 
 
-def test_a_fit_is_judged_by_what_was_measured():
+def test_a_fit_is_judged_by_measurements():
     X, W, y = planted(2000, 100, 10, 50, separated=True, seed=0)
     fresh, _, _ = planted(500, 100, 10, 50, seed=9)
     target = np.maximum(fresh @ W.T, 0).sum(1)

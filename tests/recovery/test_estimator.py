@@ -1,3 +1,5 @@
+"""SparseReLURegressor recovers, keeps its budgets, and survives hostile files."""
+
 import json
 
 import numpy as np
@@ -8,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from secateurs import SparseReLURegressor, image_function, load, planted_relu
 from secateurs.core.archive import DamagedFileError
+from secateurs.recovery.figures import image_figure
 from secateurs.recovery.matching import match_neurons, merge_parallel
 from tests.sparse.test_storage import join_header, split_header
 
@@ -30,7 +33,7 @@ def test_planted_networks_are_recovered_exactly(seed):
     assert verdicts["restricted isometry"] == "unknown"
 
 
-def test_the_budget_is_found_when_it_is_not_told():
+def test_the_budget_is_found_when_it_is_not_given():
     problem = planted_relu(900, 20, 3, 10, random_state=7)
     model = SparseReLURegressor("auto", random_state=0).fit(problem.X, problem.y)
     assert model.status_ == "exact"
@@ -40,7 +43,7 @@ def test_the_budget_is_found_when_it_is_not_told():
 
 
 @pytest.mark.parametrize("solver", ["auto", "pursuit", "iht"])
-def test_the_budgets_hold_for_data_of_no_such_form(solver):
+def test_the_budgets_hold_for_other_data(solver):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 8))
     model = SparseReLURegressor(12, 4, solver=solver, random_state=0).fit(X, np.sin(3 * X[:, 0]))
@@ -56,6 +59,9 @@ def test_an_image_is_a_function():
     model.fit(problem.X, problem.y)
     error = np.sqrt(np.mean((model.predict(problem.X) - problem.y) ** 2))
     assert 20 * np.log10(np.abs(problem.y).max() / error) > 45
+    original, fitted = (y.reshape(8, 8) for y in (problem.y, model.predict(problem.X)))
+    figure = image_figure(original, fitted, 45.0, model.n_nonzero_)
+    assert [axis.get_title() for axis in figure.axes][:2] == ["original", "100 weights, 45.0 dB"]
 
 
 def test_intercept():
@@ -103,6 +109,17 @@ def test_hostile_metadata_is_refused(tmp_path, name, value):
         load(path)
 
 
+def test_the_description_lists_all_neurons():
+    problem = planted_relu(600, 20, 3, 10, random_state=1)
+    model = SparseReLURegressor(10, random_state=0).fit(problem.X, problem.y)
+    facts = model.describe().facts
+    assert facts["nonzeros"] == sum(len(neuron["weights"]) for neuron in facts["neurons"])
+    assert facts["certificate"] == model.certificate_.to_list()
+    json.dumps(facts, allow_nan=False)
+    (table,) = model.describe().tables
+    assert len(table.rows) == len(facts["neurons"])
+
+
 def test_interrupted_fits_keep_the_best_so_far():
     problem = planted_relu(900, 30, 5, 40, random_state=1)
 
@@ -131,13 +148,13 @@ def test_bad_parameters_are_named(name, value):
     assert str(value) in str(error.value)
 
 
-def test_matching_is_blind_to_order_and_parallel_splits_only():
+def test_matching_ignores_order_and_parallel_splits_only():
     rng = np.random.default_rng(0)
     W = rng.standard_normal((4, 6))
     split = np.vstack([W[[2, 0, 3]], 0.3 * W[1], 0.7 * W[1], np.zeros(6)])
     assert match_neurons(sparse.csr_array(split), W).error < 1e-12
     assert merge_parallel(split).shape == (4, 6)
-    assert match_neurons(-W, W).error > 0.1  # relu(-w.x) is another function
+    assert match_neurons(-W, W).error > 0.1  # relu(-w.x) is a different function
     assert match_neurons(W[:3], W).error == pytest.approx(
         min(np.abs(w).max() for w in W) / np.abs(W).max(), abs=1.0
     )

@@ -1,4 +1,4 @@
-"""Gauss-Newton: its derivatives are right, it never makes a fit worse, it ends exactly."""
+"""Gauss-Newton has right derivatives, never makes a fit worse, and ends exactly."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from secateurs.recovery.thresholding import stack_model
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.sparse.stack import Generators, ReLUStack
 from tests.reference.planted import planted, planted_network, psnr
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small products: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def stack_of(layers: list[np.ndarray], fused: bool) -> ReLUStack:
@@ -94,7 +85,7 @@ def test_the_loss_never_rises_and_the_support_never_grows():
 
 def test_weights_that_reach_no_output_are_dropped():
     W1 = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 0.0]])
-    W2 = np.array([[1.0, 0.0, 5.0]])  # neuron 1 is not read, neuron 2 has no inputs
+    W2 = np.array([[1.0, 0.0, 5.0]])  # no output reads neuron 1, and neuron 2 has no inputs
     X = np.random.default_rng(0).standard_normal((50, 2))
     net = stack_of([W1, W2], fused=False)
     fit = gauss_newton(X, net.predict(X) * 1.1, net)

@@ -1,4 +1,4 @@
-"""Hard thresholding: equals its textbook version, keeps its budget, recovers, stays small."""
+"""Hard thresholding equals its textbook version, keeps its budget, recovers and stays small."""
 
 from __future__ import annotations
 
@@ -27,15 +27,6 @@ from tests.reference.planted import planted, planted_network, psnr
 from tests.reference.textbook_iht import textbook_iht, textbook_predict
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small products: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def generators(m: int, d: int, seed: int = 7) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((m, d))
 
@@ -59,7 +50,7 @@ def test_every_step_equals_the_textbook(mode, kind, tolerance, m, s):
         assert ours.history["n_nonzero"][step] in (np.count_nonzero(W), 0)
 
 
-def test_the_best_iterate_is_the_textbooks_to_the_weight():
+def test_the_best_iterate_has_the_weights_of_the_textbook():
     X, _, y = planted(900, 25, 20, 40, seed=2)
     H = generators(20, 25)
     oracle = textbook_iht(X, y, 40, H, 8, sequential=True)
@@ -161,7 +152,7 @@ def test_near_parallel_twins_are_not_called_exact():
     assert not wrong or fit.status != "exact"
 
 
-def test_statuses():
+def test_every_status_is_reached():
     X, _, y = planted(200, 10, 5, 12, seed=5)
     assert iht(X, 0 * y, 12, 5).status == "exact"
     assert iht(X, y, 12, 5, n_steps=2).status == "budget"
@@ -213,7 +204,7 @@ def test_bad_input_is_refused_with_what_to_do(change, message):
 
 
 def alive(m: int, mode: str) -> int:
-    """Bytes alive at once, torch's and numpy's, in two steps on 16 rows of 1000 inputs."""
+    """Return the peak of torch and numpy memory in two steps on 16 rows of 1000 inputs."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((16, 1000)).astype(np.float32)
     y = rng.standard_normal(16).astype(np.float32)
@@ -227,10 +218,10 @@ def alive(m: int, mode: str) -> int:
 @pytest.mark.parametrize("mode", ["sequential", "convex"])
 @pytest.mark.parametrize("m", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_m_times_d(mode, m):
-    """Beyond a block of 1024 neurons, nothing but an index or two for each neuron is added."""
-    alive(10, mode)  # what is set up once
+    """More neurons than a block of 1024 need only an index or two for each neuron."""
+    alive(10, mode)  # some memory is allocated only once
     small, large = alive(2000, mode), alive(m, mode)
-    assert large <= small + 64 * m  # a dense gradient has 4000 bytes for each neuron
+    assert large <= small + 64 * m  # a dense gradient takes 4000 bytes for each neuron
     assert large < 8 * 2 * 4 * gates_module.BLOCK * 1000
 
 
@@ -260,10 +251,10 @@ def test_exchanges_never_make_a_fit_worse():
     assert losses == sorted(losses, reverse=True)
 
 
-def test_eliminated_weights_are_those_least_squares_misses_least():
+def test_elimination_removes_the_weights_that_cost_least():
     rng = np.random.default_rng(0)
     J, w = rng.standard_normal((60, 8)), rng.standard_normal(8)
-    J[:, 7] = J[:, 6] + 1e-3 * rng.standard_normal(60)  # twins: one of them can go
+    J[:, 7] = J[:, 6] + 1e-3 * rng.standard_normal(60)  # one of these twins can be removed
     kept, values = eliminate(w, J.T @ J, 3)
     left = np.arange(8)
     for _ in range(3):  # one at a time: the refit with the smallest residual

@@ -1,4 +1,4 @@
-"""Planted problems are what they say: sparse, complete, separated, reproducible."""
+"""Planted problems are sparse, complete, separated and reproducible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ relaxed = settings(max_examples=40, deadline=None)
 
 
 def textbook(weights: list[np.ndarray], X: np.ndarray, fused: bool) -> np.ndarray:
-    """One row at a time."""
+    """Compute the outputs one row at a time."""
     outputs = []
     for x in X:
         h = x
@@ -54,20 +54,22 @@ def test_the_output_is_that_of_the_truth(d, m, s, n_outputs, n_hidden_layers, se
     share = s // n_layers
     for W in p.truth:
         assert W.nnz == share
-        assert (np.diff(W.indptr) > 0).sum() == min(share, W.shape[0])  # nobody is left out
+        assert (np.diff(W.indptr) > 0).sum() == min(
+            share, W.shape[0]
+        )  # every neuron that can have a weight has one
     again = planted_relu(7, d, m, s, **kinds, random_state=seed)
     assert (again.X == p.X).all()
     assert (again.y == p.y).all()
 
 
-def test_noise_has_the_level_asked_for_and_spares_the_test_data():
+def test_noise_has_the_requested_level_and_is_not_in_the_test_data():
     p = planted_relu(20000, 10, 4, 12, noise=0.5, random_state=1)
     clean = planted_relu(20000, 10, 4, 12, random_state=1)
     assert np.std(p.y - clean.y) == pytest.approx(0.5 * clean.y.std(), rel=0.03)
     assert (p.y_test == clean.y_test).all()
 
 
-def test_separated_neurons_are_apart_and_bounded():
+def test_separated_neurons_differ_and_are_bounded():
     p = planted_relu(4000, 40, 12, 36, separated=True, random_state=3)
     W = p.truth[0]
     assert ((np.abs(W.data) >= 0.5) & (np.abs(W.data) <= 1.5)).all()
@@ -119,7 +121,7 @@ def test_an_image_is_a_function_of_its_coordinates(tmp_path):
     np.testing.assert_allclose(image_function(file, 4).y, from_bytes.y, atol=1e-6)
 
 
-def test_pixels_held_out_are_the_rest():
+def test_test_pixels_and_training_pixels_make_up_the_image():
     p = image_function(0, n_features=6, random_state=1, n_test=10)
     whole = image_function(0, n_features=6, random_state=1)
     assert p.X.shape == (54, 6)
@@ -139,7 +141,7 @@ def test_pixels_held_out_are_the_rest():
         (np.zeros((3, 3), dtype=int), "uint8 or floats"),
     ],
 )
-def test_what_is_not_an_image_is_refused(image, message):
+def test_bad_images_are_refused(image, message):
     with pytest.raises(ValueError, match=message):
         image_function(image)
 

@@ -1,4 +1,4 @@
-"""The pursuit finds planted networks exactly, keeps its budgets and tells the truth."""
+"""The pursuit finds planted networks exactly, keeps its budgets and reports correctly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def live_rows(W: sparse.csr_array) -> int:
 
 
 def merged(W: np.ndarray) -> np.ndarray:
-    """Neurons that point the same way, summed."""
+    """Sum the neurons that point the same way."""
     groups: list[np.ndarray] = []
     for w in W[np.abs(W).max(axis=1) > 0]:
         for i, g in enumerate(groups):
@@ -119,7 +119,7 @@ def test_the_result_is_reproducible_and_scales_with_the_targets():
     np.testing.assert_array_equal(c.value.weights.data, 2.0**300 * a.value.weights.data)
 
 
-def test_noise_is_called_noise_and_structure_structure():
+def test_noise_is_converged_and_missing_structure_is_stalled():
     p = planted_relu(1500, 30, 5, 15, noise=0.01, random_state=26)
     solution = relu_pursuit(p.X, p.y, 15, 5)
     assert solution.status == "converged"
@@ -130,7 +130,7 @@ def test_noise_is_called_noise_and_structure_structure():
     assert too_small.value.weights.nnz <= 7
 
 
-def test_no_rounds_left_is_said():
+def test_a_search_without_rounds_left_has_the_status_budget():
     p = planted_relu(900, 40, 20, 50, random_state=27)
     assert relu_pursuit(p.X, p.y, 50, 20, max_rounds=1).status == "budget"
 
@@ -146,14 +146,14 @@ INPUTS = {
 
 @pytest.mark.parametrize("kind", INPUTS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_other_inputs_than_normal_ones(kind, seed):
+def test_inputs_that_are_not_normal(kind, seed):
     p = planted_relu(1500, 30, 5, 15, random_state=40 + seed)
     rng = np.random.default_rng(seed)
     X, X_test = INPUTS[kind](rng, p.X), INPUTS[kind](rng, p.X_test)
     y, y_test = (planted_output(p.truth, Z, fused=True) for Z in (X, X_test))
     solution = relu_pursuit(X, y, 15, 5)
     assert solution.measured["residual"] < 1e-10
-    # weights left on inputs that are never negative could be a neuron that no row opens
+    # unused weights on inputs that are never negative could form a neuron that no row opens
     left = kind == "non-negative" and solution.value.weights.nnz < 14
     assert solution.status == ("converged" if left else "exact")
     assert np.abs(solution.value.predict(X_test) - y_test).max() < 1e-8 * y_test.max()
@@ -161,7 +161,7 @@ def test_other_inputs_than_normal_ones(kind, seed):
 
 @pytest.mark.parametrize(("m", "s"), [(4, 12), (8, 8), (4, 40), (20, 30)])
 @pytest.mark.parametrize("intercept", [0.0, 1.5])
-def test_inputs_of_signs_give_the_same_function_with_no_more_weights(m, s, intercept):
+def test_on_signs_the_function_is_found_with_at_most_the_planted_weights(m, s, intercept):
     p = planted_relu(900, 30, m, s, random_state=70 + s)
     X, X_test = (3.0 * np.sign(Z) for Z in (p.X, p.X_test))
     y, y_test = (planted_output(p.truth, Z, fused=True) + intercept for Z in (X, X_test))
@@ -172,7 +172,7 @@ def test_inputs_of_signs_give_the_same_function_with_no_more_weights(m, s, inter
 
 
 @pytest.mark.parametrize("kind", ["binary", "signs"])
-def test_inputs_of_two_values_are_never_called_exact_wrongly(kind):
+def test_a_fit_on_two_valued_inputs_is_exact_only_if_it_fits(kind):
     p = planted_relu(800, 20, 4, 12, random_state=50)
     X = np.sign(p.X) if kind == "signs" else (p.X > 0) * 1.0
     y = planted_output(p.truth, X, fused=True)
@@ -208,7 +208,7 @@ def test_memory_does_not_grow_with_the_dense_network():
         tracemalloc.stop()
     assert solution.status == "exact"
     assert solution.value.weights.shape == (m, d)
-    assert peak < 10 * p.X.nbytes + 16 * m  # a dense first layer has 800 MB
+    assert peak < 10 * p.X.nbytes + 16 * m  # a dense first layer takes 800 MB
 
 
 def test_memory_beyond_the_data_is_that_of_the_search():
@@ -255,7 +255,7 @@ def test_an_interrupt_returns_the_best_so_far(rounds):
     intercept=st.booleans(),
     seed=SEEDS,
 )
-def test_the_budgets_hold_whatever_the_data(n, d, s, m, kind, intercept, seed):
+def test_the_budgets_hold_for_any_data(n, d, s, m, kind, intercept, seed):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     if kind == "binary":
@@ -303,7 +303,7 @@ def test_the_budgets_hold_whatever_the_data(n, d, s, m, kind, intercept, seed):
         ({"random_state": -1}, "random_state: got -1"),
     ],
 )
-def test_bad_input_gives_one_clear_error(change, message):
+def test_bad_input_is_refused_by_name(change, message):
     arguments = {"X": np.ones((20, 3)), "y": np.zeros(20), "n_nonzero": 4} | change
     with pytest.raises(ValueError, match=message):
         relu_pursuit(**arguments)
@@ -352,7 +352,7 @@ def test_the_normal_equations_are_those_of_the_finite_differences(seed, activati
         J[:, e] = (behind.residual - ahead.residual) / (2 * h)
     near = np.abs(net.directions(rows.d) @ rows.XT[: rows.d]).min(axis=0) < 1e-5
     if near.any():
-        return  # a row on a boundary has no derivative
+        return  # the derivative does not exist where a row lies on a boundary
     Q, g = normal_equations(rows, net, fit)
     np.testing.assert_allclose(Q, J.T @ J, atol=1e-5)
     np.testing.assert_allclose(g, J.T @ fit.residual, atol=1e-5)
@@ -375,7 +375,7 @@ def test_blocks_of_rows_add_up(monkeypatch):
     seed=SEEDS,
     activation=st.sampled_from(["abs", "relu"]),
     intercept=st.booleans(),
-    d=st.sampled_from([4, 60]),  # few neurons of many coordinates gather, others multiply
+    d=st.sampled_from([4, 60]),  # both ways to form the sums
     damping=st.sampled_from([1e-6, 1e-3, 1.0]),
 )
 def test_the_matrix_free_step_is_the_explicit_one(seed, activation, intercept, d, damping):
@@ -446,7 +446,7 @@ def test_saliency_is_the_cost_of_dropping_an_entry():
     rows = random_rows(rng, 200, 5)
     net, _ = levenberg_marquardt(rows, random_network(rng, rows, 2), 50)
     cost = saliency(rows, net)
-    # linear in the entries for the gates of this point
+    # the fit is linear in the entries for the gates of this point
     gates = np.sign(net.directions(5) @ rows.XT)
     J = np.vstack([rows.XT, gates[net.neuron] * rows.XT[net.coordinate]]).T
     for e in range(net.nnz):
@@ -474,7 +474,7 @@ def test_signs_are_resolved_exactly(seed, d, p):
     for q in size:
         support = rng.choice(d, q, replace=False)
         if q == 1 and support[0] in singles:
-            continue  # two singletons of one coordinate are merged before
+            continue  # neurons of one and the same coordinate are merged before this step
         if q == 1:
             singles.add(support[0])
         u = np.zeros(d)
@@ -504,13 +504,13 @@ def test_weights_on_inputs_of_signs_are_as_few_as_the_planted_ones(seed, p, fixe
     for q in rng.integers(1, 5, size=p):
         support = np.sort(rng.choice(d, q, replace=False))
         mine = {(i, j) for i in support for j in support if i < j}
-        if not mine & pairs:  # data tell only the sum of two products
+        if not mine & pairs:  # data determine only the sum of two products
             pairs |= mine
             rows.append(np.bincount(support, rng.standard_normal(q), minlength=d))
     planted = sparse.csr_array(np.array(rows))
     X = np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
     U = planted / 2.0
-    beta = U.T @ rng.choice([-1.0, 1.0], len(rows))  # signs in which the neurons may be found
+    beta = U.T @ rng.choice([-1.0, 1.0], len(rows))  # the signs with which the neurons may be found
     W = relu_of_signs(U, beta, 0.0 if fixed else None)
     assert W is not None
     assert W.nnz <= planted.nnz

@@ -1,4 +1,4 @@
-"""A fit is called exact only where the rows show it: never exact and wrong on fresh rows."""
+"""A fit that is called exact is never wrong on fresh rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRESH = 5000
 
 
 def case(kind, n, d, m, s, seed):
-    """Rows, targets, fresh rows and their targets."""
+    """Return rows, targets, fresh rows and their targets."""
     p = planted_relu(n, d, m, s, random_state=seed)
     rng = np.random.default_rng(seed)
     X, fresh = INPUTS[kind](rng, p.X), INPUTS[kind](rng, rng.standard_normal((FRESH, d)))
@@ -40,11 +40,11 @@ def case(kind, n, d, m, s, seed):
 
 
 def runs(kind, seeds):
-    """Status, whether the rows are fitted, whether fresh rows are right."""
+    """Yield the status, whether the rows are fitted, and whether fresh rows are predicted."""
     for size in SIZES:
         for seed in seeds:
             X, y, fresh, y_fresh = case(kind, *size, 600 + seed)
-            budget = size[3] + 3 * (seed % 2)  # exact, and too large
+            budget = size[3] + 3 * (seed % 2)  # the planted size, and a larger one
             solution = relu_pursuit(X, y, budget, max_rounds=30)
             error = np.abs(solution.value.predict(fresh) - y_fresh).max()
             fits = solution.measured["residual"] < 1e-10
@@ -65,7 +65,7 @@ def test_never_exact_and_wrong_on_fresh_rows_of_many_networks(kind):
 
 
 def test_fits_that_are_wrong_exist_and_right_ones_are_called_exact():
-    """Else the law above would be empty."""
+    """Without such fits the law above would say nothing."""
     wrong = [run for run in runs("very sparse", range(2)) if run[1] and not run[2]]
     assert wrong
     for kind in ("normal", "signs"):
@@ -73,7 +73,7 @@ def test_fits_that_are_wrong_exist_and_right_ones_are_called_exact():
         assert np.mean(found) > 0.7
 
 
-def test_the_estimator_says_no_more_than_the_solver():
+def test_the_estimator_is_as_careful_as_the_solver():
     said = []
     for seed in range(6):
         X, y, fresh, y_fresh = case("sparse", 300, 20, 3, 6, seed)
@@ -86,7 +86,7 @@ def test_the_estimator_says_no_more_than_the_solver():
     assert ("converged", False) in said or ("stalled", False) in said
 
 
-# --- what speaks for another network, one at a time
+# --- the reasons for doubt, one at a time
 
 
 def weights(*rows):
@@ -105,7 +105,7 @@ def test_inputs_that_are_never_nonzero_together():
     X[:100, 0], X[100:, 1] = np.random.default_rng(0).standard_normal((2, 100))
     assert "oppose each other" in doubt(X, weights([1, 0], [0, 1]), 2)
     assert "oppose each other" in doubt(X, weights([1, 1]), 2)
-    X = np.abs(X)  # then relu(x_1) + relu(x_2) is relu(x_1 + x_2)
+    X = np.abs(X)  # here relu(x_1) + relu(x_2) equals relu(x_1 + x_2)
     assert doubt(X, weights([1, 1]), 2) == ""
     assert doubt(X, weights([1, 0], [0, 1]), 2) == ""
 
@@ -122,17 +122,17 @@ def test_a_neuron_that_is_hardly_ever_open():
     assert "open on 3 rows" in doubt(X, weights([0, 1], [1, -3]), 3)
 
 
-def test_weights_that_move_without_a_trace_on_the_rows():
-    """Neurons that are open on all rows, but would not be were the inputs independent."""
+def test_weights_that_can_change_without_a_change_on_the_rows():
+    """The neurons are open on all rows, but not on rows with independent inputs."""
     rng = np.random.default_rng(0)
     X = rng.uniform(1, 9, (200, 1)) * rng.uniform(0.9, 1.1, (200, 3))
     assert "change no row" in doubt(X, weights([1, -0.5, 0], [-0.5, 1, 0]), 4)
     assert "rows show" in doubt(X, weights([1, -0.5, 0], [0, 0, 1]), 3)
-    # always open whatever the rows: one function, however it is written
+    # always open: every form is the same function
     assert doubt(X, weights([1, 0.5, 0], [0.5, 1, 0]), 4) == ""
 
 
-def test_weights_left_over():
+def test_unused_weights():
     X = np.random.default_rng(0).random((200, 3)) + 1e-3
     assert "no row opens" in doubt(X, weights([1, 0, 0]), 3)
     X = np.random.default_rng(0).standard_normal((200, 3))
@@ -141,7 +141,7 @@ def test_weights_left_over():
     assert doubt(X, weights([1, -1, 0]), 2) == ""
 
 
-def test_no_weights():
+def test_a_network_without_weights():
     X = np.random.default_rng(0).standard_normal((200, 3))
     assert doubt(X, sparse.csr_array((2, 3)), 2) == ""
     assert doubt(X[:4], sparse.csr_array((2, 3)), 2) != ""

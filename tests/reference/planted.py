@@ -13,10 +13,10 @@ Array = NDArray[np.floating]
 def planted(
     n: int, d: int, m: int, s: int, *, separated: bool = False, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """Gaussian inputs X [n, d], weights W [m, d] with s nonzeros, targets y [n].
+    """Return Gaussian inputs X [n, d], weights W [m, d] with s nonzeros, and targets y [n].
 
-    The nonzeros lie anywhere, values N(0, 1).  `separated`: they are spread evenly over the
-    neurons, on disjoint columns where there are enough, with |w| in [.5, 1.5].
+    The nonzeros are at random places and have values N(0, 1).  If `separated`, they are spread
+    evenly over the neurons, on disjoint columns where there are enough, with |w| in [.5, 1.5].
     """
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, d))
@@ -35,7 +35,7 @@ def planted(
 def planted_network(
     n: int, widths: tuple[int, ...], s: int, *, seed: int = 0
 ) -> tuple[Array, list[Array], Array]:
-    """Gaussian inputs, a stack of sparse layers (s shared evenly), outputs [n, widths[-1]]."""
+    """Return Gaussian inputs, sparse layers with s weights in all, and outputs [n, widths[-1]]."""
     rng = np.random.default_rng(seed)
     X = H = rng.standard_normal((n, widths[0]))
     layers = []
@@ -52,6 +52,6 @@ def planted_network(
 
 
 def psnr(y: Array, prediction: Array) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being max |y|."""
+    """Return the peak signal-to-noise ratio in dB, where the peak is max |y|."""
     error = np.mean((np.asarray(y, float) - np.asarray(prediction, float)) ** 2)
     return float(20 * np.log10(np.abs(y).max()) - 10 * np.log10(error + 1e-300))

@@ -1,4 +1,4 @@
-"""A pruned random neuron by its formulas: one point, one subset, one output weight at a time."""
+"""A pruned random neuron by its formulas: one point, one subset and one weight at a time."""
 
 import itertools
 
@@ -8,7 +8,7 @@ KINDS = ("Gaussian", "duplicates", "opposites", "near-parallel", "near the targe
 
 
 def adversarial(d, n, seed):
-    """W, alpha and a target; the seed chooses among generic and degenerate neurons."""
+    """Draw W, alpha and a target; the seed chooses generic or degenerate neurons."""
     rng = np.random.default_rng(seed)
     kind = KINDS[seed % len(KINDS)]
     W, alpha, target = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
@@ -34,7 +34,7 @@ def slow_error(W, alpha, target, form, x):
 
 
 def dense_circle(W, alpha, target, form, n_points):
-    """Largest error over a grid of the circle, and half its step."""
+    """Return the largest error over a grid of the circle, and half the step of the grid."""
     t = np.arange(n_points) * (2 * np.pi / n_points)
     X = np.stack([np.cos(t), np.sin(t)], axis=1)
     h = np.maximum(X @ W.T, 0) @ alpha
@@ -43,7 +43,7 @@ def dense_circle(W, alpha, target, form, n_points):
 
 
 def best_subset(A, f, form):
-    """Least largest error over the points, subset by subset."""
+    """Return the least largest error over the points, found subset by subset, and its mask."""
     best, mask = np.inf, None
     for bits in itertools.product([False, True], repeat=A.shape[1]):
         h = A[:, list(bits)].sum(axis=1)

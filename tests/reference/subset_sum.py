@@ -1,4 +1,4 @@
-"""All subsets, by the definition."""
+"""Sums of all subsets, by the definition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def all_sums(candidates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum of every subset of [n] candidates, entry = mask; 2^n of them."""
+    """Return the sums of all 2^n subsets of n candidates; entry k is that of mask k."""
     sums = np.zeros(1)
     for a in candidates:
         sums = np.concatenate([sums, sums + a])

@@ -1,7 +1,7 @@
-"""Accelerated iterative hard thresholding, one neuron at a time: slow and obviously correct.
+"""Accelerated iterative hard thresholding, one neuron at a time: slow, but easy to check.
 
 The algorithm of Fridovich-Keil & Pilanci (2025), after Blumensath (2012): an adaptive step, the
-s largest entries, ten descent steps on the support.  Everything is formed densely.
+s largest entries, ten descent steps on the support.  All arrays are dense.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INNER_STEPS = 10
 def textbook_iht(
     X: Array, y: Array, s: int, generators: Array, n_steps: int, *, sequential: bool
 ) -> list[Array]:
-    """Weights [m, d] after each of `n_steps` steps; gates start as 1{X h_j > 0}."""
+    """Return the weights [m, d] after each of `n_steps` steps; the first gates are 1{X h_j > 0}."""
     m, d = generators.shape
     H = generators.astype(X.dtype)
     w = np.zeros(m * d, dtype=X.dtype)
@@ -32,7 +32,7 @@ def textbook_iht(
 
 
 def textbook_predict(X: Array, W: Array, generators: Array | None = None) -> Array:
-    """sum_j D_j X w_j with D_j = 1{X h_j > 0}; h_j = w_j without generators."""
+    """Return sum_j D_j X w_j with D_j = 1{X h_j > 0}; h_j = w_j without generators."""
     H = W if generators is None else generators
     return sum(((X @ h > 0) * (X @ w) for h, w in zip(H, W, strict=True)), np.zeros(len(X)))
 
@@ -74,7 +74,7 @@ def _step(
 
 
 def _columns(X: Array, H: Array, support: NDArray[np.intp]) -> Array:
-    """The columns D_j x_k of the support, [n, s]."""
+    """Return the columns D_j x_k of the support, [n, s]."""
     A = np.zeros((len(X), len(support)), dtype=X.dtype)
     for j in np.unique(support // X.shape[1]):
         gate = X @ H[j] > 0
@@ -86,11 +86,11 @@ def _columns(X: Array, H: Array, support: NDArray[np.intp]) -> Array:
 def textbook_vector_iht(
     X: Array, Y: Array, s: int, m: int, n_steps: int, *, seed: int = 0
 ) -> tuple[Array, Array]:
-    """Two layers W1 [m, d], W2 [k, m] under one budget, by plain gradient steps.
+    """Fit two layers W1 [m, d], W2 [k, m] under one budget by plain gradient steps.
 
-    The authors' version for several outputs: fixed steps, gates h_j <- w_j after the second
-    step, the s entries with the largest accumulated updates are kept.  They accumulate in a
-    count sketch; here the accumulators are exact.
+    This is the authors' version for several outputs.  Its steps are fixed, h_j <- w_j after the
+    second step, and the s entries with the largest accumulated updates are kept.  The authors
+    accumulate in a count sketch; here the sums are exact.
     """
     rng = np.random.default_rng(seed)
     (n, d), k = X.shape, Y.shape[1]

@@ -1,4 +1,4 @@
-"""Ticket certificates: bounds that hold, a bound that must be refused, widths in order."""
+"""Ticket certificates: valid bounds, a bound that must be refused, and widths in order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from benchmarks.tickets.gap import bit_law
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,11 +25,11 @@ from secateurs.tickets.neuron.certificate import (
     required_width,
     ticket_certificate,
 )
-from secateurs.tickets.neuron.scaling import BITS, NETWORKS, bit_law, fewest_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.pruned_neuron import checked
+from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
+from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial
 
-MORE = [pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16)]
 COUNTEREXAMPLE = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
 
 
@@ -66,7 +67,7 @@ def test_no_subset_and_no_output_weights_beat_the_bound(seed, d, n):
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), d=st.integers(2, 6), n=st.integers(1, 40))
-def test_the_direction_is_what_it_says(seed, d, n):
+def test_the_direction_has_the_angle_that_is_returned(seed, d, n):
     W, _, target = adversarial(d, n, seed)
     x0, delta = breakpoint_direction(W, target)
     assert np.linalg.norm(x0) == pytest.approx(1)
@@ -96,8 +97,8 @@ def test_a_neuron_on_the_axis_leaves_no_bound():
 
 
 @pytest.mark.parametrize("power", [-1000, -60, 500, 1000])
-def test_bounds_of_all_output_weights_look_at_lines_only(power):
-    """A neuron may be of any length: its output weight makes up for it."""
+def test_bounds_for_all_output_weights_depend_on_lines_only(power):
+    """A neuron may have any length, because its output weight can undo it."""
     for d in (2, 3, 5):
         W, _, target = adversarial(d, 7, 12 + d)
         W = W * np.ldexp(1.0, power * np.where(np.arange(7) % 2, 1, -1))[:, None]
@@ -119,12 +120,12 @@ def test_a_long_neuron_on_the_axis_leaves_no_bound():
     found = ticket_certificate(W, alpha, target, 1e-6)
     assert found["error"].verdict == "holds"
     assert found["attainable by these neurons, any output weights"].verdict == "unknown"
-    with pytest.raises(ValueError, match="Divide W and target"):
+    with pytest.raises(ValueError, match="divide W and target"):
         neuron_lower_bound(target[None], 1e155 * target)
 
 
 def test_roundings_of_long_products_are_taken_off():
-    """D products may be d roundings off: so much less than the angle, or the error, is claimed."""
+    """A sum of d products may be wrong by d roundings, which are subtracted from every bound."""
     d, unit = 192, np.finfo(float).eps / 2
     target, w = np.eye(d)[0], np.random.default_rng(0).standard_normal(d)
     problem = checked(np.zeros((1, d)), [1.0], target, "A")
@@ -169,7 +170,7 @@ def test_the_necessary_width_is_the_stated_one():
 
 
 def test_widths_are_rounded_outward():
-    """The proof asks for 15 of these, by a hair: not for 16."""
+    """The proof asks for 15 of these neurons, by a small margin, and not for 16."""
     assert required_width(2, 0.28867513459481287, 6.969171937625643e-08).necessary == 15
     for k in range(1, 30):  # cap(arcsin(2 eps)) = 1 / 6: 2^k of them cover 2^k / 6
         wanted = Fraction(2**-k) / 6
@@ -180,7 +181,7 @@ def test_widths_are_rounded_outward():
 
 @pytest.mark.parametrize(("d", "eps", "delta"), [(8, 0.1, 0.99), (100, 0.24, 0.975)])
 def test_an_axis_needs_fewer_weights_than_a_uniform_target(d, eps, delta):
-    """Hence the words: for every target the count would be false."""
+    """The count is false for an axis, so the source says "uniformly"."""
     width = required_width(d, eps, delta, "weights")
     rng = np.random.default_rng(0)
     alpha, w = rng.standard_normal((2, 400_000))
@@ -193,7 +194,7 @@ def test_an_axis_needs_fewer_weights_than_a_uniform_target(d, eps, delta):
 
 
 def test_fewer_weights_than_necessary_fail_for_uniform_targets():
-    """One neuron, every mask of it, against the probability that is ruled out."""
+    """Every mask of one neuron is tried against the probability that is ruled out."""
     eps, delta = 0.3, 0.1
     assert required_width(2, eps, delta, "weights").necessary > 1
     rng = np.random.default_rng(0)
@@ -210,7 +211,7 @@ def test_fewer_weights_than_necessary_fail_for_uniform_targets():
     "d", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (3, 4, 8, 16))]
 )
 def test_the_measured_width_is_the_fit_it_names(d):
-    """The constants are those of the command, and the median of fresh networks is near them."""
+    """The constants are those of the command, and the median of new networks is near them."""
     fewest = [[fewest_neurons(d, 2.0**-b, seed) for b in BITS] for seed in range(NETWORKS)]
     law = bit_law(BITS, np.array(fewest))
     assert (law.per_bit, law.at_one) == pytest.approx((PER_BIT[d], AT_ONE[d]), rel=2e-3)
@@ -273,7 +274,7 @@ def test_bad_widths_are_refused(change):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="eps: got 0"):
         ticket_certificate(np.eye(2), np.ones(2), np.ones(2), 0.0)
     with pytest.raises(ValueError, match="expected"):
         neuron_lower_bound(np.ones(3), np.ones(3))

@@ -1,4 +1,4 @@
-"""Tickets: the masked random network is what it is said to be, near its target, and its file."""
+"""Tickets: the masked random network computes its sums, is near its target, and has a file."""
 
 import copy
 import dataclasses
@@ -12,11 +12,12 @@ from torch import nn
 
 from secateurs.core.archive import DamagedFileError
 from secateurs.tickets import file as ticket_file
-from secateurs.tickets import load_ticket, network_pruning, save_ticket, subset_sum
+from secateurs.tickets import load_ticket, save_ticket, subset_sum
 from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.layers import Layer, stack_problem
 from secateurs.tickets.modules import MaskedRandom, effective_module, masked_module
-from secateurs.tickets.network_pruning import Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.ticket import Candidates, Ticket
 from secateurs.tickets.verify import operator_norm, spectral_norm, verify_ticket
 from tests.sparse.test_storage import change
 
@@ -43,7 +44,7 @@ MODULES = {
 
 
 def inputs(shape, seed=0, n=64):
-    """Of norm 1 and less, of both signs."""
+    """Draw inputs of norm at most 1 and of both signs."""
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((n, *shape))).float()
     x /= x.flatten(1).norm(dim=1).view(-1, *([1] * len(shape)))
     return x * torch.linspace(0.1, 1, n).view(-1, *([1] * len(shape)))
@@ -77,7 +78,7 @@ def test_weights_are_within_eps_and_outputs_within_the_bound(name, eps):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_masked_random_network_computes_what_its_masks_add_up_to(name):
+def test_the_masked_random_network_computes_the_sums_under_its_masks(name):
     _, shape, solution = pruned(name, 1e-2)
     x = inputs(shape)
     masked, effective = masked_module(solution.value), effective_module(solution.value)
@@ -113,7 +114,7 @@ def test_nonnegative_inputs_need_half_the_masks():
 
 @given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.3, 1e-2, 1e-4]))
 def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
-    """Of inputs with a negative entry a ticket for others says nothing: its bound is broken."""
+    """A ticket for inputs >= 0 has no valid bound for an input with a negative entry."""
     torch.manual_seed(seed)
     linear = nn.Linear(3, 2, bias=False).double()
     x = torch.from_numpy(np.random.default_rng(seed).standard_normal((50, 3)))
@@ -161,7 +162,7 @@ def test_seeds_threads_and_pieces(monkeypatch):
     assert prune_network(dense(), 0.1).value.seed != prune_network(dense(), 0.1).value.seed
 
 
-def test_what_cannot_be_reached_is_counted():
+def test_weights_that_cannot_be_reached_are_counted():
     module = nn.Linear(3, 2, bias=False)
     solution = prune_network(module, 1e-3, 0, max_terms=2)
     errors = [
@@ -178,7 +179,7 @@ def test_what_cannot_be_reached_is_counted():
 @pytest.mark.parametrize("name", ["dense", "convolutional", "linear twice"])
 @pytest.mark.parametrize("power", [-60, 7, 60])
 def test_a_function_written_at_other_scales_has_the_same_masks(name, power):
-    """Every tensor times its own power of two: masks stay, what they add up to follows."""
+    """When every tensor is multiplied by a power of two, the masks stay and their sums follow."""
     module, shape, solution = pruned(name, 1e-3)
     other = copy.deepcopy(module)
     factors = [2.0 ** (power // (k + 1)) for k, _ in enumerate(other.parameters())]
@@ -209,7 +210,7 @@ def test_errors_are_in_units_of_the_target_not_of_the_ticket():
 
 @given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
 def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
-    """Where the empty subset is just within eps, or just not, nothing is left to rounding."""
+    """Rounding does not matter where the empty subset is just within eps, or just outside."""
     edge = eps * scale
     weights = [scale, edge, np.nextafter(edge, 0), np.nextafter(edge, scale), edge * (1 + 1e-13)]
     module = nn.Linear(len(weights), 1, bias=False).double()
@@ -234,7 +235,7 @@ def test_zeros_and_sizes_that_float32_does_not_hold():
         prune_network(module, 1e-3, 0)
 
 
-def test_ctrl_c_leaves_a_ticket_that_says_how_far_it_is(monkeypatch):
+def test_ctrl_c_leaves_a_ticket_and_the_number_of_weights_outside_eps(monkeypatch):
     monkeypatch.setattr("secateurs.core.thread_pool.PIECE", 10)
 
     def stop(p):
@@ -327,7 +328,7 @@ def test_settings_are_checked(change):
 def test_a_bias_on_maps_needs_their_size():
     with pytest.raises(ValueError, match="input_shape"):
         prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0)
-    with pytest.raises(ValueError, match="smaller than its kernel"):
+    with pytest.raises(ValueError, match="not smaller than its kernel"):
         prune_network(nn.Conv2d(1, 1, 3), 1e-2, 0, input_shape=(1, 2, 2))
     weights = nn.Linear(2, 2)
     with torch.no_grad():
@@ -339,25 +340,25 @@ def test_a_bias_on_maps_needs_their_size():
 @pytest.mark.parametrize(
     ("module", "shape", "message"),
     [
-        (nn.Conv2d(2, 1, 3), (1, 8, 8), "would get 1 channels, expected 2"),
+        (nn.Conv2d(2, 1, 3), (1, 8, 8), "1 channels; expected 2"),
         (nn.Conv2d(2, 1, 3), (8, 8), r"\(channels, height, width\)"),
         (nn.Conv2d(2, 1, 3), (2, 8, 0), r"\(channels, height, width\)"),
         (nn.Conv2d(2, 1, 3), (2, 8.0, 8), r"\(channels, height, width\)"),
         (
             nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(64, 1)),
             (1, 1, 1),
-            "would get 1 inputs, expected 64",
+            "1 inputs; expected 64",
         ),
         (
             nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 1)),
             (1, 10, 10),
-            "would get 64 inputs, expected 36",
+            "64 inputs; expected 36",
         ),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "would get 16 inputs"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), (1, 4, 4), "16 inputs; expected 64"),
     ],
 )
 def test_an_input_shape_that_the_network_does_not_take_is_refused(module, shape, message):
-    """Its bound would be that of smaller maps; refused before the search, and by the report."""
+    """Its bound would be for smaller maps, so it is refused before the search and by the report."""
     seen = []
     with pytest.raises(ValueError, match=message):
         prune_network(module, 1e-2, 0, input_shape=shape, progress=seen.append)
@@ -390,6 +391,31 @@ def test_weights_far_below_their_scale_still_have_a_bound():
     assert 0 < moved <= solution.measured["error_bound"]
 
 
+def test_the_norms_of_a_linear_layer_are_exact():
+    module = MODULES["layer"][0]
+    ticket = prune_network(module, 0.1, 0).value
+    (layer,) = verify_ticket(ticket, module).layers
+    found, W = ticket.approximation(0), module.weight.detach().double().numpy()
+    E = np.hstack([found["plus"] - W, found["minus"] + W])
+    assert layer.operator_norm == pytest.approx(np.linalg.norm(W, 2), rel=1e-8)
+    assert layer.error_norm == pytest.approx(np.linalg.norm(E, 2), rel=1e-8)
+
+
+def test_a_ticket_describes_itself():
+    ticket = pruned("convolutional", 1e-2)[2].value
+    description = ticket.describe(file_bytes=1234)
+    assert description.facts["n_weights"] == sum(
+        p.numel() for p in MODULES["convolutional"][0].parameters()
+    )
+    assert description.facts["file_bytes"] == 1234
+    assert "file_bytes" not in ticket.describe().facts
+    assert [row[1] for row in description.tables[0].rows] == [
+        "5 x 2 x 3 x 3 + bias",
+        "4 x 5 x 2 x 3 + bias",
+        "3 x 8 + bias",
+    ]
+
+
 def test_a_bound_that_is_not_finite_holds_nothing():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     ticket = prune_network(module, 1e-2, 0).value
@@ -407,7 +433,7 @@ def test_a_ticket_is_verified_against_its_own_target_only():
     ticket = pruned("dense", 1e-3)[2].value
     other = verify_ticket(ticket, dense(seed=1))
     assert other.n_outside > 0.9 * other.n_weights
-    with pytest.raises(ValueError, match="not those"):
+    with pytest.raises(ValueError, match="for which the ticket was made"):
         verify_ticket(ticket, dense(bias=False))
 
 
@@ -445,7 +471,7 @@ def test_many_weights_and_masks_of_any_length(tmp_path, monkeypatch):
 
 @given(data=st.data())
 def test_no_damage_goes_unnoticed(content, tmp_path_factory, data):
-    """Any byte changed, or the end cut off: the promised error, or the very same function."""
+    """A changed byte or a cut end gives the promised error, or exactly the same function."""
     path = tmp_path_factory.mktemp("damaged") / "t.safetensors"
     if data.draw(st.booleans()):
         damaged = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -537,10 +563,8 @@ def test_other_files_and_random_numbers_that_differ_are_refused(content, tmp_pat
     with pytest.raises(DamagedFileError, match="not one of secateurs"):
         load_ticket(tmp_path / "foreign")
     (tmp_path / "t").write_bytes(content)
-    drawn = network_pruning._Candidates.__call__
-    monkeypatch.setattr(
-        network_pruning._Candidates, "__call__", lambda *a: np.nextafter(drawn(*a), 9)
-    )
+    drawn = Candidates.__call__
+    monkeypatch.setattr(Candidates, "__call__", lambda *a: np.nextafter(drawn(*a), 9))
     with pytest.raises(DamagedFileError, match="checksum"):
         load_ticket(tmp_path / "t")
 

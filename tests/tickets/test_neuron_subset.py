@@ -1,4 +1,4 @@
-"""Pruning neurons: the best subset is the best, and no bound exceeds what is reached."""
+"""Selecting neurons: the best subset is found, and no bound exceeds a reached error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.tickets.neuron import subset as neuron_selection
-from secateurs.tickets.neuron.bounds import point_matrix, relaxation_bound
+from secateurs.tickets.neuron.bounds import relaxation_bound
 from secateurs.tickets.neuron.local_search import best_code, local_search
-from secateurs.tickets.neuron.subset import _first_points, _milp, prune_neurons
-from secateurs.tickets.neuron.sup_error import checked, sup_error
+from secateurs.tickets.neuron.pruned_neuron import checked
+from secateurs.tickets.neuron.subset import first_points, milp_subset, select_neurons
+from secateurs.tickets.neuron.sup_error import sup_error
 from tests.reference.pruned_neuron import adversarial, best_subset
 
 FORMS = ("A", "B")
@@ -44,7 +45,7 @@ def test_gray_code_keeps_its_sums_over_many_steps(form):
 @given(seed=st.integers(0, 10**6), n=st.integers(0, 6), form=st.sampled_from(FORMS))
 def test_the_subset_of_the_plane_is_optimal(seed, n, form):
     W, alpha, target = adversarial(2, n, seed)
-    found = prune_neurons(W, alpha, target, form)
+    found = select_neurons(W, alpha, target, form)
     assert found.status == "exact"
     optimum = min(
         sup_error(W, alpha, target, form, np.array(bits, dtype=bool))[0]
@@ -64,7 +65,7 @@ def test_the_subset_of_the_plane_is_optimal(seed, n, form):
 )
 def test_bounds_are_in_order(seed, d, n, form):
     W, alpha, target = adversarial(d, n, seed)
-    found = prune_neurons(W, alpha, target, form, max_cells=500, tolerance=0.01, node_limit=20)
+    found = select_neurons(W, alpha, target, form, max_cells=500, tolerance=0.01, node_limit=20)
     value = found.value
     assert value.lower_bound <= value.error
     assert 0 <= value.error_at_least <= value.error <= np.linalg.norm(target) * (1 + 1e-9)
@@ -80,10 +81,10 @@ def test_the_integer_program_agrees_with_every_subset(form, monkeypatch):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         W, alpha, target = rng.standard_normal((14, 2)), rng.standard_normal(14), np.ones(2)
-        every = prune_neurons(W, alpha, target, form).value
+        every = select_neurons(W, alpha, target, form).value
         with monkeypatch.context() as patch:
             patch.setattr(neuron_selection, "EXHAUSTIVE", 5)
-            integer = prune_neurons(W, alpha, target, form).value
+            integer = select_neurons(W, alpha, target, form).value
         assert (every.method, integer.method) == ("gray", "milp")
         assert integer.lower_bound <= every.error
         assert every.lower_bound <= integer.error
@@ -94,7 +95,7 @@ def test_the_plane_is_within_five_per_cent_of_the_proven_optimum():
     for seed in range(3):
         rng = np.random.default_rng(seed)
         W, alpha, target = rng.standard_normal((40, 2)), rng.standard_normal(40), np.ones(2)
-        found = prune_neurons(W, alpha, target, "A").value
+        found = select_neurons(W, alpha, target, "A").value
         assert found.error <= 1.05 * found.lower_bound
 
 
@@ -104,7 +105,7 @@ def test_a_planted_neuron_is_found_among_many(d, form):
     rng = np.random.default_rng(d)
     W, alpha, target = rng.standard_normal((300, d)), rng.standard_normal(300), np.ones(d)
     W[123], alpha[123] = target / 2, 2.0
-    found = prune_neurons(W, alpha, target, form)
+    found = select_neurons(W, alpha, target, form)
     assert found.value.error < 0.002 * np.sqrt(d)
     assert found.value.method == "local"
 
@@ -125,10 +126,10 @@ def test_the_relaxation_is_below_every_subset(form):
 
 def test_runs_are_equal_and_scale():
     W, alpha, target = adversarial(3, 40, 6)
-    one, two = (prune_neurons(W, alpha, target, max_cells=500).value for _ in range(2))
+    one, two = (select_neurons(W, alpha, target, max_cells=500).value for _ in range(2))
     assert (one.mask == two.mask).all()
     assert (one.error, one.lower_bound) == (two.error, two.lower_bound)
-    four = prune_neurons(4 * W, alpha, 4 * target, max_cells=500).value
+    four = select_neurons(4 * W, alpha, 4 * target, max_cells=500).value
     assert (one.mask == four.mask).all()
     assert four.error == pytest.approx(4 * one.error, rel=1e-12)
 
@@ -142,7 +143,7 @@ def test_an_interrupt_keeps_the_best_so_far():
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    found = prune_neurons(W, alpha, target, max_cells=500, progress=stop)
+    found = select_neurons(W, alpha, target, max_cells=500, progress=stop)
     assert found.status == "interrupted"
     size = np.linalg.norm(target)
     assert found.value.error == pytest.approx(size * min(seen), rel=1e-12)
@@ -151,7 +152,7 @@ def test_an_interrupt_keeps_the_best_so_far():
 
 
 def test_the_history_never_gets_worse():
-    found = prune_neurons(*adversarial(3, 40, 6), max_cells=500)
+    found = select_neurons(*adversarial(3, 40, 6), max_cells=500)
     for key, sign in (("loss", -1), ("lower_bound", 1)):
         steps = sign * np.diff(found.history[key])
         assert (steps >= 0).all()
@@ -159,12 +160,12 @@ def test_the_history_never_gets_worse():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="positive"):
-        prune_neurons(np.eye(2), np.ones(2), np.ones(2), tolerance=-1)
+    with pytest.raises(ValueError, match="tolerance: got -1"):
+        select_neurons(np.eye(2), np.ones(2), np.ones(2), tolerance=-1)
     with pytest.raises(ValueError, match="expected"):
-        prune_neurons(np.eye(2), np.ones(3), np.ones(2))
+        select_neurons(np.eye(2), np.ones(3), np.ones(2))
     with pytest.raises(ValueError, match="form"):
-        prune_neurons(np.eye(2), np.ones(2), np.ones(2), "C")
+        select_neurons(np.eye(2), np.ones(2), np.ones(2), "C")
 
 
 @given(seed=st.integers(0, 10**6), form=st.sampled_from(FORMS))
@@ -196,17 +197,17 @@ def test_the_integer_program_is_not_misled_by_opposite_neurons(seed, large, uppe
         W[j + 1] = W[j]
         alpha[j + 1] = -alpha[j] + rng.standard_normal() * 10.0 ** rng.uniform(-6, 0)
     problem = checked(W, alpha, np.array([1.0, 0.0]), "A")
-    X = _first_points(problem, 0)[:40]
-    A, f = point_matrix(problem, X), np.maximum(X[:, 0], 0)
+    X = first_points(problem, 0)[:40]
+    A, f = problem.neuron_values(X), np.maximum(X[:, 0], 0)
     subsets = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
     least = np.abs(f - subsets @ A.T).max(axis=1).min()
-    assert _milp(A, f, f >= 0, upper * least, 4000)[1] <= least
+    assert milp_subset(A, f, f >= 0, upper * least, 4000)[1] <= least
 
 
 def test_weights_beyond_an_integer_program_are_searched():
     rng = np.random.default_rng(0)
     W, alpha = rng.standard_normal((24, 2)), rng.standard_normal(24)
     alpha[0] = 1e10
-    found = prune_neurons(W, alpha, np.array([1.0, 0.0])).value
+    found = select_neurons(W, alpha, np.array([1.0, 0.0])).value
     assert found.method == "local"
     assert found.lower_bound <= found.error < 1

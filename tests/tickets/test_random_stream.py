@@ -45,7 +45,7 @@ def test_words_become_normal_numbers():
 
 
 def test_bits_that_tickets_already_written_depend_on():
-    """A promise to files, not a law of the numbers: if this fails, no old ticket can be read."""
+    """If this fails, files that were written before cannot be read."""
     z = draw(12345, (3, 2, 1), 4096)
     assert zlib.crc32(z.astype("<f4").tobytes()) == 0x1306F401
     np.testing.assert_array_equal(draw(12345, (3, 2, 1), 7), z[:7])

@@ -1,16 +1,14 @@
-"""Fits give back planted laws, searches end where they say, the picture has what it is given."""
+"""Fits find planted laws, searches find the fewest neurons, and the picture shows its data."""
 
 import numpy as np
 import pytest
+from benchmarks.tickets.gap import bit_law, gap_figure, width_law
 
 from secateurs.tickets import prune_weights
-from secateurs.tickets.neuron.figures import gap_figure
 from secateurs.tickets.neuron.scaling import (
     NeuronPoint,
-    bit_law,
     fewest_neurons,
     neuron_point,
-    width_law,
 )
 
 
@@ -38,7 +36,7 @@ def test_a_power_law_is_found_and_lies_in_its_band(slope, factor):
 def test_points_that_do_not_belong_together_are_refused():
     points = planted(2.0, 1.0)
     for wrong in (points[:1], points[:-1], points + points, points + planted(2.0, 1.0, d=4)):
-        with pytest.raises(ValueError, match="points: expected"):
+        with pytest.raises(ValueError, match="points: got others; expected"):
             width_law(wrong)
 
 

@@ -1,4 +1,4 @@
-"""Subset sums: the minimum over all subsets, the shortest prefix, and honest errors."""
+"""Subset sums: the minimum over all subsets, the shortest prefix, and errors of the mask itself."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def products(rng, *shape):
 
 
 def assert_honest(found, candidates, targets):
-    """The error is that of the mask, in float64, and never worse than choosing nothing."""
+    """Check that the error is that of the mask, and not larger than that of the empty subset."""
     chosen = unpack_masks(found.mask, np.shape(candidates)[-1])
     assert not unpack_masks(found.mask)[:, np.shape(candidates)[-1] :].any()
     sums = (chosen * candidates).sum(-1)
@@ -94,7 +94,7 @@ def test_threads_and_pieces_change_nothing(monkeypatch):
             np.testing.assert_array_equal(getattr(other, name), getattr(runs[0], name))
 
 
-def test_every_tolerance_down_to_rounding_is_kept_or_owned_up_to():
+def test_every_tolerance_down_to_rounding_is_met_or_reported():
     rng = np.random.default_rng(4)
     a, t = products(rng, 20, 34), rng.uniform(-1, 1, 20)
     for eps in (1e-6, 1e-8, 0.0):
@@ -216,7 +216,7 @@ def test_merges_sort_and_a_scan_finds_the_nearest_pair(values, cut, target, tole
         assert not found or (abs(x + y) == near and x in left and y + target in right)
 
 
-def test_work_that_is_told_to_stop_leaves_the_rest_as_it_was():
+def test_work_that_is_stopped_leaves_the_remaining_entries_unchanged():
     from secateurs.tickets.subset_sum_kernels import solve
 
     rng = np.random.default_rng(8)

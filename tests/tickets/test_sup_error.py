@@ -1,4 +1,4 @@
-"""The sup error of a pruned neuron: exact on the circle, bracketed on every sphere."""
+"""The sup error of a pruned neuron is exact on the circle and bracketed on every sphere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.tickets.neuron.bounds import latitude_bound
-from secateurs.tickets.neuron.sphere_cells import _depth, _longest
-from secateurs.tickets.neuron.sup_error import checked, closed_bound, sup_error
+from secateurs.tickets.neuron.pruned_neuron import checked
+from secateurs.tickets.neuron.sphere_cells import depth, longest_edge
+from secateurs.tickets.neuron.sup_error import closed_bound, sup_error
 from tests.reference.pruned_neuron import adversarial, dense_circle, slow_error
 
 FORMS = ("A", "B")
@@ -86,7 +87,7 @@ def test_known_errors(d):
 
 @pytest.mark.parametrize("d", [3, 4, 9])
 def test_a_distance_of_1e_9_from_the_target_is_seen(d):
-    """sup |relu(t) - relu(w)| is sin of the angle: no bound may fall below it."""
+    """sup |relu(t) - relu(w)| is the sine of the angle; no upper bound may be below it."""
     rng = np.random.default_rng(d)
     for angle in (1e-10, 1e-9, 1e-8, 1e-6):
         Q = np.linalg.qr(rng.standard_normal((d, d)))[0]
@@ -201,11 +202,11 @@ def test_cells_have_the_depth_they_claim(d):
     for _ in range(30):
         cell = np.eye(d)
         for _ in range(14):
-            j1, j2 = _longest(cell)
+            j1, j2 = longest_edge(cell)
             middle = cell[j1] + cell[j2]
             cell = cell.copy()
             cell[rng.choice([j1, j2])] = middle / np.linalg.norm(middle)
-            rho = _depth(cell)
+            rho = depth(cell)
             weights = rng.exponential(1, (200, d)) ** 3
             weights /= np.linalg.norm(weights @ cell, axis=1)[:, None]
             assert weights.sum(axis=1).max() <= (1 + 1e-12) / rho
@@ -225,7 +226,7 @@ def test_cells_have_the_depth_they_claim(d):
         ({"subset": [7]}, "from 0 to 2"),
         ({"subset": np.ones(2, dtype=bool)}, "boolean mask"),
         ({"subset": [0.5]}, "boolean mask"),
-        ({"tolerance": 0.0}, "positive"),
+        ({"tolerance": 0.0}, "tolerance: got 0.0"),
     ],
 )
 def test_bad_input_is_refused(change, message):

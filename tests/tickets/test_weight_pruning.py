@@ -1,4 +1,4 @@
-"""Pruned weights compute what they say, and their error is the supremum."""
+"""Pruned weights are within the returned error, and the error is the supremum."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_a_layer_is_its_neurons_one_by_one():
 
 def test_form_a_is_refused_because_its_error_is_one():
     W, alpha, target = planted(1, 3, 100)
-    with pytest.raises(ValueError, match="form A is refused"):
+    with pytest.raises(ValueError, match="because the masks make the network the linear map"):
         prune_weights(W, alpha, target, 1e-2, form="A")
     pruned = prune_weights(W, alpha, target, 1e-2)
     x = -target[None]
@@ -125,7 +125,7 @@ def test_neurons_for_a_bit_of_accuracy(d):
 
 
 def _needed(d, eps, seed):
-    """Fewest neurons with which eps is reached, by bisection."""
+    """Find the fewest neurons that reach eps, by bisection."""
     W, alpha, target = planted(seed, d, 2000)
     low, high = 0, 80 * d
     while high - low > 1:

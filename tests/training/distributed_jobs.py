@@ -103,10 +103,10 @@ def fingerprint(model: Any) -> str:
 
 @job
 def talk(group: Group) -> Result:
-    told = group.gather({"rank": group.rank, "text": "ä" * (1 + 1000 * group.rank)})
+    answers = group.gather({"rank": group.rank, "text": "ä" * (1 + 1000 * group.rank)})
     return {
-        "ranks": [one["rank"] for one in told],
-        "lengths": [len(one["text"]) for one in told],
+        "ranks": [one["rank"] for one in answers],
+        "lengths": [len(one["text"]) for one in answers],
         "total": group.total(0.5 + group.rank),
         "sum": group.sum_(torch.full((3,), 1.0 + group.rank)).numpy(),
     }

@@ -179,7 +179,7 @@ def test_the_dense_trainers_refuse_a_group(two):
     assert all("dense trainers do not support" in error for error in errors(two, "dense_trainer"))
 
 
-def test_nothing_is_shared_unless_asked(two):
+def test_a_fit_without_the_group_is_not_shared(two):
     assert [int(result["n_train"]) for result in two["not_asked"]] == [100, 110]
 
 
@@ -227,7 +227,7 @@ def test_other_commands_refuse_to_run_in_several_processes(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["predict", "m.safetensors", "digits"])
     assert stop.value.code == 2
-    assert "only fit shares its work" in capsys.readouterr().err
+    assert "only one that processes can share" in capsys.readouterr().err
 
 
 # -- as users start it ---------------------------------------------------------------------------

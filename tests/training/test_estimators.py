@@ -326,7 +326,7 @@ def test_tiny_and_wide_data():
     SparseMLPRegressor(5, max_epochs=5, random_state=0).fit(X[:3], X[:3, 0])
 
 
-def test_columns_in_different_units_are_learnt_alike():
+def test_columns_in_different_units_are_learnt_equally_well():
     """The fit does not change if the same data come in other units."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 4))

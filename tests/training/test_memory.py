@@ -1,17 +1,24 @@
 """Measure memory at the allocators, also while sizes grow that should not matter."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from secateurs.experiments.allocation import measure
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.trainers import TRAINERS
 from secateurs.training.training_data import Scaling, TrainingData
 
 
-def train(d, m, s, overshoot, batch_size=20, n_steps=60):
+def random_classes(d):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((600, d), dtype=np.float32)
-    data = TrainingData(X, rng.integers(0, 10, 600), Scaling(None, np.ones(d)), 10)
+    return TrainingData(X, rng.integers(0, 10, 600), Scaling(None, np.ones(d)), 10)
+
+
+def train(d, m, s, overshoot, batch_size=20, n_steps=60):
+    data = random_classes(d)
     solutions = []
     allocation = measure(
         lambda: solutions.append(
@@ -63,3 +70,11 @@ def test_reported_bytes_are_those_allocated(d, m, s, overshoot, batch_size):
     allocation, solution = train(d, m, s, overshoot, batch_size, n_steps=30)
     ratio = solution.measured["peak_bytes"] / allocation.torch_peak
     assert 0.85 <= ratio <= 1.5
+
+
+@pytest.mark.parametrize("name", ["dense", "one_shot"])
+def test_the_dense_trainers_report_a_step_of_training(name):
+    data, solutions = random_classes(784), []
+    run = functools.partial(TRAINERS[name], data, (50,), 1000, n_steps=60, batch_size=100)
+    allocation = measure(lambda: solutions.append(run()))
+    assert 0.85 <= solutions[0].measured["peak_bytes"] / allocation.torch_peak <= 1.5

@@ -14,7 +14,8 @@ from secateurs.cli.terminal import progress
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.description import Description
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.data.datasets import Dataset, load_dataset, split
+from secateurs.data.checked_dataset import Dataset
+from secateurs.data.datasets import load_dataset, split
 from secateurs.data.table_estimator import input_names
 from secateurs.features.estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 

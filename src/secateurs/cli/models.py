@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from secateurs.cli import recipe
-from secateurs.cli.old_describe import describe, describe_ticket
 from secateurs.cli.terminal import note
 from secateurs.core.archive import read_archive
 from secateurs.core.atomic_write import write_atomically
@@ -84,7 +83,7 @@ def inspect(model: Path, /, *, json: recipe.Json = False) -> int:
     if kind == "ticket":
         from secateurs.tickets import load_ticket  # noqa: PLC0415 (imports a compiler)
 
-        return recipe.finish(describe_ticket(load_ticket(model), n_bytes), json=json)
-    description = describe(load(model))
+        return recipe.finish(load_ticket(model).describe(n_bytes), json=json)
+    description = load(model).describe()
     description.facts["file_bytes"] = n_bytes
     return recipe.finish(description, json=json)

@@ -117,7 +117,7 @@ def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
         Facts that are added to those of the model, or replace them.
     """
     seconds = model.report_["seconds"]
-    own: Description = import_module("secateurs.cli.old_describe").describe(model)
+    own: Description = model.describe()
     return replace(
         own,
         headline=f"{headline} The fit took {seconds:.1f} s.\n{own.headline}",

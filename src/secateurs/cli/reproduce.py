@@ -25,6 +25,7 @@ from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.table import export_cells
 
 
 def reproduce(
@@ -82,7 +83,7 @@ def _write_claims(ledger: Ledger, scale: Scale, folder: Path) -> None:
     known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
     content = jsonlib.dumps(_facts(known, scale, folder), indent=2, allow_nan=False) + "\n"
     write_atomically(folder / "claims.json", content.encode())
-    ledger.export(folder / "parts.csv")
+    export_cells(ledger, folder / "parts.csv")
 
 
 def _describe(outcomes: list[Outcome], scale: Scale, folder: Path) -> Description:

@@ -14,11 +14,12 @@ from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from secateurs.cli import recipe
 from secateurs.cli.terminal import bars, note
 from secateurs.core.description import Description, Table
-from secateurs.experiments.sweeps.config import Sweep, load_sweep
+from secateurs.experiments.sweeps.config import load_sweep
 from secateurs.experiments.sweeps.folder import SWEEP, open_run
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.pools import check_scheduler
 from secateurs.experiments.sweeps.run import Counts
+from secateurs.experiments.sweeps.settings import Sweep
 from secateurs.experiments.sweeps.sweep import (
     boundaries,
     run_sweep,
@@ -63,7 +64,8 @@ def sweep(
     output
         Folder of the run; by default the file's name with .run.
     scheduler
-        Address of a Dask scheduler, tcp://HOST:PORT; its workers are used instead.
+        Run the cells on a cluster instead: tcp://HOST:PORT of a Dask scheduler, or
+        slurm://PARTITION?time=60&cpus=2 for jobs of Slurm.
     """
     recipe.check_options(workers=workers)
     wanted = load_sweep(file)

@@ -47,7 +47,7 @@ def show_text(text: str, later_indent: int = 0) -> None:
         break_on_hyphens=False,
     )
     for line in text.splitlines():
-        show_line(wrap.fill(line))
+        show_line(wrap.fill(line.replace(".  ", ". ")))
 
 
 def show_table(table: Table) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from secateurs.cli import recipe
-from secateurs.cli.old_describe import describe_ticket
 from secateurs.cli.terminal import progress
 from secateurs.core.archive import is_archive, read_archive
 from secateurs.core.atomic_write import write_atomically
@@ -20,10 +19,11 @@ from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.loading import load
 from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.file import ticket_bytes
-from secateurs.tickets.network_pruning import LEAST_EPS, Ticket, prune_network
+from secateurs.tickets.network_pruning import prune_network
 from secateurs.tickets.read_onnx import read_onnx
 from secateurs.tickets.read_state_dict import read_state
-from secateurs.tickets.verify import TicketReport, verify_ticket
+from secateurs.tickets.ticket import LEAST_EPS, Ticket
+from secateurs.tickets.verify import TicketReport
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.export import SelectColumns
 
@@ -86,7 +86,7 @@ def ticket(
     seconds = time.process_time() - start
     found = solution.value
     content = ticket_bytes(found)
-    report = verify_ticket(found, module, radius=radius, input_shape=input_shape)
+    report: TicketReport = solution.measured["report"]
     facts = {
         "model": str(model),
         "note": note,
@@ -148,7 +148,7 @@ def _describe(
     found: Ticket, report: TicketReport, facts: dict[str, Any], certificate: Certificate
 ) -> Description:
     """Describe a search: the ticket, and its distance from the target."""
-    own = describe_ticket(found, facts["file_bytes"])
+    own = found.describe(facts["file_bytes"])
     errors = {layer.number: layer.max_error for layer in report.layers}
     layers = [{**layer, "max_error": errors[layer["number"]]} for layer in own.facts["layers"]]
     facts = {

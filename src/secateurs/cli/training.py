@@ -198,9 +198,8 @@ def _describe_fit(
     )
     description = recipe.describe_fit(
         model,
-        f"{dataset.name}: {metric} {own['score']:.4f} on {n_test} test rows with "
-        f"{model.n_nonzero_:,} weights; {n_held_out} of {model.n_train_ + n_held_out} training "
-        "rows were held out for the certificate and for choices.",
+        f"{dataset.name}: {metric} is {own['score']:.4f} on {n_test} test rows. The fit used "
+        f"{model.n_train_} rows; {n_held_out} were held out for choices and for the certificate.",
         dataset=dataset.name,
         task=dataset.task,
         n_validation=n_held_out,

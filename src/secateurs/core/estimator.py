@@ -184,16 +184,3 @@ def require_target(estimator: object, y: Any) -> None:
             f"This {type(estimator).__name__} estimator requires y to be passed, "
             "but the target y is None."
         )
-
-
-# ruff: noqa: D103
-# -- TEMPORARY: the earlier functions, until every wing has moved to `Estimator` ----------------
-
-told_progress = shown_progress
-
-
-def warn_if_interrupted(status: str) -> None:
-    if status == "interrupted":
-        warnings.warn(
-            "the fit was interrupted; it is the best so far", ConvergenceWarning, stacklevel=3
-        )

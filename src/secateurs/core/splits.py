@@ -70,7 +70,7 @@ def row_keys(X: Any, y: NDArray[Any]) -> Words:
     d = X.shape[1]
     factors = _factors(d + targets.shape[1])
     if sparse.issparse(X):
-        keys = _sparse_sums(X.tocsr(), factors[:d])
+        keys = _sparse_sums(X, factors[:d])
     else:
         keys = _dense_sums(X, factors[:d])
     with np.errstate(over="ignore"):
@@ -143,7 +143,8 @@ def _dense_sums(values: NDArray[Any], factors: Words) -> Words:
 
 
 def _sparse_sums(X: Any, factors: Words) -> Words:
-    """The same for a CSR matrix; entries that are zero add nothing, as in a dense one."""
+    """The same for a sparse matrix; entries that are zero add nothing, as in a dense one."""
+    X = sparse.csr_array(X)
     with np.errstate(over="ignore"):
         terms = _spread(_bits(X.data)) * factors[X.indices]
         total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])

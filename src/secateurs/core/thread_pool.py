@@ -16,7 +16,6 @@ PIECE = 2048  # rows of a piece: a millisecond of work, ten times the cost of ha
 SHARES = 8  # pieces for each thread at least, so that the threads end at about the same time
 
 StopFlag = NDArray[np.bool_]  # one entry, set when the work must end; compiled code can read it
-Stop = StopFlag  # TEMPORARY: until tickets uses the new name
 
 
 def run_pieces(

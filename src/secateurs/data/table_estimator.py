@@ -97,13 +97,3 @@ def input_names(model: Any) -> list[str]:
     if names is not None:
         return [str(name) for name in names]
     return [f"x{j}" for j in range(model.n_features_in_)]
-
-
-# ruff: noqa: D103
-# -- TEMPORARY: the earlier function, until every wing has moved to `TableEstimator` -----------
-
-
-def read_table(
-    estimator: Any, X: Any, *, reset: bool, gather: Gather = alone
-) -> NDArray[np.float32] | None:
-    return TableEstimator._read_table(estimator, X, reset=reset, gather=gather)

@@ -1,1 +1,1 @@
-"""Comparisons, paths over budgets, and their figures."""
+"""Claims of the papers, sweeps over grids of cells, and the report of a run."""

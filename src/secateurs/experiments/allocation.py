@@ -1,4 +1,4 @@
-"""What a function allocates, from the allocators themselves (numpy's and torch's on the CPU)."""
+"""Measure the memory of a function by asking the allocators of numpy and torch (CPU)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch.autograd.profiler import profile  # that of torch.profiler imports th
 
 @dataclass(frozen=True)
 class Allocation:
-    """Bytes allocated beyond what was there before the call.
+    """Bytes allocated during a call.
 
     Attributes
     ----------
     torch_peak, numpy_peak : int
-        Most alive at once; the trainers use numpy before and after training, torch during it.
+        The most bytes in use at one time.  The trainers use numpy before and after training, and
+        torch during it.
     largest : int
         Largest single torch allocation.
     """
@@ -27,9 +28,9 @@ class Allocation:
 
 
 def measure(function: Callable[[], object]) -> Allocation:
-    """Run a function and add up its allocations and releases in order."""
+    """Run a function and sum its allocations and releases in order."""
     with profile(profile_memory=True):
-        pass  # its first use imports modules, which are not the function's
+        pass  # the first use imports modules, whose memory is not the function's
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     with profile(profile_memory=True) as run:

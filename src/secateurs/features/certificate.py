@@ -134,9 +134,9 @@ def _rows(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         elif n < needed and not fit.signal_detected:
             verdict = "fails"
         statement = (
-            f"the median kept column would pass the screen by itself with {needed:.0f} rows; there "
-            f"are {n}, {max(0.0, needed - n):.0f} fewer than that; such predictions were measured "
-            f"to be too small by a factor of up to {SHORT_BY:g}"
+            f"the median kept column would pass the screen by itself with {needed:.0f} rows, and "
+            f"there are {n}; such predictions were measured to be too small by a factor of up to "
+            f"{SHORT_BY:g}"
         )
     return Check("rows", statement, verdict, float(n), needed, "derived; factor: measured")
 

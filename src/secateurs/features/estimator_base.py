@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive, archive_bytes
 from secateurs.core.certificate import Certificate
-from secateurs.core.description import Description, Table
+from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.estimator import require_target
 from secateurs.core.parameters import check_integer, check_real
 from secateurs.core.saved_model import Number
@@ -253,15 +253,18 @@ class SparseMultiIndexBase(
             "R^2" if self._task == "regression" else "1 - log-loss over that of the class shares"
         )
         headline = (
-            f"{score} is {self.val_r2_:.3f} on the validation rows.  The model uses {len(columns)} "
-            f"of {d} columns and {n_directions} direction{'s' if n_directions > 1 else ''}."
+            f"{type(self).__name__}: {score} is {self.val_r2_:.3f} on the validation rows. "
+            f"The model uses {len(columns)} of {d} columns and {n_directions} "
+            f"direction{'s' if n_directions > 1 else ''}. "
+            f"The fit ended with status {self.status_}. "
+            f"The file takes {format_bytes(len(self._file_content()))}."
         )
         notes = (
-            f"The threshold of the scores is {self.threshold_:.2f}.  The scores are largest for "
+            f"The threshold of the scores is {self.threshold_:.2f}. The scores are largest for "
             f"{self.channel_} at degree {self.information_exponent_}.",
         )
         if not self.signal_detected_:
-            headline = f"No signal was detected: noise gives as much as this.  {headline}"
+            headline = f"No signal was detected: noise gives as much as this. {headline}"
         return Description(headline, facts, (self._columns_table(columns),), notes)
 
     def _columns_table(self, columns: list[dict[str, Any]]) -> Table:

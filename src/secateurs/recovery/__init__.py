@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# A name is imported when it is first used, so that a start does not pay for what it does not need.
+# A name is imported when it is first used, so that importing the package stays fast.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -266,8 +266,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         enough = len(data.y_held_out) >= len(y) // JUDGED_SHARE > 0
         X, y = (data.X_held_out, data.y_held_out) if enough else (X, y)
         return min(
-            found,
-            key=lambda each: np.linalg.norm(y - relu_sum(X, each.weights) - each.intercept),
+            found, key=lambda each: np.linalg.norm(y - relu_sum(X, each.weights) - each.intercept)
         )
 
     def _keep(self, found: _Found, s: int) -> None:
@@ -308,10 +307,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     # -- the result --------------------------------------------------------------------------
 
     def _report(self) -> dict[str, Any]:
-        return {
-            "nonzeros": self.n_nonzero_,
-            "neurons": int((np.diff(self.coef_.indptr) > 0).sum()),
-        }
+        return {"nonzeros": self.n_nonzero_, "neurons": int((np.diff(self.coef_.indptr) > 0).sum())}
 
     def _description(self) -> Description:
         W = self.coef_
@@ -329,7 +325,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             "neurons": neurons,
         }
         headline = (
-            f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed, in "
+            f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed in "
             f"{len(neurons)} neurons over {W.shape[1]} inputs, with intercept "
             f"{self.intercept_:.6g}. The solver {self.solver_} ended with status {self.status_}. "
             f"The file takes {format_bytes(len(self._file_content()))}."

@@ -7,20 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.image import imread
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.datasets import load_digits
 
-from secateurs.core.parameters import (
-    Shown,
-    bad_value,
-    check_counts,
-    check_integer,
-    check_real,
-)
+from secateurs.core.parameters import Shown, bad_value, check_counts, check_integer, check_real
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 N_TEST = 2000  # test rows
 MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons differ at least
@@ -236,12 +229,8 @@ def _random_layer(
 
 
 def _separate(
-    row: NDArray[np.int64],
-    col: NDArray[np.int64],
-    value: FloatArray,
-    n_in: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    row: IntArray, col: IntArray, value: FloatArray, n_in: int, rng: np.random.Generator
+) -> tuple[IntArray, IntArray, FloatArray]:
     """Draw neurons again until every two patterns differ on MIN_SEPARATION of normal inputs.
 
     1{w.x > 0} and 1{w'.x > 0} differ on a share angle(w, w') / pi of them.
@@ -274,6 +263,8 @@ def _separate(
 def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
     """Return the pixels in [0, 1], shape [h, w]."""
     if isinstance(image, int | np.integer):
+        from sklearn.datasets import load_digits  # noqa: PLC0415 (workers need not wait for it)
+
         digits = load_digits().images
         check_integer("image", image, 0, len(digits) - 1, otherwise="a file or an array")
         return np.asarray(digits[int(image)], dtype=np.float64) / WHITE
@@ -293,6 +284,8 @@ def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
 
 def _read_png(path: str | Path) -> NDArray[Any]:
     """Return the grey values of a file: the mean of its colours, without transparency."""
+    from matplotlib.image import imread  # noqa: PLC0415 (workers need not wait for it)
+
     if not Path(path).is_file():
         raise bad_value("image", str(path), "an existing file")
     try:

@@ -37,11 +37,7 @@ DECIMALS = 12  # of the marks by which equal rows are found
 
 
 def doubt(
-    X: FloatArray,
-    weights: sparse.csr_array[np.float64],
-    n_nonzero: int,
-    *,
-    intercept: bool = False,
+    X: FloatArray, weights: sparse.csr_array[np.float64], n_nonzero: int, *, intercept: bool = False
 ) -> str:
     """Return why these rows do not show that an exact fit is the only one, or "".
 

@@ -61,8 +61,8 @@ class FineTuning:
     Parameters
     ----------
     sensed : Sensed
-    signed : bool
     max_rank : int, optional
+    signed : bool
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class FineTuning:
         Loss at which the residual is zero to rounding.
     """
 
-    def __init__(self, sensed: Sensed, signed: bool, max_rank: int | None) -> None:
+    def __init__(self, sensed: Sensed, max_rank: int | None, *, signed: bool) -> None:
         n, d = sensed.operator.shape
         self.sensed, self.signed = sensed, signed
         free = n - sensed.operator.n_nuisance

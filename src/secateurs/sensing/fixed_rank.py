@@ -62,7 +62,7 @@ def fit_rank(
     sensed = Sensed.of(operator, y)
     point = Point.empty(sensed) if start is None else _strongest(sensed, start, rank)
     floor = FLOOR * sensed.power
-    grown, spent = _grown(point, rank, signed), False
+    grown, spent = _grown(point, rank, signed=signed), False
     while not spent:
         used = sensed.adjoint
         point = rotated(
@@ -75,7 +75,7 @@ def fit_rank(
             )
         )
         spent = sensed.adjoint - used >= n_steps
-        grown = _grown(point, rank, signed)
+        grown = _grown(point, rank, signed=signed)
         if grown is point or point.loss <= floor:
             break
     return Solution(
@@ -86,7 +86,7 @@ def fit_rank(
     )
 
 
-def _grown(point: Point, rank: int, signed: bool) -> Point:
+def _grown(point: Point, rank: int, *, signed: bool) -> Point:
     """Add leading eigenvectors of N until there are `rank` terms, or none is left."""
     wanted = rank - len(point.U)
     if wanted <= 0:

@@ -112,7 +112,7 @@ def group_lasso_path(
         check_integer("max_rank", max_rank, otherwise="None")
     check_real("tolerance", tolerance, above=0, below=1)
     sensed = Sensed.of(operator, y)
-    tuning = FineTuning(sensed, signed, max_rank)
+    tuning = FineTuning(sensed, max_rank, signed=signed)
     fits: list[Fit] = []
     skipped: dict[int, Point] = {}
     chosen: Fit | None = None

@@ -1,6 +1,6 @@
-"""Sparse matrices and networks whose cost follows the number of weights."""
+"""Sparse matrices and networks with time and memory in proportion to their weights."""
 
 import lazy_loader
 
-# A name is imported when it is first used, so that a start does not pay for what it does not need.
+# A name is imported when it is first used, which makes the start of programs faster.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

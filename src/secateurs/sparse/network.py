@@ -1,8 +1,8 @@
 """The canonical form of a sparse ReLU network: sorted positions and values, layer by layer.
 
 A weight of a layer has the key ``row * (n_in + 1) + column``.  Column ``n_in`` holds the biases,
-which are weights from a constant input.  A weight takes 12 bytes, and nothing grows with the
-width of a layer.  `secateurs.sparse.compact` has the form that computes.
+which are weights from a constant input.  A weight takes 12 bytes, and memory does not grow with
+the width of a layer.  `secateurs.sparse.compact` has the form that computes.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class SparseNetwork:
             filled = np.unique(entries[layer][0][masks[layer]])
             cols = entries[layer + 1][1]
             masks[layer + 1] &= np.isin(cols, filled) | (cols == self.widths[layer + 1])
-        for layer in range(n - 1, 0, -1):  # backwards: nothing reads a unit that no weight leaves
+        for layer in range(n - 1, 0, -1):  # backwards: a unit that no weight leaves is not read
             read = np.unique(entries[layer][1][masks[layer]])
             masks[layer - 1] &= np.isin(entries[layer - 1][0], read)
         return masks

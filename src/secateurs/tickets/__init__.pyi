@@ -12,10 +12,10 @@ __all__ = [
     "neuron_lower_bound",
     "pack_masks",
     "prune_network",
-    "prune_neurons",
     "prune_weights",
     "required_width",
     "save_ticket",
+    "select_neurons",
     "subset_sum",
     "sup_error",
     "ticket_certificate",
@@ -26,15 +26,16 @@ __all__ = [
 from .certificate import network_certificate
 from .file import load_ticket, save_ticket
 from .modules import effective_module, masked_module
-from .network_pruning import Ticket, prune_network
+from .network_pruning import prune_network
 from .neuron.certificate import (
     RequiredWidth,
     neuron_lower_bound,
     required_width,
     ticket_certificate,
 )
-from .neuron.subset import NeuronSubset, prune_neurons
+from .neuron.subset import NeuronSubset, select_neurons
 from .neuron.sup_error import sup_error
 from .subset_sums import SubsetSum, pack_masks, subset_sum, unpack_masks
+from .ticket import Ticket
 from .verify import TicketReport, verify_ticket
 from .weight_pruning import PrunedWeights, prune_weights

@@ -1,12 +1,12 @@
-"""The file of a ticket: an archive of ours with packed masks.
+"""The file of a ticket: an archive with packed masks.
 
-    LAYER.plus, LAYER.minus, LAYER.bias   uint8   the masks, as many bits each as the highest one
-                                                  set needs, weight after weight, lowest bit first
+    LAYER.plus, LAYER.minus, LAYER.bias   uint8   the masks, weight after weight, lowest bit first;
+                                                  each has the bits that the highest one set needs
     "record"                              the fields of `TicketRecord`
 
-The random weights are not in it: they are drawn again from the seed by `random_stream`, and the
-checksum of what the masks add up to says whether they came out the same.  A file is untrusted:
-sizes are checked before arrays are made.
+The file does not hold the random weights.  `random_stream` draws them again from the seed, and a
+checksum of the sums under the masks shows whether they are the same.  A file is untrusted: sizes
+are checked before arrays are made.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from secateurs.core.archive import Archive, archive_bytes, read_archive
 from secateurs.core.atomic_write import write_atomically
 from secateurs.tickets.layers import Layer, stack_problem
-from secateurs.tickets.network_pruning import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
 from secateurs.tickets.subset_sums import MAX_TERMS, pack_masks, unpack_masks
+from secateurs.tickets.ticket import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
 
 MAX_WEIGHTS = 1 << 32
 PIECE = 1 << 16  # masks packed together; a multiple of 8
 
 
 class TicketRecord(BaseModel):
-    """Everything in a ticket file but the masks."""
+    """The content of a ticket file without the masks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -44,9 +44,9 @@ class TicketRecord(BaseModel):
 
 
 def ticket_bytes(ticket: Ticket) -> bytes:
-    """Content of a ticket file; the same ticket gives the same bytes.
+    """Return the content of a ticket file; the same ticket gives the same bytes.
 
-    About log2(1 / eps) + 10 bits a weight: as many as the longest mask of the layer needs.
+    It has about log2(1 / eps) + 10 bits a weight: as many as the longest mask of the layer needs.
     """
     arrays, bits, scales = {}, {}, {}
     for number, masks in enumerate(ticket.masks):
@@ -67,7 +67,7 @@ def ticket_bytes(ticket: Ticket) -> bytes:
 
 
 def save_ticket(path: str | Path, ticket: Ticket) -> int:
-    """Write a ticket to a file, atomically; the number of bytes is returned."""
+    """Write a ticket to a file, atomically, and return the number of bytes."""
     content = ticket_bytes(ticket)
     write_atomically(path, content)
     return len(content)
@@ -76,26 +76,26 @@ def save_ticket(path: str | Path, ticket: Ticket) -> int:
 def load_ticket(path: str | Path) -> Ticket:
     """Read and check a file made by `save_ticket`.
 
-    The random weights are drawn again, and what the masks add up to is compared with the
-    checksum of the writer.
+    The random weights are drawn again, and the checksum of their sums under the masks is compared
+    with that in the file.
 
     Returns
     -------
     Ticket
-        `masked_module` and `effective_module` make torch modules of it.
+        `masked_module` and `effective_module` turn it into torch modules.
 
     Raises
     ------
     FileNotFoundError
     DamagedFileError
-        With the path and the first thing that is wrong; so for tickets of versions in which eps
-        was absolute.
+        The file is damaged, or was written by a version in which eps was absolute.  The message
+        gives the path and the first fault.
     """
     archive = read_archive(path)
     if "scale" in archive.body["record"]:
         raise archive.damaged(
-            "a ticket of an earlier version, whose eps was absolute; prune the network again with "
-            "secateurs ticket or prune_network"
+            "got a ticket of an earlier version, whose eps was absolute; prune the network again "
+            "with secateurs ticket or prune_network"
         )
     record = archive.record(TicketRecord)
     _check_layout(archive, record)
@@ -115,14 +115,14 @@ def load_ticket(path: str | Path) -> Ticket:
     found = checksum(ticket)
     if found != record.checksum:
         raise archive.damaged(
-            f"the weights have checksum {found}, not {record.checksum}: the seed or the masks "
+            f"got weights with checksum {found}; expected {record.checksum}: the seed or the masks "
             "were changed"
         )
     return ticket
 
 
 def checksum(ticket: Ticket) -> int:
-    """CRC-32 of what the masks of all layers add up to, as little-endian float64."""
+    """Return the CRC-32 of the sums under the masks of all layers, as little-endian float64."""
     value = 0
     for number in range(len(ticket.layers)):
         for weights in ticket.approximation(number).values():
@@ -131,7 +131,7 @@ def checksum(ticket: Ticket) -> int:
 
 
 def _check_layout(archive: Archive, record: TicketRecord) -> None:
-    """Names, types and lengths, before anything of the sizes declared is made."""
+    """Check names, types and lengths, before an array of a declared size is made."""
     problem = stack_problem(record.layers)
     if problem:
         raise archive.damaged(problem)

@@ -1,35 +1,38 @@
-"""Stacks of layers that tickets are made of: read from torch modules, checked, from files too."""
+"""The stacks of layers that a ticket can replace, read from torch modules and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from secateurs.core.parameters import Shown, bad_value
+
 Kind = Literal["linear", "conv2d", "relu", "flatten", "max_pool2d", "avg_pool2d", "global_average"]
 Size = Annotated[int, Field(ge=0, lt=2**31)]
 Step = Annotated[int, Field(ge=1, lt=2**15)]
 WEIGHTED = ("linear", "conv2d")
+M = TypeVar("M", nn.Linear, nn.Conv2d)
 SUPPORTED = "Linear, Conv2d, ReLU, Flatten, MaxPool2d, AvgPool2d and AdaptiveAvgPool2d(1)"
 
 
 class Layer(BaseModel):
-    """One layer of a stack; the fields that its kind has no use for keep their defaults.
+    """One layer of a stack; fields that its kind does not need keep their defaults.
 
     Attributes
     ----------
     kind : str
     n_in, n_out : int
-        Inputs and outputs, or channels.
+        Numbers of inputs and outputs, or of channels.
     kernel, stride, padding, dilation : pairs of int
     bias : bool
     signed : bool
-        Its input can be negative, so relu(-x) needs weights of its own.
+        The input can be negative, so relu(-x) needs its own weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -46,11 +49,17 @@ class Layer(BaseModel):
 
     @property
     def taps(self) -> int:
-        """Weights between an input and an output."""
+        """Number of weights between an input and an output."""
         return self.kernel[0] * self.kernel[1]
 
+    @property
+    def shape_text(self) -> str:
+        """Sizes of the weights, for a table."""
+        kernel = self.kernel if self.kind == "conv2d" else ()
+        return " x ".join(map(str, (self.n_out, self.n_in, *kernel))) + " + bias" * self.bias
+
     def blocks(self) -> dict[str, tuple[int, int]]:
-        """Weights of the layer as matrices (rows, inputs): "plus", "minus", "bias".
+        """Return the shapes (rows, inputs) of the matrices "plus", "minus" and "bias".
 
         A row is an output and a tap.  The bias is the weight of a constant input of one.
         """
@@ -61,13 +70,13 @@ class Layer(BaseModel):
         return {**shapes, "bias": (self.n_out, 1)} if self.bias else shapes
 
     def rows(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weight of torch's layout as the matrix of `blocks`."""
+        """Return a weight of torch's layout as the matrix of `blocks`."""
         if self.kind == "conv2d":
             weight = weight.transpose(0, 2, 3, 1)
         return np.ascontiguousarray(weight).reshape(-1, self.n_in)
 
     def torch_layout(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Inverse of `rows`; the number of inputs may differ."""
+        """Invert `rows`; the number of inputs may differ."""
         if self.kind == "linear":
             return rows
         return rows.reshape(self.n_out, *self.kernel, -1).transpose(0, 3, 1, 2)
@@ -75,7 +84,7 @@ class Layer(BaseModel):
 
 @dataclass(frozen=True)
 class Target:
-    """A stack to be approximated: layers, and float64 weights in torch's layout where any."""
+    """The stack that a ticket approximates; weights are float64 in torch's layout, or None."""
 
     layers: tuple[Layer, ...]
     weights: tuple[NDArray[np.float64] | None, ...]
@@ -83,21 +92,21 @@ class Target:
 
 
 def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
-    """Layers and weights of a torch module.
+    """Read the layers and weights of a torch module.
 
     Parameters
     ----------
     module : nn.Module
-        A layer, or (nested) `nn.Sequential` of them; dropout and identity are left out.
+        A layer, or a (nested) `nn.Sequential` of layers; dropout and identity are left out.
     nonnegative_inputs : bool
-        The inputs of the first layer are >= 0; behind a relu they are anyway.
+        Whether the inputs of the first layer are >= 0; behind a relu they always are.
 
     Raises
     ------
     TypeError
-        With the name and place of a layer for which the error bound does not hold.
+        The error bound does not hold for a layer; the message gives its name and place.
     ValueError
-        A weight that is not finite, or layers that do not fit together.
+        A weight is not finite, or the layers do not fit together.
     """
     layers, weights, biases = [], [], []
     signed = not nonnegative_inputs
@@ -117,10 +126,10 @@ def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
 
 
 def stack_problem(layers: Sequence[Layer]) -> str | None:
-    """What is wrong with a stack, or None: sizes that do not fit, signs that are not so."""
+    """Return what is wrong with the sizes or signs of a stack, or None."""
     if not any(layer.kind in WEIGHTED for layer in layers):
         return "no layer has weights"
-    shape: tuple[str, int] | None = None  # of what the layers before return
+    shape: tuple[str, int] | None = None  # of the output of the layers before
     nonnegative = None
     for number, layer in enumerate(layers):
         where = f"layer {number} ({layer.kind})"
@@ -159,7 +168,7 @@ def _children(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _layer(module: nn.Module, name: str, signed: bool) -> Layer:
-    """The layer of a module; by exact type, because a subclass may compute something else."""
+    """Return the layer of a module, by exact type: a subclass may compute something else."""
     where = f"{name} ({type(module).__name__})"
     if type(module) is nn.Linear:
         return Layer(
@@ -171,7 +180,8 @@ def _layer(module: nn.Module, name: str, signed: bool) -> Layer:
         )
     if type(module) is nn.Conv2d:
         if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
-            raise TypeError(f"{where}: expected groups=1, padding in numbers and filled with zeros")
+            got = f"groups={module.groups}, padding={module.padding!r}, {module.padding_mode!r}"
+            raise TypeError(f"{where}: got {got}; expected groups=1 and numbers of padding zeros")
         return Layer(
             kind="conv2d",
             n_in=module.in_channels,
@@ -209,8 +219,8 @@ def _layer(module: nn.Module, name: str, signed: bool) -> Layer:
         )
     hint = "; fold it into the layer before" if "BatchNorm" in type(module).__name__ else ""
     raise TypeError(
-        f"{where}: no error bound for it with these settings{hint}; expected {SUPPORTED}, "
-        "in nn.Sequential"
+        f"{where}: got a layer or settings with no error bound; expected {SUPPORTED}, in "
+        f"nn.Sequential{hint}"
     )
 
 
@@ -223,5 +233,40 @@ def _array(parameter: Tensor | None, name: str) -> NDArray[np.float64] | None:
         return None
     array: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
     if not np.isfinite(array).all():
-        raise ValueError(f"layer {name}: got nan or inf among its weights; expected finite ones")
+        raise bad_value(f"layer {name}", Shown("nan or inf"), "finite weights")
     return array
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Return a linear layer with these weights, which are not copied."""
+    n_out, n_in = weight.shape
+    return _with_weights(nn.Linear(n_in, n_out, bias is not None, device="meta"), weight, bias)
+
+
+def convolution(
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> nn.Conv2d:
+    """Return a convolution with these weights, which are not copied."""
+    n_out, n_in, *kernel = weight.shape
+    module = nn.Conv2d(
+        n_in,
+        n_out,
+        _pair(tuple(kernel)),
+        stride,
+        padding,
+        dilation,
+        bias=bias is not None,
+        device="meta",
+    )
+    return _with_weights(module, weight, bias)
+
+
+def _with_weights(module: M, weight: Tensor, bias: Tensor | None) -> M:
+    module.weight = nn.Parameter(weight)
+    if bias is not None:
+        module.bias = nn.Parameter(bias)
+    return module

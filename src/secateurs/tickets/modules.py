@@ -1,28 +1,30 @@
-"""Torch modules of a ticket: the masked random network itself, and what it adds up to."""
+"""Torch modules of a ticket: the masked random network, and its effective layers."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name torch's users know
+from torch.nn import functional as F  # noqa: N812 - the name that users of torch know
 
-from secateurs.tickets.layers import WEIGHTED, Layer
-from secateurs.tickets.network_pruning import Ticket, hidden_units, output_weights
+from secateurs.tickets.layers import WEIGHTED, Layer, convolution, linear
+from secateurs.tickets.ticket import Ticket, hidden_units, output_weights
 
 
 class MaskedRandom(nn.Module):
-    """V relu(U x), both masked: U reads one input for each hidden unit.
+    """V relu(U x), both masked, where every hidden unit reads one input.
 
-    Units that no output uses, and masked weights of U, are left out; those of V are zeros.
+    Units that no output uses, and the masked weights of U, are left out.  Those of V are zeros.
 
     Attributes
     ----------
     source : Tensor of int64, shape [h]
-        The input a hidden unit reads.
+        The input that a hidden unit reads.
     u : Tensor, shape [h]
-        Its weight, the one that the mask of U leaves.
+        Its weight, the only one that the mask of U keeps.
     v : Tensor, shape [n_out, h] or [n_out, h, kernel]
     u_one, v_one : Tensors, shapes [c] and [n_out, c]
         The same for the units of the constant input of one; c = 0 without a bias.
@@ -39,7 +41,7 @@ class MaskedRandom(nn.Module):
         self.layer = ticket.layers[number]
         parts = [_units(ticket, number, name) for name in self.layer.blocks() if name != "bias"]
         source, u, v = (np.concatenate([part[k] for part in parts], -1) for k in range(3))
-        if not len(source):  # torch's convolution wants a channel
+        if not len(source):  # a convolution of torch needs at least one channel
             source, u, v = np.zeros(1, np.int64), np.zeros(1, np.float32), v.sum(1, keepdims=True)
         u_one, v_one = np.zeros(0, np.float32), np.zeros((self.layer.n_out, 0), np.float32)
         if self.layer.bias:
@@ -57,7 +59,7 @@ class MaskedRandom(nn.Module):
 
 
 class TwoSided(nn.Module):
-    """plus @ relu(x) + minus @ relu(-x) + bias: a layer of a ticket whose input has both signs."""
+    """plus @ relu(x) + minus @ relu(-x) + bias, for a layer whose input has both signs."""
 
     plus: Tensor
     minus: Tensor
@@ -77,38 +79,36 @@ class TwoSided(nn.Module):
 
 
 def masked_module(ticket: Ticket) -> nn.Sequential:
-    """The masked random network, a `MaskedRandom` for each layer with weights; float32.
+    """Return the masked random network, with a `MaskedRandom` for each layer with weights; float32.
 
-    Takes about 20 times the memory of the target, and its time.
+    It takes about 20 times the memory and the time of the target.
     """
-    return nn.Sequential(
-        *(
-            MaskedRandom(ticket, number) if layer.kind in WEIGHTED else _plain(layer)
-            for number, layer in enumerate(ticket.layers)
-        )
-    ).eval()
+    return _stack(ticket, MaskedRandom)
 
 
 def effective_module(ticket: Ticket) -> nn.Sequential:
-    """The same function with every subset added up: layers of the target's size; float32.
+    """Return the function of `masked_module` in layers of the target's size, in float32.
 
-    Of a ticket for inputs >= 0 the same for such inputs only: to the masked network a negative
-    entry is 0.
+    For a ticket made for inputs >= 0 the function is the same for such inputs only, because the
+    masked network takes a negative entry for 0.
     """
-    return nn.Sequential(
-        *(
-            _effective(ticket, number) if layer.kind in WEIGHTED else _plain(layer)
-            for number, layer in enumerate(ticket.layers)
-        )
-    ).eval()
+    return _stack(ticket, _effective)
+
+
+def _stack(ticket: Ticket, weighted: Callable[[Ticket, int], nn.Module]) -> nn.Sequential:
+    modules = [
+        weighted(ticket, number) if layer.kind in WEIGHTED else _plain(layer)
+        for number, layer in enumerate(ticket.layers)
+    ]
+    return nn.Sequential(*modules).eval()
 
 
 def _units(
     ticket: Ticket, number: int, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """Source, weight and masked output weights [rows, units] of the units of a block in use."""
+    """Return source, weight and masked output weights [rows, units] of a block's used units."""
     used = ticket.used(number, name)
-    u, _ = hidden_units(ticket.seed, number, ticket.layers[number], name, used.shape[1])
+    u, _ = hidden_units(ticket, number, name, used.shape[1])
     source, place = np.nonzero(used)
     return source, u[source, place], output_weights(ticket, number, name)[:, used]
 
@@ -121,28 +121,13 @@ def _effective(ticket: Ticket, number: int) -> nn.Module:
         )
         for name, rows in ticket.approximation(number).items()
     }
-    bias = found["bias"][:, 0] if layer.bias else None
+    bias = found["bias"][:, 0].clone() if layer.bias else None
     if layer.signed:
         none = torch.zeros(layer.n_out)
         return TwoSided(layer, found["plus"], found["minus"], none if bias is None else bias)
-    module: nn.Module
     if layer.kind == "linear":
-        module = nn.Linear(layer.n_in, layer.n_out, layer.bias, device="meta")
-    else:
-        module = nn.Conv2d(
-            layer.n_in,
-            layer.n_out,
-            layer.kernel,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            bias=layer.bias,
-            device="meta",
-        )
-    module.weight = nn.Parameter(found["plus"])
-    if bias is not None:
-        module.bias = nn.Parameter(bias.clone())
-    return module
+        return linear(found["plus"], bias)
+    return convolution(found["plus"], bias, layer.stride, layer.padding, layer.dilation)
 
 
 def _apply(layer: Layer, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,21 +1,23 @@
-"""Read the weights of an ONNX file back into torch layers, and check that they compute the same.
+"""Read the weights of an ONNX file into torch layers, and check that they compute the same.
 
-A file is untrusted: it is data, nothing in it is run.  A graph must be one chain of layers that
-`READ` names; anything else is refused by the name of its node.
+A file is untrusted: it is data, and nothing in it is run.  A graph must be one chain of layers that
+`READ` names.  Any other node is refused by its name.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.tickets.layers import convolution, linear
 
 READ = (
     "Gemm, MatMul and Add, Conv, Relu, Flatten, Reshape to rows, MaxPool, AveragePool, "
@@ -23,12 +25,17 @@ READ = (
 )
 MAX_INPUT = 1 << 26  # numbers of one input
 AGREEMENT = 1e-4  # largest relative difference allowed between the file and the layers
+HINTS = dict.fromkeys(
+    ("Softmax", "LogSoftmax", "Sigmoid", "Tanh"),
+    "export the model without it, up to the last linear layer",
+)
+HINTS["BatchNormalization"] = "fold it into the layer before (torch does so in eval mode)"
 
 Array = NDArray[Any]
 
 
 def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
-    """Layers of an ONNX file, and the shape of one input.
+    """Read the layers of an ONNX file and the shape of one input.
 
     Parameters
     ----------
@@ -38,26 +45,27 @@ def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
     Returns
     -------
     module : nn.Sequential
-        Linear, Conv2d, ReLU, Flatten and pooling, in float32.  On one random input it gives what
-        the reference evaluator of the onnx package does.
+        Linear, Conv2d, ReLU, Flatten and pooling, in float32.  On one random input its output was
+        compared with that of the reference evaluator of the onnx package.
     input_shape : tuple of int
         Without the batch: (d,) or (channels, height, width).
 
     Raises
     ------
     ModuleNotFoundError
-        The extra is not installed: ``pip install secateurs[onnx]``.
+        The optional dependency is not installed: ``pip install secateurs[onnx]``.
     ValueError
-        The file is damaged, or a node is none of `READ`, or has settings a layer has not.
+        The file is damaged, a node is not one of `READ`, or it has settings that no layer has.
     """
-    try:
-        import onnx
+    try:  # an optional dependency
+        import onnx  # noqa: PLC0415
+        from google.protobuf.message import (  # type: ignore[import-untyped]  # noqa: PLC0415
+            DecodeError,
+        )
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "reading ONNX files needs an extra: pip install secateurs[onnx]"
+            "onnx: not installed; run: pip install secateurs[onnx]"
         ) from error
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ONNX file at {path}")
     try:
@@ -67,72 +75,62 @@ def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
         chain = _Chain(model.graph, onnx)
         for node in model.graph.node:
             chain.add(node)
+        outputs = [one.name for one in model.graph.output]
+        if outputs != [chain.current]:
+            last = f"one, of the last layer, {chain.current!r}"
+            raise bad_value("outputs of the graph", outputs, last)
+        module = nn.Sequential(*chain.layers).eval()
+        _check(module, model, chain)
     except (DecodeError, onnx.checker.ValidationError, OSError) as error:
         raise ValueError(f"{path}: not a readable ONNX file ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if [one.name for one in model.graph.output] != [chain.current]:
-        raise ValueError(f"{path}: expected one output, that of the last layer, {chain.current!r}")
-    module = nn.Sequential(*chain.layers).eval()
-    _check(module, model, chain, Path(path))
     return module, chain.shape
 
 
-@dataclass
 class _Chain:
-    """Layers so far; the name of what the last one returns."""
+    """The layers so far, and the name of the output of the last one."""
 
-    graph: Any
-    onnx: Any
-    layers: list[nn.Module] = field(default_factory=list)
-    constants: dict[str, Array] = field(default_factory=dict)
-    current: str = ""
-    shape: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        to_array = self.onnx.numpy_helper.to_array
-        self.constants = {one.name: to_array(one) for one in self.graph.initializer}
-        inputs = [one for one in self.graph.input if one.name not in self.constants]
+    def __init__(self, graph: Any, onnx: Any) -> None:
+        self.onnx = onnx
+        self.layers: list[nn.Module] = []
+        self.constants = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+        inputs = [one for one in graph.input if one.name not in self.constants]
         if len(inputs) != 1:
-            raise ValueError(f"expected one input, got {[one.name for one in inputs]}")
-        self.current = inputs[0].name
+            raise bad_value("inputs of the graph", [one.name for one in inputs], "one")
+        self.input = self.current = inputs[0].name
         dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
-        self.shape = tuple(dims[1:])
+        self.batch, self.shape = (dims[0] if dims else 0), tuple(dims[1:])
         if len(dims) not in (2, 4) or min(self.shape) < 1 or math.prod(self.shape) > MAX_INPUT:
-            raise ValueError(
-                f"input {self.current!r} has sizes {dims} (0: not fixed); expected [n, d] or [n, "
-                "channels, height, width], all but n fixed"
+            raise bad_value(
+                f"input {self.current!r}",
+                Shown(f"sizes {dims} (0: not fixed)"),
+                "[n, d] or [n, channels, height, width], all but n fixed",
             )
 
     def add(self, node: Any) -> None:
-        """The layer of one node."""
+        """Add the layer of one node."""
         settings = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "Constant" and "value" in settings:
             self.constants[node.output[0]] = self.onnx.numpy_helper.to_array(settings["value"])
             return
         where = f"node {node.name or node.output[0]!r} ({node.op_type})"
         if node.op_type not in _READERS or node.domain not in ("", "ai.onnx"):
-            hint = ""
-            if node.op_type in ("Softmax", "LogSoftmax", "Sigmoid", "Tanh"):
-                hint = "; export the model without it, up to the last linear layer"
-            elif node.op_type == "BatchNormalization":
-                hint = "; fold it into the layer before (torch does, exporting in eval mode)"
-            raise ValueError(f"{where} is not read: a ticket is made of {READ}{hint}")
-        others = [name for name in node.input[1:] if name]
-        if node.input[0] != self.current and node.op_type == "Add" and len(others) == 1:
-            others, first = [node.input[0]], others[0]  # bias + x
-        else:
-            first = node.input[0]
-        missing = [name for name in others if name not in self.constants]
-        if first != self.current or missing:
-            raise ValueError(
-                f"{where} reads {', '.join(map(repr, node.input))}; expected {self.current!r}, "
-                "what the layer before returns, and constants: only a chain of layers is read"
+            raise bad_value(where, node.op_type, READ, HINTS.get(node.op_type, ""))
+        first, *others = node.input[0], *(name for name in node.input[1:] if name)
+        if first != self.current and node.op_type == "Add" and len(others) == 1:
+            first, others = others[0], [first]  # bias + x
+        if first != self.current or not self.constants.keys() >= set(others):
+            raise bad_value(
+                where,
+                Shown(f"inputs {', '.join(map(repr, node.input))}"),
+                f"{self.current!r}, the output of the layer before, and constants: only a chain of "
+                "layers is read",
             )
         try:
             _READERS[node.op_type](self, settings, [self.constants[name] for name in others])
         except _SettingError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise bad_value(where, Shown(error), f"settings of a layer of {READ}") from None
         self.current = node.output[0]
 
     def gemm(self, settings: dict[str, Any], constants: list[Array]) -> None:
@@ -153,32 +151,17 @@ class _Chain:
         self._linear(last.weight.detach().numpy(), constants[0])
 
     def _linear(self, W: Array, bias: Array | None) -> None:
-        layer = nn.Linear(W.shape[1], W.shape[0], bias is not None, device="meta")
-        layer.weight = _parameter(W)
         if bias is not None:
             _expect(bias.size in (1, len(W)), f"a bias of shape {bias.shape}")
-            layer.bias = _parameter(np.broadcast_to(bias.ravel(), len(W)))
-        self.layers.append(layer)
+            bias = np.broadcast_to(bias.ravel(), len(W))
+        self.layers.append(linear(_tensor(W), None if bias is None else _tensor(bias)))
 
     def conv(self, settings: dict[str, Any], constants: list[Array]) -> None:
-        W = constants[0]
+        W, *bias = constants
         _expect(W.ndim == 4, f"weights of shape {W.shape}; maps have height and width")
         _expect(settings.get("group", 1) == 1, "groups")
-        stride, padding, dilation = _window(settings)
-        layer = nn.Conv2d(
-            W.shape[1],
-            W.shape[0],
-            (W.shape[2], W.shape[3]),
-            stride,
-            padding,
-            dilation,
-            bias=len(constants) > 1,
-            device="meta",
-        )
-        layer.weight = _parameter(W)
-        if len(constants) > 1:
-            layer.bias = _parameter(constants[1])
-        self.layers.append(layer)
+        window = _window(settings)
+        self.layers.append(convolution(_tensor(W), _tensor(bias[0]) if bias else None, *window))
 
     def pool(self, settings: dict[str, Any], _: list[Array], *, largest: bool) -> None:
         stride, padding, dilation = _window(settings)
@@ -195,26 +178,26 @@ class _Chain:
         self.layers.append(nn.Flatten())
 
     def reshape(self, _: dict[str, Any], constants: list[Array]) -> None:
-        # that rows of the batch are not mixed is seen when the outputs are compared
+        # the comparison of the outputs notices when rows of the batch are mixed
         _expect(constants[0].shape == (2,), f"a shape {constants[0].tolist()}, which is not rows")
         self.layers.append(nn.Flatten())
 
 
-def _parameter(array: Array) -> nn.Parameter:
-    return nn.Parameter(torch.from_numpy(np.array(array, np.float32)))
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))
 
 
 class _SettingError(ValueError):
-    """A setting of a node that no layer has."""
+    """A node has a setting that no layer has."""
 
 
 def _expect(condition: bool, what: str) -> None:
     if not condition:
-        raise _SettingError(f"has {what}; a ticket is made of {READ}")
+        raise _SettingError(what)
 
 
 def _window(settings: dict[str, Any]) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Stride, padding and dilation of two dimensions."""
+    """Return stride, padding and dilation of two dimensions."""
     stride, dilation = settings.get("strides", [1, 1]), settings.get("dilations", [1, 1])
     pads = settings.get("pads", [0, 0, 0, 0])
     _expect(settings.get("auto_pad", b"NOTSET") == b"NOTSET", "automatic padding")
@@ -239,25 +222,23 @@ _READERS: dict[str, Callable[[_Chain, dict[str, Any], list[Array]], None]] = {
 }
 
 
-def _check(module: nn.Module, model: Any, chain: _Chain, path: Path) -> None:
+def _check(module: nn.Module, model: Any, chain: _Chain) -> None:
     """Compare the layers with the file on one random batch."""
-    from onnx.reference import ReferenceEvaluator
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - an optional dependency
 
-    given = next(one for one in model.graph.input if one.name not in chain.constants)
-    n = given.type.tensor_type.shape.dim[0].dim_value or 2
-    x = np.random.default_rng(0).standard_normal((n, *chain.shape)).astype(np.float32)
+    shape = (chain.batch or 2, *chain.shape)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     try:
-        outputs: Any = ReferenceEvaluator(model).run(None, {given.name: x})
+        outputs: Any = ReferenceEvaluator(model).run(None, {chain.input: x})
         expected = np.asarray(outputs[0])
         with torch.no_grad():
             got = module(torch.from_numpy(x)).numpy()
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"{path}: its layers do not fit together ({error})") from error
+        raise ValueError(f"the layers do not fit together ({error})") from error
     # both are sums in float32, in another order
     if got.shape != expected.shape or not np.allclose(
         got, expected, rtol=0, atol=AGREEMENT * max(float(np.abs(expected).max()), 1e-6)
     ):
-        raise ValueError(
-            f"{path}: the layers that were read do not compute what the file says; "
-            f"expected a chain of {READ}"
+        raise bad_value(
+            "graph", Shown("outputs that the layers do not compute"), f"a chain of {READ}"
         )

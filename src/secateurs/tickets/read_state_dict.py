@@ -1,7 +1,7 @@
-"""Linear layers from a safetensors file of a state dict, with ReLU between them.
+"""Read linear layers from a safetensors file of a state dict, with ReLU between them.
 
-The names say where a layer stands, not what is between two of them: that is an assumption, which
-whoever calls has to state.
+The names of the tensors give the order of the layers, but not what is between them.  ReLU is an
+assumption, which the caller has to report.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import re
 from pathlib import Path
 
 import safetensors
-import torch
 from torch import Tensor, nn
 
-_NAME = re.compile(r"((?:[A-Za-z_]\w*\.)*)(\d+)\.(weight|bias)")
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.tickets.layers import linear
+
+NAME = re.compile(r"((?:[A-Za-z_]\w*\.)*)(\d+)\.(weight|bias)")
 EXPECTED = (
-    "expected the state dict of nn.Sequential(Linear, ReLU, Linear, ...): tensors named "
-    "0.weight, 0.bias, 2.weight, ...; save any other network as ONNX"
+    "the state dict of nn.Sequential(Linear, ReLU, Linear, ...): tensors named 0.weight, 0.bias, "
+    "2.weight, ..."
 )
 
 
 def read_state(path: str | Path) -> nn.Sequential:
-    """Linear layers in the order of their numbers, ReLU between every two.
+    """Read linear layers in the order of their numbers, with ReLU between every two.
 
     Parameters
     ----------
@@ -47,38 +49,37 @@ def read_state(path: str | Path) -> nn.Sequential:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
-    weights: dict[int, Tensor] = {}
-    biases: dict[int, Tensor] = {}
-    prefixes = set()
-    for name, tensor in tensors.items():
-        parts = _NAME.fullmatch(name)
-        if parts is None:
-            raise ValueError(f"{path}: tensor {name[:60]!r}; {EXPECTED}")
-        prefixes.add(parts[1])
-        is_weight = parts[3] == "weight"
-        if tensor.ndim != (2 if is_weight else 1) or not tensor.is_floating_point():
-            raise ValueError(f"{path}: tensor {name!r} is {_shown(tensor)}; {EXPECTED}")
-        (weights if is_weight else biases)[int(parts[2])] = tensor
-    if len(prefixes) != 1 or not biases.keys() <= weights.keys():
-        raise ValueError(f"{path}: tensors {', '.join(sorted(tensors))[:200]!r}; {EXPECTED}")
+    weights, biases = _by_layer(tensors, str(path))
     layers: list[nn.Module] = []
     width = None
     for number, weight in sorted(weights.items()):
-        bias = biases.get(number)
-        if 0 in weight.shape or (width is not None and weight.shape[1] != width):
-            raise ValueError(
-                f"{path}: layer {number} has weights {_shown(weight)}, the layer before it "
-                f"{width} outputs"
-            )
+        bias, where = biases.get(number), f"{path}: layer {number}"
+        if 0 in weight.shape or width not in (None, weight.shape[1]):
+            before = "" if width is None else f" that take the {width} outputs of the layer before"
+            raise bad_value(where, Shown(f"weights {_shown(weight)}"), f"weights{before}")
         width = weight.shape[0]
         if bias is not None and len(bias) != width:
-            raise ValueError(f"{path}: layer {number} has {len(bias)} biases for {width} outputs")
-        layer = nn.Linear(weight.shape[1], width, bias is not None, device="meta")
-        layer.weight = nn.Parameter(weight.to(torch.float64))
-        if bias is not None:
-            layer.bias = nn.Parameter(bias.to(torch.float64))
-        layers += [layer, nn.ReLU()]
+            raise bad_value(where, Shown(f"{len(bias)} biases"), f"one for each of {width} outputs")
+        layers += [linear(weight.double(), None if bias is None else bias.double()), nn.ReLU()]
     return nn.Sequential(*layers[:-1]).eval()
+
+
+def _by_layer(tensors: dict[str, Tensor], path: str) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Sort the tensors into weights and biases by the number of their layer."""
+    found: dict[str, dict[int, Tensor]] = {"weight": {}, "bias": {}}
+    prefixes = set()
+    other = "save any other network as ONNX"
+    for name, tensor in tensors.items():
+        parts = NAME.fullmatch(name)
+        dimensions = 2 if parts is not None and parts[3] == "weight" else 1
+        if parts is None or tensor.ndim != dimensions or not tensor.is_floating_point():
+            shown = Shown(f"tensor {name[:40]!r}, {_shown(tensor)}")
+            raise bad_value(path, shown, EXPECTED, other)
+        prefixes.add(parts[1])
+        found[parts[3]][int(parts[2])] = tensor
+    if len(prefixes) != 1 or not found["bias"].keys() <= found["weight"].keys():
+        raise bad_value(path, Shown(f"tensors {', '.join(sorted(tensors))}"), EXPECTED, other)
+    return found["weight"], found["bias"]
 
 
 def _shown(tensor: Tensor) -> str:

@@ -1,17 +1,17 @@
-"""How near a ticket is to its target: every weight, and a bound through the layers.
+"""The distance of a ticket from its target: every weight, and a bound through the layers.
 
-    z = W x + b,   z^ = (what the masks add up to)(x^),   ||x|| <= r,  ||x^ - x|| <= e
+    z = W x + b,   z^ = (sums under the masks)(x^),   ||x|| <= r,  ||x^ - x|| <= e
 
     E = [plus - W, minus + W] on (relu(x), relu(-x)), a pair of the norm of x:
     ||z^ - z|| <= ||E|| r + (||W|| + ||E||) e + ||b^ - b||                                  (1)
     ||z||      <= ||W|| r + ||b||
-    relu and pooling by their Lipschitz constants
+    relu and pooling: by their Lipschitz constants
 
-A first layer without `minus` was made for x >= 0, and (1) holds for such x only: to the masked
-network a negative entry is 0.
+A first layer without "minus" was made for x >= 0, and (1) holds for such x only, because the masked
+network takes a negative entry for 0.
 
-The norm of a convolution is bounded by that of its matrix times the square root of the number of
-windows an input is in, or by the sum over its taps, whichever is less.
+The norm of a convolution has two bounds, of which the less is taken: the norm of its matrix times
+the square root of the number of windows that hold one input, and the sum over its taps.
 """
 
 from __future__ import annotations
@@ -24,33 +24,35 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from secateurs.core.parameters import Shown, bad_value, check_real, is_integer
 from secateurs.tickets.layers import WEIGHTED, Layer, read_module
-from secateurs.tickets.network_pruning import Ticket, block_targets, scale_of
+from secateurs.tickets.ticket import Ticket, block_targets, scale_of
 
-# the rounding of an eigenvalue in float64, about rows * rank * 1e-16, for layers up to about
-# 10^4 x 10^3
+# more than the relative rounding of an eigenvalue in float64, about rows * rank * 1e-16, for layers
+# up to about 10^4 x 10^3
 SLACK = 1 + 1e-9
+SHAPE = "(channels, height, width) of the inputs"
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer with weights.
+    """The errors of one layer with weights.
 
     Attributes
     ----------
     number : int
-        Its place in `Ticket.layers`.
+        Its index in `Ticket.layers`.
     n_weights : int
         Weights and biases of the target.
     max_error : float
-        Largest |error| of a weight or bias, in units of the largest ``|weight|`` of its tensor; for
-        relu(-x) counted by itself.
+        Largest |error| of a weight or bias, in units of the largest ``|weight|`` of its tensor.
+        The weight for relu(-x) counts separately.
     n_outside : int
-        Errors beyond eps of the ticket, in the same units.
+        Number of errors larger than eps of the ticket, in the same units.
     operator_norm, error_norm : float
         Upper bounds of ||W|| and ||E||.
     error_bound : float
-        Of the output of this layer, l2, by (1).
+        Bound of the l2 error of the output of this layer, by (1).
     """
 
     number: int
@@ -64,27 +66,27 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class TicketReport:
-    """A ticket against its target.
+    """The errors of a ticket, compared with its target.
 
     Attributes
     ----------
     max_error : float
         Largest error of a weight, in units of the largest ``|weight|`` of its tensor.
     n_outside : int
-        Subset sums farther than eps from the target's weight, in the same units; a weight whose
-        input can be negative has two.
+        Number of subset sums further than eps from the target's weight, in the same units.  A
+        weight whose input can be negative has two sums.
     error_bound : float
-        Of the outputs in l2, for every input of l2 norm at most `radius`, and with no negative
-        entry where `nonnegative_inputs`; inf where it leaves float64.
+        Bound of the l2 error of the outputs, for every input of l2 norm at most `radius` (and with
+        no negative entry where `nonnegative_inputs`); inf where it leaves float64.
     radius : float
     nonnegative_inputs : bool
-        The first layer has no weights for relu(-x): nothing is said about other inputs.
+        The first layer has no weights for relu(-x), so the bound is only for inputs >= 0.
     n_weights : int
-        Of the target.
+        Number of weights of the target.
     width_factor : int
         Hidden units of the random network for each input of a layer.
     kept_fraction : float
-        Weights of the random network that the masks keep.
+        Fraction of the weights of the random network that the masks keep.
     layers : tuple of LayerReport
     """
 
@@ -116,8 +118,8 @@ def verify_ticket(
     radius : float
         Largest l2 norm of an input.
     input_shape : (channels, height, width), optional
-        Needed when a convolution has a bias, whose norm grows with the maps; compared with the
-        layers whenever it is given.
+        Shape of an input.  It is needed when a convolution has a bias, whose norm grows with the
+        maps, and is compared with the layers whenever it is given.
 
     Returns
     -------
@@ -126,19 +128,19 @@ def verify_ticket(
     Raises
     ------
     ValueError
-        The ticket is not one of this module, or `input_shape` is missing or does not fit.
+        The ticket was not made for this module, or `input_shape` is missing or does not fit.
 
     Notes
     -----
     One eigenvalue problem a layer, O(min(n_in taps, n_out)^3).
     Source: derived.
     """
-    if not (math.isfinite(radius) and radius >= 0):
-        raise ValueError(f"radius: got {radius!r}, expected a number >= 0")
+    check_real("radius", radius, least=0)
     first = next(layer for layer in ticket.layers if layer.kind in WEIGHTED)
     target = read_module(module, not first.signed)
     if target.layers != ticket.layers:
-        raise ValueError("module: its layers are not those the ticket was made for")
+        layers = Shown(", ".join(layer.kind for layer in target.layers))
+        raise bad_value("module", layers, "the layers and shapes for which the ticket was made")
     before = ticket.layers[: ticket.layers.index(first)]
     nonnegative = not first.signed and all(layer.kind != "relu" for layer in before)
     places = positions(ticket.layers, input_shape)
@@ -180,15 +182,16 @@ def verify_ticket(
         nonnegative,
         sum(r.n_weights for r in reports),
         ticket.width_factor,
-        ticket.n_kept / ticket.n_random if ticket.n_random else 0.0,
+        ticket.kept_fraction,
         tuple(reports),
     )
 
 
 def operator_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
-    """Upper bound of the l2 operator norm of a layer given by rows (output, tap) of inputs.
+    """Bound the l2 operator norm of a layer from above.
 
-    Of a linear layer the norm itself, up to rounding.
+    `rows` [(output, tap), input] are its weights.  For a linear layer the bound is the norm itself,
+    up to rounding.
     """
     if layer.kind == "linear":
         return spectral_norm(rows)
@@ -201,7 +204,7 @@ def operator_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
 
 
 def spectral_norm(M: NDArray[np.float64]) -> float:
-    """Largest singular value, rounded up."""
+    """Return the largest singular value, rounded up."""
     largest = float(np.abs(M).max())
     if largest == 0:
         return 0.0
@@ -212,15 +215,15 @@ def spectral_norm(M: NDArray[np.float64]) -> float:
 
 
 def _lipschitz(layer: Layer) -> float:
-    """L2 constant of a layer without weights; all of them map 0 to 0."""
-    if layer.kind == "max_pool2d":  # an input is the largest of so many windows at most
+    """Return the l2 Lipschitz constant of a layer without weights; every such layer maps 0 to 0."""
+    if layer.kind == "max_pool2d":  # an input is the largest of at most this many windows
         pairs = zip(layer.kernel, layer.stride, strict=True)
         return math.sqrt(math.prod(math.ceil(k / s) for k, s in pairs))
     return 1.0  # averages: rows and columns of the matrix sum to at most 1
 
 
 def positions(layers: Sequence[Layer], input_shape: tuple[int, int, int] | None) -> tuple[int, ...]:
-    """Outputs of a channel behind every layer, 0 where they do not matter.
+    """Return the outputs of a channel behind every layer, or 0 where they do not matter.
 
     Raises
     ------
@@ -228,25 +231,21 @@ def positions(layers: Sequence[Layer], input_shape: tuple[int, int, int] | None)
         `input_shape` is missing where a convolution has a bias, or does not fit the layers.
     """
     shape = None if input_shape is None else tuple(input_shape)
-    if shape is not None and not (
-        len(shape) == 3 and all(isinstance(n, int) and n >= 1 for n in shape)
-    ):
-        raise ValueError(f"input_shape: got {input_shape!r}, expected (channels, height, width)")
+    if shape is not None and not (len(shape) == 3 and all(is_integer(n, 1) for n in shape)):
+        raise bad_value("input_shape", input_shape, SHAPE)
     found = []
     for number, layer in enumerate(layers):
         if shape is not None:
             shape = _shape_after(layer, shape, number)
         elif layer.kind == "conv2d" and layer.bias:
-            raise ValueError(
-                "input_shape: a convolution has a bias, whose l2 norm grows with the maps; pass "
-                "(channels, height, width) of the inputs"
-            )
+            bias = "because the norm of a convolution's bias grows with the maps"
+            raise bad_value("input_shape", None, f"{SHAPE}, {bias}")
         found.append(1 if layer.kind == "linear" else math.prod(shape[1:]) if shape else 0)
     return tuple(found)
 
 
 def _shape_after(layer: Layer, shape: tuple[int, ...], number: int) -> tuple[int, ...]:
-    """Channels, height and width of the maps behind a layer; rows are maps of one place."""
+    """Return channels, height and width behind a layer; rows count as maps of size 1."""
     channels, *size = shape
     if layer.kind == "relu":
         return shape
@@ -257,16 +256,13 @@ def _shape_after(layer: Layer, shape: tuple[int, ...], number: int) -> tuple[int
     got = math.prod(shape) if layer.kind == "linear" else channels
     if layer.kind in WEIGHTED and got != layer.n_in:
         unit = "inputs" if layer.kind == "linear" else "channels"
-        raise ValueError(
-            f"input_shape: layer {number} ({layer.kind}) would get {got} {unit}, expected "
-            f"{layer.n_in}; pass (channels, height, width) of the inputs"
-        )
+        shown = Shown(f"a shape that gives layer {number} ({layer.kind}) {got} {unit}")
+        raise bad_value("input_shape", shown, f"{layer.n_in}", f"pass {SHAPE}")
     if layer.kind == "linear":
         return (layer.n_out, 1, 1)
     parts = zip(size, layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
     after = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in parts)
     if min(after) < 1:
-        raise ValueError(
-            f"input_shape: {layer.kind} gets maps of {tuple(size)}, smaller than its kernel"
-        )
+        shown = Shown(f"a shape that gives layer {number} ({layer.kind}) maps of {tuple(size)}")
+        raise bad_value("input_shape", shown, "maps that are not smaller than its kernel")
     return (layer.n_out if layer.kind == "conv2d" else channels, *after)

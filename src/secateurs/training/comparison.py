@@ -47,7 +47,7 @@ def result_row(estimator: Estimator, X: Any, y: Any, method: str, cpu: float) ->
 
 
 def metric_of(estimator: Estimator) -> str:
-    """Return the name of what ``score`` measures."""
+    """Return the name of the score of an estimator."""
     return "accuracy" if isinstance(estimator, SparseMLPClassifier) else "r2"
 
 

@@ -163,7 +163,7 @@ class SparseMLP(FittedPerceptron):
     def _read_targets(
         self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
     ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-        """Return targets, shift and scale, and keep what predictions need."""
+        """Return targets, shift and scale, and keep the classes or the shape of `y`."""
 
     def _require_same_model(self, inputs: Any, group: Group) -> None:
         """Raise GroupError unless all processes have the same parameters and columns."""
@@ -269,7 +269,7 @@ class SparseMLP(FittedPerceptron):
             support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
         ]
         self.validation_score_ = None
-        if not data.resume:  # rows of an earlier call say nothing about this network
+        if not data.resume:  # all rows are used for training then
             self.validation_score_, more = row_checks(self.fitted_, data, self._n_widths_tried)
             checks += more
         return Certificate(tuple(checks))

@@ -153,5 +153,5 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
             verbose=False,
         )
     if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
+        raise RuntimeError("torch.onnx.export returned no program")
     write_atomically(path, program.model_proto.SerializeToString())

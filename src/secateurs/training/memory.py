@@ -49,7 +49,9 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
 
 
 def dense_peak_bytes(weights: list[Tensor], *, masked: bool, batch_size: int) -> int:
-    """Return the peak of the dense trainers.
+    """Return the peak of a training step of the dense trainers.
+
+    The scores of `gradual` and `rigl` are not counted; they can nearly double the peak.
 
     Parameters
     ----------

@@ -148,8 +148,8 @@ def prune_regrow(
             with stop.held():
                 run.record(loss=mean_loss, n_nonzero=net.nnz)
     if net.nnz > n_nonzero:  # after Ctrl-C
-        nothing = [torch.empty(0, dtype=torch.int64, device=data.device) for _ in net.crows]
-        net = _change_support(net, adam, nothing, n_nonzero)
+        none = [torch.empty(0, dtype=torch.int64, device=data.device) for _ in net.crows]
+        net = _change_support(net, adam, none, n_nonzero)
     group.require_same("the trained network", *net.units, *net.crows, net.col, net.values)
     return run.solution(
         net.to_network(), peak_support=peak, peak_bytes=peak_bytes, n_steps=run.step

@@ -1,7 +1,7 @@
-"""The papers' claims, one file for each paper, one line for it here.
+"""The papers' claims: one file for each paper, and one line for it here.
 
-To add a claim, append it to the list of its paper's file: a `Claim` whose `measure` is a function
-of that file.  Nothing else has to know; `secateurs reproduce` and its tests find it.
+To add a claim, append a `Claim` to the list in the file of its paper.  `secateurs reproduce` and
+its tests find it there.
 """
 
 from __future__ import annotations

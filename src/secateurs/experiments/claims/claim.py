@@ -1,22 +1,26 @@
-"""A claim of a paper: what is measured, what should come out, and who says so."""
+"""A claim of a paper: the measurement, the expected number, and the source."""
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from secateurs.experiments.sweeps.registry import Result
+from secateurs.experiments.sweeps.registry import Family, Result, evaluate
 
 Scale = Literal["quick", "full"]
 SCALES: tuple[Scale, ...] = ("quick", "full")
+FIRST_SEED = 7000  # nothing was tuned on seeds from here on
 Settings = Mapping[str, Any]
+Parts = tuple[Settings, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """Something that can be measured and judged.
 
@@ -27,18 +31,18 @@ class Claim:
     statement : str
         A full sentence, with its assumptions.
     source : str
-        Paper, section or theorem; "measured" and where, for numbers of ours.
+        Paper, section or theorem; "measured" and the benchmark, for numbers that were found here.
     measure : callable
-        Keyword settings -> dict of numbers, or a `Result` with the certificate that they rest on;
-        a pure function at the top of its file.
+        From keyword settings to a dict of numbers, or to a `Result` with the certificate that they
+        rest on.  A pure function.
     quick, full : sequence of dict
-        Settings of each part of the measurement at the two scales.  Parts run on their own, on
-        several workers: many parts of seconds, not one of hours.
+        Settings of each part of the measurement at the two scales.  Parts run independently, on
+        several workers; many short parts are better than a long one.
     judge : callable
-        One number from the table of all parts: settings and numbers, one row each, in order.  It
-        is shown only the columns that every part has a number for: no mean skips what is missing.
+        From the table of all parts, one row each in order, to one number.  The table has the
+        settings and those numbers that every part has: no mean skips a missing number.
     quantity : str
-        What that number is, with its unit.
+        The meaning of that number, with its unit.
     expected : float
     low, high : float
         The claim holds when low <= number <= high.
@@ -48,16 +52,16 @@ class Claim:
     statement: str
     source: str
     measure: Callable[..., Mapping[str, float] | Result]
-    quick: tuple[Settings, ...]
-    full: tuple[Settings, ...]
+    quick: Parts
+    full: Parts
     judge: Callable[[pd.DataFrame], float]
     quantity: str
     expected: float
     low: float = -math.inf
     high: float = math.inf
 
-    def parts(self, scale: Scale) -> tuple[Settings, ...]:
-        """Settings at a scale."""
+    def parts(self, scale: Scale) -> Parts:
+        """Return the settings at a scale."""
         return self.quick if scale == "quick" else self.full
 
     def holds(self, measured: float) -> bool:
@@ -72,6 +76,56 @@ class Claim:
         if math.isinf(self.high):
             return f"{self.expected:g} (at least {self.low:g})"
         return f"{self.expected:g} ({self.low:g} to {self.high:g})"
+
+
+def cell_metrics(
+    family: Family, *, problem: str, method: str, seed: int, **settings: Any
+) -> Result:
+    """Measure a method on a planted problem, as a cell of a sweep does.
+
+    Parameters
+    ----------
+    family : Family
+    problem, method : str
+    seed : int
+    **settings
+        Of the problem; those that it does not know are settings of the method.
+    """
+    known = inspect.signature(family.problems[problem].make).parameters
+    cell = {
+        "problem": problem,
+        "problem_settings": {k: v for k, v in settings.items() if k in known},
+        "method": method,
+        "method_settings": {k: v for k, v in settings.items() if k not in known},
+        "seed": seed,
+    }
+    return evaluate(family, cell)
+
+
+# -- settings of parts -------------------------------------------------------------------------
+
+
+def axis(names: str, *values: Any) -> list[Settings]:
+    """Return settings that vary together: ``axis("m s", (5, 20), (10, 50))``."""
+    keys = names.split()
+    rows = [(value,) for value in values] if len(keys) == 1 else values
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def seeds(n: int, first: int = FIRST_SEED) -> list[Settings]:
+    """Return an axis of n seeds."""
+    return axis("seed", *range(first, first + n))
+
+
+def combined(*axes: Iterable[Settings], **fixed: Any) -> Parts:
+    """Return every combination of the axes, the last one varying fastest."""
+    return tuple(
+        {**fixed, **{name: value for settings in row for name, value in settings.items()}}
+        for row in itertools.product(*axes)
+    )
+
+
+# -- judges ------------------------------------------------------------------------------------
 
 
 def mean(column: str) -> Callable[[pd.DataFrame], float]:

@@ -1,4 +1,4 @@
-"""Measure claims: their parts are cells of a run, with its ledger, workers and time limits."""
+"""Measure claims.  Their parts are cells of a run with a ledger, workers and time limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pandas as pd
 from secateurs.data.suggest import nearest
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import Record, key_of
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, Result, number
 from secateurs.experiments.sweeps.run import Counts, run_cells
 
@@ -23,21 +24,21 @@ TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 3600.0}  # seconds fo
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a claim.
+    """Result of a claim.
 
     Attributes
     ----------
     paper : str
     claim : Claim
     verdict : {"holds", "fails", "unknown"}
-        "unknown" when a part failed, was not run, or has no number that can be judged.
+        "unknown" when a part failed, was not run, or has no number to judge by.
     measured : float
         nan when unknown.
     parts : DataFrame
         Settings and numbers of the finished parts.
     cpu_seconds : float
     error : str or None
-        Of the first part that failed, or why the parts cannot be judged.
+        Error of the first part that failed, or why the parts cannot be judged.
     """
 
     paper: str
@@ -49,18 +50,18 @@ class Outcome:
     error: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The outcome as JSON can hold it."""
-        low, high = self.claim.low, self.claim.high
+        """Return the outcome as JSON can hold it."""
+        claim = self.claim
         return {
             "paper": self.paper,
-            "claim": self.claim.name,
-            "statement": self.claim.statement,
-            "source": self.claim.source,
-            "quantity": self.claim.quantity,
-            "expected": self.claim.expected,
-            "low": None if math.isinf(low) else low,
-            "high": None if math.isinf(high) else high,
-            "measured": None if math.isnan(self.measured) else self.measured,
+            "claim": claim.name,
+            "statement": claim.statement,
+            "source": claim.source,
+            "quantity": claim.quantity,
+            "expected": claim.expected,
+            "low": _finite(claim.low),
+            "high": _finite(claim.high),
+            "measured": _finite(self.measured),
             "verdict": self.verdict,
             "cpu_seconds": self.cpu_seconds,
             "error": self.error,
@@ -68,12 +69,12 @@ class Outcome:
 
 
 def chosen(paper: str | None, name: str | None) -> list[tuple[str, Claim]]:
-    """Claims of one paper or of all, or the one of a name.
+    """Return the claims of one paper or of all, or the claim with a name.
 
     Raises
     ------
     ValueError
-        No such paper or claim; the message says which is nearest.
+        There is no such paper or claim; the message has the nearest name.
     """
     if paper is not None and paper not in CLAIMS:
         raise ValueError(
@@ -106,7 +107,7 @@ def reproduce(
     ledger : Ledger
     workers : int
     retry_failed : bool
-        Measure parts again that failed in an earlier run.
+        Whether to measure parts again that failed in an earlier run.
     progress : callable, optional
         Called with `Counts` and the number of parts.
 
@@ -130,7 +131,7 @@ def reproduce(
 
 
 def judged(claims: Iterable[tuple[str, Claim]], scale: Scale, ledger: Ledger) -> list[Outcome]:
-    """Outcomes of claims by the parts that the ledger has; nothing is measured."""
+    """Judge claims by the parts that the ledger has; nothing is measured."""
     records = {record.key: record for _, record in ledger.records()}
     return [
         _outcome(paper, claim, [records.get(key_of(c)) for c in _cells(paper, claim, scale)], scale)
@@ -143,12 +144,12 @@ def _cells(paper: str, claim: Claim, scale: Scale) -> list[dict[str, Any]]:
 
 
 def part_cell(paper: str, claim: Claim, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of a claim as a cell."""
+    """Return a part of a claim as a cell."""
     return {"version": VERSION, "paper": paper, "claim": claim.name, "settings": dict(settings)}
 
 
 def measure_part(cell: Mapping[str, Any]) -> Result:
-    """Measure one part; its processor time is that of all of it, data and certificate included."""
+    """Measure one part; its processor time includes data and certificate."""
     (claim,) = (c for c in CLAIMS[cell["paper"]] if c.name == cell["claim"])
     began = time.process_time()
     found = claim.measure(**cell["settings"])
@@ -159,7 +160,7 @@ def measure_part(cell: Mapping[str, Any]) -> Result:
 
 
 def _outcome(paper: str, claim: Claim, records: list[Record | None], scale: Scale) -> Outcome:
-    """The outcome of a claim whose parts are in the ledger, or failed, or are missing."""
+    """Judge a claim by its records; None stands for a missing part."""
     done = [r for r in records if r is not None and r.status == "done"]
     settings = claim.parts(scale)
     rows = [
@@ -176,11 +177,15 @@ def _outcome(paper: str, claim: Claim, records: list[Record | None], scale: Scal
     try:
         measured = float(claim.judge(whole))
         if not math.isfinite(measured):
-            raise ValueError(f"what was measured comes to {measured}")
+            raise ValueError(f"the measured quantity is {measured}")
     except (ArithmeticError, LookupError, TypeError, ValueError) as trouble:
         missing = ", ".join(map(str, frame.columns.difference(whole.columns)))
-        told = f"cannot be judged: {type(trouble).__name__}: {trouble}"
-        told += f"; not a number in every part: {missing}" if missing else ""
-        return Outcome(paper, claim, "unknown", math.nan, frame, cpu, told)
+        reason = f"cannot be judged: {type(trouble).__name__}: {trouble}"
+        reason += f"; not a number in every part: {missing}" if missing else ""
+        return Outcome(paper, claim, "unknown", math.nan, frame, cpu, reason)
     verdict = "holds" if claim.holds(measured) else "fails"
     return Outcome(paper, claim, verdict, measured, frame, cpu, None)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,36 +1,35 @@
 """Claims of "Structured vs. Unstructured Pruning: An Exponential Gap" (Ferre' et al.).
 
-Some are the paper's, some are what was found about its setting; each says which.
+Some claims are the paper's; others were found here about its setting.  Each says which it is.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from secateurs.experiments.claims.claim import Claim, largest
-from secateurs.tickets.neuron.certificate import neuron_lower_bound
+from secateurs.experiments.claims.claim import Claim, axis, combined, largest, seeds
+from secateurs.tickets import neuron_lower_bound, subset_sum, sup_error, unpack_masks
 from secateurs.tickets.neuron.scaling import fewest_neurons, neuron_point
-from secateurs.tickets.neuron.sup_error import sup_error
-from secateurs.tickets.subset_sums import subset_sum, unpack_masks
 
 PAPER = "Ferre', Giroire, Mallmann-Trenn & Natale (2026), arXiv 2603.02234"
-FIRST_SEED = 7000  # of seeds on which nothing was tuned
-FIT_ROWS = 40  # points for each weight to which output weights are fitted
-EXACT = 1e-9  # sup error of a network that is its target
+FIT_ROWS = 40  # points for each weight, to fit output weights
+EXACT_SUP_ERROR = 1e-9  # of a network that equals its target
+N_TERMS = 40  # candidates of a subset sum
 
 
 def terms(*, eps: float, n: int, seed: int) -> dict[str, float]:
-    """Candidates that n targets need to reach eps: products of two normals, targets in [-1, 1]."""
+    """Count the candidates that n targets need to reach eps.
+
+    Candidates are products of two normals, targets are uniform in [-1, 1].
+    """
     rng = np.random.default_rng(seed)
-    candidates = rng.standard_normal((n, 40)) * rng.standard_normal((n, 40))
+    candidates = rng.standard_normal((n, N_TERMS)) * rng.standard_normal((n, N_TERMS))
     targets = rng.uniform(-1, 1, n)
     found = subset_sum(candidates, targets, eps)
-    sums = np.where(unpack_masks(found.mask, 40), candidates, 0.0).sum(axis=1)
+    sums = np.where(unpack_masks(found.mask, N_TERMS), candidates, 0.0).sum(axis=1)
     return {
         "bits": math.log2(1 / eps),
         "terms": float(found.n_used.mean()),
@@ -40,20 +39,21 @@ def terms(*, eps: float, n: int, seed: int) -> dict[str, float]:
 
 
 def weights_needed(*, d: int, bits: int, seed: int) -> dict[str, float]:
-    """Fewest neurons with which pruning weights reaches 2^-bits."""
+    """Find the fewest neurons with which pruning weights reaches 2^-bits."""
     return {"neurons": float(fewest_neurons(d, 2.0**-bits, seed))}
 
 
 def neurons_reach(*, d: int, n: int, seed: int) -> dict[str, float]:
-    """The best subset found of n neurons, and what no subset beats."""
+    """Find the best subset of n neurons, and a lower bound for every subset."""
     point = neuron_point(d, n, seed)
     return {"error": point.error, "bound": point.lower_bound}
 
 
 def bound_holds(*, d: int, n: int, seed: int) -> dict[str, float]:
-    """The certified bound of a network against output weights fitted to the target.
+    """Compare the certified bound of a network with output weights fitted to the target.
 
-    They are no subset's, but the bound is for any output weights; random subsets are far off.
+    The bound is for any output weights, so fitted ones are a sharper test than subsets, whose
+    errors are much larger.
     """
     rng = np.random.default_rng([seed, d, n])
     W, target = rng.standard_normal((n, d)), rng.standard_normal(d)
@@ -68,7 +68,7 @@ def bound_holds(*, d: int, n: int, seed: int) -> dict[str, float]:
 
 
 def form_b(*, a: float, b: float) -> dict[str, float]:
-    """Four neurons +-e1, +-e2 that are the target exactly, under form B."""
+    """Measure four neurons +-e1, +-e2 that equal the target exactly, under form B."""
     W = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     alpha = np.array([a, -a, b, -b])
     target = np.array([a, b])
@@ -82,21 +82,21 @@ def form_b(*, a: float, b: float) -> dict[str, float]:
 
 
 def _shown_and_refused(frame: pd.DataFrame) -> float:
-    """Of the counterexamples, form A excluding what form B reaches."""
-    shown = (frame["error"] < EXACT) & (frame["form_a_bound"] > EXACT)
+    """Return the share of targets that form B reaches and the bound of form A excludes."""
+    shown = (frame["error"] < EXACT_SUP_ERROR) & (frame["form_a_bound"] > EXACT_SUP_ERROR)
     return float((shown & (frame["refused"] == 1)).mean())
 
 
 def _per_bit(frame: pd.DataFrame) -> float:
-    """Terms for a bit of accuracy, of targets that all reach it."""
+    """Return the terms for each bit of accuracy; all targets must reach it."""
     if frame["reached"].min() < 1:
-        raise ValueError("some targets were not reached; their terms say nothing")
+        raise ValueError("some targets were not reached; their number of terms means nothing")
     means = frame.groupby("bits")["terms"].mean()
     return float(np.polyfit(means.index, means, 1)[0])
 
 
 def _neurons_per_bit(frame: pd.DataFrame) -> float:
-    """Neurons for a bit of accuracy and an input, by the mean over the networks; mean over d."""
+    """Return the neurons for each bit of accuracy and input, averaged over networks and d."""
     slopes = []
     for d, mine in frame.groupby("d"):
         means = mine.groupby("bits")["neurons"].mean()
@@ -105,17 +105,9 @@ def _neurons_per_bit(frame: pd.DataFrame) -> float:
 
 
 def _log_slope(frame: pd.DataFrame) -> float:
-    """Of log neurons against log (1 / median error)."""
+    """Return the slope of log neurons against log (1 / median error)."""
     medians = frame.groupby("n")["error"].median()
     return float(np.polyfit(-np.log(medians), np.log(medians.index.to_numpy(dtype=float)), 1)[0])
-
-
-def _parts(names: tuple[str, ...], *values: Any) -> tuple[dict[str, Any], ...]:
-    return tuple(dict(zip(names, each, strict=True)) for each in itertools.product(*values))
-
-
-def _seeds(n: int) -> range:
-    return range(FIRST_SEED, FIRST_SEED + n)
 
 
 CLAIMS = (
@@ -125,8 +117,8 @@ CLAIMS = (
         source="Lueker (1998), Pensia et al. (2020), order; slope: measured, "
         "benchmarks/tickets/subset_sums.py",
         measure=terms,
-        quick=_parts(("eps", "n", "seed"), (1e-2, 1e-3, 1e-4, 1e-5), (2000,), _seeds(1)),
-        full=_parts(("eps", "n", "seed"), (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), (5000,), _seeds(4)),
+        quick=combined(axis("eps", 1e-2, 1e-3, 1e-4, 1e-5), seeds(1), n=2000),
+        full=combined(axis("eps", 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), seeds(4), n=5000),
         judge=_per_bit,
         quantity="terms per bit",
         expected=1.03,
@@ -135,11 +127,11 @@ CLAIMS = (
     ),
     Claim(
         name="honest-errors",
-        statement="No error is reported that the subset does not have.",
+        statement="The reported error of a subset sum is its error.",
         source="derived; tolerance: rounding",
         measure=terms,
-        quick=_parts(("eps", "n", "seed"), (1e-3, 1e-6), (1000,), _seeds(1)),
-        full=_parts(("eps", "n", "seed"), (1e-3, 1e-6, 1e-8), (5000,), _seeds(4)),
+        quick=combined(axis("eps", 1e-3, 1e-6), seeds(1), n=1000),
+        full=combined(axis("eps", 1e-3, 1e-6, 1e-8), seeds(4), n=5000),
         judge=largest("dishonest"),
         quantity="largest difference",
         expected=0.0,
@@ -152,8 +144,8 @@ CLAIMS = (
         source=f"{PAPER}, upper bound, with Pensia et al. (2020); constant: measured, "
         "benchmarks/tickets/subset_sums.py",
         measure=weights_needed,
-        quick=_parts(("d", "bits", "seed"), (2, 4), (4, 7, 10), _seeds(6)),
-        full=_parts(("d", "bits", "seed"), (2, 4, 8, 16), (4, 6, 8, 10, 12), _seeds(20)),
+        quick=combined(axis("d", 2, 4), axis("bits", 4, 7, 10), seeds(6)),
+        full=combined(axis("d", 2, 4, 8, 16), axis("bits", 4, 6, 8, 10, 12), seeds(20)),
         judge=_neurons_per_bit,
         quantity="neurons per bit and input",
         expected=2.2,
@@ -162,13 +154,13 @@ CLAIMS = (
     ),
     Claim(
         name="neurons-polynomial",
-        statement="Negative: pruning neurons needs a number of them that grows as a power of "
-        "1 / eps, here for d = 2: not logarithmically.",
+        statement="Negative: the number of neurons that pruning neurons needs grows as a power of "
+        "1 / eps and not logarithmically, here for d = 2.",
         source=f"{PAPER}, lower bound of order 1 / eps (v3); exponent: measured, "
         "benchmarks/tickets/neuron_pruning.py",
         measure=neurons_reach,
-        quick=_parts(("d", "n", "seed"), (2,), (16, 48, 144), _seeds(5)),
-        full=_parts(("d", "n", "seed"), (2,), (16, 64, 256, 1024), _seeds(12)),
+        quick=combined(axis("n", 16, 48, 144), seeds(5), d=2),
+        full=combined(axis("n", 16, 64, 256, 1024), seeds(12), d=2),
         judge=_log_slope,
         quantity="slope of log width against log (1 / error)",
         expected=1.1,
@@ -177,12 +169,12 @@ CLAIMS = (
     ),
     Claim(
         name="lower-bound",
-        statement="No output weights beat the certified lower bound, not even those fitted to the "
-        "target, with near-parallel and opposite neurons too (form A).",
+        statement="No output weights have an error below the certified lower bound, not even "
+        "weights fitted to the target, also with near-parallel and opposite neurons (form A).",
         source=f"{PAPER}, breakpoint argument, and the latitude bound derived here",
         measure=bound_holds,
-        quick=_parts(("d", "n", "seed"), (2, 3, 5), (6, 20), _seeds(10)),
-        full=_parts(("d", "n", "seed"), (2, 3, 4, 5, 6), (6, 20, 60), _seeds(40)),
+        quick=combined(axis("d", 2, 3, 5), axis("n", 6, 20), seeds(10)),
+        full=combined(axis("d", 2, 3, 4, 5, 6), axis("n", 6, 20, 60), seeds(40)),
         judge=largest("ratio"),
         quantity="largest bound over error",
         expected=0.9,
@@ -190,12 +182,12 @@ CLAIMS = (
     ),
     Claim(
         name="form-b-exact",
-        statement="Negative: under form B four neurons can be a target that the bound of form A "
-        "excludes; the bound is refused there.",
+        statement="Negative: under form B four neurons can equal a target that the bound of form A "
+        "excludes; the bound refuses form B.",
         source="derived: the counterexample",
         measure=form_b,
         quick=({"a": 0.6, "b": 0.8},),
-        full=_parts(("a", "b"), (0.3, 0.6, 0.9), (0.2, 0.5, 0.8)),
+        full=combined(axis("a", 0.3, 0.6, 0.9), axis("b", 0.2, 0.5, 0.8)),
         judge=_shown_and_refused,
         quantity="share of targets that are exact, excluded by the bound, and refused",
         expected=1.0,

@@ -1,4 +1,4 @@
-"""A run as one page: what was asked, on what machine, what came out."""
+"""The report: a run as one HTML page with its settings, environment and results."""
 
 from secateurs.experiments.report.page import write_report
 

@@ -2,7 +2,7 @@
 
 const VERDICTS = { h: "holds", f: "fails", u: "unknown" };
 
-// the checks of a cell, put together from its numbers and the sentences around them
+// return the checks of a cell: its numbers put between the pieces of the sentences
 function certificate(row) {
   const { sentences, cells } = content.certificates;
   if (!cells[row]) return [];
@@ -20,7 +20,7 @@ function certificate(row) {
   });
 }
 
-// which cell a row is, in words
+// describe the cell of a row
 function named(row) {
   const kept = content.kind === "sweep"
     ? [...axes, "seed"]
@@ -39,7 +39,7 @@ function showCertificate(place, row) {
   objects(inner, checks, `certificate of ${named(row)}`);
 }
 
-// records of cells, each with a button that shows its certificate at `place`
+// show records of cells, each with a button that shows its certificate at `place`
 function cellTable(at, rows, label, place) {
   const button = (row) => {
     const checks = certificate(row);
@@ -67,16 +67,16 @@ function startCertificates() {
   if (!verdicts.length && !uncertified) return;
   const section = byId("certificates");
   section.hidden = false;
-  const sentences = ["Cells by what each check came to. A check is about its own statement, which "
-    + "stands with the certificate of a cell: choose one in the tables of cells."];
+  const sentences = ["Number of cells by the verdict of each check. A check is about its own "
+    + "statement; choose a cell in a table of cells to read it."];
   if (truth) {
-    sentences.push(`${truth} is a metric that sees the truth: the last columns count cells in `
-      + "which the check held and the truth was missed, and in which it failed and the truth was "
-      + "found.");
+    sentences.push(`${truth} is a metric that sees the truth. The last columns count the cells in `
+      + "which the check held and the truth was missed, and those in which it failed and the truth "
+      + "was found.");
   }
   if (uncertified) {
-    sentences.push(`${uncertified} cells were recorded without a certificate by an earlier version; `
-      + "a new run has them.");
+    sentences.push(`An earlier version recorded ${uncertified} cells without a certificate; `
+      + "a new run has certificates.");
   }
   section.querySelector(".note").textContent = sentences.join(" ");
   if (verdicts.length) objects(section.querySelector(".table"), verdicts, "certificates by method");

@@ -1,7 +1,7 @@
-"""Certificates of a hundred thousand cells, small enough for a page.
+"""Pack the certificates of a hundred thousand cells, so that they are small enough for a page.
 
-The sentences of a check differ from cell to cell by their numbers alone: a sentence is kept once,
-in pieces, and of each cell the verdicts and the numbers that stand between the pieces.
+The statements of a check differ between cells only by their numbers.  So the pieces of a sentence
+are stored once, and a cell stores its verdicts and the numbers between the pieces.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ Checks = list[dict[str, Any]]
 def packed(
     certificates: Iterable[tuple[str, Checks | None]], keys: Sequence[str]
 ) -> dict[str, Any]:
-    """Certificates of cells by key, in the order of `keys`.
+    """Pack certificates of cells.
 
     Parameters
     ----------
     certificates : iterable of (key, checks)
         As in `Record`; read once.
     keys : sequence of str
+        Order of the cells.
 
     Returns
     -------
     dict
-        "sentences": {"check", "source", "pieces"} of each that occurs.  "cells": a text for each
-        key, empty without a certificate, else for each check, between semicolons, the number of
-        its sentence, the first letter of its verdict, measured, threshold ("-": none; six digits)
-        and the numbers between the pieces, between blanks.
+        "sentences": a list of {"check", "source", "pieces"}.  "cells": a text for each key, which
+        is empty without a certificate.  Semicolons separate its checks, and blanks the fields of a
+        check: number of the sentence, first letter of the verdict, measured, threshold (six
+        digits, "-" for none), and the numbers between the pieces.
     """
     places: dict[tuple[str, ...], int] = {}
     texts: dict[str, str] = {}

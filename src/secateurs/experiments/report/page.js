@@ -7,7 +7,7 @@ const state = {
   x: axes[0] || "",
   y: axes[1] || "",
 };
-let places = []; // what can be chosen: [{told, rows}], row by row of the chart
+let places = []; // places of the chart that can be chosen: [{told, rows}], row by row
 let columnsOfChart = 1, at = 0;
 
 function statistics(rows) {
@@ -24,7 +24,7 @@ function statistics(rows) {
   return { n, mean, least, most, failed, half: n > 1 ? 1.96 * spread / Math.sqrt(n) : 0 };
 }
 
-// rows by method and by place on the axes shown, in one pass
+// group the rows by some columns in one pass
 function grouped(keys) {
   const groups = new Map();
   for (let row = 0; row < nCells; row += 1) {
@@ -147,7 +147,7 @@ function bars() {
   };
 }
 
-// how a value of an axis stands in the columns: numbers as numbers, anything else as text
+// return a value of an axis as the columns have it: a number, or else a text
 function key(name, x) {
   if (isNumber[name]) return x;
   if (x === true) return "True";
@@ -172,7 +172,7 @@ function choose(number) {
   showCertificate(shown, certified);
 }
 
-// say which place is meant, and outline it in a heat map
+// describe the chosen place, and outline it in a heat map
 function mark() {
   byId("chosen").textContent = places[at] ? places[at].told : "";
   if (!state.y) return;
@@ -282,7 +282,7 @@ function start() {
   for (const figure of content.figures) {
     byId("figures").hidden = false;
     const caption = element("figcaption", { textContent: figure.name, className: "note" });
-    if (figure.source === null) caption.textContent += ": too large for this page, see the run";
+    if (figure.source === null) caption.textContent += ": too large for this page; see the run folder";
     byId("figures").querySelector(".pictures").append(element("figure", {},
       ...(figure.source ? [element("img", { src: figure.source, alt: figure.name })] : []),
       caption));

@@ -1,7 +1,7 @@
-"""One self-contained HTML page of a run folder: opens anywhere, asks nothing of the network.
+"""Write a run folder as one HTML page, which needs no network and no other file.
 
-Numbers go in as columns; the page adds them up, so that a hundred thousand cells are a heat map
-at once and the records of a cell when it is asked for.
+The page holds its numbers as columns and aggregates them itself: it shows a hundred thousand cells
+as a heat map, and the records of a cell when the user chooses it.
 """
 
 from __future__ import annotations
@@ -19,38 +19,42 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.parameters import bad_value
 from secateurs.core.version import __version__
 from secateurs.experiments.report.certificates import packed
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.folder import LEDGER, SWEEP, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.registry import CPU_SECONDS
+from secateurs.experiments.sweeps.settings import Sweep
 from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
+from secateurs.experiments.sweeps.table import cell_table
 from secateurs.experiments.sweeps.verdicts import (
     sweep_verdicts,
     verdict_table,
     without_certificate,
 )
 
-DIGITS = 6  # significant, of the numbers on the page
+DIGITS = 6  # significant digits of the numbers on the page
 MAX_FIGURE_BYTES = 20_000_000
-_SCRIPTS = ("tables.js", "certificates.js", "page.js")  # one after the other
-_PARTS = ("page.html", "page.css", *_SCRIPTS)
+EXACT_INTEGERS = 2**53  # float64 has all integers below
+PARTS = ("page.html", "page.css", "tables.js", "certificates.js", "page.js")  # scripts in order
 
 
 def write_report(run: str | Path, output: str | Path) -> int:
-    """Write the page of a run; its size in bytes.
+    """Write the page of a run and return its size in bytes.
 
     Parameters
     ----------
     run : str or Path
-        Folder of a sweep or of a reproduction, finished or not.
+        Folder of a sweep or of a reproduction, which need not be finished.
     output : str or Path
         A name that ends in .html.
 
     Raises
     ------
     RunFolderError
-        No run is in the folder.
+        The folder holds no run.
     LedgerError
         Its ledger cannot be read.
     ValueError
@@ -58,70 +62,79 @@ def write_report(run: str | Path, output: str | Path) -> int:
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{output}: the name of a report must end in .html")
+        raise bad_value("output", str(output), "a name that must end in .html")
     content = render(run_content(Path(run))).encode()
     write_atomically(output, content)
     return len(content)
 
 
 def run_content(run: Path) -> dict[str, Any]:
-    """What the page shows, as JSON can hold it.
+    """Return the content of the page, as JSON can hold it.
 
     Keys: title, kind ("sweep" or "claims"), settings (text), starts (environments), axes, methods,
     metrics, columns (see `encoded`), claims, verdicts (of the certificates, counted), truth (the
-    metric they are held against, or null), uncertified (cells of an earlier version), certificates
-    (see `packed`), boundaries, figures (data URIs).
+    metric that they are compared with, or null), uncertified (cells of an earlier version),
+    certificates (see `packed`), boundaries, figures (data URIs).
     """
     if not (run / LEDGER).is_file():
         raise RunFolderError(f"{run}: holds no run; give the folder that sweep or reproduce made")
     text = _text(run / SWEEP)
+    sweep = None if text is None else parse_sweep(text, str(run / SWEEP))
     with Ledger(run / LEDGER) as ledger:
-        content: dict[str, Any] = {
+        frame = cell_table(ledger, None if sweep is None else labels(sweep))
+        keys = [] if frame.empty else frame["key"].tolist()
+        shared = {
             "title": run.resolve().name.removesuffix(".run"),
             "starts": ledger.starts(),
             "version": __version__,
             "settings": text or "",
             "figures": _figures(run),
+            "certificates": packed(
+                ((record.key, record.certificate) for _, record in ledger.records()), keys
+            ),
         }
-        if text is None:
-            frame = ledger.frame()
-            certificates = _certificates(ledger, frame)
-            frame = frame.drop(columns=["key"], errors="ignore")
-            numbers = frame.select_dtypes("number").columns
-            return content | {
-                "kind": "claims",
-                "axes": {},
-                "methods": [],
-                "metrics": [str(name) for name in numbers if name != "attempts"],
-                "columns": encoded(frame),
-                "claims": _claims(run),
-                "verdicts": _rows(_by_claim(frame)),
-                "truth": None,
-                "uncertified": 0,
-                "certificates": certificates,
-                "boundaries": [],
-            }
-        sweep = parse_sweep(text, str(run / SWEEP))
-        frame = ledger.frame(labels(sweep))
-        certificates = _certificates(ledger, frame)
     frame = frame.drop(columns=["key"], errors="ignore")
+    special = _claims_content(run, frame) if sweep is None else _sweep_content(sweep, frame)
+    return {**shared, "columns": encoded(frame), **special}
+
+
+def _claims_content(run: Path, frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the content that only a reproduction has, from the table of its parts."""
+    claims, verdicts = _claims(run), frame
+    if not frame.empty:
+        named = frame.assign(label=frame["paper"] + ": " + frame["claim"])
+        verdicts = verdict_table(named, named["label"].unique())
+    numbers = frame.select_dtypes("number").columns
+    return {
+        "kind": "claims",
+        "axes": {},
+        "methods": [],
+        "metrics": [str(name) for name in numbers if name != "attempts"],
+        "claims": claims,
+        "verdicts": _rows(verdicts),
+        "truth": None,
+        "uncertified": 0,
+        "boundaries": [],
+    }
+
+
+def _sweep_content(sweep: Sweep, frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the content that only a sweep has, from the table of its cells."""
     done = finished(sweep, frame)
     found = []
     if sweep.adaptive is not None:
         wanted = sweep.adaptive
         found = boundaries(sweep, done, wanted.axis, wanted.metric, wanted.level)
     asked = [*sweep.metrics, *(m for m in sweep.family.metrics if m not in sweep.metrics)]
-    return content | {
+    return {
         "kind": "sweep",
         "axes": {name: [_plain(v) for v in values] for name, values in sweep.axes.items()},
         "methods": [variant.label for variant in sweep.variants],
-        "metrics": [*asked, "cpu_seconds"],
-        "columns": encoded(frame),
+        "metrics": [*asked, CPU_SECONDS],
         "claims": [],
         "verdicts": _rows(sweep_verdicts(sweep, done)),
         "truth": sweep.family.truth,
         "uncertified": without_certificate(sweep, done),
-        "certificates": certificates,
         "boundaries": [
             {
                 "method": b.label,
@@ -136,7 +149,7 @@ def run_content(run: Path) -> dict[str, Any]:
 
 
 def encoded(frame: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
-    """Columns of a table: numbers as ``{"numbers": [...]}``, anything else by code and value."""
+    """Return columns of a table: numbers as ``{"numbers": [...]}``, anything else as codes."""
     columns: dict[str, dict[str, list[Any]]] = {}
     for name in frame.columns:
         column = frame[name]
@@ -149,10 +162,10 @@ def encoded(frame: pd.DataFrame) -> dict[str, dict[str, list[Any]]]:
 
 
 def render(content: dict[str, Any]) -> str:
-    """The page."""
-    page, css, *scripts = ((files(__package__) / name).read_text("utf-8") for name in _PARTS)
+    """Return the page with this content."""
+    page, css, *scripts = ((files(__package__) / name).read_text("utf-8") for name in PARTS)
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(page)
-    # "<" never stands in the data: nothing in them can end the element that holds them
+    # The data have no "<", so that no text in them can end the element that holds them.
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return template.render(
         title=content["title"],
@@ -161,20 +174,6 @@ def render(content: dict[str, Any]) -> str:
         plotly=get_plotlyjs(),
         data=data,
     )
-
-
-def _certificates(ledger: Ledger, frame: pd.DataFrame) -> dict[str, Any]:
-    """Of every row of a frame."""
-    keys = [] if frame.empty else frame["key"].tolist()
-    return packed(((record.key, record.certificate) for _, record in ledger.records()), keys)
-
-
-def _by_claim(frame: pd.DataFrame) -> pd.DataFrame:
-    """Verdicts of the parts of each claim."""
-    if frame.empty:
-        return frame
-    named = frame.assign(label=frame["paper"] + ": " + frame["claim"])
-    return verdict_table(named, named["label"].unique())
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -195,7 +194,7 @@ def _claims(run: Path) -> list[dict[str, Any]]:
 
 
 def _figures(run: Path) -> list[dict[str, str | None]]:
-    """Pictures of the run; those that would make the page too large are named, without a source."""
+    """Return the figures of the run; a figure that is too large for the page has no source."""
     found: list[dict[str, str | None]] = []
     left = MAX_FIGURE_BYTES
     for path in sorted(run.glob("*.png")):
@@ -213,16 +212,14 @@ def _text(path: Path) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A number in a few digits, or null where it is none."""
+    """Return a value for JSON: a number with few digits, None where it is not finite."""
     if value is None or isinstance(value, str | bool | int):
         return value
     number = float(value)
     if not math.isfinite(number):
         return None
-    return int(number) if number == int(number) and abs(number) < 2**53 else _digits(number)
-
-
-def _digits(number: float) -> float:
+    if number == int(number) and abs(number) < EXACT_INTEGERS:
+        return int(number)
     return float(np.format_float_scientific(number, precision=DIGITS - 1))
 
 

@@ -35,7 +35,7 @@ function element(tag, properties, ...children) {
 // -- tables that sort, filter and turn pages ---------------------------------------------------
 
 // columns: [{name, number}]; get(row, name) -> value; rows: array of row numbers;
-// first(row) -> an element before the columns, if it is wanted
+// first(row) -> an element of an extra first column, optional
 function table(place, columns, rows, get, label, first) {
   let shown = rows, sortedBy = null, down = false, page = 0;
   const filter = element("input", { type: "search", placeholder: "filter" });
@@ -71,7 +71,7 @@ function table(place, columns, rows, get, label, first) {
     if (sortedBy) {
       const sign = down ? -1 : 1;
       const key = (row) => get(row, sortedBy.name);
-      shown.sort((a, b) => isMissing(key(a)) - isMissing(key(b))  // last either way
+      shown.sort((a, b) => isMissing(key(a)) - isMissing(key(b))  // last in both orders
         || sign * compare(key(a), key(b)) || a - b);
     }
     page = 0;
@@ -110,7 +110,7 @@ function compare(a, b) {
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-// a table of objects, all with the same keys
+// show objects that all have the same keys as a table
 function objects(place, rows, label, keys) {
   const wanted = keys || Object.keys(rows[0]);
   const columns = wanted.map((name) => ({

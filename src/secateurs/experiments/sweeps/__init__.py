@@ -1,1 +1,1 @@
-"""Sweeps: a TOML file of problems, methods and seeds, run cell by cell into a ledger."""
+"""Sweeps: a TOML file with problems, methods and seeds, run cell by cell into a ledger."""

@@ -1,4 +1,4 @@
-"""Figures of a sweep, ready for a paper: transitions, scaling, bars against peers."""
+"""Figures of a sweep for a paper: transitions, scaling, comparison with peers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
-from secateurs.experiments.sweeps.config import FigureSettings, Sweep
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.experiments.sweeps.settings import FigureSettings, Sweep
 from secateurs.experiments.sweeps.transition import fit_transition
 
 FloatArray = NDArray[np.float64]
 
-LEVEL = 0.95  # of every band and interval
-COLOURS = ("#3a6ea5", "#b5651d", "#7a5195", "#c2403d", "#4d4d4d", "#6b8e23")  # of peers, in turn
+LEVEL = 0.95  # confidence level of every band and interval
+COLOURS = ("#3a6ea5", "#b5651d", "#7a5195", "#c2403d", "#4d4d4d", "#6b8e23")  # of peers, in order
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PowerLaw:
     ----------
     slope, intercept : float
     slope_low, slope_high : float
-        At `LEVEL`, by Student's t; nan with fewer than three points.
+        Interval at `LEVEL` by Student's t; nan with fewer than three points.
     """
 
     slope: float
@@ -44,7 +45,7 @@ class PowerLaw:
     _n: int
 
     def band(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The line and its confidence band at x."""
+        """Return the line and its confidence band at x."""
         t = np.log(x)
         line = self.intercept + self.slope * t
         if self._n < 3:
@@ -64,7 +65,9 @@ def fit_power_law(x: FloatArray, y: FloatArray) -> PowerLaw:
         A number is not positive, or all x are equal.
     """
     if (x <= 0).any() or (y <= 0).any() or len(np.unique(x)) < 2:
-        raise ValueError("expected positive numbers at two or more different x")
+        raise bad_value(
+            "x, y", Shown(f"{x.tolist()}, {y.tolist()}"), "positive numbers at two or more x"
+        )
     s, t = np.log(x), np.log(y)
     centre, spread, n = float(s.mean()), float(((s - s.mean()) ** 2).sum()), len(s)
     slope = float(((s - centre) * t).sum() / spread)
@@ -78,7 +81,7 @@ def fit_power_law(x: FloatArray, y: FloatArray) -> PowerLaw:
 
 
 def draw(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """A figure of the finished cells of a sweep.
+    """Draw a figure of the finished cells of a sweep.
 
     Parameters
     ----------
@@ -94,9 +97,10 @@ def draw(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
 
 
 def heat_map(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """Mean of a metric over two axes, a panel for each method; grey where nothing is finished.
+    """Draw the mean of a metric over two axes, one panel a method; grey without finished cells.
 
-    For a metric of 0 and 1 the line is where half succeed, dotted lines its interval.
+    For a metric of 0 and 1, a line shows where half of the cells succeed, and dotted lines show its
+    interval.
     """
     x, y = str(wanted.x), str(wanted.y)
     columns, rows = sweep.axes[x], sweep.axes[y]
@@ -136,7 +140,7 @@ def heat_map(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figur
 
 
 def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """A metric against an axis, both logarithmic: medians, fitted power laws and their bands."""
+    """Draw a metric against an axis, both logarithmic: medians, fitted power laws, their bands."""
     x = str(wanted.x)
     figure = Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
@@ -152,8 +156,8 @@ def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure
         law = fit_power_law(at, values)
         grid = np.geomspace(at.min(), at.max(), 50)
         line, low, high = law.band(grid)
-        told = f"{label}: slope {law.slope:.2f} [{law.slope_low:.2f}, {law.slope_high:.2f}]"
-        axis.plot(grid, line, color=colour, label=told)
+        legend = f"{label}: slope {law.slope:.2f} [{law.slope_low:.2f}, {law.slope_high:.2f}]"
+        axis.plot(grid, line, color=colour, label=legend)
         axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -166,7 +170,7 @@ def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure
 
 
 def bars(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """Mean of a metric by method over the grid, with the 95 % interval of its seeds; ours green."""
+    """Draw the mean of a metric over the grid by method, with the 95 % interval over seeds."""
     panels = [v.label for v in sweep.variants]
     colours = _colours(sweep)
     figure = Figure(figsize=(5, 0.8 + 0.4 * len(panels)), layout="constrained")
@@ -185,10 +189,10 @@ def bars(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
 
 
 def mean_of_points(sweep: Sweep, frame: pd.DataFrame, metric: str) -> tuple[float, float]:
-    """Mean over the points of the grid of the mean over seeds, and half its interval at `LEVEL`.
+    """Return the mean over points of the mean over seeds, and half of its interval at `LEVEL`.
 
-    The points are what was asked for, the seeds are chance: only these make the interval.  It is
-    0 where a point has one seed.
+    The points are fixed and the seeds are random, so only the seeds contribute to the interval.  It
+    is 0 where a point has one seed.
     """
     values = frame.dropna(subset=[metric])
     if values.empty:
@@ -207,7 +211,7 @@ def _draw_boundary(
     columns: list[float],
     rows: list[float],
 ) -> None:
-    """The fitted transition along x in every row, in units of the cells drawn."""
+    """Draw the fitted transition along x in every row, in units of the drawn cells."""
     found: list[list[float]] = []
     for row in rows:
         at = frame[frame[wanted.y] == row].groupby(wanted.x)[wanted.metric].agg(["sum", "count"])
@@ -224,7 +228,7 @@ def _draw_boundary(
 
 
 def _colours(sweep: Sweep) -> dict[str, str]:
-    """Ours in our colour; the others in turn, also ours after the first."""
+    """Return colours by label: ours for our first method, the others in order."""
     found: dict[str, str] = {}
     others = 0
     for variant in sweep.variants:

@@ -1,12 +1,13 @@
-"""The folder of a run: its settings, ledger, environment, exports and figures, and one writer.
+"""The folder of a run.  One process at a time may write into it.
 
-RUN/sweep.toml          what was asked
-RUN/ledger.sqlite       what every cell came to
-RUN/environment.json    versions and machine of the last start (the ledger has all of them)
+RUN/sweep.toml          the sweep
+RUN/ledger.sqlite       the records of all cells
+RUN/environment.json    versions and machine of the last start (the ledger has all starts)
 RUN/cells.parquet .csv  the ledger as a table
 RUN/*.pdf *.png         figures
-RUN/workers.log         what the workers printed
-RUN/spool/, RUN/lock    of a run that is under way
+RUN/workers.log         output of the workers
+RUN/slurm/              scripts and logs of the jobs of Slurm
+RUN/spool/, RUN/lock    files of a run that is under way
 """
 
 from __future__ import annotations
@@ -28,41 +29,50 @@ from secateurs.core.version import __version__
 from secateurs.experiments.sweeps.ledger import Ledger, salvage
 
 LEDGER, ENVIRONMENT, SWEEP = "ledger.sqlite", "environment.json", "sweep.toml"
-_PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "numba", "joblib", "distributed")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "scikit-learn",
+    "numba",
+    "pebble",
+    "distributed",
+    "submitit",
+)
 
 
 class RunFolderError(ValueError):
-    """A folder that a run cannot use."""
+    """A run cannot use the folder."""
 
 
 @contextmanager
 def open_run(
     folder: str | Path, texts: Mapping[str, str], *, resume: bool, rescue: bool = False
 ) -> Iterator[tuple[Ledger, list[str]]]:
-    """Open a new run, or an old one to go on with it, for this process alone.
+    """Open a new run, or an old one to continue it, for this process alone.
 
     Parameters
     ----------
     folder : str or Path
-        Made where it is not there.
+        Made if it does not exist.
     texts : mapping
-        Name of a file -> its content; kept in the folder.
+        Name of a file -> its content; written into the folder.
     resume : bool
-        Whether it may hold a run already.
+        Whether the folder may hold a run already.
     rescue : bool
-        Save what can be read of a damaged ledger first.
+        Whether to salvage a damaged ledger first.
 
     Yields
     ------
     ledger : Ledger
     notes : list of str
-        What the user should know: cells rescued, versions that changed.
+        Messages for the user: cells that were saved, versions that changed.
 
     Raises
     ------
     RunFolderError
-        The folder holds something else, a run without `resume`, one of the other command, or one
-        that is under way.
+        The folder holds other files, a run (without `resume`), a run of the other command, or a
+        run that is under way.
     LedgerError
         The ledger cannot be used.
     """
@@ -74,7 +84,7 @@ def open_run(
         raise RunFolderError(f"{folder}: holds other files and no run; give a new or empty folder")
     if path.exists() and not (resume or rescue):
         raise RunFolderError(
-            f"{folder}: holds a run already; go on with it by --resume, or give another --output"
+            f"{folder}: holds a run already; continue it with --resume, or give another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     notes: list[str] = []
@@ -93,12 +103,12 @@ def open_run(
             content = json.dumps(here, indent=2) + "\n"
             for name, text in {**texts, ENVIRONMENT: content}.items():
                 write_atomically(folder / name, text.encode())
-            ledger.note_start(here)  # last: a folder that was started has its files
+            ledger.note_start(here)  # last, so that a run with a start has its files
             yield ledger, notes
 
 
 def _check_kind(folder: Path, texts: Mapping[str, str]) -> None:
-    """Refuse to go on with the cells of a sweep as parts of claims, or the reverse."""
+    """Refuse to continue a sweep as a reproduction, or the reverse."""
     asked = ((folder / SWEEP).exists(), SWEEP in texts)
     was, now = ("sweep" if of_sweep else "reproduce" for of_sweep in asked)
     if was != now:
@@ -106,7 +116,7 @@ def _check_kind(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for whoever wants the same numbers again."""
+    """Return versions and machine, which one needs to get the same numbers again."""
     versions = {"secateurs": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -125,19 +135,19 @@ def environment() -> dict[str, Any]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """A lock that ends with the process, however it ends."""
+    """Hold a lock, which the system releases when the process ends in any way."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunFolderError(
-                f"{folder}: another process is at work on this run; wait for it or stop it"
+                f"{folder}: another process is working on this run; wait for it or stop it"
             ) from None
         yield
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs from the start before: such cells may not be comparable."""
+    """Return a note about versions that differ from those of the last start, if there are any."""
     old, new = before["versions"], now["versions"]
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
@@ -146,11 +156,13 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
     if before["processor"] != now["processor"]:
         changes.append(f"processor {before['processor']} -> {now['processor']}")
-    return [f"finished cells were made with other versions: {', '.join(changes)}"] * bool(changes)
+    return [f"finished cells were computed with other versions: {', '.join(changes)}"] * bool(
+        changes
+    )
 
 
 def _processor() -> str:
-    """Model of the processor, where the system tells."""
+    """Return the model of the processor, where the system says it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

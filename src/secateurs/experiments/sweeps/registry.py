@@ -1,10 +1,10 @@
-"""Problems, methods and metrics by name; what a cell of a sweep is.
+"""Families of problems, methods and metrics; how a cell of a sweep is computed.
 
-A family is a set of functions that understand each other:
+A family is a set of functions that work on the same data and results:
 
     planted = Family("planted_relu", ours=("pursuit",))
 
-    @planted.problem                        # settings -> data; its name is written in the file
+    @planted.problem                        # settings -> data; the file names the function
     def planted_relu(*, n: int, d: int, random_state: int) -> PlantedProblem: ...
 
     @planted.method                         # data and settings -> anything the metrics can read
@@ -13,21 +13,21 @@ A family is a set of functions that understand each other:
     @planted.metric                         # data and result -> one number
     def psnr(problem: PlantedProblem, fit: Fit) -> float: ...
 
-    @planted.certificate("pursuit")         # data and result -> what the method can promise
+    @planted.certificate("pursuit")         # data and result -> certificate of the method
     def certified(problem: PlantedProblem, fit: Fit, *, random_state: int) -> Certificate: ...
 
-A certificate is for methods whose estimator gives one; it may look at what the method saw, and
-never at the truth or at fresh rows, which are for the metrics.  `truth` names the metric of 0 and
-1 that a sweep of certificates is held against.
+A certificate is for methods whose estimator gives one.  It may use the data that the method saw,
+and never the truth or the fresh rows, which are for the metrics.  `truth` names the metric of 0 and
+1 with which certificates are compared.
 
-Settings are keyword arguments with type hints; ``Annotated[int, Field(ge=1)]`` says more about
-one.  Every problem and every method takes `random_state`, which is not a setting: it comes from
-the seed of the cell; a certificate gets that of its method.  To add a method write one such
-function; to add a family write one file in families/ and its line in families/__init__.py.
-Nothing else has to know.
+Settings are keyword arguments with type hints; ``Annotated[int, Field(ge=1)]`` restricts one.
+Every problem and every method takes `random_state`.  It is not a setting: it comes from the seed of
+the cell; a certificate gets the seed of its method.  To add a method, write one such function; to
+add a family, write one file in families/ and its line in families/__init__.py.  No other code needs
+a change.
 
-A problem that some settings make impossible says so before a sweep starts:
-``@planted.problem(check=f)``, where f takes the settings and raises ValueError.
+A problem can refuse impossible settings before a sweep starts: ``@planted.problem(check=f)``, where
+f takes the settings and raises ValueError.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, create_model
 
 from secateurs.core.certificate import Certificate
-from secateurs.experiments.sweeps.ledger import RESERVED
+from secateurs.core.parameters import bad_value
+from secateurs.experiments.sweeps.record import RESERVED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Number = float | None  # None: does not apply, or not a number
-CPU_SECONDS = "cpu_seconds"  # measured for every cell, of its method alone
+CPU_SECONDS = "cpu_seconds"  # metric of every cell: processor time of its method
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """How data are made, and a test of the settings that costs nothing."""
+    """A function that makes data, and a cheap check of its settings."""
 
     make: Callable[..., Any]
     check: Callable[..., None] | None = None
@@ -62,7 +63,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell comes to.
+    """Result of a cell.
 
     Attributes
     ----------
@@ -84,11 +85,11 @@ class Family:
     ----------
     name : str
     ours : tuple of str
-        Methods drawn in our colour; the others are peers.
+        Methods of this package, which figures show in its colour; the others are peers.
     truth : str or None
-        The metric that is 1 where a method found what was planted, 0 where it did not.
+        The metric that is 1 where a method found the planted solution, 0 where it did not.
     problems, methods, metrics, certificates : dict
-        By name, certificates by that of their method; filled by the decorators below.
+        By name; certificates by the name of their method.  The decorators below fill them.
     """
 
     name: str
@@ -98,6 +99,11 @@ class Family:
     methods: dict[str, Callable[..., Any]] = field(default_factory=dict)
     metrics: dict[str, Callable[..., Any]] = field(default_factory=dict)
     certificates: dict[str, Callable[..., Certificate]] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """Name of the module that defines the family."""
+        return next(iter(self.problems.values())).make.__module__
 
     @overload
     def problem(self, make: Function) -> Function: ...
@@ -109,7 +115,7 @@ class Family:
         """Register a function from settings to data under its own name."""
 
         def register(function: Function) -> Function:
-            settings_model(function)  # an unusable signature is told at once
+            settings_model(function)  # refuses an unusable signature at once
             self.problems[function.__name__] = Problem(function, check)
             return function
 
@@ -123,9 +129,9 @@ class Family:
 
     def metric(self, measure: Function) -> Function:
         """Register a function from data and result to a number, under its own name."""
-        if measure.__name__ in RESERVED:  # its numbers would be lost in the tables
+        if measure.__name__ in RESERVED:
             raise TypeError(
-                f"a metric cannot be called {measure.__name__}: a column of every table"
+                f"a metric cannot be called {measure.__name__}, as a column of every table is"
             )
         self.metrics[measure.__name__] = measure
         return measure
@@ -144,14 +150,14 @@ class Family:
 
 
 def settings_model(function: Callable[..., Any]) -> type[BaseModel]:
-    """A strict pydantic model of the keyword settings of a problem or a method.
+    """Return a strict pydantic model of the keyword settings of a problem or a method.
 
     Raises
     ------
     TypeError
-        A setting without a type hint, or no `random_state`.
+        A setting has no type hint, or there is no `random_state`.
     """
-    inner = getattr(function, "func", function)  # of a functools.partial
+    inner = getattr(function, "func", function)  # the function inside a functools.partial
     hints = get_type_hints(inner, include_extras=True)
     parameters = inspect.signature(function).parameters
     bound = getattr(function, "keywords", {})
@@ -180,13 +186,13 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> Result:
     Returns
     -------
     Result
-        Every metric of the family, and "cpu_seconds" of the method without its certificate.
-        Apart from the last a pure function of the cell.
+        Every metric of the family, and "cpu_seconds", which leaves out the certificate.  All but
+        "cpu_seconds" is a pure function of the cell.
 
     Raises
     ------
     ValueError
-        A metric is infinite, or what the problem or the method raised.
+        A metric is infinite, or the problem or the method raised it.
     """
     data_seed, method_seed = seeds(cell["seed"])
     problem = family.problems[cell["problem"]].make(
@@ -207,17 +213,18 @@ def evaluate(family: Family, cell: Mapping[str, Any]) -> Result:
 
 
 def number(name: str, value: Number) -> Number:
-    """A metric as a record keeps it: None for nan; infinity is refused."""
+    """Return a metric as a record keeps it: None for nan; an infinite one is refused."""
     if value is None or math.isnan(value):
         return None
     if math.isinf(value):
-        raise ValueError(f"metric {name} is {value}: expected a finite number or nan")
+        raise bad_value(f"metric {name}", value, "a finite number or nan")
     return float(value)
 
 
 def seeds(seed: int) -> tuple[int, int]:
-    """Seeds of the data and of the method; unrelated, so that no method draws its data's numbers.
+    """Return the seeds of the data and of the method.
 
-    The data keep the seed of the cell: ``planted_relu(..., random_state=seed)`` makes them again.
+    They are unrelated, so that a method does not draw the random numbers of its data.  The data
+    have the seed of the cell: ``planted_relu(..., random_state=seed)`` makes them again.
     """
     return seed, int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])

@@ -1,14 +1,7 @@
-"""Run cells on workers into a ledger, whatever happens to the workers.
-
-Cells run on processes of this machine or on a Dask cluster (`pools.py`).  A process that dies takes
-the pool with it.  Finished cells are then in the spool; of those that were running it is not known
-which one killed its worker, so they run again one at a time: what kills a worker that runs nothing
-else is to blame, and after its retries recorded as failed.
-"""
+"""Run cells on workers into a ledger, also when workers are killed."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
@@ -18,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from secateurs.core.interrupt import uninterrupted
-from secateurs.experiments.sweeps.ledger import Ledger, Record, key_of
-from secateurs.experiments.sweeps.pools import Compute, RunError, pool
-from secateurs.experiments.sweeps.worker import GRACE, Evaluate, Task, clear_spool, read_spool
+from secateurs.core.parameters import check_integer
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.pools import pool, uses_spool
+from secateurs.experiments.sweeps.record import Record, key_of
+from secateurs.experiments.sweeps.spool import clear_spool, read_spool, read_trace, spool_of
+from secateurs.experiments.sweeps.worker import Evaluate, RunError, Task
 
-COMMIT_EVERY = 0.5  # seconds; what is finished in between is in the spool
+COMMIT_EVERY = 0.5  # seconds; cells that finish in between are in the spool
 MAX_CRASHES = 3  # in a row without any cell run: the fault is not in a cell
 
 Cell = Mapping[str, Any]
@@ -30,16 +26,16 @@ Cell = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Counts:
-    """Where a run is.
+    """State of a run.
 
     Attributes
     ----------
     done, failed : int
-        Cells of this run, those of earlier ones included.
+        Cells of this run, with those that the ledger had before.
     earlier : int
-        Of these, what was there before.
+        Cells that the ledger had before.
     interrupted : bool
-        Stopped by the user; what is done is kept.
+        Whether the user stopped the run; finished cells are kept.
     """
 
     done: int = 0
@@ -68,16 +64,17 @@ def run_cells(
     Parameters
     ----------
     cells : iterable of dict
-        Settings; anything that JSON can hold.  Read as they are needed.
+        Settings; anything that JSON can hold.  They are read as they are needed.
     evaluate : callable
-        From settings to a `Result`; a pure function that can be sent to a worker.
+        From settings to a `Result`; a pure function that another process can import.
     ledger : Ledger
-        The spool is a folder beside it.
+        Its folder is the run folder, which holds the spool too.
     workers : int
-        Processes on this machine, one thread each.  1 is a process too, so that a cell that
-        dies takes nothing with it.
+        Processes on this machine, one thread each.  1 is a process too, so that a cell that dies
+        takes nothing with it.
     scheduler : str, optional
-        Address of a Dask scheduler; its workers are used instead.
+        The workers of a cluster are used instead: the address of a Dask scheduler, or
+        ``slurm://PARTITION?...``.
     time_limit : float
         Seconds of wall time for a cell.
     retries : int
@@ -94,17 +91,23 @@ def run_cells(
     Raises
     ------
     LedgerFullError
-        The disk is full.  What is done is kept.
+        The disk is full.  Finished cells are kept.
     RunError
-        No worker runs anything, or the scheduler is not there or goes away.  What is done is kept.
+        No worker runs anything, or the scheduler does not answer or goes away.  Finished cells are
+        kept.
+
+    Notes
+    -----
+    Worker processes import the main module.  A script that calls this must do so below
+    ``if __name__ == "__main__":``.
     """
-    if workers < 1:
-        raise ValueError(f"workers = {workers}: expected an integer >= 1")
-    spool = None if scheduler else ledger.path.parent / "spool"
-    run = _Run(ledger, spool, time_limit, retries, retry_failed, progress)
-    with pool(workers, scheduler) as compute:
+    check_integer("workers", workers)
+    folder = ledger.path.parent
+    run = _Run(ledger, spool_of(folder) if uses_spool(scheduler) else None, retries, progress)
+    run.known(retry_failed=retry_failed)
+    with pool(workers, scheduler, folder) as compute:
         try:
-            run.all(cells, evaluate, compute)
+            run.all(cells, lambda tasks: compute(evaluate, tasks), time_limit)
         except KeyboardInterrupt:
             run.interrupted = True
         finally:
@@ -115,121 +118,109 @@ def run_cells(
 
 
 class _Run:
-    """Cells on their way from the source to the ledger.
+    """Cells on their way from the grid to the ledger.
 
-    `source` may be read by a thread of joblib: it changes `flying`, by single operations, and the
-    counts of what is skipped; all else belongs to the main thread.
+    Attributes
+    ----------
+    flying : dict
+        Key -> settings and attempt of every cell that is handed out.
+    again : list
+        Settings and attempt of the cells of the next pass.
+    ready : list
+        Settings and records that are not yet in the ledger.
     """
 
     def __init__(
-        self,
-        ledger: Ledger,
-        spool: Path | None,
-        time_limit: float,
-        retries: int,
-        retry_failed: bool,
-        progress: CountsCallback | None,
+        self, ledger: Ledger, spool: Path | None, retries: int, progress: CountsCallback | None
     ):
-        self.ledger, self.spool, self.progress = ledger, spool, progress
-        self.time_limit, self.retries = time_limit, retries
-        self.flying: dict[str, tuple[Cell, int]] = {}  # handed out: settings, attempt
-        self.ready: list[tuple[Cell, Record]] = []  # finished, not yet in the ledger
+        self.ledger, self.spool, self.retries, self.progress = ledger, spool, retries, progress
+        self.flying: dict[str, tuple[Cell, int]] = {}
         self.again: list[tuple[Cell, int]] = []
-        self.committed = 0.0
-        self.skipped_done = self.skipped_failed = self.n_done = self.n_failed = 0
-        self.n_settled = 0  # records seen, those that are tried again included
+        self.ready: list[tuple[Cell, Record]] = []
+        self.n_done = self.n_failed = self.n_earlier = self.n_settled = 0
+        self.commit_at = 0.0
         self.interrupted = False
-        if spool is not None:
-            spool.mkdir(exist_ok=True)
-            finished, running = read_spool(spool)  # of a run that was killed
-            ledger.add(
-                (cell, record)
-                for cell, record in finished
-                if record.status == "done" or record.attempts > retries
-            )
-            clear_spool(spool, [*running, *(record.key for _, record in finished)])
-        self.done = ledger.keys("done")
-        self.failed = set() if retry_failed else ledger.keys("failed")
 
     @property
     def counts(self) -> Counts:
-        """Where the run is."""
-        return Counts(
-            self.n_done + self.skipped_done,
-            self.n_failed + self.skipped_failed,
-            self.skipped_done + self.skipped_failed,
-            self.interrupted,
-        )
+        """State of the run."""
+        return Counts(self.n_done, self.n_failed, self.n_earlier, self.interrupted)
 
-    def all(self, cells: Iterable[Cell], evaluate: Evaluate, compute: Compute) -> None:
-        """Passes over what is left, until nothing is."""
+    def known(self, *, retry_failed: bool) -> None:
+        """Read which cells need not be computed, from the ledger and the spool of a killed run."""
+        if self.spool is not None:
+            self.spool.mkdir(exist_ok=True)
+            traces = read_spool(self.spool)
+            self.ledger.add(
+                (trace.cell, trace.record)
+                for trace in traces.values()
+                if trace.cell is not None
+                and trace.record is not None
+                and (trace.record.status == "done" or trace.record.attempts > self.retries)
+            )
+            clear_spool(self.spool, traces)
+        self.done = self.ledger.keys("done")
+        self.failed = set() if retry_failed else self.ledger.keys("failed")
+
+    def all(
+        self,
+        cells: Iterable[Cell],
+        compute: Callable[[Iterator[Task]], Any],
+        time_limit: float,
+    ) -> None:
+        """Make passes over the cells that are left, until none is."""
         source = self.pending(cells)
-        suspects: list[tuple[Cell, int]] = []
         crashes = 0
         while True:
-            one_by_one = bool(suspects)
-            tasks = iter(suspects) if one_by_one else source
             seen = self.n_settled
             try:
-                self.one_pass(tasks, evaluate, compute, one_by_one=one_by_one)
-                suspects = []
+                with closing(compute(self.handed_out(source, time_limit))) as records:
+                    for record in records:
+                        self.settle(record)
+                        if self.spool is None or time.monotonic() > self.commit_at:
+                            self.commit()
+                exhausted = True
             except BrokenExecutor as error:
-                suspects = self.after_crash(one_by_one=one_by_one)
-                if one_by_one:
-                    suspects.extend(tasks)
-                crashes = 0 if self.n_settled > seen or suspects else crashes + 1
+                exhausted = False
+                self.take_spool()
+                crashes = 0 if self.n_settled > seen else crashes + 1
                 if crashes > MAX_CRASHES:
                     raise RunError(f"no worker runs anything: {error}") from error
-                continue
-            if not one_by_one:
+            # cells that were handed out and never begun have not failed
+            self.again.extend(self.flying.values())
+            self.flying.clear()
+            if exhausted:
                 if not self.again:
                     return
                 source, self.again = iter(self.again), []
 
     def pending(self, cells: Iterable[Cell]) -> Iterator[tuple[Cell, int]]:
-        """Cells that are not in the ledger."""
+        """Yield the cells that are not in the ledger."""
         for cell in cells:
             key = key_of(cell)
-            if key in self.done:
-                self.skipped_done += 1
-            elif key in self.failed:
-                self.skipped_failed += 1
+            if key in self.done or key in self.failed:
+                self.n_earlier += 1
+                self.n_done += key in self.done
+                self.n_failed += key not in self.done
             else:
                 yield cell, 1
 
-    def one_pass(
-        self,
-        tasks: Iterator[tuple[Cell, int]],
-        evaluate: Evaluate,
-        compute: Compute,
-        *,
-        one_by_one: bool,
-    ) -> None:
-        """Hand out tasks and take the records in as they come."""
-        parent = None if self.spool is None else os.getpid()
-
-        def handed_out() -> Iterator[Task]:
-            for cell, attempt in tasks:
-                key = key_of(cell)
-                self.flying[key] = (cell, attempt)
-                yield Task(key, cell, attempt, self.time_limit, self.spool, parent)
-
-        with closing(compute(evaluate, handed_out(), one_by_one)) as records:
-            for record in records:
-                self.settle(record)
-                if self.spool is None or time.monotonic() - self.committed > COMMIT_EVERY:
-                    self.commit()
+    def handed_out(self, source: Iterator[tuple[Cell, int]], time_limit: float) -> Iterator[Task]:
+        """Yield tasks for cells, and note that they are handed out."""
+        for cell, attempt in source:
+            key = key_of(cell)
+            self.flying[key] = (cell, attempt)
+            yield Task(key, cell, attempt, time_limit)
 
     def settle(self, record: Record) -> None:
-        """A cell has a record: keep it, or try again."""
+        """Keep the record of a cell, or let the cell be tried again."""
         cell, attempt = self.flying.pop(record.key, (None, 0))
         if cell is None:  # settled before, from the spool
             return
         self.n_settled += 1
         if record.status == "failed" and attempt <= self.retries:
             self.again.append((cell, attempt + 1))
-            if self.spool is not None:
-                clear_spool(self.spool, [record.key])
+            self.forget([record.key])
             return
         self.ready.append((cell, record))
         self.n_done += record.status == "done"
@@ -238,41 +229,22 @@ class _Run:
             self.progress(self.counts)
 
     def commit(self) -> None:
-        """Write what is ready to the ledger, then forget it in the spool."""
+        """Write the records that are ready to the ledger, then delete them from the spool."""
         self.ledger.add(self.ready)
-        self.committed = time.monotonic()
-        if self.spool is not None:
-            clear_spool(self.spool, [record.key for _, record in self.ready])
+        self.commit_at = time.monotonic() + COMMIT_EVERY
+        self.forget(record.key for _, record in self.ready)
         self.ready = []
 
-    def take_spool(self) -> dict[str, str]:
-        """Settle what finished in workers that are gone; return what was running."""
+    def take_spool(self) -> None:
+        """Settle the cells whose workers finished them and are gone."""
         if self.spool is None:
-            return {}
-        finished, running = read_spool(self.spool)
-        for _, record in finished:
-            self.settle(record)
-        return {key: told for key, told in running.items() if key in self.flying}
+            return
+        for key in list(self.flying):
+            trace = read_trace(self.spool / key)
+            if trace is not None and trace.record is not None:
+                self.settle(trace.record)
 
-    def after_crash(self, *, one_by_one: bool) -> list[tuple[Cell, int]]:
-        """Settle what is known after the pool broke; return the cells that may have broken it."""
-        running = self.take_spool()
-        self.commit()
-        overdue = {key: told for key, told in running.items() if told}
-        for key, told in overdue.items():
-            message = (
-                f"TimeLimitError: not done after {self.time_limit:g} s of wall time, and did not "
-                f"return to Python {GRACE:g} s later; its worker was ended\n{told}"
-            )
-            self.settle(Record(key, "failed", {}, self.flying[key][1], message))
-        suspects = [] if overdue else [key for key in self.flying if key in running]
-        if suspects and (one_by_one or len(suspects) == 1):
-            key = suspects.pop(0)  # handed out in order: it was the only one running
-            message = "WorkerDiedError: the worker was killed, ran out of memory or crashed"
-            self.settle(Record(key, "failed", {}, self.flying[key][1], message))
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete cells from the spool."""
         if self.spool is not None:
-            clear_spool(self.spool, list(self.flying))
-        found = [self.flying[key] for key in suspects]
-        self.again.extend(known for key, known in self.flying.items() if key not in suspects)
-        self.flying.clear()
-        return found
+            clear_spool(self.spool, keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,12 @@ import pandas as pd
 
 from secateurs.core.figures import save_figure
 from secateurs.experiments.sweeps import figures
-from secateurs.experiments.sweeps.config import AdaptiveSettings, Cell, Sweep
-from secateurs.experiments.sweeps.ledger import Ledger, canonical_method
+from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.record import canonical_method
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
 from secateurs.experiments.sweeps.run import Counts, run_cells
+from secateurs.experiments.sweeps.settings import AdaptiveSettings, Cell, Sweep
+from secateurs.experiments.sweeps.table import cell_table, export_cells
 from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
 
 Place = tuple[Any, ...]
@@ -24,12 +26,12 @@ SweepProgress = Callable[[Counts, int], None]
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where one method begins to succeed, the other axes being fixed.
+    """The value of an axis at which one method begins to succeed, with the other axes fixed.
 
     Attributes
     ----------
     label : str
-        Of the method.
+        Label of the method.
     others : dict
         Values of the other axes.
     fit : Transition
@@ -49,10 +51,10 @@ def run_sweep(
     retry_failed: bool = False,
     progress: SweepProgress | None = None,
 ) -> Counts:
-    """Compute what the ledger does not have of a sweep, adaptive rounds included.
+    """Compute the cells of a sweep that the ledger does not have, adaptive rounds included.
 
-    The cells of a round follow from the results of the rounds before it and from nothing else:
-    a sweep that was stopped goes on as if it had not been.
+    The cells of a round depend only on the results of the rounds before it.  So a sweep that was
+    stopped asks for the same cells as one that was not.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def run_sweep(
     workers, scheduler, retry_failed
         As in `run_cells`.
     progress : callable, optional
-        Called after every cell with `Counts` and the number of cells known so far.
+        Called after every cell with `Counts` and the number of cells of the rounds so far.
 
     Returns
     -------
@@ -69,10 +71,10 @@ def run_sweep(
     """
     total = Counts()
     n_cells = 0
-    for cells in _rounds(sweep, ledger):
-        before, n_cells = total, n_cells + len(cells)
+    for n_in_round, cells in _rounds(sweep, ledger):
+        before, n_cells = total, n_cells + n_in_round
 
-        def told(now: Counts, before: Counts = before, n_cells: int = n_cells) -> None:
+        def report(now: Counts, before: Counts = before, n_cells: int = n_cells) -> None:
             if progress is not None:
                 progress(_sum(before, now), n_cells)
 
@@ -85,9 +87,9 @@ def run_sweep(
             time_limit=sweep.time_limit,
             retries=sweep.retries,
             retry_failed=retry_failed,
-            progress=told,
+            progress=report,
         )
-        told(found)
+        report(found)
         total = _sum(before, found)
         if total.interrupted:
             break
@@ -95,18 +97,18 @@ def run_sweep(
 
 
 def labels(sweep: Sweep) -> dict[str, str]:
-    """Names of the methods of a sweep, for `Ledger.frame`."""
+    """Return the labels of the methods of a sweep, for `cell_table`."""
     return {canonical_method(v.method, v.settings): v.label for v in sweep.variants}
 
 
 def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
-    """The finished cells of a sweep's own methods, one row each."""
-    return finished(sweep, ledger.frame(labels(sweep)))
+    """Return the finished cells of the methods of a sweep, one row each."""
+    return finished(sweep, cell_table(ledger, labels(sweep)))
 
 
 def finished(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `sweep_frame` among all cells of a ledger."""
-    # all columns, also where no cell is finished
+    """Select the rows of `sweep_frame` from the table of all cells of a ledger."""
+    # a table without a finished cell has all columns too
     wanted = ["label", "status", "seed", *sweep.axes, *sweep.family.metrics, CPU_SECONDS]
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *wanted])))
     known = frame["label"].isin([v.label for v in sweep.variants])
@@ -114,9 +116,9 @@ def finished(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean of every metric asked for, by method; "cells" says over how many.
+    """Return the mean of every metric that the file lists, by method, and the number of cells.
 
-    Points of the grid count alike, however many seeds an adaptive sweep gave them.
+    All points of the grid have the same weight, also when they have different numbers of seeds.
     """
     rows = []
     for variant in sweep.variants:
@@ -129,7 +131,7 @@ def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
 def boundaries(
     sweep: Sweep, frame: pd.DataFrame, axis: str, metric: str, level: float
 ) -> list[Boundary]:
-    """The transition along an axis for every method and every value of the other axes."""
+    """Fit the transition along an axis for every method and every value of the other axes."""
     return [
         Boundary(label, others, fit_transition(*counts, level))
         for label, others, counts in _lines(sweep, frame, axis, metric)
@@ -138,10 +140,10 @@ def boundaries(
 
 
 def write_results(sweep: Sweep, ledger: Ledger, folder: Path) -> list[Path]:
-    """Tables and figures of a sweep, each written whole; returns what was written."""
+    """Write tables and figures of a sweep, each atomically, and return their paths."""
     written = [folder / "cells.parquet", folder / "cells.csv"]
     for path in written:
-        ledger.export(path, labels(sweep))
+        export_cells(ledger, path, labels(sweep))
     frame = sweep_frame(sweep, ledger)
     for wanted in sweep.figures:
         if frame[wanted.metric].notna().any():
@@ -152,9 +154,9 @@ def write_results(sweep: Sweep, ledger: Ledger, folder: Path) -> list[Path]:
     return written
 
 
-def _rounds(sweep: Sweep, ledger: Ledger) -> Iterator[_Cells]:
-    """The grid, then the cells of every adaptive round."""
-    yield _Cells(sweep.cells, sweep.n_cells)
+def _rounds(sweep: Sweep, ledger: Ledger) -> Iterator[tuple[int, Iterable[Cell]]]:
+    """Yield the grid, then the cells of every adaptive round, each with their number."""
+    yield sweep.n_cells, sweep.cells()
     wanted = sweep.adaptive
     if wanted is None:
         return
@@ -163,32 +165,18 @@ def _rounds(sweep: Sweep, ledger: Ledger) -> Iterator[_Cells]:
         more = _more(sweep, ledger, wanted, n_seeds)
         if not more:
             return
-        yield _Cells(lambda more=more: iter(more), len(more))  # type: ignore[misc]
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Cells that are made when they are needed."""
-
-    make: Callable[[], Iterator[Cell]]
-    n_cells: int
-
-    def __iter__(self) -> Iterator[Cell]:
-        return self.make()
-
-    def __len__(self) -> int:
-        return self.n_cells
+        yield len(more), more
 
 
 def _more(
     sweep: Sweep, ledger: Ledger, wanted: AdaptiveSettings, n_seeds: dict[Place, int]
 ) -> list[Cell]:
-    """The next seeds of the points whose outcome is open; counts them in `n_seeds`."""
+    """Return the next seeds of the points whose outcome is open, and add them to `n_seeds`."""
     frame = sweep_frame(sweep, ledger)
     places = frame[["label", *sweep.axes]].itertuples(index=False, name=None)
-    # of a sweep that goes on, later rounds are there already: they must not change this one
-    asked = [n_seeds[place] for place in places]
-    frame = frame[frame["seed"] < asked]
+    # a sweep that is resumed has cells of later rounds, which must not change this one
+    limits = [n_seeds[place] for place in places]
+    frame = frame[frame["seed"] < limits]
     values = sweep.axes[wanted.axis]
     chosen: set[Place] = set()
     for label, others, (x, successes, trials) in _lines(sweep, frame, wanted.axis, wanted.metric):
@@ -211,7 +199,7 @@ def _more(
 def _lines(
     sweep: Sweep, frame: pd.DataFrame, axis: str, metric: str
 ) -> Iterator[tuple[str, dict[str, Any], tuple[Any, Any, Any]]]:
-    """Successes and trials along an axis, for every method and value of the other axes."""
+    """Yield successes and trials along an axis, for every method and value of the other axes."""
     others = [name for name in sweep.axes if name != axis]
     values = sweep.axes[axis]
     grouped = frame.groupby([*others, "label", axis], sort=False)[metric].agg(["sum", "count"])
@@ -221,12 +209,12 @@ def _lines(
     )
     for label, *fixed in lines:
         counts = grouped.reindex([(*fixed, label, value) for value in values]).fillna(0)
-        told = dict(zip(others, fixed, strict=True))
-        yield label, told, (values, counts["sum"].to_numpy(), counts["count"].to_numpy())
+        place = dict(zip(others, fixed, strict=True))
+        yield label, place, (values, counts["sum"].to_numpy(), counts["count"].to_numpy())
 
 
 def _points(sweep: Sweep) -> Iterator[Place]:
-    """Every method at every point of the grid: its label, then its place on each axis."""
+    """Yield every method at every point of the grid: its label, then its value on each axis."""
     for variant in sweep.variants:
         for point in sweep.points:
             yield (variant.label, *(point[name] for name in sweep.axes))

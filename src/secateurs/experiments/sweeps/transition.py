@@ -1,11 +1,11 @@
-"""Where success begins: a logistic curve through counts of successes, with honest intervals.
+"""The transition to success: a logistic curve fitted to counts of successes, with intervals.
 
     P(success at x) = 1 / (1 + exp(-(a + b t))),   t = log x, or x where some x <= 0         (1)
 
-The likelihood carries Jeffreys' penalty, half the logarithm of the determinant of the Fisher
-information (2): counts that a threshold separates perfectly, the usual case on a coarse grid, have
-no maximum likelihood estimate, but they have this one.  The boundary is where (1) is one half,
-t = -a / b; its interval is that of the penalised profile likelihood (3).
+The likelihood has Jeffreys' penalty, half the logarithm of the determinant of the Fisher
+information (2).  Counts that a threshold separates perfectly, the usual case on a coarse grid, have
+no maximum likelihood estimate, but they have a penalised one.  The boundary is the place where (1)
+is one half, t = -a / b; its interval comes from the penalised profile likelihood (3).
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
+from secateurs.core.parameters import Shown, bad_value
+
 FloatArray = NDArray[np.float64]
 
-OPEN = (0.1, 0.9)  # probabilities between which more seeds say more
-REACH = 3.0  # spans of the axis beyond which an interval is open
+OPEN = (0.1, 0.9)  # probabilities between which the outcome is open
+REACH = 3.0  # spans of the axis within which the end of an interval is sought
 STEEPEST = 8.0  # log of the largest |b|, in units of 1 / std of t
-_TINY = 1e-300
+_TINY = 1e-300  # keeps logarithms finite
+_PRECISE: Any = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 4000, "maxfev": 4000}
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Transition:
     Attributes
     ----------
     boundary : float or None
-        x at which half of the cells succeed; None where that is outside the axis.
+        The x at which half of the cells succeed; None where it is outside the axis.
     low, high : float or None
-        Its interval at `level`; None where the data leave it open on that side.
+        Its interval at `level`; None where the interval is open on that side.
     level : float
     rises : bool
         Whether success grows with x.
@@ -56,7 +59,7 @@ class Transition:
     _covariance: FloatArray
 
     def probability(self, x: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The curve and its pointwise band at `level`, each of the shape of x."""
+        """Return the curve and its pointwise band at `level`, each of the shape of x."""
         z = self._place(x)
         eta = self._coefficients[0] + self._coefficients[1] * z
         C = self._covariance
@@ -89,7 +92,7 @@ def fit_transition(
     Raises
     ------
     ValueError
-        Fewer than two places with trials, or counts that cannot be.
+        There are fewer than two places with trials, or the counts are inconsistent.
 
     Notes
     -----
@@ -97,10 +100,14 @@ def fit_transition(
     """
     x, k, n = (np.asarray(v, dtype=float) for v in (x, successes, trials))
     if not (x.shape == k.shape == n.shape) or x.ndim != 1 or (k < 0).any() or (k > n).any():
-        raise ValueError("expected x, successes and trials of one length, 0 <= successes <= trials")
+        raise bad_value(
+            "counts",
+            Shown(f"shapes {x.shape}, {k.shape}, {n.shape}"),
+            "x, successes and trials of one length with 0 <= successes <= trials",
+        )
     x, k, n = x[n > 0], k[n > 0], n[n > 0]
     if len(np.unique(x)) < 2:
-        raise ValueError(f"got trials at {len(np.unique(x))} place(s); expected two or more")
+        raise bad_value("trials", Shown(f"{len(np.unique(x))} place(s)"), "two or more")
     logarithmic = bool(x.min() > 0)
     t = np.log(x) if logarithmic else x
     scale = float(t.std())
@@ -144,10 +151,10 @@ def fit_transition(
 def open_places(
     x: Sequence[float], successes: Sequence[float], trials: Sequence[float]
 ) -> list[int]:
-    """Indices of the places where more trials say most about the boundary.
+    """Return the indices of the places where more trials tell most about the boundary.
 
-    Those where the fitted probability is within `OPEN`, and always the two nearest to the
-    boundary; none where it is outside the axis.
+    These are the places with a fitted probability within `OPEN`, and always the two nearest to the
+    boundary.  There are none when the boundary is outside the axis.
     """
     fitted = fit_transition(x, successes, trials)
     if fitted.boundary is None:
@@ -165,7 +172,7 @@ def _information(a: float, b: float, z: FloatArray, n: FloatArray) -> FloatArray
 
 
 def _penalised(a: float, b: float, z: FloatArray, k: FloatArray, n: FloatArray) -> float:
-    """Log likelihood with the penalty (2)."""
+    """Return the log likelihood with the penalty (2)."""
     eta = a + b * z
     determinant = float(np.linalg.det(_information(a, b, z, n)))
     likelihood = float((k * eta - n * np.logaddexp(0, eta)).sum())
@@ -181,7 +188,7 @@ def _interval(
     n: FloatArray,
     level: float,
 ) -> tuple[float | None, float | None]:
-    """Ends of {c : 2 (best - max over b of the likelihood with -a / b = c) <= chi2} (3)."""
+    """Return the ends of {c : 2 (best - max_b likelihood with -a / b = c) <= chi2} (3)."""
     sign = 1.0 if b >= 0 else -1.0
     allowed = float(chi2.ppf(level, 1))
 
@@ -207,6 +214,3 @@ def _interval(
             inner, step = outer, 1.5 * step
         ends.append(end)
     return ends[0], ends[1]
-
-
-_PRECISE: Any = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 4000, "maxfev": 4000}

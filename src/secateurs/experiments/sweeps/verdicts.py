@@ -1,4 +1,4 @@
-"""What the certificates of a sweep came to, held against the truth where it is known."""
+"""Verdicts of the certificates of a sweep, counted and compared with the truth."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from secateurs.experiments.sweeps.config import Sweep
-from secateurs.experiments.sweeps.ledger import VERDICT
+from secateurs.experiments.sweeps.settings import Sweep
+from secateurs.experiments.sweeps.table import VERDICT
 
 VERDICTS = ("holds", "fails", "unknown")
 
 
 def sweep_verdicts(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
-    """`verdict_table` of the methods of a sweep, against the truth metric of its family.
+    """Count the verdicts of the methods of a sweep, and compare them with the planted truth.
 
     Parameters
     ----------
@@ -27,43 +27,43 @@ def sweep_verdicts(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
 def verdict_table(
     frame: pd.DataFrame, labels: Iterable[str], truth: str | None = None
 ) -> pd.DataFrame:
-    """Verdicts counted by method and check.
+    """Count verdicts by method and check.
 
     Parameters
     ----------
     frame : DataFrame
-        Cells, from `Ledger.frame`; the method of each in column "label".
+        Cells, from `cell_table`; column "label" has their methods.
     labels : iterable of str
         Methods, in order.
     truth : str, optional
-        Column that is 1 where what was planted was found, 0 where it was not.
+        Column that is 1 where the planted solution was found, 0 where it was not.
 
     Returns
     -------
     DataFrame
         Columns "method", "check", "cells" (with this check), "holds", "fails", "unknown"; with a
         `truth` also "holds, TRUTH = 0" and "fails, TRUTH = 1".  A check is about its own
-        statement: one that holds where the truth is 0 is wrong only if its statement says so.
+        statement: a check that holds where the truth is 0 need not be wrong.
     """
     contrary = [] if truth is None else [f"holds, {truth} = 0", f"fails, {truth} = 1"]
     rows = []
     for method in labels:
         mine = frame[frame["label"] == method]
         for name in _columns(frame):
-            told = mine[name].dropna()
-            if told.empty:
+            verdicts = mine[name].dropna()
+            if verdicts.empty:
                 continue
-            counts = [int((told == verdict).sum()) for verdict in VERDICTS]
+            counts = [int((verdicts == verdict).sum()) for verdict in VERDICTS]
             if truth is not None:
-                found = mine.loc[told.index, truth]
-                counts.append(int(((told == "holds") & (found == 0)).sum()))
-                counts.append(int(((told == "fails") & (found == 1)).sum()))
-            rows.append([method, name.removeprefix(VERDICT), len(told), *counts])
+                found = mine.loc[verdicts.index, truth]
+                counts.append(int(((verdicts == "holds") & (found == 0)).sum()))
+                counts.append(int(((verdicts == "fails") & (found == 1)).sum()))
+            rows.append([method, name.removeprefix(VERDICT), len(verdicts), *counts])
     return pd.DataFrame(rows, columns=["method", "check", "cells", *VERDICTS, *contrary])
 
 
 def without_certificate(sweep: Sweep, frame: pd.DataFrame) -> int:
-    """Cells whose method gives a certificate, recorded without it by an earlier version.
+    """Count cells that an earlier version recorded without the certificate of their method.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def without_certificate(sweep: Sweep, frame: pd.DataFrame) -> int:
 
 
 def verdict_line(sweep: Sweep, frame: pd.DataFrame) -> str | None:
-    """One line for the terminal, None where no cell has a certificate or should have one.
+    """Return one line for the terminal; None where no method gives a certificate.
 
     Parameters
     ----------
@@ -90,10 +90,10 @@ def verdict_line(sweep: Sweep, frame: pd.DataFrame) -> str | None:
         return None
     n_cells = int(frame[_columns(frame)].notna().any(axis=1).sum())
     holds, fails, unknown = (int(table[verdict].sum()) for verdict in VERDICTS)
-    told = f"certificates of {n_cells} cells: {holds} checks hold, {fails} fail, {unknown} unknown"
-    if sweep.family.truth is not None:  # summed over checks that state different things: no number
-        told += f"; secateurs report holds each against {sweep.family.truth}"
-    return told + (f"; {missing} cells of an earlier version have none" if missing else "")
+    line = f"certificates of {n_cells} cells: {holds} checks hold, {fails} fail, {unknown} unknown"
+    if sweep.family.truth is not None:  # a sum over checks with different statements says nothing
+        line += f"; secateurs report compares each with {sweep.family.truth}"
+    return line + (f"; {missing} cells of an earlier version have none" if missing else "")
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:

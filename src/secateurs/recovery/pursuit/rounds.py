@@ -67,6 +67,10 @@ class Search:
         """||r|| / ||y||."""
         return self.fit.norm / self.rows.scale
 
+    def leaves_noise(self) -> bool:
+        """Return whether the residual looks like noise."""
+        return looks_like_noise(self.rows, self.net, self.fit, self.n_nonzero)
+
     def offer(self, net: NeuronSum, fit: Fit) -> None:
         """Keep a sum that fits better."""
         if fit.norm < self.fit.norm:

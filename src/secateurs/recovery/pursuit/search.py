@@ -158,11 +158,7 @@ def relu_pursuit(
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
             last = ended == "budget" or n_search == len(y)
             n_search = min(len(y), MORE_ROWS * n_search)
-            if (
-                last
-                or best.relative < TRUSTED
-                or looks_like_noise(best.rows, best.net, best.fit, s)
-            ):
+            if last or best.relative < TRUSTED or best.leaves_noise():
                 net, residual = better((net, residual), polish(columns, X, target, best, s, m))
                 # a wrong network may fit the rows of its search; more rows show that
                 sample = replace(columns.sample(X, target, n_search, rng), activation="relu")

@@ -1,7 +1,7 @@
 """Add the absent weights and new neurons that promise the largest fall of the loss.
 
 An absent weight e has the score g_e^2 / ||J_e||^2, with g = J^T r.  This is the fall of the loss in
-a quadratic model.  A new neuron relu(+-h_k) with one outgoing weight to output o is scored alike.
+a quadratic model.  A new neuron relu(+-h_k) with one outgoing weight is scored in the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VANISHING = 1e-12  # squared norm of a column that counts as zero, relative to t
 TINY = 1e-300  # avoids a division by zero
 
 Array = NDArray[np.floating]
-Entries = list[tuple[NDArray[Any], NDArray[Any], Array]]  # rows, columns, values
+Entry = tuple[NDArray[Any], NDArray[Any], Array]  # rows, columns, values
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,24 @@ def grow(X: Tensor, y: Tensor, net: ReLUStack, q: int) -> ReLUStack:
     for W, layer in zip(live, layers, strict=False):
         _score_absent(layer, W, offsets[-1], top)
         offsets.append(offsets[-1] + W.shape[0] * W.shape[1])
-    for hidden in range(len(live) - (0 if net.fused else 1)):
-        _score_new(net, live, layers, hidden, offsets[-1], top)
-        offsets.append(offsets[-1] + 2 * len(layers[hidden].H) * len(layers[hidden + 1].D))
+    n_hidden = len(live) - (0 if net.fused else 1)
+    summed = [net.fused and hidden == len(live) - 1 for hidden in range(n_hidden)]
+    steps = list(zip(live, layers, layers[1:], summed, strict=False))  # hidden layers and the next
+    for W, source, sink, last in steps:
+        _score_new(W, source, sink, offsets[-1], top, summed=last)
+        offsets.append(offsets[-1] + 2 * len(source.H) * len(sink.D))
     keys = top.result()[0].cpu().numpy()
     chosen = [keys[(keys >= a) & (keys < b)] - a for a, b in pairwise(offsets)]
 
     coos = [W.tocoo() for W in live]
-    entries: list[Entries] = [[(coo.coords[0], coo.coords[1], coo.data)] for coo in coos]
+    entries: list[list[Entry]] = [[(coo.coords[0], coo.coords[1], coo.data)] for coo in coos]
     for W, parts, here in zip(live, entries, chosen, strict=False):
         row, col = np.divmod(here, W.shape[1])
         parts.append((row, col, np.zeros(len(row))))
     for hidden, here in enumerate(chosen[len(live) :]):
-        _add_neurons(net, live, layers, hidden, here, entries)
+        W, source, sink, last = steps[hidden]
+        for ahead, part in enumerate(_new_neurons(W, source, sink, here, summed=last)):
+            entries[hidden + ahead].append(part)
     grown = []
     for W, parts in zip(live, entries, strict=True):
         row, col, value = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -69,28 +74,20 @@ def grow(X: Tensor, y: Tensor, net: ReLUStack, q: int) -> ReLUStack:
     return ReLUStack(tuple(grown), net.fused)
 
 
-def _add_neurons(
-    net: ReLUStack,
-    live: list[sp.csr_array],
-    layers: list[_Layer],
-    hidden: int,
-    chosen: NDArray[np.int64],
-    entries: list[Entries],
-) -> None:
-    """Add the entries of the chosen new neurons of a hidden layer, as long as rows are free."""
-    source, sink = layers[hidden], layers[hidden + 1]
+def _new_neurons(
+    W: sp.csr_array, source: _Layer, sink: _Layer, chosen: NDArray[np.int64], *, summed: bool
+) -> list[Entry]:
+    """Return the entries of the chosen new neurons of a layer and the next, while rows are free."""
     index, out = np.divmod(chosen, len(sink.D))
-    free = np.flatnonzero(np.diff(live[hidden].indptr) == 0)[: len(chosen)]
+    free = np.flatnonzero(np.diff(W.indptr) == 0)[: len(chosen)]
     index, out = index[: len(free)], out[: len(free)]
     unit, sign = source.H_units[index // 2], 1.0 - 2.0 * (index % 2)
     value = _best_steps(source, sink, index, out)
     value = value / (1 + len(free))  # less than the best steps, because they overlap
-    if net.fused and hidden == len(live) - 1:
-        entries[hidden].append((free, unit, sign * value))
-    else:
-        size = np.sqrt(np.abs(value))
-        entries[hidden].append((free, unit, sign * size))
-        entries[hidden + 1].append((sink.D_units[out], free, np.sign(value) * size))
+    if summed:
+        return [(free, unit, sign * value)]
+    size = np.sqrt(np.abs(value))
+    return [(free, unit, sign * size), (sink.D_units[out], free, np.sign(value) * size)]
 
 
 def _layers(
@@ -136,28 +133,24 @@ def _score_absent(layer: _Layer, W: sp.csr_array, offset: int, top: StreamingTop
 
 
 def _score_new(
-    net: ReLUStack,
-    live: list[sp.csr_array],
-    layers: list[_Layer],
-    hidden: int,
-    offset: int,
-    top: StreamingTopK,
+    W: sp.csr_array, source: _Layer, sink: _Layer, offset: int, top: StreamingTopK, *, summed: bool
 ) -> None:
-    """Offer the scores of new neurons of a hidden layer, each with one outgoing weight."""
-    source, sink = layers[hidden], layers[hidden + 1]
-    closed = net.fused and hidden == len(live) - 1  # the outgoing weight is 1
+    """Offer the scores of new neurons of a hidden layer W, each with one outgoing weight.
+
+    If the neurons are `summed`, this weight is 1.
+    """
     n_in = len(source.H)
-    n_free = int((np.diff(live[hidden].indptr) == 0).sum())
+    n_free = int((np.diff(W.indptr) == 0).sum())
     best = StreamingTopK(min(n_free, max(1, top.k // NEW_SHARE)), source.H.device)
     for a in range(0, n_in, BLOCK):
         H = source.H[a : a + BLOCK]
         A = torch.stack([H.clamp_min(0), (-H).clamp_min(0)], 1).reshape(2 * len(H), -1)
         g, square = A @ sink.D.t(), A.square() @ sink.D_squared.t()
         score = _promise(g, square)
-        if closed:
+        if summed:
             score[g > 0] = 0.0  # relu(t a) = t relu(a) only for t > 0
         keys = offset + len(sink.D) * torch.arange(2 * a, 2 * a + len(A), device=A.device)
-        if not closed:
+        if not summed:
             score = score / 2  # such a neuron costs two weights
         best.update(score, keys, torch.arange(len(sink.D), device=A.device))
     keys, scores = best.result()

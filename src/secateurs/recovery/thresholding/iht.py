@@ -130,7 +130,7 @@ def iht(
     fixed = FixedGates(data, start)
     now = Iterate(empty, fixed)
     stop, run = Stop(group), Iterations(n_steps, progress)
-    best = _Best(empty, _norm(targets, group), EXACT[data.dtype])
+    best = _Best(run, stop, empty, _norm(targets, group), EXACT[data.dtype])
     if best.scale == 0.0:
         run.end("exact")
     ended: Status = "budget"
@@ -141,11 +141,11 @@ def iht(
             own = mode == "sequential" and step > 1
             now = Iterate(weights, OwnGates(data, weights) if own else now.gates)  # (5)
             residual, square = residual_of(data, now)
-            ended = best.record(run, stop, weights, square)
+            ended = best.record(weights, square)
             if ended != "budget":
                 break
         if exchanges and mode == "convex" and ended in ("converged", "stalled"):
-            ended = _leave_stall(data, fixed, best, run, stop, n_nonzero, ended)  # (6)
+            ended = _leave_stall(data, fixed, best, n_nonzero, ended)  # (6)
         if ended != "budget":
             run.end(ended)
     group.require_same("the solution", best.weights.keys, best.weights.values)
@@ -161,6 +161,8 @@ def iht(
 class _Best:
     """The best iterate so far, and the rule that ends the iteration."""
 
+    run: Iterations
+    stop: Stop
     weights: KeyedWeights
     scale: float
     exact: float
@@ -169,10 +171,10 @@ class _Best:
     _moved: int = 0  # step at which the support last changed
     _reference: tuple[int, float] = (1, 1.0)  # step and loss of the last progress
 
-    def record(self, run: Iterations, stop: Stop, weights: KeyedWeights, square: float) -> Status:
+    def record(self, weights: KeyedWeights, square: float) -> Status:
         """Record an iterate with this squared residual; "budget" means that the run continues."""
-        loss = square**0.5 / self.scale
-        with stop.held():
+        run, loss = self.run, square**0.5 / self.scale
+        with self.stop.held():
             run.record(loss=loss, n_nonzero=int((weights.values != 0).sum()))
         if self._keys is None or not torch.equal(self._keys, weights.keys):
             self._moved = run.step
@@ -186,18 +188,12 @@ class _Best:
             status = "exact"
         elif run.step - self._reference[0] >= WINDOW:
             status = "stalled" if run.step - self._moved < WINDOW else "converged"
-        stop.check()
+        self.stop.check()
         return status
 
 
 def _leave_stall(
-    data: Chunks,
-    gates: FixedGates,
-    best: _Best,
-    run: Iterations,
-    stop: Stop,
-    n_nonzero: int,
-    ended: Status,
+    data: Chunks, gates: FixedGates, best: _Best, n_nonzero: int, ended: Status
 ) -> Status:
     """Leave a fixed point or a cycle of the convex problem by replacing entries (6).
 
@@ -206,12 +202,12 @@ def _leave_stall(
     Milenkovic 2009), down to single replacements (Jain, Tewari & Dhillon 2011).
     """
     q = n_nonzero
-    run.step += 1  # the first least squares count as a step
+    best.run.step += 1  # the first least squares count as a step
     weights = least_squares(data, gates, best.weights)
     residual, square = residual_of(data, Iterate(weights, gates))
-    if best.record(run, stop, weights, square) == "exact":
+    if best.record(weights, square) == "exact":
         return "exact"
-    for step in run:
+    for step in best.run:
         _, keys, _ = gradient(data, Iterate(weights, gates), residual, q)
         pool = torch.cat([weights.keys, keys]).sort().values
         require_same_support(data, pool, step)
@@ -227,7 +223,7 @@ def _leave_stall(
             q = min(n_nonzero, 2 * q)
         else:
             q //= 2
-        if best.record(run, stop, weights, square) == "exact":
+        if best.record(weights, square) == "exact":
             return "exact"
         if not q:
             return ended

@@ -26,7 +26,7 @@ class Projected(SensingOperator):
     ----------
     operator : SensingOperator
     nuisance : array, shape [n, q]
-        B; the dependent columns among them are dropped.
+        B; columns that depend on others are dropped.
 
     Attributes
     ----------
@@ -60,11 +60,11 @@ class Projected(SensingOperator):
         return self._off(first), self._off(second)
 
     def adjoint(self, residual: Array) -> Array:
-        """Apply the operator's to the projected residual."""
+        """Apply the operator's adjoint to the projected residual."""
         return self.operator.adjoint(self._off(residuals(self, residual)))
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """Apply the operator's to the projected residual."""
+        """Apply the operator's adjoint to the projected residual."""
         return self.operator.adjoint_times(self._off(residuals(self, residual)), V)
 
     def project(self, y: Array) -> Array:

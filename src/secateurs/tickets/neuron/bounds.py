@@ -1,8 +1,8 @@
-"""What no subset of the neurons can beat: lower bounds of the sup error of neuron pruning.
+"""Lower bounds of the sup error of neuron pruning: no subset of the neurons has a smaller error.
 
-Three bounds; a search makes them larger, none rests on how good it is.  The first is valid for any
-unit x0 and delta <= min phi_i, the second for any delta no line is within, the third for any
-points of the unit ball:
+There are three bounds.  A search makes each larger, and each is valid however good the search is:
+the first for any unit x0 and delta <= min phi_i, the second for any delta that no line is within,
+the third for any points of the unit ball.
 
 breakpoint (form A, every subset and every alpha).  On the plane of w* and a unit x0 orthogonal
     to it, x(t) = cos(t) x0 + sin(t) w*, neuron i has its kink at the angle
@@ -10,7 +10,7 @@ breakpoint (form A, every subset and every alpha).  On the plane of w* and a uni
     h is linear and f is not:
     e(x(delta)) + e(x(-delta)) - 2 cos(delta) e(x0) = sin(delta), so sup |e| >= tan(delta / 2) / 2.
 
-latitude (form A, every subset and every alpha; `latitude_bound` has the proof).
+latitude (form A, every subset and every alpha; the proof is in `latitude_bound`).
 
 relaxation (both forms, these alphas, every subset).  For points x_k and weights
     sum |y_k| <= 1,  sup |e| >= sum_k y_k (f(x_k) - h(x_k)) >= sum y_k f_k - sum_i max(0, (A^T y)_i)
@@ -26,26 +26,46 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from secateurs.tickets.neuron.sup_error import Array, PrunedNeuron, bracket, scaled_rows
+from secateurs.tickets.neuron.pruned_neuron import Array, PrunedNeuron, scaled_rows, unit_rows
+from secateurs.tickets.neuron.sup_error import bracket
 
 ROUNDING = 1e-14  # of an angle for d <= 64, and of the closed forms for each pair of latitudes
-STARTS, EXCHANGES = 12, 40  # of the search for x0
+STARTS, SIGN_CHANGES, SAMPLES = 12, 40, 64  # of the search for x0; samples for each dimension
 COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
-MANY = 128  # terms above which the exchange is left out: a third of the bound, for d > 256
-PIVOTS = 10  # simplex steps a row before the relaxation is given up
+MANY_TERMS = (
+    128  # above it (d > 256) Remez's exchange is left out, which costs a third of the bound
+)
+SHARES, LARGEST_ANGLE = 41, 1.55  # intervals of latitudes that are tried
+PIVOTS = 10  # simplex steps for each row, after which the relaxation is given up
 CELLS = 2000  # of the sphere, for the worst points of a fractional network
+WORST_POINTS = 12  # that are added to the relaxation
+
+
+def any_output_bound(V: Array, target: Array, random_state: int = 0) -> float:
+    """Return the larger of the breakpoint and the latitude bound, in units of ||w*||.
+
+    Form A.  Costs O(d) nonnegative least squares problems of size [d, N].
+    """
+    _, delta = breakpoint_direction(V, target, random_state)
+    return max(breakpoint_bound(delta), latitude_bound(nearest_angle(V, target), len(target)))
 
 
 def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tuple[Array, float]:
-    """A unit x0 orthogonal to w* with a large delta = min_i phi_i, and that delta, rounded down.
+    """Find a unit x0 orthogonal to w* with a large delta = min_i phi_i.
 
-    Inside the signs s_i of <w_i, x0>, the largest min_i s_i <v_i, x> with v_i = w_i / |<w_i, w*>|
-    is a least distance problem (nonnegative least squares); then signs of the neurons that
-    bind are exchanged.  A local maximum: O(starts * exchanges) such problems of size [d, N].
+    For fixed signs s_i of <w_i, x0>, the largest min_i s_i <v_i, x> with v_i = w_i / |<w_i, w*>|
+    is a least distance problem (nonnegative least squares).  Then the sign of one of the neurons
+    that limit it is changed.  The result is a local maximum, after O(starts * sign changes) such
+    problems of size [d, N].
+
+    Returns
+    -------
+    x0, delta : array [d], float
+        The direction, and its delta rounded down.
     """
     d, n = len(target), len(W)
     W, unit = scaled_rows(W), _unit(target)
-    plane = np.linalg.svd(unit[None])[2][1:]  # orthonormal rows spanning the complement
+    plane = np.linalg.svd(unit[None])[2][1:]  # orthonormal rows that span the complement
     W = W[(W != 0).any(axis=1)]
     if d == 1:
         return np.zeros(1), 0.0
@@ -57,17 +77,16 @@ def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tupl
     rng = np.random.default_rng(random_state)
     if d == 2 or not len(W):
         return plane[0], angle(np.eye(d - 1)[0])
-    sample = rng.standard_normal((64 * d, d - 1))
-    sample /= np.linalg.norm(sample, axis=1)[:, None]
-    cosines = np.array([angle(u) for u in sample])
-    best, delta = sample[int(cosines.argmax())], float(cosines.max())
+    sample = unit_rows(rng.standard_normal((SAMPLES * d, d - 1)))
+    angles = np.array([angle(u) for u in sample])
+    best, delta = sample[int(angles.argmax())], float(angles.max())
     V = across / np.maximum(along, 1e-12 * np.linalg.norm(W, axis=1))[:, None]
-    for k in np.argsort(-cosines, kind="stable")[:STARTS]:
+    for k in np.argsort(-angles, kind="stable")[:STARTS]:
         signs = np.where(V @ sample[k] >= 0, 1.0, -1.0)
         x, active = _widest(V, signs)
         here = angle(x)
         tried = 0
-        while tried < min(len(active), EXCHANGES):
+        while tried < min(len(active), SIGN_CHANGES):
             other = signs.copy()
             other[active[tried]] *= -1
             y, near = _widest(V, other)
@@ -82,33 +101,34 @@ def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tupl
     x0 /= np.linalg.norm(x0)
     if not n:
         return x0, delta
-    # the angle of the vector that is returned; a sum of d products may be d roundings off
+    # the angle of the returned vector; a sum of d products may be wrong by d roundings
     delta = float(np.arctan2(np.abs(W @ x0), along).min(initial=np.pi / 2))
     return x0, max(delta - ROUNDING * (max(1, d / 64) - 1), 0.0)
 
 
 def _widest(V: Array, signs: Array) -> tuple[Array, NDArray[np.intp]]:
-    """The unit x of the largest min_i signs_i <v_i, x>, and the rows that bind."""
-    G = signs[:, None] * V
-    E = np.vstack([G.T, np.ones(len(G))])
+    """Return the unit x of the largest min_i signs_i <v_i, x>, and the rows that limit it."""
+    E = np.vstack([(signs[:, None] * V).T, np.ones(len(V))])
+    goal = np.append(np.zeros(V.shape[1]), 1.0)
+    none = np.zeros(0, dtype=np.intp)
     try:
-        u, _ = optimize.nnls(E, np.append(np.zeros(V.shape[1]), 1.0))
-    except RuntimeError:  # out of iterations: any x serves
-        return V[0] / np.linalg.norm(V[0]), np.zeros(0, dtype=np.intp)
-    r = E @ u - np.append(np.zeros(V.shape[1]), 1.0)
-    size = float(np.linalg.norm(r[:-1]))
+        u, _ = optimize.nnls(E, goal)
+    except RuntimeError:  # no more iterations: any x is valid
+        return V[0] / np.linalg.norm(V[0]), none
+    r = (E @ u - goal)[:-1]
+    size = float(np.linalg.norm(r))
     if size < 1e-14:  # no x has these signs
-        return np.eye(V.shape[1])[0], np.zeros(0, dtype=np.intp)
-    return np.asarray(r[:-1] / size), np.flatnonzero(u > 0)
+        return np.eye(V.shape[1])[0], none
+    return np.asarray(r / size), np.flatnonzero(u > 0)
 
 
 def breakpoint_bound(delta: float) -> float:
-    """tan(delta / 2) / 2, for a unit target."""
+    """Return tan(delta / 2) / 2, for a unit target."""
     return float(np.tan(max(delta - ROUNDING, 0) / 2)) / 2
 
 
 def nearest_angle(W: Array, target: Array) -> float:
-    """The angle from w* to the nearest of the lines +-w_i."""
+    """Return the angle from w* to the nearest of the lines +-w_i."""
     W, unit = scaled_rows(W[(W != 0).any(axis=1)]), _unit(target)
     along = W @ unit
     across = np.linalg.norm(W - along[:, None] * unit, axis=1)
@@ -116,11 +136,11 @@ def nearest_angle(W: Array, target: Array) -> float:
 
 
 def latitude_bound(delta: float, d: int) -> float:
-    """Lower bound of the sup error for a unit target no line +-w_i is within `delta` of.
+    """Bound the sup error from below for a unit target that no line +-w_i is within `delta` of.
 
     Form A, every number of neurons, every subset and every alpha: at least c_d delta, with
     c_2 = 1 / 4, c_3 = c_4 = 1 / 16 and c_d ~ .14 / d up to d = 256 (.09 / d and falling above,
-    where the exchange is left out).
+    where Remez's exchange is left out).
 
     Notes
     -----
@@ -128,11 +148,11 @@ def latitude_bound(delta: float, d: int) -> float:
     30 %.  Let M(t) be the mean of e = f - h over the points of the sphere at the latitudes t and
     -t with respect to w*: |M| <= sup |e|.  Odd parts cancel, so f has the mean sin(t) / 2, and a
     neuron at the angle beta from the axis has half the mean of
-    |sin(t) cos(beta) + cos(t) sin(beta) c|, c the coordinate of a uniform point of the sphere in
-    R^(d-1), of density (1 - c^2)^((d-4)/2) up to a constant, for even d a polynomial (for d = 2,
-    c = +-1).  With y = tan(t) / tan(beta) < 1 the mean of |y + c| has a second derivative
-    proportional to (1 - y^2)^((d-4)/2) (for d = 2 the mean is constant), so it is an even
-    polynomial in y of degree d - 2.  Hence for all t <= beta (y = 1 by continuity), with
+    |sin(t) cos(beta) + cos(t) sin(beta) c|, where c is the coordinate of a uniform point of the
+    sphere in R^(d-1).  Its density is (1 - c^2)^((d-4)/2) up to a constant, for even d a polynomial
+    (for d = 2, c = +-1).  With y = tan(t) / tan(beta) < 1 the mean of |y + c| has a second
+    derivative proportional to (1 - y^2)^((d-4)/2) (for d = 2 the mean is constant), so it is an
+    even polynomial in y of degree d - 2.  Hence for all t <= beta (y = 1 by continuity), with
     T = tan(t),
 
         M_neuron / cos(t)  is in the span of  1, T^2, .., T^(d-2)  and  M_f / cos(t) = T / 2.
@@ -142,8 +162,8 @@ def latitude_bound(delta: float, d: int) -> float:
 
         |sum c_k T_k| / 2 = |sum c_k M(t_k) / cos(t_k)| <= sup |e| sum |c_k| / cos(t_k).
 
-    Any latitudes in [0, delta] give a bound; those used are where the best even polynomial
-    leaves |T| furthest, on the [0, delta'] that is best.
+    Any latitudes in [0, delta] give a bound.  The function uses those where the best even
+    polynomial is furthest from |T|, on the best interval [0, delta'].
     """
     delta = min(delta, np.pi / 2) - ROUNDING
     if delta <= 0:
@@ -153,23 +173,24 @@ def latitude_bound(delta: float, d: int) -> float:
     c = np.exp(log_c - log_c.max())
     signs = (-1.0) ** np.arange(len(c))
     best = 0.0
-    for share in np.linspace(0.2, 1, 41):
-        T = np.tan(min(share * delta, 1.55)) * nodes
+    for share in np.linspace(0.2, 1, SHARES):
+        T = np.tan(min(share * delta, LARGEST_ANGLE)) * nodes
         best = max(best, abs(float((signs * c * T).sum())) / float((c * np.hypot(1, T)).sum()))
     return max(best / 2 - ROUNDING * len(c) ** 2, 0.0)
 
 
 @cache
 def _alternation(terms: int) -> tuple[Array, Array]:
-    """Nodes of largest error of |x| by even polynomials with `terms` terms; log |c_k|.
+    """Return the nodes of largest error of |x| by even polynomials, and log |c_k|.
 
-    Remez's exchange.  The weights of the divided difference are scale free up to one factor.
+    The polynomials have `terms` terms, and the nodes come from Remez's exchange.  Their scale
+    changes the weights of the divided difference by one common factor only.
     """
     nodes = np.append(0.0, np.cos(np.arange(terms) * np.pi / (2 * terms - 1))[::-1])
-    grid = np.sin(np.linspace(0, np.pi / 2, 60 * terms + 1 if terms <= MANY else 1))
+    grid = np.sin(np.linspace(0, np.pi / 2, 60 * terms + 1 if terms <= MANY_TERMS else 1))
     basis = np.arange(0, 2 * terms, 2)
     signs = (-1.0) ** np.arange(terms + 1)
-    for _ in range(30 if terms <= MANY else 0):
+    for _ in range(30 if terms <= MANY_TERMS else 0):
         system = np.column_stack([np.cos(np.outer(np.arccos(nodes), basis)), signs])
         solution = np.linalg.solve(system, nodes)
         error = grid - np.cos(np.outer(np.arccos(grid), basis)) @ solution[:-1]
@@ -188,7 +209,10 @@ def _alternation(terms: int) -> tuple[Array, Array]:
 
 
 def breakpoint_points(W: Array, target: Array, random_state: int = 0) -> Array:
-    """The three points of the breakpoint proof: with them the relaxation is at least as good."""
+    """Return the three points of the breakpoint proof.
+
+    With them the relaxation is at least as good as the breakpoint bound.
+    """
     unit = _unit(target)
     x0, delta = breakpoint_direction(W, target, random_state)
     if not delta:
@@ -200,7 +224,7 @@ def breakpoint_points(W: Array, target: Array, random_state: int = 0) -> Array:
 def relaxation_bound(
     problem: PrunedNeuron, X: Array, tau: float = 0.0, rounds: int = 4
 ) -> tuple[float, Array, Array]:
-    """Certified lower bound over all subsets, the points it used, and fractional neurons [N].
+    """Bound the error of all subsets from below, by linear programs.
 
     Parameters
     ----------
@@ -212,53 +236,59 @@ def relaxation_bound(
     rounds : int
         Linear programs with new points; each is solved by column generation.
 
+    Returns
+    -------
+    bound, X, z : float, array [K', d], array [N]
+        The bound, the points that were used, and the last solution: fractional neurons.
+
     Notes
     -----
-    The bound is computed from the weights y in the formula above, not read from the solver, so
-    it does not rest on the solver's tolerances.  Costs a linear program with 2 K rows and about
-    64 columns, and 2 K N flops, a round and column round.
+    The bound is computed from the weights y in the formula above and not read from the solver, so
+    it does not depend on the tolerances of the solver.  A round of columns costs a linear program
+    with 2 K rows and about 64 columns, and 2 K N flops.
     """
     n = len(problem.V)
-    near = np.argsort(-np.abs(_cosines(problem.V, problem.target)), kind="stable")
+    near = np.argsort(-np.abs(cosines(problem.V, problem.target)), kind="stable")
     columns = near[:COLUMNS]
     best, z = 0.0, np.zeros(n)
     for k in range(rounds):
-        A = point_matrix(problem, X)
-        f = np.maximum(X @ problem.target, 0)
-        found, z, columns = _relax(A, f, f > tau if problem.form == "B" else f >= 0, columns)
-        if problem.form == "B":
+        A, f = problem.neuron_values(X), problem.target_values(X)
+        found, z, columns = _relax(A, f, f > tau if problem.form_b else f >= 0, columns)
+        if problem.form_b:
             found = min(found, tau)
         best = max(best, found - problem.rounding(n + len(X) + X.shape[1] + 4))
         if k + 1 == rounds or not n:
             break
-        whole = PrunedNeuron(problem.V * z[:, None], problem.signs, problem.target, problem.form)
+        whole = problem._replace(V=problem.V * z[:, None])
         _, upper, worst = bracket(whole, max_cells=CELLS)
         if upper <= best * (1 + 1e-6):
             break
-        X = np.vstack([X, worst[:12]])
+        X = np.vstack([X, worst[:WORST_POINTS]])
     return max(best, 0.0), X, z
 
 
-def point_matrix(problem: PrunedNeuron, X: Array) -> Array:
-    """A_ki = alpha_i relu(<w_i, x_k>), shape [K, N]."""
-    return np.asarray(np.maximum(X @ problem.V.T, 0) * problem.signs)
-
-
-def _unit(target: Array) -> Array:
-    target = scaled_rows(target)  # of any size: no square leaves float64
-    return np.asarray(target / np.linalg.norm(target))
-
-
-def _cosines(V: Array, target: Array) -> Array:
+def cosines(V: Array, target: Array) -> Array:
+    """Return <v_i, w*> / ||v_i||, which is 0 for a neuron of length 0."""
     lengths = np.linalg.norm(V, axis=1)
     lengths[lengths == 0] = np.inf
     return np.asarray(V @ target / lengths)
 
 
+def _unit(target: Array) -> Array:
+    target = scaled_rows(target)  # so that no square leaves float64
+    return np.asarray(target / np.linalg.norm(target))
+
+
 def _relax(
     A: Array, f: Array, both: NDArray[np.bool_], columns: NDArray[np.intp]
 ) -> tuple[float, Array, NDArray[np.intp]]:
-    """Min e over z in [0, 1]^N:  f - A z <= e where `both`, A z - f <= e; its dual value."""
+    """Minimise e over z in [0, 1]^N with f - A z <= e where `both`, and A z - f <= e.
+
+    Returns
+    -------
+    value, z, columns : float, array [N], array of int
+        The value of the dual, the solution, and the neurons of the last linear program.
+    """
     n = A.shape[1]
     best, z = 0.0, np.zeros(n)
     for _ in range(COLUMN_ROUNDS):
@@ -280,9 +310,7 @@ def _relax(
         y -= prices[both.sum() :]
         y /= max(1.0, float(np.abs(y).sum()))
         gains = A.T @ y
-        value = float(y @ f - np.maximum(gains, 0).sum())
-        if value > best:
-            best = value
+        best = max(best, float(y @ f - np.maximum(gains, 0).sum()))
         z = np.zeros(n)
         z[columns] = np.clip(solved.x[:-1], 0, 1)
         outside = np.setdiff1d(np.flatnonzero(gains > 1e-9), columns)

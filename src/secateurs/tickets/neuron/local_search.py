@@ -2,28 +2,35 @@
 
     min over z in {0, 1}^n of  max_k |f_k - h_k|,  h = sum_i z_i rows_i   (or relu(h), form B)
 
-Every subset in Gray code order, one row added or removed at a time; or iterated local search by
-changes of one or two rows, each candidate cut short at the first point that is too far, the
-worst points first.
+There are two searches.  One visits every subset in Gray code order, so that one row is added or
+removed at a time.  The other is an iterated local search that swaps one or two rows at a time.
+It rejects a candidate at the first point where the error is too large, and tries the worst
+points first.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from secateurs.core.compiled import compiled
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-REFRESH = 64  # steps of the Gray code
-LAWSON = 8  # reweighted least squares a start
-WORST = 8  # points that a change has to pass before it meets all of them
+REFRESH = 64  # steps of the Gray code after which the running sum starts again
+LAWSON_ROUNDS = 8  # rounds of reweighted least squares for a start
+LEAST_WEIGHT = 0.05  # of a point without error, relative to the worst point
+WORST_POINTS = 8  # points at which a swap is tried before all the others
+LEAST_DROP = 1e-12  # of the squared or relative error, so that rounding is not an improvement
 
 
-@njit(cache=True)
+@compiled()
 def best_code(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
-    """The subset (as bits) of least largest error over the points; rows [N, K] are neurons."""
+    """Return the subset (as bits) of least largest error over the points, and that error.
+
+    `rows` [N, K] holds one neuron a row.
+    """
     n, k = rows.shape
     h = np.zeros(k)
     chosen, best = 0, f.max()
@@ -33,7 +40,7 @@ def best_code(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
         while not (step >> i) & 1:
             i += 1
         code ^= 1 << i
-        if step % REFRESH == 0:  # the running sum starts afresh: rounding stays bounded
+        if step % REFRESH == 0:  # a fresh sum, so that its rounding stays bounded
             h[:] = 0.0
             for j in range(n):
                 if (code >> j) & 1:
@@ -42,25 +49,20 @@ def best_code(rows: Array, f: Array, form_b: bool) -> tuple[int, float]:
             h += rows[i]
         else:
             h -= rows[i]
-        error = 0.0
-        for p in range(k):
-            value = max(h[p], 0.0) if form_b else h[p]
-            error = max(error, abs(f[p] - value))
-            if error >= best:
-                break
+        error = _largest(f, h, form_b, best)
         if error < best:
             chosen, best = code, error
     return chosen, best
 
 
-@njit(cache=True)
+@compiled()
 def local_search(
     rows: Array, f: Array, form_b: bool, starts: Mask, kicks: NDArray[np.int64]
 ) -> Mask:
-    """The best subset that the starts lead to, searched on from there by `kicked`.
+    """Return the best subset that the starts lead to, improved further by `kicked`.
 
-    The largest error alone is flat around most subsets; a start is first led by weighted least
-    squares (`_reweighted`).
+    Around most subsets no swap changes the largest error.  Weighted least squares
+    (`_reweighted`) therefore leads each start to a better one first.
     """
     best, best_error = np.zeros(len(rows), dtype=np.bool_), np.inf
     for s in range(len(starts)):
@@ -72,9 +74,9 @@ def local_search(
     return kicked(rows, f, form_b, best, kicks)
 
 
-@njit(cache=True)
+@compiled()
 def kicked(rows: Array, f: Array, form_b: bool, z: Mask, kicks: NDArray[np.int64]) -> Mask:
-    """Iterated local search: a descent from z, then from the best subset with three changes."""
+    """Descend from z, then again and again from the best subset with three rows changed."""
     best = z.copy()
     best_error = _descend(rows, f, form_b, best)
     for t in range(len(kicks)):
@@ -87,70 +89,66 @@ def kicked(rows: Array, f: Array, form_b: bool, z: Mask, kicks: NDArray[np.int64
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _reweighted(rows: Array, f: Array, form_b: bool, z: Mask) -> None:
-    """Lawson's steps: least squares by exchanges, then weights of the points times their error.
+    """Replace z by the subset of least largest error that Lawson's method meets.
 
-    Leaves in z the subset of least largest error on the way.
+    A round minimises the weighted squared error by swaps, and then multiplies the weight of every
+    point by its error.
     """
-    n, k = rows.shape
+    k = rows.shape[1]
     weights, best, best_error = np.ones(k), z.copy(), np.inf
-    for _ in range(LAWSON):
-        h = np.zeros(k)
-        for i in range(n):
-            if z[i]:
-                h += rows[i]
+    for _ in range(LAWSON_ROUNDS):
         weighted = rows * weights
-        gram, slope = weighted @ rows.T, weighted @ (f - h)
-        while True:
-            least, a, b = -1e-12, -1, -1
-            for i in range(n):
-                si = -1.0 if z[i] else 1.0
-                alone = gram[i, i] - 2 * si * slope[i]
-                if alone < least:
-                    least, a, b = alone, i, i
-                for j in range(i + 1, n):
-                    sj = -1.0 if z[j] else 1.0
-                    change = alone + gram[j, j] - 2 * sj * slope[j] + 2 * si * sj * gram[i, j]
-                    if change < least:
-                        least, a, b = change, i, j
-            if a < 0:
-                break
-            slope -= gram[a] * (-1.0 if z[a] else 1.0)
-            z[a] = not z[a]
-            if b != a:
-                slope -= gram[b] * (-1.0 if z[b] else 1.0)
-                z[b] = not z[b]
-        h[:] = 0.0
-        for i in range(n):
-            if z[i]:
-                h += rows[i]
-        error = _largest(f, h, form_b)
+        _least_squares(weighted @ rows.T, weighted @ (f - _total(rows, z)), z)
+        h = _total(rows, z)
+        error = _largest(f, h, form_b, np.inf)
         if error < best_error:
             best, best_error = z.copy(), error
         if error == 0.0:
             break
         for p in range(k):
             value = max(h[p], 0.0) if form_b else h[p]
-            weights[p] *= 0.05 + abs(f[p] - value) / error
+            weights[p] *= LEAST_WEIGHT + abs(f[p] - value) / error
         weights *= k / weights.sum()
     z[:] = best
 
 
-@njit(cache=True)
-def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
-    """Change the one or two neurons that lower the largest error most, until none does.
+@compiled()
+def _least_squares(gram: Array, slope: Array, z: Mask) -> None:
+    """Swap the one or two rows that lower the squared error most, until none does."""
+    n = len(z)
+    while True:
+        least, a, b = -LEAST_DROP, -1, -1
+        for i in range(n):
+            si = -1.0 if z[i] else 1.0
+            alone = gram[i, i] - 2 * si * slope[i]
+            if alone < least:
+                least, a, b = alone, i, i
+            for j in range(i + 1, n):
+                sj = -1.0 if z[j] else 1.0
+                change = alone + gram[j, j] - 2 * sj * slope[j] + 2 * si * sj * gram[i, j]
+                if change < least:
+                    least, a, b = change, i, j
+        if a < 0:
+            return
+        slope -= gram[a] * (-1.0 if z[a] else 1.0)
+        z[a] = not z[a]
+        if b != a:
+            slope -= gram[b] * (-1.0 if z[b] else 1.0)
+            z[b] = not z[b]
 
-    Neurons are sorted by what changing them does at the worst point: those that mend it together
-    with a given one are neighbours in this order.
+
+@compiled()
+def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
+    """Swap the one or two rows that lower the largest error most, until none does.
+
+    The rows are sorted by the change that a swap makes at the worst point.  The rows that can
+    correct that point together with a given one are then neighbours.
     """
     n, k = rows.shape
-    m = min(WORST, k)
-    h, signs = np.zeros(k), np.ones(n)
-    for i in range(n):
-        if z[i]:
-            h += rows[i]
-            signs[i] = -1.0
+    m = min(WORST_POINTS, k)
+    h, signs = _total(rows, z), np.where(z, -1.0, 1.0)
     changes, sums, goals = np.empty((n, m)), np.empty(m), np.empty(m)
     while True:
         errors = np.abs(f - np.maximum(h, 0.0)) if form_b else np.abs(f - h)
@@ -163,25 +161,17 @@ def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
         error = float(errors[worst_points[0]])
         order = np.argsort(changes[:, 0], kind="mergesort")
         sorted_changes = changes[order, 0]
-        best, a, b = error * (1 - 1e-12), -1, -1
+        best, a, b = error * (1 - LEAST_DROP), -1, -1
         for u in range(n):
             i = order[u]
-            # what a second change may do there; with form B a value below 0 may be right
+            # the range of a second change that can help; in form B any sum below 0 may do
             above = goals[0] - sums[0] - best - sorted_changes[u]
             first = 0 if form_b and goals[0] < best else np.searchsorted(sorted_changes, above)
             last = np.searchsorted(sorted_changes, above + 2 * best)
             alone = max(first, u + 1) - 1  # stands for no second change
             for v in range(alone, max(last, alone + 1)):
                 j, second = (i, 0.0) if v == alone else (order[v], 1.0)
-                passed = True
-                for q in range(m):
-                    value = sums[q] + changes[i, q] + second * changes[j, q]
-                    if form_b:
-                        value = max(value, 0.0)
-                    if abs(goals[q] - value) >= best:
-                        passed = False
-                        break
-                if not passed:
+                if not _passes(changes, sums, goals, i, j, second, best, form_b):
                     continue
                 worst = 0.0
                 for p in range(k):
@@ -198,17 +188,47 @@ def _descend(rows: Array, f: Array, form_b: bool, z: Mask) -> float:
         z[a], signs[a] = not z[a], -signs[a]
         if b != a:
             z[b], signs[b] = not z[b], -signs[b]
-        h[:] = 0.0
-        for i in range(n):
-            if z[i]:
-                h += rows[i]
+        h = _total(rows, z)
 
 
-@njit(cache=True)
-def _largest(f: Array, h: Array, form_b: bool) -> float:
-    """Largest error over the points."""
+@compiled()
+def _passes(
+    changes: Array,
+    sums: Array,
+    goals: Array,
+    i: int,
+    j: int,
+    second: float,
+    best: float,
+    form_b: bool,
+) -> bool:
+    """Return whether a swap leaves an error below `best` at the worst points."""
+    for q in range(len(sums)):
+        value = sums[q] + changes[i, q] + second * changes[j, q]
+        if form_b:
+            value = max(value, 0.0)
+        if abs(goals[q] - value) >= best:
+            return False
+    return True
+
+
+@compiled()
+def _total(rows: Array, z: Mask) -> Array:
+    """Return the sum of the chosen rows."""
+    h = np.zeros(rows.shape[1])
+    for i in range(len(z)):
+        if z[i]:
+            h += rows[i]
+    return h
+
+
+@compiled()
+def _largest(f: Array, h: Array, form_b: bool, enough: float) -> float:
+    """Return the largest error over the points, or the first that is at least `enough`."""
     worst = 0.0
     for p in range(len(f)):
         value = max(h[p], 0.0) if form_b else h[p]
         worst = max(worst, abs(f[p] - value))
+        if worst >= enough:
+            break
     return worst

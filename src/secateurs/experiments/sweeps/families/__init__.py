@@ -1,4 +1,4 @@
-"""What can be swept: one file for each family, one name for it here."""
+"""The families of sweeps: one file for each, and its name here."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from importlib import import_module
 
 from secateurs.experiments.sweeps.registry import Family
 
-_NAMES = ("planted", "features", "sensing", "tables")  # of a file, and of the Family in it
+_NAMES = ("planted", "features", "sensing", "tables")  # of files, and of the Family in each
 
 
 def families() -> Iterator[Family]:
-    """Every family; each is imported when its turn comes, so that a worker imports only its own."""
+    """Yield every family, imported when its turn comes: a search imports no more than it needs."""
     for name in _NAMES:
         family: Family = getattr(import_module(f"{__name__}.{name}"), name)
         yield family
 
 
 def family_of(problem: str) -> Family | None:
-    """The family that a problem belongs to."""
+    """Return the family of a problem; None for an unknown problem."""
     return next((family for family in families() if problem in family.problems), None)
 
 
 def problem_names() -> list[str]:
-    """Every problem there is."""
+    """Return the names of all problems."""
     return [name for family in families() for name in family.problems]

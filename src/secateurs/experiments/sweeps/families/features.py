@@ -1,4 +1,4 @@
-"""Planted functions of a few columns out of many: inputs pruned, and not."""
+"""Planted functions of a few columns out of many: methods that prune the inputs, and peers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pydantic import Field
 from secateurs.core.certificate import Certificate
 from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.features import baselines
-from secateurs.features import planted as source
-from secateurs.features import published_network as published
-from secateurs.features import solver as automatic
+from secateurs.features import MultiIndexFit
+from secateurs.features import multi_index as run_multi_index
+from secateurs.features import one_large_step as run_one_large_step
+from secateurs.features import planted_multi_index as make_planted
+from secateurs.features import pruned_network as run_pruned_network
+from secateurs.features import spectral as run_spectral
 from secateurs.features.certificate import features_certificate
 from secateurs.features.planted import MultiIndexProblem
-from secateurs.features.result import MultiIndexFit
 
 Count = Annotated[int, Field(ge=1)]
 Exponent = Annotated[int, Field(ge=1, le=4)]
@@ -31,7 +32,7 @@ features = Family("planted_multi_index", ours=("multi_index",), truth="solved")
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a method found.
+    """Result of a method.
 
     Attributes
     ----------
@@ -39,9 +40,9 @@ class Found:
     support : int array, or None
         None for a method that uses every column.
     signal : bool or None
-        Whether it says that there is anything to find; None where it does not say.
+        Whether the method reports a signal; None for a method that reports nothing about it.
     solution : Solution of MultiIndexFit, or None
-        Of the method that can be certified.
+        None for a method without a certificate.
     """
 
     predict: Callable[[Any], NDArray[Any]]
@@ -63,8 +64,8 @@ def planted_multi_index(
     noise: Annotated[float, Field(ge=0)] = 0.2,
     random_state: int,
 ) -> MultiIndexProblem:
-    """See `secateurs.features.planted.planted_multi_index`."""
-    return source.planted_multi_index(
+    """See `secateurs.features.planted_multi_index`."""
+    return make_planted(
         *(n, d, r, link),
         sparsity=int(sparsity) if q == 0 else sparsity,
         q=q,
@@ -76,8 +77,8 @@ def planted_multi_index(
 
 @features.method
 def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
-    """See `secateurs.features.solver`: told nothing."""
-    solution = automatic.multi_index(problem.X, problem.y, random_state=random_state)
+    """See `secateurs.features.multi_index`, which knows neither exponent nor sparsity."""
+    solution = run_multi_index(problem.X, problem.y, random_state=random_state)
     fit = solution.value
     return Found(fit.predict, fit.support, fit.signal_detected, solution)
 
@@ -86,24 +87,22 @@ def multi_index(problem: MultiIndexProblem, *, random_state: int) -> Found:
 def pruned_network(
     problem: MultiIndexProblem, *, k: Exponent = 2, n_features: Count = 8, random_state: int
 ) -> Found:
-    """See `secateurs.features.published_network`; it is given the exponent and the sparsity."""
-    fit = published.pruned_network(
-        problem.X, problem.y, k, n_features, random_state=random_state
-    ).value
+    """See `secateurs.features.pruned_network`, which is given the exponent and the sparsity."""
+    fit = run_pruned_network(problem.X, problem.y, k, n_features, random_state=random_state).value
     return Found(fit.predict, fit.support)
 
 
 @features.method
 def one_large_step(problem: MultiIndexProblem, *, k: Exponent = 2, random_state: int) -> Found:
-    """See `secateurs.features.baselines`: no column is pruned."""
-    fit = baselines.one_large_step(problem.X, problem.y, k, random_state=random_state).value
+    """See `secateurs.features.one_large_step`, which prunes no column."""
+    fit = run_one_large_step(problem.X, problem.y, k, random_state=random_state).value
     return Found(fit.predict)
 
 
 @features.method
 def spectral(problem: MultiIndexProblem, *, random_state: int) -> Found:
-    """See `secateurs.features.baselines`: no column is pruned."""
-    fit = baselines.spectral(problem.X, problem.y, random_state=random_state).value
+    """See `secateurs.features.spectral`, which prunes no column."""
+    fit = run_spectral(problem.X, problem.y, random_state=random_state).value
     return Found(fit.predict)
 
 
@@ -117,7 +116,7 @@ def certificate(_: MultiIndexProblem, found: Found, *, random_state: int) -> Cer
 
 @features.metric
 def r2(problem: MultiIndexProblem, found: Found) -> float:
-    """On clean fresh rows; nan where the target is constant."""
+    """R^2 on clean fresh rows; nan where the target is constant."""
     spread = float(problem.y_test.var())
     error = found.predict(problem.X_test) - problem.y_test
     return 1.0 - float(np.mean(error**2)) / spread if spread > 0 else math.nan
@@ -131,7 +130,7 @@ def solved(problem: MultiIndexProblem, found: Found) -> float:
 
 @features.metric
 def recall(problem: MultiIndexProblem, found: Found) -> float:
-    """Share of the planted columns kept; nan for a method that uses all, or nothing planted."""
+    """Share of the planted columns kept; nan where all are used or none is planted."""
     if found.support is None or not len(problem.support):
         return math.nan
     return float(np.isin(problem.support, found.support).mean())
@@ -145,5 +144,5 @@ def support_size(_: MultiIndexProblem, found: Found) -> float:
 
 @features.metric
 def signal(_: MultiIndexProblem, found: Found) -> float:
-    """1 where the method says that there is something to find; nan where it does not say."""
+    """1 where the method reports a signal; nan for a method that does not report it."""
     return math.nan if found.signal is None else float(found.signal)

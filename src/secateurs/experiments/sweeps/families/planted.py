@@ -1,4 +1,4 @@
-"""Planted sparse ReLU networks: pursuit and thresholding against magnitude pruning."""
+"""Planted sparse ReLU networks: pursuit and thresholding, with magnitude pruning as a peer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from secateurs.core.certificate import Certificate
+from secateurs.core.parameters import bad_value
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.recovery import planted as source
+from secateurs.recovery import PlantedProblem, match_neurons, relu_pursuit
+from secateurs.recovery import iht as run_iht
+from secateurs.recovery import iht_network as run_iht_network
+from secateurs.recovery import planted_relu as make_planted
 from secateurs.recovery.certificate import fit_certificate
-from secateurs.recovery.matching import match_neurons
-from secateurs.recovery.planted import PlantedProblem
-from secateurs.recovery.pursuit.search import relu_pursuit
-from secateurs.recovery.thresholding import iht as thresholding
-from secateurs.recovery.thresholding import layer_by_layer as networks
+from secateurs.sparse import ReLUStack
 from secateurs.sparse.compact import CompactNetwork
-from secateurs.sparse.stack import ReLUStack
 from secateurs.training.imp import imp_path
 from secateurs.training.training_data import Scaling, TrainingData
 
@@ -31,32 +30,38 @@ Predict = Callable[[Any], NDArray[Any]]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
-EXACT_PSNR, EXACT_WEIGHTS = 100.0, 1e-6  # dB on fresh rows; of the largest weight
+EXACT_PSNR = 100.0  # dB on fresh rows
+EXACT_WEIGHTS = 1e-6  # largest error of a weight, relative to the largest weight
 PAPER_PSNR = 60.0  # dB from which Fridovich-Keil & Pilanci call a network recovered
-LARGEST_PSNR = 400.0  # dB, beyond what float64 can show
+LARGEST_PSNR = 400.0  # dB; float64 cannot show more
 
 planted = Family("planted_relu", ours=("pursuit", "iht_network"), truth="exact")
 
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """A planted problem and the budget its solvers get."""
+    """A planted problem and the budget of its solvers: m neurons and s weights."""
 
     data: PlantedProblem
     m: int
     s: int
 
+    @property
+    def given(self) -> tuple[FloatArray, FloatArray, int, int]:
+        """Arguments that every solver of this package takes."""
+        return self.data.X, self.data.y, self.s, self.m
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a method found.
+    """Result of a method.
 
     Attributes
     ----------
     predict : callable
     n_nonzero : int
     within_budget : bool
-        By the method's own count.
+        Whether neurons and weights are within the budget, as the method counts them.
     network : ReLUStack or None
         None where its weights cannot be compared with the planted ones.
     """
@@ -69,7 +74,7 @@ class Fit:
 
 def _fits(*, d: int, m: int, s: int, **_: object) -> None:
     if s > m * d:
-        raise ValueError(f"s = {s} nonzeros do not fit {m} neurons of {d} inputs; at most {m * d}")
+        raise bad_value("s", s, f"at most {m * d} weights for {m} neurons of {d} inputs")
 
 
 @planted.problem(check=_fits)
@@ -83,56 +88,34 @@ def planted_relu(
     noise: Annotated[float, Field(ge=0)] = 0.0,
     random_state: int,
 ) -> Planted:
-    """See `secateurs.recovery.planted.planted_relu`; the budget is the planted one."""
-    data = source.planted_relu(
-        n, d, m, s, separated=separated, noise=noise, random_state=random_state
-    )
+    """See `secateurs.recovery.planted_relu`; the budget is the planted one."""
+    data = make_planted(n, d, m, s, separated=separated, noise=noise, random_state=random_state)
     return Planted(data, m, s)
 
 
 @planted.method
 def pursuit(problem: Planted, *, max_rounds: Count = 100, random_state: int) -> Fit:
-    """See `secateurs.recovery.pursuit.search`."""
-    found = relu_pursuit(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        max_rounds=max_rounds,
-        random_state=random_state,
-    ).value
+    """See `secateurs.recovery.relu_pursuit`."""
+    found = relu_pursuit(*problem.given, max_rounds=max_rounds, random_state=random_state).value
     return _fit(found.predict, ReLUStack((found.weights,), fused=True), problem)
 
 
 @planted.method
 def iht(problem: Planted, *, n_steps: Count = 200, random_state: int) -> Fit:
-    """Run the textbook iteration; see `secateurs.recovery.thresholding.iht`."""
-    found = thresholding.iht(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        n_steps=n_steps,
-        random_state=random_state,
-    )
-    return _of_stack(found.value, problem)
+    """Run the textbook iteration; see `secateurs.recovery.iht`."""
+    found = run_iht(*problem.given, n_steps=n_steps, random_state=random_state).value
+    return _fit(found.predict, found, problem)
 
 
 @planted.method
 def iht_network(
     problem: Planted, *, n_steps: Count = 100, n_rounds: Count = 60, random_state: int
 ) -> Fit:
-    """Threshold, polish, exchange, polish; see `secateurs.recovery.thresholding.layer_by_layer`."""
-    found = networks.iht_network(
-        problem.data.X,
-        problem.data.y,
-        problem.s,
-        problem.m,
-        n_steps=n_steps,
-        n_rounds=n_rounds,
-        random_state=random_state,
-    )
-    return _of_stack(found.value, problem)
+    """Threshold, polish, exchange, polish; see `secateurs.recovery.iht_network`."""
+    found = run_iht_network(
+        *problem.given, n_steps=n_steps, n_rounds=n_rounds, random_state=random_state
+    ).value
+    return _fit(found.predict, found, problem)
 
 
 @planted.method
@@ -143,10 +126,10 @@ def imp(
     learning_rate: Positive = 5e-3,
     random_state: int,
 ) -> Fit:
-    """Iterative magnitude pruning of a network with output weights, which add to its budget.
+    """Prune a network with output weights by magnitude; its budget includes them.
 
     The defaults are the best of ``round_steps`` 400 and 1200 and learning rates .005, .02 and
-    .05, on seeds that are used nowhere else.
+    .05 on seeds that no other run uses.
     """
     data = problem.data
     scale = float(data.y.std()) or 1.0
@@ -176,7 +159,7 @@ def imp(
 
 @planted.certificate("pursuit", "iht", "iht_network")
 def certificate(problem: Planted, fit: Fit, *, random_state: int) -> Certificate:
-    """See `secateurs.recovery.certificate`; the fresh rows are for the metrics alone."""
+    """See `secateurs.recovery.certificate`; only the metrics use the fresh rows."""
     del random_state  # nothing is drawn
     assert fit.network is not None
     return fit_certificate(fit.network, problem.data.X, problem.data.y, problem.s)
@@ -184,7 +167,7 @@ def certificate(problem: Planted, fit: Fit, *, random_state: int) -> Certificate
 
 @planted.metric
 def psnr(problem: Planted, fit: Fit) -> float:
-    """Decibels on the fresh rows, at most 400."""
+    """PSNR on the fresh rows in decibels, at most 400."""
     y = problem.data.y_test
     error = float(np.mean((y - fit.predict(problem.data.X_test)) ** 2))
     peak = float(np.abs(y).max())
@@ -206,7 +189,7 @@ def weight_error(problem: Planted, fit: Fit) -> float:
 def exact(problem: Planted, fit: Fit) -> float:
     """1 for 100 dB on fresh rows, the planted weights to 1e-6 and both budgets; else 0.
 
-    Where a method's weights cannot be compared, the fresh rows and the budget decide.
+    Where the weights of a method cannot be compared, only the fresh rows and the budget count.
     """
     error = weight_error(problem, fit)
     same = math.isnan(error) or error < EXACT_WEIGHTS
@@ -215,18 +198,14 @@ def exact(problem: Planted, fit: Fit) -> float:
 
 @planted.metric
 def above_60_db(problem: Planted, fit: Fit) -> float:
-    """1 for 60 dB on fresh rows, which the paper calls recovered; else 0."""
+    """1 for more than 60 dB on fresh rows, which the paper calls recovered; else 0."""
     return float(psnr(problem, fit) > PAPER_PSNR)
 
 
 @planted.metric
 def n_nonzero(_: Planted, fit: Fit) -> float:
-    """Weights, by the method's own count."""
+    """Number of weights, as the method counts them."""
     return fit.n_nonzero
-
-
-def _of_stack(found: ReLUStack, problem: Planted) -> Fit:
-    return _fit(found.predict, found, problem)
 
 
 def _fit(predict: Predict, network: ReLUStack, problem: Planted) -> Fit:

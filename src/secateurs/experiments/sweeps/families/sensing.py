@@ -1,4 +1,4 @@
-"""Planted matrix sensing: the group lasso path against solvers that are told more."""
+"""Planted matrix sensing: the group lasso path, and solvers that are given the rank."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from secateurs.core.certificate import Certificate
+from secateurs.core.parameters import bad_value
 from secateurs.core.solution import Solution
 from secateurs.experiments.sweeps.registry import Family
-from secateurs.sensing import baselines as sensing_baselines
-from secateurs.sensing import planted as source
+from secateurs.sensing import fit_rank, group_lasso_path, planted_sensing
+from secateurs.sensing import phase_retrieval as make_phase_retrieval
+from secateurs.sensing.baselines import scaled_gd as run_scaled_gd
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.factored import Factors
-from secateurs.sensing.fixed_rank import fit_rank
 from secateurs.sensing.planted import SensingProblem
-from secateurs.sensing.regularisation_path import group_lasso_path
 
 Count = Annotated[int, Field(ge=1)]
 sensing = Family("matrix_sensing", ours=("path",), truth="exact_rank")
@@ -25,7 +25,7 @@ sensing = Family("matrix_sensing", ours=("path",), truth="exact_rank")
 
 @dataclass(frozen=True, eq=False)
 class Sensed:
-    """A planted matrix, and the rank that some methods are told."""
+    """A planted matrix, and its rank, which some methods are given."""
 
     data: SensingProblem
     r: int
@@ -33,7 +33,7 @@ class Sensed:
 
 def _fits(*, d: int, r: int, **_: object) -> None:
     if r > d:
-        raise ValueError(f"r = {r}: a matrix of size d = {d} has at most that rank")
+        raise bad_value("r", r, f"at most d = {d}")
 
 
 @sensing.problem(check=_fits)
@@ -46,10 +46,8 @@ def matrix_sensing(
     noise_ratio: Annotated[float, Field(ge=0)] = 0.0,
     random_state: int,
 ) -> Sensed:
-    """See `secateurs.sensing.planted.planted_sensing`."""
-    data = source.planted_sensing(
-        n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state
-    )
+    """See `secateurs.sensing.planted_sensing`."""
+    data = planted_sensing(n, d, r, kind=kind, noise_ratio=noise_ratio, random_state=random_state)
     return Sensed(data, r)
 
 
@@ -57,8 +55,8 @@ def matrix_sensing(
 def phase_retrieval(
     *, n: Count, d: Count, noise: Annotated[float, Field(ge=0)] = 0.0, random_state: int
 ) -> Sensed:
-    """See `secateurs.sensing.planted.phase_retrieval`."""
-    return Sensed(source.phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
+    """See `secateurs.sensing.phase_retrieval`."""
+    return Sensed(make_phase_retrieval(n, d, noise=noise, random_state=random_state), 1)
 
 
 @sensing.method
@@ -68,24 +66,24 @@ def path(
     criterion: Literal["certificate", "bic"] = "certificate",
     random_state: int,
 ) -> Solution[Factors]:
-    """See `secateurs.sensing.regularisation_path`: told nothing."""
+    """See `secateurs.sensing.group_lasso_path`, which does not know the rank."""
     data = problem.data
     return group_lasso_path(data.operator, data.y, criterion=criterion, random_state=random_state)
 
 
 @sensing.method
 def told_rank(problem: Sensed, *, random_state: int) -> Solution[Factors]:
-    """See `secateurs.sensing.fixed_rank`: told the rank."""
+    """See `secateurs.sensing.fit_rank`, which is given the rank."""
     del random_state  # nothing is drawn
     return fit_rank(problem.data.operator, problem.data.y, problem.r)
 
 
 @sensing.method
 def scaled_gd(problem: Sensed, *, n_steps: Count = 2000, random_state: int) -> Solution[Factors]:
-    """See `secateurs.sensing.baselines`: told the rank."""
+    """See `secateurs.sensing.baselines.scaled_gd`, which is given the rank."""
     del random_state  # nothing is drawn
     data = problem.data
-    return sensing_baselines.scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
+    return run_scaled_gd(data.operator, data.y, problem.r, n_steps=n_steps)
 
 
 @sensing.certificate("path", "told_rank")
@@ -110,26 +108,26 @@ def error(problem: Sensed, found: Solution[Factors]) -> float:
 
 @sensing.metric
 def rank(_: Sensed, found: Solution[Factors]) -> float:
-    """Components found."""
+    """Number of components found."""
     return float(len(found.value.components))
 
 
 @sensing.metric
 def exact_rank(problem: Sensed, found: Solution[Factors]) -> float:
-    """1 for as many components as were planted; else 0."""
+    """1 where the number of components is the planted one; else 0."""
     return float(len(found.value.components) == len(problem.data.components))
 
 
 @sensing.metric
 def certified(_: Sensed, found: Solution[Factors]) -> float:
-    """1 where what is left looks like noise; nan for a method that does not ask."""
-    told = found.measured.get("certified")
-    return math.nan if told is None else float(told)
+    """1 where the residual looks like noise; nan for a method that does not test it."""
+    verdict = found.measured.get("certified")
+    return math.nan if verdict is None else float(verdict)
 
 
 @sensing.metric
 def relative_noise(problem: Sensed, _: Solution[Factors]) -> float:
-    """Sigma sqrt(r d / n) / ||M||_F, the order of the error that noise allows."""
+    """Order of the error that noise causes: sigma sqrt(r d / n) / ||M||_F."""
     data = problem.data
     n, d = data.operator.shape
     size = float((abs(data.components @ data.components.conj().T) ** 2).sum() ** 0.5)

@@ -1,4 +1,4 @@
-"""The data sets that scikit-learn ships: every trainer under one weight budget."""
+"""The data sets of scikit-learn: every trainer with the same budget of weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ tables = Family("table", ours=("prune_regrow",))
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Rows to learn from, rows to judge by, and a budget."""
+    """Training rows, test rows, and a budget."""
 
     data: Dataset
     n_nonzero: int
@@ -41,7 +41,7 @@ def table(
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     random_state: int,
 ) -> Task:
-    """A data set, split at random; one hidden layer."""
+    """Split a data set at random; networks have one hidden layer."""
     return Task(
         split(load_dataset(dataset), test_share, random_state=random_state), n_nonzero, hidden
     )
@@ -65,7 +65,7 @@ for _name in TRAINERS:
 
 @tables.certificate(*TRAINERS)
 def certificate(_: Task, model: Estimator, *, random_state: int) -> Certificate:
-    """See `secateurs.core.generalization`: that of the estimator, whatever trained it."""
+    """Return the certificate of the estimator; see `secateurs.core.generalization`."""
     del random_state  # nothing is drawn
     return model.certificate_
 
@@ -78,5 +78,5 @@ def score(task: Task, model: Estimator) -> float:
 
 @tables.metric
 def n_nonzero(_: Task, model: Estimator) -> float:
-    """Weights, biases included."""
+    """Number of weights, biases included."""
     return model.n_nonzero_

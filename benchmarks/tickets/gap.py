@@ -1,8 +1,9 @@
-"""The gap between pruning weights and pruning neurons."""
+"""The laws of width against accuracy, and the picture of the gap between weights and neurons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,15 +11,91 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.tickets.neuron.certificate import required_width
-from secateurs.tickets.neuron.scaling import NeuronPoint, bit_law, width_law
+from secateurs.tickets.neuron.scaling import NeuronPoint
 
 NEURONS = "#b5651d"
+RESAMPLES = 1000  # of the bootstraps
+
+Array = NDArray[np.float64]
 Needed = Mapping[int, NDArray[np.int64]]
 
 
+@dataclass(frozen=True)
+class WidthLaw:
+    """Width ~ factor * (1 / error)^slope.
+
+    Attributes
+    ----------
+    slope, factor : float
+        Least squares of log width on log (1 / median error).
+    low, high : float
+        95 % interval of the slope, by a bootstrap over the seeds.
+    """
+
+    slope: float
+    factor: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BitLaw:
+    """Width ~ per_bit * log2(1 / error) + at_one.
+
+    Attributes
+    ----------
+    per_bit, at_one : float
+        Least squares on the median over the networks.
+    standard_error : float
+        Standard error of `per_bit`, by a bootstrap over the networks.
+    """
+
+    per_bit: float
+    at_one: float
+    standard_error: float
+
+
+def width_law(points: Sequence[NeuronPoint]) -> WidthLaw:
+    """Fit a power law to the median errors of networks with the same seeds at every width.
+
+    Raises
+    ------
+    ValueError
+        The points have several d, one width, or other seeds at some width.
+    """
+    widths = sorted({p.n_neurons for p in points})
+    seeds = sorted({p.seed for p in points})
+    table = {(p.n_neurons, p.seed): p.error for p in points}
+    if len({p.d for p in points}) != 1 or len(widths) < 2 or len(table) != len(points):
+        raise bad_value("points", Shown("others"), "one d, two widths or more, no point twice")
+    if len(table) != len(widths) * len(seeds):
+        raise bad_value("points", Shown("others"), "the same seeds at every width")
+    E, N = np.array([[table[n, s] for s in seeds] for n in widths]), np.array(widths)
+    rng = np.random.default_rng(0)
+    drawn = [_fit(N, E[:, rng.integers(len(seeds), size=len(seeds))])[0] for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    slope, log_factor = _fit(N, E)
+    return WidthLaw(slope, float(np.exp(log_factor)), float(low), float(high))
+
+
+def _fit(widths: NDArray[np.int64], errors: Array) -> tuple[float, float]:
+    slope, start = np.polyfit(np.log(1 / np.median(errors, axis=1)), np.log(widths), 1)
+    return float(slope), float(start)
+
+
+def bit_law(bits: Sequence[int], needed: NDArray[np.int64]) -> BitLaw:
+    """Fit a line to the neurons needed, shape [networks, bits], for an error of 2^-bits."""
+    rng = np.random.default_rng(0)
+    drawn = needed[rng.integers(len(needed), size=(RESAMPLES, len(needed)))]
+    each = np.polyfit(bits, np.median(drawn, axis=1).T, 1)[0]
+    per_bit, at_one = np.polyfit(bits, np.median(needed, axis=0), 1)
+    return BitLaw(float(per_bit), float(at_one), float(each.std()))
+
+
 def gap_figure(points: Sequence[NeuronPoint], bits: Sequence[int], needed: Needed) -> Figure:
-    """Width against 1 / eps, by neurons and by weights, and what is proven impossible.
+    """Draw width against 1 / eps, by neurons and by weights, and the widths proven necessary.
 
     Parameters
     ----------
@@ -47,7 +124,7 @@ def gap_figure(points: Sequence[NeuronPoint], bits: Sequence[int], needed: Neede
 
 
 def _draw_neurons(axis: Axes, points: list[NeuronPoint]) -> None:
-    """Median errors, the fit with its band, and the medians of the bound over all subsets."""
+    """Draw the median errors, their fit with its band, and the medians of the bounds."""
     widths = sorted({p.n_neurons for p in points})
     groups = [[p for p in points if p.n_neurons == n] for n in widths]
     error = np.array([np.median([p.error for p in group]) for group in groups])
@@ -94,7 +171,7 @@ def _draw_weights(axis: Axes, bits: Sequence[int], needed: NDArray[np.int64]) ->
 
 
 def _draw_proven(axis: Axes, d: int, bits: Sequence[int]) -> None:
-    """Widths below which success has probability below 1/2, for any solver."""
+    """Draw the widths below which success has probability below 1/2, for any solver."""
     x = np.geomspace(2.5, 2.0 ** max(bits), 40)
     neurons = [required_width(d, 1 / v, 0.5, "neurons").necessary for v in x]
     weights = [required_width(d, 1 / v, 0.5, "weights").necessary for v in x]
