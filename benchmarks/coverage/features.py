@@ -143,13 +143,13 @@ PLANTED: dict[str, dict[str, Any]] = {
 }
 SCENARIOS = [
     *(
-        Scenario(f"screen of noise, {name}", fit_screen, options, full=300, small=1, chunk=5)
+        Scenario(f"screen of noise, {name}", fit_screen, options, full=300, small=2, chunk=5)
         for name, options in NOISE.items()
     ),
     *(
         Scenario(
             f"planted columns, {name}", fit_screen, options | {"relevant": 3},
-            full=300, small=1, chunk=5,
+            full=300, small=2, chunk=5,
         )
         for name, options in PLANTED.items()
     ),

@@ -1,4 +1,4 @@
-"""Tickets and pruned neurons: bounds are compared with the worst inputs that can be found."""
+"""Networks inside random ones: their bound is compared with the worst inputs that are found."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import linprog
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from benchmarks.coverage.judging import Case, attempt, judge, never, status_check
+from benchmarks.coverage.judging import Case, attempt, judge, never
 from benchmarks.coverage.scenario import Generator, Scenario, seed_of
 from secateurs import tickets
 from secateurs.core import Check
 
-Array = NDArray[np.float64]
 ASCENTS, STEPS = 64, 60  # starts and steps of the search for a bad input
-POINTS = 20_000  # of the sphere
 ROUNDING = 1e-9  # relative, for sums that are computed here in another order
-
-
-# -- networks --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class TicketTruth:
             x = self._allowed(x).requires_grad_()
             distance = (returned(x.float()).double() - exact(x.float().double())).flatten(1)
             size = distance.norm(dim=1)
-            worst = max(worst, float(size.max()))
+            worst = max(worst, float(size.nan_to_num(nan=torch.inf).max()))
             (slope,) = torch.autograd.grad(size.sum(), x)
             steps = slope / slope.flatten(1).norm(dim=1).clamp(min=1e-300).view(-1, *self._ones)
             x = (x + self.radius * 0.9**step * steps).detach()
@@ -128,8 +121,8 @@ def _doubled(*values: Any) -> Any:
 
 
 def _own_forward(module: nn.Module) -> None:
-    plain = module[0].forward  # type: ignore[index]
-    module[0].forward = lambda x: 2 * plain(x)  # type: ignore[index]
+    first = module[0]
+    first.forward = MethodType(lambda self, x: 2 * nn.Linear.forward(self, x), first)
 
 
 CHANGES: dict[str, Callable[[nn.Module], Any]] = {
@@ -157,7 +150,7 @@ def find_ticket(
     torch.manual_seed(seed)
     convolution = build is _convolution
     module = (build(rng) if convolution else build(rng, bias, scale)).eval()
-    first = module[0]  # type: ignore[index]
+    first = module[0]
     shape = (first.in_channels, 8, 8) if convolution else (first.in_features,)
     if change:
         CHANGES[change](module)
@@ -179,101 +172,16 @@ def find_ticket(
     return [Case("tickets.prune_network", "ticket", checks, truth)]
 
 
-# -- neurons ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NeuronTruth:
-    """A target, random neurons and a subset of them."""
-
-    W: Array
-    alpha: Array
-    target: Array
-    form: str
-    kept: NDArray[np.bool_]
-    tolerance: float = 0.0
-
-    def largest(self, kept: NDArray[np.bool_], alpha: Array | None = None) -> float:
-        """The largest error found; for two inputs it is the sup, to rounding."""
-        W, a = self.W[kept], (self.alpha if alpha is None else alpha)[kept]
-        points = _directions(np.vstack([W, self.target]))
-        h = np.maximum(points @ W.T, 0) @ a
-        h = np.maximum(h, 0) if self.form == "B" else h
-        return float(np.abs(np.maximum(points @ self.target, 0) - h).max())
-
-    @cached_property
-    def best(self) -> float:
-        """The least sup error over all subsets, from points: never above the true one."""
-        subsets = itertools.product((False, True), repeat=len(self.W))
-        return min(self.largest(np.array(kept, dtype=bool)) for kept in subsets)
-
-
-def _directions(normals: Array) -> Array:
-    """Unit vectors: for two inputs all ends and inner maxima of linear pieces, and many others."""
-    d = normals.shape[1]
-    if d != 2:
-        points = np.random.default_rng(0).standard_normal((POINTS, d))
-        return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
-    kinks = np.arctan2(normals[:, 1], normals[:, 0]) + np.pi / 2
-    angles = np.concatenate([kinks, kinks + np.pi, np.linspace(0, 2 * np.pi, 4001)])
-    return np.column_stack([np.cos(angles), np.sin(angles)])
-
-
-@judge("neuron", "error", verdicts=("holds", "fails"))
-def sup_error_within(check: Check, truth: NeuronTruth) -> bool:
-    """The sup is at most the upper bound, or at least the lower one."""
-    size = float(np.linalg.norm(truth.target))
-    found = truth.largest(truth.kept)
-    if check.verdict == "holds":
-        return found <= check.measured + ROUNDING * size
-    if truth.W.shape[1] == 2:  # the points are dense, and the error has a bounded slope
-        slope = size + np.abs(truth.alpha) @ np.linalg.norm(truth.W, axis=1)
-        return found + slope * np.pi / 4000 >= check.measured
-    return check.measured > check.threshold
-
-
-@judge("neuron", "attainable by these neurons, any output weights", verdicts=("holds", "fails"))
-def no_weights_do_better(check: Check, truth: NeuronTruth) -> bool:
-    """The best output weights at many points, by a linear program, are not better everywhere."""
-    points = _directions(np.vstack([truth.W, truth.target]))[:: 1 if truth.W.shape[1] == 2 else 20]
-    H, f = np.maximum(points @ truth.W.T, 0), np.maximum(points @ truth.target, 0)
-    one = np.ones((len(points), 1))
-    goal = np.append(np.zeros(len(truth.W)), 1.0)
-    best = linprog(
-        goal, np.block([[H, -one], [-H, -one]]), np.concatenate([f, -f]), bounds=(None, None)
-    )
-    if best.x is None:
-        return True
-    everything = np.ones(len(truth.W), dtype=bool)
-    reached = truth.largest(everything, best.x[:-1])
-    if truth.W.shape[1] == 2:  # what is missed between two points
-        slope = np.linalg.norm(truth.target) + np.abs(best.x[:-1]) @ np.linalg.norm(truth.W, axis=1)
-        reached += slope * np.pi / 4000
-    return bool(reached >= check.measured * (1 - ROUNDING)) or truth.W.shape[1] > 2
-
-
-@judge("neuron", "attainable by these neurons", verdicts=("holds", "fails", "unknown"))
-def no_subset_does_better(check: Check, truth: NeuronTruth) -> bool:
-    """All subsets are tried, where the sup of each is known: for two inputs."""
-    return truth.W.shape[1] > 2 or truth.best >= check.measured * (1 - 1e-6) - 1e-9
-
-
-@judge("neuron", "status exact")
-def no_better_subset(_: Check, truth: NeuronTruth) -> bool:
-    """No subset is better by more than the tolerance, at many points."""
-    size = float(np.linalg.norm(truth.target))
-    return truth.largest(truth.kept) <= truth.best + 1.01 * truth.tolerance * size
-
-
-@judge("interval", "sup_error")
-def between(check: Check, truth: NeuronTruth) -> bool:
-    """The errors at points are below the upper bound, and the lower one is below it too."""
-    size = float(np.linalg.norm(truth.target))
-    found = truth.largest(truth.kept)
-    return check.threshold <= check.measured and found <= check.measured + ROUNDING * size
-
-
-@judge("masks", "prune_weights")
-def masked_error(check: Check, truth: NeuronTruth) -> bool:
-    """No point was found with a larger error of the masked network."""
-    return truth.largest(truth.kept) <= check.measured + ROUNDING
+NETWORKS: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "biases": {"bias": True},
+    "small eps": {"eps": (1e-9, 1e-5), "bias": True},
+    "non-negative inputs": {"nonnegative": True, "bias": True},
+    "small weights": {"scale": 1e-8, "eps": (1e-7, 1e-3)},
+    "large weights": {"scale": 1e12, "eps": (1e-7, 1e-3)},
+    "convolutions": {"build": _convolution},
+    **{name: {"change": name, "bias": True} for name in CHANGES},
+}
+SCENARIOS = [
+    Scenario(f"ticket, {name}", find_ticket, options) for name, options in NETWORKS.items()
+]
