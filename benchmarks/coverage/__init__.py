@@ -1,0 +1,1 @@
+"""The campaign: every statement of every certificate against planted truth and fresh samples."""
