@@ -25,8 +25,14 @@ from secateurs.recovery.fitted_rows import FittedRows, FloatArray, IntArray
 DEPENDENT = 1e-5  # distance from the span, relative to the norm, that counts as zero
 SAME = 1e-9  # change of the outputs that a fit without residual leaves open, relative
 DIFFERENT = 1e-6  # change of an output on other rows that counts, relative to the largest
-SPARE_ROWS = 64  # rows of the first test beyond the unknowns; the others only test what is left
-MORE_ROWS = 4  # factor by which the next test has more rows
+VISIBLE, EVIDENCE = 1e-9, 3  # change that counts on a row, relative, and rows that exclude (1)
+CLOSE = 0.3  # distance from the span that calls for a test with all rows
+SPARE_ROWS = 64  # rows of the first test beyond twice the unknowns
+MOST_CANDIDATES = 48  # weights that are tested with all rows
+REWEIGHTED = 8  # steps of reweighted least squares
+ON_ROW = 1e-6  # residual that counts as zero there
+FEWEST_KEPT, SPARE = 0.75, 5  # share of the rows on which c = J a, and rows beyond the unknowns
+PARTS = (0.5, 0.1, 0.01)  # parts of the smallest step that takes a weight to zero
 MOST_TOGETHER = 4  # columns that are tried as a replacement of one
 MOST_STEPS = 64  # coefficients whose weight (1) is taken to zero
 
@@ -38,27 +44,18 @@ class _Candidate:
     neuron: int  # -1 for a new one
     column: int
     sign: float
+    entry: int  # its number if the network has it, else -1
+    distance: float
 
 
 def swapped_columns(case: FittedRows) -> str:
-    """Find another column that carries a weight as well, alone or with few others."""
+    """Find another weight, or a combination of few columns, that can carry a weight as well."""
     if not case.W.nnz:
         return ""
     rows = case.X[np.random.default_rng(0).permutation(len(case.X))]
-    n_rows = 2 * (case.W.nnz + 1) + SPARE_ROWS
-    candidates: list[_Candidate] | None = None
-    while True:
-        part = rows[:n_rows]
-        candidates = list(_dependent(case, part, candidates))
-        if not candidates:
-            break
-        if n_rows >= len(rows):
-            why = _alternative(case, candidates)
-            if why:
-                return why
-            break
-        n_rows *= MORE_ROWS
-    return _replaced_by_several(case) if case.n_left > 0 else ""
+    close = list(_close(case, rows[: 2 * (case.W.nnz + 1) + SPARE_ROWS]))
+    close = sorted(close, key=lambda c: c.distance)[:MOST_CANDIDATES]
+    return _alternative(case, close) or (_replaced_by_several(case) if case.n_left > 0 else "")
 
 
 def _gates(case: FittedRows, rows: FloatArray) -> FloatArray:
@@ -84,39 +81,45 @@ def _orthonormal(A: FloatArray) -> FloatArray:
 
 
 def _distance(basis: FloatArray, C: FloatArray) -> FloatArray:
-    """Return the distances of the columns of C from the span, relative; 0 for columns of zeros."""
+    """Return the distances of the columns of C from the span, relative; 1 for columns of zeros."""
     norm = np.linalg.norm(C, axis=0)
     C = C / np.where(norm > 0.0, norm, 1.0)
     for _ in range(2):
         C = C - basis @ (basis.T @ C)
-    return np.asarray(np.linalg.norm(C, axis=0))
+    return np.where(norm > 0.0, np.linalg.norm(C, axis=0), 1.0)
 
 
-def _dependent(
-    case: FittedRows, rows: FloatArray, among: list[_Candidate] | None
-) -> Iterator[_Candidate]:
-    """Yield the candidates whose column is in the span of J on these rows."""
-    basis, gates = _orthonormal(_jacobian(case, rows)), _gates(case, rows)
+def _close(case: FittedRows, rows: FloatArray) -> Iterator[_Candidate]:
+    """Yield the weights whose column is close to the span of the others on these rows."""
+    J, gates = _jacobian(case, rows), _gates(case, rows)
+    basis = _orthonormal(J)
     largest = np.maximum(np.abs(case.X).max(axis=0), np.finfo(float).tiny)
-    wanted: dict[tuple[int, float], list[int]] = {}
-    if among is not None:
-        for c in among:
-            wanted.setdefault((c.neuron, c.sign), []).append(c.column)
-    else:
-        columns = np.arange(case.X.shape[1])
-        for j in range(case.W.shape[0]):
-            wanted[j, 1.0] = np.setdiff1d(columns, case.used[case.support(j)]).tolist()
-        single = {
-            (int(case.used[case.support(j)[0]]), float(np.sign(case.values(j)[0])))
-            for j in np.flatnonzero(case.counts == 1)
-        }
-        for sign in (1.0, -1.0):
-            wanted[-1, sign] = [k for k in columns.tolist() if (k, sign) not in single]
-    for (j, sign), members in wanted.items():
-        C = rows[:, members] / largest[members]
-        C = np.maximum(sign * C, 0.0) if j < 0 else C * gates[j][:, None]
-        for at in np.flatnonzero(_distance(basis, C) <= DEPENDENT):
-            yield _Candidate(j, int(members[at]), sign)
+    columns = np.arange(case.X.shape[1])
+    for j in range(case.W.shape[0]):
+        members = np.setdiff1d(columns, case.used[case.support(j)])
+        distance = _distance(basis, rows[:, members] / largest[members] * gates[j][:, None])
+        for at in np.flatnonzero(distance <= CLOSE):
+            yield _Candidate(j, int(members[at]), 1.0, -1, float(distance[at]))
+    for sign in (1.0, -1.0):
+        distance = _distance(basis, np.maximum(sign * rows / largest, 0.0))
+        for k in np.flatnonzero(distance <= CLOSE):
+            own = (case.counts[case.neuron] == 1) & (case.used[case.W.indices] == k)
+            if not (own & (sign * case.W.data > 0.0)).any():
+                yield _Candidate(-1, int(k), sign, -1, float(distance[k]))
+    for e, distance_of_own in enumerate(_own_distances(J, case.W.nnz)):
+        if distance_of_own <= CLOSE:
+            j, k = int(case.neuron[e]), int(case.used[case.W.indices[e]])
+            yield _Candidate(j, k, 1.0, e, float(distance_of_own))
+
+
+def _own_distances(J: FloatArray, nnz: int) -> FloatArray:
+    """Return the distance of each column of J from the span of the others."""
+    norm = np.linalg.norm(J, axis=0)
+    J = J / np.where(norm > 0.0, norm, 1.0)
+    Q = J.T @ J
+    Q.flat[:: len(Q) + 1] += DEPENDENT**2
+    inverse = np.diagonal(linalg.inv(Q, check_finite=False))
+    return np.asarray(1.0 / np.sqrt(np.maximum(inverse, 1e-300)))[:nnz]
 
 
 def _column(case: FittedRows, c: _Candidate, rows: FloatArray) -> FloatArray:
@@ -130,34 +133,59 @@ def _column(case: FittedRows, c: _Candidate, rows: FloatArray) -> FloatArray:
 def _alternative(case: FittedRows, candidates: list[_Candidate]) -> str:
     """Find a network (1) that agrees on the rows and differs on others."""
     J = _jacobian(case, case.X)
-    norm = np.linalg.norm(J, axis=0)
-    norm[norm == 0.0] = 1.0
-    pinv = linalg.pinv(J / norm, rtol=0.1 * DEPENDENT)
     drawn = np.ascontiguousarray(case.drawn.T)
-    J_drawn = _jacobian(case, drawn)
     for c in candidates:
-        column = _column(case, c, case.X)
-        if not column.any() or (c.neuron < 0 and case.n_spare < 1 and case.n_left > 0):
+        if c.neuron < 0 and case.n_spare < 1 and not (case.counts == 1).any():
             continue
-        a = (pinv @ column) / norm
-        other = _column(case, c, drawn)
-        change = np.abs(other - J_drawn @ a).max()
-        where = f"of neuron {c.neuron}" if c.neuron >= 0 else "of a neuron of its own"
-        if case.n_left > 0:
-            if change > DIFFERENT * max(np.abs(other).max(), np.abs(J_drawn * a).max()):
-                return f"a weight {where} on input {c.column} changes no row beside the others"
+        others = np.arange(J.shape[1]) != c.entry
+        found = _combination(J[:, others], _column(case, c, case.X))
+        if found is None:
             continue
-        if any(_fits(case, c, t * a, t, drawn) for t in _vertices(case, a)):
-            return f"a weight {where} on input {c.column} can replace another one"
+        a = np.zeros(J.shape[1])
+        a[others] = found
+        if any(_fits(case, c, t * a, t, drawn) for t in _lengths(case, c, a)):
+            where = f"of neuron {c.neuron}" if c.neuron >= 0 else "of a neuron of its own"
+            return f"a weight {where} on input {c.column} can carry a part of others"
     return ""
 
 
-def _vertices(case: FittedRows, a: FloatArray) -> FloatArray:
-    """Return the t at which (1) takes a weight to zero, smallest first."""
+def _combination(J: FloatArray, column: FloatArray) -> FloatArray | None:
+    """Return a with J a = column on all but few rows, or None.
+
+    Iteratively reweighted least squares for the sum of absolute residuals finds the few rows; they
+    are those between the boundaries of two neurons, whose gates would change in (1).
+    """
+    norm = np.linalg.norm(J, axis=0)
+    norm[norm == 0.0] = 1.0
+    A, c = J / norm, column / (np.linalg.norm(column) or 1.0)
+    if not c.any():
+        return None
+    weight = np.ones(len(c))
+    left = np.abs(c)
+    for i in range(REWEIGHTED):
+        B = A * weight[:, None]
+        Q = A.T @ B
+        Q.flat[:: len(Q) + 1] += np.finfo(float).eps * np.trace(Q)
+        left = np.abs(c - A @ linalg.solve(Q, B.T @ c, assume_a="pos", check_finite=False))
+        weight = 1.0 / np.maximum(left, 10.0 ** -(i + 1.0) * np.abs(c).max())
+    kept = left <= ON_ROW * np.abs(c).max()
+    if kept.sum() < max(FEWEST_KEPT * len(c), A.shape[1] + SPARE):
+        return None
+    a = linalg.lstsq(A[kept], c[kept], cond=0.1 * DEPENDENT, check_finite=False)[0]
+    if np.linalg.norm(c[kept] - A[kept] @ a) > DEPENDENT:
+        return None
+    return np.asarray(a * (np.linalg.norm(column) / norm))
+
+
+def _lengths(case: FittedRows, c: _Candidate, a: FloatArray) -> FloatArray:
+    """Return the t of (1) to try: those that take a weight to zero, and parts of the smallest."""
     a = a[: case.W.nnz]
     e = np.flatnonzero(np.abs(a) > SAME * np.abs(a).max(initial=0.0))
     t = case.W.data[e] / a[e]
-    return np.asarray(t[np.argsort(np.abs(t))][:MOST_STEPS])
+    t = t[np.argsort(np.abs(t))][:MOST_STEPS]
+    if (case.n_left > 0 or c.entry >= 0) and len(t):
+        t = np.concatenate([sign * share * t[:1] for sign in (1.0, -1.0) for share in PARTS] + [t])
+    return np.asarray(t)
 
 
 def _fits(
@@ -182,8 +210,10 @@ def _fits(
         return before, np.maximum(pre, 0.0).sum(axis=0) + new + constant
 
     before, after = outputs(case.X)
-    if np.linalg.norm(after - before) > SAME * max(np.linalg.norm(before), abs(constant)):
-        return False
+    change = np.abs(after - before)
+    if np.linalg.norm(change) > SAME * max(np.linalg.norm(before), abs(constant)):
+        if (change > VISIBLE * np.abs(before).max()).sum() >= EVIDENCE:
+            return False
     before, after = outputs(drawn)
     return bool(np.abs(after - before).max() > DIFFERENT * np.abs(before).max())
 

@@ -28,7 +28,10 @@ def twins(case: FittedRows) -> str:
 def _two_for_one(case: FittedRows) -> str:
     if case.n_left < 1 or case.n_spare < 1:
         return ""
+    always_open = (np.asarray(case.W @ case.elsewhere) >= 0.0).all(axis=1)
     for j, count in enumerate(case.counts):
+        if always_open[j] and case.n_left < max(count + 2, NEW_PAIR):
+            continue  # it is linear
         columns = case.used[case.support(j)]
         if count == 1:
             if case.n_left >= NEW_PAIR and not _coincide(case) and _can_be_pair(case, columns):

@@ -203,9 +203,9 @@ def _moved_weights(case: FittedRows, shares: tuple[float, ...]) -> str:
         found = np.argwhere(other < lacking)
         if len(found):
             e, i = (int(at) for at in found[0])
-            to = "one of its own" if i == p else str(i)
+            to = "a neuron of its own" if i == p else f"neuron {i}"
             rows = EVIDENCE - lacking[e, i]
-            return f"only {rows} rows show whether {case.name(e)} belongs there or to neuron {to}"
+            return f"only {rows} rows show whether {case.name(e)} belongs there or to {to}"
     return ""
 
 
