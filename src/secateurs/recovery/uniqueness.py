@@ -12,25 +12,22 @@ agrees on the rows counts if it differs on other rows, whose inputs are drawn on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from secateurs.recovery.column_swaps import swapped_columns
+from secateurs.recovery.fitted_rows import LARGE_BLOCK, FittedRows, FloatArray, fitted_rows
+from secateurs.recovery.twin_neurons import twins
 
 REDUNDANT = 5  # rows beyond the number of weights, of the network and of each neuron
 EVIDENCE = 3  # rows on which a weight must count, or that must exclude a network one step away
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)  # c in (1); below 1 the network has one weight more
 ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries without a row
 ROWS_PER_HIDDEN = 4  # rows for each unused weight: 2 for closed by chance, more for their choice
-DRAWN = 512  # rows whose inputs are drawn one by one
 BLOCK = 256  # rows examined at once; for dense inputs the first block decides most
-LARGE_BLOCK = 8 * BLOCK  # rows of cheaper passes
 SINGULAR = 1e-10  # eigenvalue of J^T J at unit diagonal that counts as zero
 VISIBLE = 1e-9  # change of an output that counts, relative to the largest
 DECIMALS = 12  # of the marks by which equal rows are found
@@ -73,83 +70,27 @@ def doubt(
     inputs, at most n.  This is not a proof, because networks further away are not examined.
     Source: derived.
     """
-    W = sparse.csr_array(weights[np.diff(weights.indptr) > 0])
-    W.eliminate_zeros()
-    used, local = np.unique(W.indices, return_inverse=True)
-    scale = np.abs(X[:, used]).max(axis=0, initial=np.finfo(float).tiny)
-    W = sparse.csr_array((W.data * scale[local], local, W.indptr), shape=(W.shape[0], len(used)))
-    case = _FittedRows(X, used.astype(np.intp), scale, W)
+    case = fitted_rows(X, weights, n_nonzero, intercept=intercept)
     return (
-        _few_rows(case, intercept)
+        _few_rows(case)
         or _never_opposed(case)
-        or _null_space(case, intercept)
-        or _moved_weights(case, SHARES if n_nonzero > W.nnz else SHARES[:1])
-        or (_unseen_weights(case, n_nonzero - W.nnz) if n_nonzero > W.nnz else "")
+        or _null_space(case)
+        or _moved_weights(case, SHARES if case.n_left > 0 else SHARES[:1])
+        or _flipped_neurons(case)
+        or swapped_columns(case)
+        or twins(case)
+        or (_unseen_weights(case) if case.n_left > 0 else "")
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _FittedRows:
-    """A network W [p, q] on the columns `used` of X, each divided by its scale."""
-
-    X: FloatArray
-    used: IntArray
-    scale: FloatArray
-    W: sparse.csr_array[np.float64]
-
-    @cached_property
-    def neuron(self) -> IntArray:
-        """Neuron of each weight."""
-        return np.repeat(np.arange(self.W.shape[0]), self.counts)
-
-    @property
-    def counts(self) -> IntArray:
-        """Number of weights of each neuron."""
-        return np.diff(self.W.indptr).astype(np.intp)
-
-    def blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Yield blocks of rows: all inputs [b, d], and the used ones, transposed [q, b]."""
-        for start in range(0, len(self.X), size):
-            block = self.X[start : start + size]
-            yield block, np.ascontiguousarray((block[:, self.used] / self.scale).T)
-
-    def name(self, entry: int) -> str:
-        """Return the name of a weight for a message."""
-        j, k = int(self.neuron[entry]), int(self.used[self.W.indices[entry]])
-        return f"the weight of input {k} in neuron {j}"
-
-    def n_possible(self, enough: int) -> int:
-        """Return the number of possible distinct rows, counted up to `enough`."""
-        number = 1
-        for column in self.used:
-            number *= len(np.unique(self.X[:, column]))
-            if number >= enough:
-                break
-        return number
-
-    @cached_property
-    def elsewhere(self) -> FloatArray:
-        """Used inputs [q, DRAWN], each drawn alone: any of its values, one not 0, or an extreme."""
-        rng = np.random.default_rng(0)
-        ZT = np.empty((len(self.used), DRAWN))
-        for k, column in enumerate(self.used):
-            values = self.X[:, column] / self.scale[k]
-            not_zero = values[values != 0.0]
-            smallest = not_zero[np.argmin(np.abs(not_zero))]
-            extremes = np.array([values.min(), values.max(), smallest])
-            kinds = (values, not_zero, extremes)
-            ZT[k] = [kinds[i][rng.integers(len(kinds[i]))] for i in rng.integers(3, size=DRAWN)]
-        return ZT
-
-
-def _few_rows(case: _FittedRows, intercept: bool) -> str:
+def _few_rows(case: FittedRows) -> str:
     """Find whether there are hardly more equations than unknowns."""
     W, neuron, counts = case.W, case.neuron, case.counts
     direction = np.random.default_rng(0).standard_normal(len(case.used))
     marks = [direction @ ZT for _, ZT in case.blocks(LARGE_BLOCK // 2)]
     # the products of equal rows may differ in the last digits
     distinct = len(np.unique(np.round(np.concatenate(marks), DECIMALS)))
-    unknowns = W.nnz + intercept
+    unknowns = W.nnz + case.intercept
     if distinct < min(unknowns + REDUNDANT, case.n_possible(unknowns + REDUNDANT)):
         return f"{distinct} different rows for {unknowns} unknowns"
     two_valued = all(len(np.unique(case.X[:, k])) <= 2 for k in case.used)
@@ -162,6 +103,11 @@ def _few_rows(case: _FittedRows, intercept: bool) -> str:
         if two_valued:  # a weight that always closes its neuron need not be known better
             seen |= (own != 0.0) & (pre[neuron] - own > 0.0)
         active += seen.sum(axis=1)
+    n_closed, never_closed = len(case.X) - n_open, (np.asarray(W @ case.elsewhere) > 0.0).all(axis=1)
+    lacking = (n_closed > 0) & (n_closed < counts + EVIDENCE) & ~never_closed & (not two_valued)
+    if lacking.any():
+        j = int(np.argmax(lacking))
+        return f"neuron {j} has {counts[j]} weights and is closed on {n_closed[j]} rows"
     spare = n_open - counts
     if spare.min(initial=REDUNDANT) < REDUNDANT:
         j = int(np.argmin(spare))
@@ -172,7 +118,7 @@ def _few_rows(case: _FittedRows, intercept: bool) -> str:
     return ""
 
 
-def _never_opposed(case: _FittedRows) -> str:
+def _never_opposed(case: FittedRows) -> str:
     """Find two weights that oppose each other on too few rows to know their neurons.
 
     Where w_k x_k and w_l x_l have the same sign, or one of them is zero, the output is the same
@@ -203,14 +149,14 @@ def _never_opposed(case: _FittedRows) -> str:
     return f"inputs {first} and {second} oppose each other on fewer than {EVIDENCE} rows"
 
 
-def _null_space(case: _FittedRows, intercept: bool) -> str:
+def _null_space(case: FittedRows) -> str:
     """Find combinations of weights that change other rows but not these."""
     if not case.W.nnz:
         return ""
-    size = case.W.nnz + intercept
+    size = case.W.nnz + case.intercept
     Q = np.zeros((size, size))
     for _, ZT in case.blocks(LARGE_BLOCK):
-        JT = _jacobian(case, ZT, intercept)
+        JT = _jacobian(case, ZT)
         Q += JT @ JT.T
     norm = np.sqrt(np.diagonal(Q))
     norm[norm == 0.0] = 1.0
@@ -222,7 +168,7 @@ def _null_space(case: _FittedRows, intercept: bool) -> str:
     except linalg.LinAlgError:
         pass
     values, vectors = linalg.eigh(Q, check_finite=False)
-    JT = _jacobian(case, case.elsewhere, intercept) / norm[:, None]
+    JT = _jacobian(case, case.elsewhere) / norm[:, None]
     null = vectors[:, values <= SINGULAR]
     seen = np.linalg.norm(null.T @ JT, axis=1).max(initial=0.0)
     if seen > np.sqrt(SINGULAR) * np.linalg.norm(JT, axis=1).max():
@@ -230,15 +176,15 @@ def _null_space(case: _FittedRows, intercept: bool) -> str:
     return ""
 
 
-def _jacobian(case: _FittedRows, ZT: FloatArray, intercept: bool) -> FloatArray:
+def _jacobian(case: FittedRows, ZT: FloatArray) -> FloatArray:
     """Return J^T [nnz, b], and a row of ones for the constant."""
-    JT = np.ones((case.W.nnz + intercept, ZT.shape[1]))
+    JT = np.ones((case.W.nnz + case.intercept, ZT.shape[1]))
     is_open = np.asarray(case.W @ ZT) > 0.0
     np.multiply(ZT[case.W.indices], is_open[case.neuron], out=JT[: case.W.nnz])
     return JT
 
 
-def _moved_weights(case: _FittedRows, shares: tuple[float, ...]) -> str:
+def _moved_weights(case: FittedRows, shares: tuple[float, ...]) -> str:
     """Find a network (1) that fits the rows."""
     p, entries = case.W.shape[0], np.arange(case.W.nnz)
     for share in shares:
@@ -257,14 +203,34 @@ def _moved_weights(case: _FittedRows, shares: tuple[float, ...]) -> str:
         found = np.argwhere(other < lacking)
         if len(found):
             e, i = (int(at) for at in found[0])
-            to = "one of its own" if i == p else str(i)
+            to = "a neuron of its own" if i == p else f"neuron {i}"
             rows = EVIDENCE - lacking[e, i]
-            return f"only {rows} rows show whether {case.name(e)} belongs there or to neuron {to}"
+            return f"only {rows} rows show whether {case.name(e)} belongs there or to {to}"
     return ""
 
 
+def _flipped_neurons(case: FittedRows) -> str:
+    """Find relu(z_j) + relu(z_i) = relu(-z_j) + relu(z_i + z_j) on the rows, but not elsewhere."""
+    W, pre = case.W, case.pre
+    elsewhere = np.asarray(W @ case.elsewhere)
+    for j, i in permutations(range(W.shape[0]), 2):
+        together = W[[j]] + W[[i]]
+        more = int((np.abs(together.data) > VISIBLE).sum()) - int(case.counts[i])
+        if more <= case.n_left and _changes(pre[j], pre[i]) < EVIDENCE:
+            if _changes(elsewhere[j], elsewhere[i]):
+                return f"neuron {j} could have the opposite sign, with neuron {i} for the difference"
+    return ""
+
+
+def _changes(z: FloatArray, other: FloatArray) -> int:
+    """Number of rows on which relu(z) + relu(other) and relu(-z) + relu(other + z) differ."""
+    change = z - np.maximum(other + z, 0.0) + np.maximum(other, 0.0)
+    largest = max(np.abs(z).max(initial=0.0), np.abs(other).max(initial=0.0))
+    return int((np.abs(change) > VISIBLE * largest).sum())
+
+
 def _count_changes(
-    case: _FittedRows, ZT: FloatArray, share: float, lacking: NDArray[np.int_]
+    case: FittedRows, ZT: FloatArray, share: float, lacking: NDArray[np.int_]
 ) -> None:
     """Subtract from `lacking` [nnz, p + 1] the rows on which the moves (1) change the output."""
     W, neuron = case.W, case.neuron
@@ -280,9 +246,9 @@ def _count_changes(
         lacking[e, to] = np.maximum(lacking[e, to] - seen, 0)
 
 
-def _unseen_weights(case: _FittedRows, n_left: int) -> str:
+def _unseen_weights(case: FittedRows) -> str:
     """Find further weights, alone or beside others, that too few rows would show."""
-    W, (n, d) = case.W, case.X.shape
+    W, (n, d), n_left = case.W, case.X.shape, case.n_left
     above, below = np.zeros(d, dtype=np.intp), np.zeros(d, dtype=np.intp)
     for block, _ in case.blocks(LARGE_BLOCK):
         above += (block > 0.0).sum(axis=0)
@@ -291,14 +257,18 @@ def _unseen_weights(case: _FittedRows, n_left: int) -> str:
     rare |= (above > 0) & (above < EVIDENCE) | (below > 0) & (below < EVIDENCE)
     if rare.any():
         return f"input {int(np.argmax(rare))} has values of one sign on fewer than {EVIDENCE} rows"
+    hidden = case.n_spare > 0
+    if hidden and (case.unsettled | case.constant).any():
+        k = int(np.argmax(case.unsettled | case.constant))
+        return f"{n_left} weights are unused, and one on input {k} could open on other rows only"
     # a neuron of one weight > 0 is closed where an input that is never < 0 has a weight << 0
     one_sign = np.sort(1.0 - np.maximum(above, below)[(above == 0) | (below == 0)] / n)
-    if len(one_sign) and n * np.prod(one_sign[: n_left - 1]) < EVIDENCE and n_left > 1:
+    if hidden and len(one_sign) and n * np.prod(one_sign[: n_left - 1]) < EVIDENCE and n_left > 1:
         return (
             f"{n_left} weights are unused, enough for a neuron that no row opens: lower n_nonzero"
         )
     # a neuron of several weights could be two, without a row between their boundaries
-    if n_left > 1 and n < max(ROWS_FOR_TWINS, ROWS_PER_HIDDEN * min(n_left, d)):
+    if hidden and n_left > 1 and n < max(ROWS_FOR_TWINS, ROWS_PER_HIDDEN * min(n_left, d)):
         return f"{n_left} weights are unused, and {n} rows are too few to exclude another neuron"
     if not W.nnz:
         return ""
