@@ -27,6 +27,7 @@ from scipy.special import ndtr
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.columns import Columns, columns_of
+from secateurs.features.copies import distinct_rows, on_rows
 from secateurs.features.null_scores import NullTable, binned, normal_threshold, null_table
 from secateurs.features.ranks import (
     NARROW,
@@ -63,7 +64,7 @@ class Screen:
     alpha : float
         Level of the threshold.
     n : int
-        Rows of the data.
+        Rows that were counted: of rows that are copies of each other, one.
     """
 
     z: SingleArray
@@ -121,9 +122,10 @@ def screen(
     ----------
     X : anything that `columns_of` reads, [n, d]
     y : array [n], optional
-        Target; it is transformed by `label_transforms(y, ranked)`.
+        Target; it is transformed by `label_transforms(y, ranked)`.  Of rows that are copies of each
+        other in X and y, one is used; `secateurs.features.copies` says how copies are recognised.
     labels : (array [n, C], names), optional
-        Transforms with mean 0 and variance 1, instead of `y`.
+        Transforms with mean 0 and variance 1, instead of `y`.  All rows are used.
     degrees : int
         K, from 1 to 3.
     alpha : float
@@ -147,7 +149,9 @@ def screen(
     -----
     O(n d (log n + C K)) time, one pass; memory of one block and 4 d C K bytes.  Equal values share
     their middle rank, and h_k of a column with ties is standardised on that column; a constant
-    column scores 0.  The result does not depend on how the columns are cut into blocks.
+    column scores 0.  The large statistics of a column with ties, those that could make it pass, are
+    put on the scale of a standard normal by the distribution of its own values; its small ones stay
+    as they are.  The result does not depend on how the columns are cut into blocks.
     """
     source = columns_of(X)
     check_integer("degrees", degrees, 1, MAX_DEGREE)
@@ -155,6 +159,10 @@ def screen(
     if labels is None:
         if y is None:
             raise bad_value("y", None, "y or labels")
+        y = check_target(y, source.n, FEWEST_ROWS)
+        rows = distinct_rows(source, y)
+        if rows is not None:
+            source, y = on_rows(source, rows), y[rows]
         labels = label_transforms(y, ranked)
     T, names = labels
     if len(T) != source.n:
