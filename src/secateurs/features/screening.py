@@ -27,7 +27,8 @@ from scipy.special import ndtr
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.columns import Columns, columns_of
-from secateurs.features.null_scores import binned, normal_threshold, null_table
+from secateurs.features.copies import distinct_rows, on_rows
+from secateurs.features.null_scores import NullTable, binned, normal_threshold, null_table
 from secateurs.features.ranks import (
     NARROW,
     FloatArray,
@@ -39,6 +40,7 @@ from secateurs.features.ranks import (
     standardised,
     untied_scores,
 )
+from secateurs.features.tied_columns import TiedColumns
 from secateurs.features.unranked import TILE, unranked_by_rows, unranked_statistics
 
 MAX_DEGREE = 3  # of the Hermite polynomials
@@ -62,7 +64,7 @@ class Screen:
     alpha : float
         Level of the threshold.
     n : int
-        Rows of the data.
+        Rows that were counted: of rows that are copies of each other, one.
     """
 
     z: SingleArray
@@ -120,9 +122,10 @@ def screen(
     ----------
     X : anything that `columns_of` reads, [n, d]
     y : array [n], optional
-        Target; it is transformed by `label_transforms(y, ranked)`.
+        Target; it is transformed by `label_transforms(y, ranked)`.  Of rows that are copies of each
+        other in X and y, one is used; `secateurs.features.copies` says how copies are recognised.
     labels : (array [n, C], names), optional
-        Transforms with mean 0 and variance 1, instead of `y`.
+        Transforms with mean 0 and variance 1, instead of `y`.  All rows are used.
     degrees : int
         K, from 1 to 3.
     alpha : float
@@ -146,7 +149,9 @@ def screen(
     -----
     O(n d (log n + C K)) time, one pass; memory of one block and 4 d C K bytes.  Equal values share
     their middle rank, and h_k of a column with ties is standardised on that column; a constant
-    column scores 0.  The result does not depend on how the columns are cut into blocks.
+    column scores 0.  The large statistics of a column with ties, those that could make it pass, are
+    put on the scale of a standard normal by the distribution of its own values; its small ones stay
+    as they are.  The result does not depend on how the columns are cut into blocks.
     """
     source = columns_of(X)
     check_integer("degrees", degrees, 1, MAX_DEGREE)
@@ -154,27 +159,35 @@ def screen(
     if labels is None:
         if y is None:
             raise bad_value("y", None, "y or labels")
+        y = check_target(y, source.n, FEWEST_ROWS)
+        rows = distinct_rows(source, y)
+        if rows is not None:
+            source, y = on_rows(source, rows), y[rows]
         labels = label_transforms(y, ranked)
     T, names = labels
     if len(T) != source.n:
         raise bad_value("y", Shown(f"{len(T)} values"), f"{source.n}, one for each row of X")
     Z = np.empty((source.d, T.shape[1], degrees), dtype=np.float32)
+    threshold = normal_threshold(alpha, Z.size)
     single = np.ascontiguousarray(T, dtype=np.float32)
     if not ranked and source.rows is not None:
         unranked_by_rows(Z, single, source)
-    else:
-        statistics = _ranked_statistics if ranked else unranked_statistics
-        width = NARROW if ranked else max(1, TILE // source.n)
-        for start, block in source.blocks():
-            for a in range(0, block.shape[1], width):
-                part, at = block[:, a : a + width], start + a
-                Z[at : at + part.shape[1]] = statistics(part, single, degrees, source, at)
-            if progress is not None:
-                done = start + block.shape[1]
-                progress(Progress(done, source.d, float(np.abs(Z[:done]).max()), 0))
-    if ranked:
-        _calibrate(Z, T)
-    threshold = normal_threshold(alpha, source.d * T.shape[1] * degrees)
+        return Screen(Z, names, threshold, alpha, source.n)
+    calibrated = _RankedStatistics(T, degrees, threshold) if ranked else None
+    width = NARROW if ranked else max(1, TILE // source.n)
+    for start, block in source.blocks():
+        for a in range(0, block.shape[1], width):
+            part, at = block[:, a : a + width], start + a
+            out = Z[at : at + part.shape[1]]
+            if calibrated is None:
+                out[...] = unranked_statistics(part, single, degrees, source, at)
+            else:
+                calibrated.fill(out, part, source, at)
+        if calibrated is not None:
+            calibrated.finish(Z[start : start + block.shape[1]])
+        if progress is not None:
+            done = start + block.shape[1]
+            progress(Progress(done, source.d, float(np.abs(Z[:done]).max()), 0))
     return Screen(Z, names, threshold, alpha, source.n)
 
 
@@ -218,14 +231,41 @@ def label_transforms(y: NDArray[Any], ranked: bool = True) -> tuple[FloatArray, 
     return np.stack(kept, axis=1), tuple(names)
 
 
-def _ranked_statistics(
-    block: NDArray[Any], T: SingleArray, degrees: int, source: Columns, at: int
+class _RankedStatistics:
+    """Normal scores (2) of blocks of columns."""
+
+    def __init__(self, T: FloatArray, degrees: int, threshold: float) -> None:
+        self.T = np.ascontiguousarray(T, dtype=np.float32)
+        self.degrees = degrees
+        self.tied = TiedColumns(T, threshold)
+        self._tables = _untied_tables(T, degrees)
+        self._tied: list[NDArray[np.bool_]] = []
+
+    def fill(self, Z: SingleArray, block: NDArray[Any], source: Columns, at: int) -> None:
+        """Fill Z [B, C, K] for a part of a block of columns, [n, B], with (1)."""
+        if block.dtype.kind == "f":
+            with np.errstate(invalid="ignore", over="ignore"):
+                require_finite(np.isfinite(block.sum(axis=0, dtype=np.float64)), source, at)
+        x, tied = rank_block(block)
+        Z[...] = statistics(x, tied, self.T, self.degrees)
+        self._tied.append(tied)
+        if tied.any():
+            self.tied.collect(Z, x, tied)
+
+    def finish(self, Z: SingleArray) -> None:
+        """Apply (2) to all columns filled since the last call."""
+        untied = np.flatnonzero(~np.concatenate(self._tied))
+        self._tied = []
+        for c, row in enumerate(self._tables):
+            for k, table in enumerate(row):
+                Z[untied, c, k] = table(Z[untied, c, k])
+        self.tied.replace()
+
+
+def statistics(
+    x: SingleArray, tied: NDArray[np.bool_], T: SingleArray, degrees: int
 ) -> SingleArray:
-    """Return (1) for a block [n, B] of columns, [B, C, K]."""
-    if block.dtype.kind == "f":
-        with np.errstate(invalid="ignore", over="ignore"):
-            require_finite(np.isfinite(block.sum(axis=0, dtype=np.float64)), source, at)
-    x, tied = rank_block(block)
+    """Return (1) for the normal scores x [B, n] of columns, [B, C, K]."""
     scale = _untied_scales(len(T), degrees)
     Z = _products(x, T, degrees)
     if not tied.any():
@@ -263,12 +303,9 @@ def _untied_scales(n: int, degrees: int) -> FloatArray:
     return np.asarray(_hermite_scales(untied_scores(n)[None], degrees)[0])
 
 
-def _calibrate(Z: SingleArray, T: FloatArray) -> None:
-    """Apply (2) in place."""
+def _untied_tables(T: FloatArray, degrees: int) -> list[list[NullTable]]:
+    """Return the table of (2) for columns without ties, for every transform and degree."""
     n = len(T)
     x = untied_scores(n)
-    hermite = [binned(standardised(h)) for h in (x, x**2, x**3 - 3 * x)]
-    for c in range(Z.shape[1]):
-        t = binned(T[:, c])
-        for k in range(Z.shape[2]):
-            Z[:, c, k] = null_table(t, hermite[k], n)(Z[:, c, k])
+    hermite = [binned(h) for h in (x, x**2, x**3 - 3 * x)[:degrees]]
+    return [[null_table(binned(t), h, n) for h in hermite] for t in T.T]

@@ -1,5 +1,6 @@
 """Find the few inputs and directions that matter, and fit a small network on them.
 
+    of rows that are copies of each other, keep one                 copies.py
     screen columns, pairs, triples; J <- hits           screening.py, interactions.py    (1)
     repeat 3: D <- directions of J;  J <- columns with large scores along D
                                                         search.py                        (2)
@@ -30,12 +31,13 @@ from numpy.typing import NDArray
 from secateurs.core.driver import Iterations
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
+from secateurs.features.copies import distinct_rows, on_rows
 from secateurs.features.line_or_network import line_or_network
 from secateurs.features.network import train
 from secateurs.features.ranks import IntArray
 from secateurs.features.refine import accepted, refined
 from secateurs.features.result import MultiIndexFit, fit_of, measured, signal_detected
-from secateurs.features.screening import Screen, screen
+from secateurs.features.screening import FEWEST_ROWS, Screen, check_target, screen
 from secateurs.features.search import (
     NO_COLUMNS,
     TRAINING_STEPS,
@@ -88,8 +90,8 @@ def multi_index(
     Returns
     -------
     Solution of MultiIndexFit
-        Status "converged" or "interrupted" (the best network so far).  Measured: "alpha", "n",
-        "n_train", "hits" (columns that the screen found), "products" (columns of the pairs and
+        Status "converged" or "interrupted" (the best network so far).  Measured: "alpha", "n_rows",
+        "n" (rows that were used: of rows that are copies of each other, one), "n_train", "hits" (columns that the screen found), "products" (columns of the pairs and
         triples found), "noise_floor" (1 / sqrt n, in units of a correlation), "conditional_scores"
         (``|t|`` of every kept column given the others), "dropped_score" (the largest screen score
         of a column that was dropped), "kept_score" (the median of the kept columns in the channel),
@@ -111,6 +113,10 @@ def multi_index(
     take less than 256 MB.
     """
     source = columns_of(X)
+    n_rows, y = source.n, check_target(y, source.n, FEWEST_ROWS)
+    rows = distinct_rows(source, y)
+    if rows is not None:
+        source, y = on_rows(source, rows), y[rows]
     data = prepared(source, y, task, max_features, alpha, degrees, hidden, validation, random_state)
     found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
     products, p_products = NO_COLUMNS, 1.0
@@ -132,7 +138,7 @@ def multi_index(
         base = best
     detected = signal_detected(data, found, p_products, base)
     value = fit_of(data, found, best, y, detected=detected)
-    return run.solution(value, **measured(data, found, products, best))
+    return run.solution(value, n_rows=n_rows, **measured(data, found, products, best))
 
 
 def _candidates(
