@@ -17,8 +17,9 @@ from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.layers import Layer, stack_problem
 from secateurs.tickets.modules import MaskedRandom, effective_module, masked_module
 from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.norms import operator_norm, spectral_norm
 from secateurs.tickets.ticket import Candidates, Ticket
-from secateurs.tickets.verify import operator_norm, spectral_norm, verify_ticket
+from secateurs.tickets.verify import verify_ticket
 from tests.sparse.test_storage import change
 
 
