@@ -118,7 +118,9 @@ def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
     """
     _refuse_computed_weights(module)
     check_forward(module)
-    layers, weights, biases = [], [], []
+    layers: list[Layer] = []
+    weights: list[NDArray[np.float64] | None] = []
+    biases: list[NDArray[np.float64] | None] = []
     dtypes: dict[torch.dtype, str] = {}
     signed = not nonnegative_inputs
     for name, child in _children(module, ""):

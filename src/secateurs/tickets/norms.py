@@ -56,8 +56,8 @@ def lipschitz(layer: Layer) -> float:
 def absolute_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
     """Bound the operator norm of a layer whose weights are the sizes of `rows`, without a solver.
 
-    The norm of a matrix of nonnegative numbers is at most the root of its largest row sum times its
-    largest column sum (Schur).  A column of the matrix of a convolution holds a weight once at most.
+    The norm of a nonnegative matrix is at most the root of its largest row sum times its largest
+    column sum (Schur).  A column of the matrix of a convolution holds each weight once at most.
     """
     sizes = np.abs(rows)
     by_output = sizes.reshape(layer.n_out, -1).sum(1)

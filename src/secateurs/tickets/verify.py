@@ -11,9 +11,9 @@ A first layer without "minus" was made for x >= 0, and (1) holds for such x only
 network takes a negative entry for 0.
 
 That is exact arithmetic.  The modules that are returned compute in float32, and the target in its
-own dtype.  With x and x^ the numbers that they compute, their roundings of a layer are added to (1),
-and that of the target to its norm (see `secateurs.tickets.rounding`).  An input of a float64 target
-is rounded to float32 first.
+own dtype.  With x and x^ the numbers that they compute, their roundings of a layer are added to
+(1), and that of the target to its norm (see `secateurs.tickets.rounding`).  An input of a float64
+target is rounded to float32 first.
 """
 
 from __future__ import annotations
@@ -296,7 +296,8 @@ def _after_weights(
 def _terms(layer: Layer, counts: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Add up the terms of each output over taps, inputs and blocks."""
     parts = [count.reshape(layer.n_out, -1).sum(1, dtype=float) for count in counts.values()]
-    return np.sum(parts, axis=0)
+    total: NDArray[np.float64] = np.sum(parts, axis=0)
+    return total
 
 
 def _finite_or_inf(bound: float) -> float:
