@@ -133,7 +133,7 @@ def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
             if parameter is not None:
                 _check_tensor(parameter, layer, name, key)
                 dtypes.setdefault(parameter.dtype, f"{name}.{key}")
-            parameters.append(_array(parameter, f"{name}.{key}"))
+            parameters.append(_array(parameter, name))
         if layer.kind == "relu" or layer.kind in WEIGHTED:
             signed = layer.kind != "relu"
     problem = stack_problem(layers)
