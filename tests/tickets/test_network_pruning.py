@@ -17,14 +17,16 @@ from secateurs.tickets.certificate import network_certificate
 from secateurs.tickets.layers import Layer, stack_problem
 from secateurs.tickets.modules import MaskedRandom, effective_module, masked_module
 from secateurs.tickets.network_pruning import prune_network
+from secateurs.tickets.norms import operator_norm, spectral_norm
 from secateurs.tickets.ticket import Candidates, Ticket
-from secateurs.tickets.verify import operator_norm, spectral_norm, verify_ticket
+from secateurs.tickets.verify import verify_ticket
 from tests.sparse.test_storage import change
 
 
 def dense(seed=0, *, bias=True):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(6, 9, bias), nn.ReLU(), nn.Dropout(), nn.Linear(9, 4, bias))
+    layers = nn.Linear(6, 9, bias), nn.ReLU(), nn.Dropout(), nn.Linear(9, 4, bias)
+    return nn.Sequential(*layers).eval()
 
 
 def convolutional(seed=0):
@@ -74,7 +76,7 @@ def test_weights_are_within_eps_and_outputs_within_the_bound(name, eps):
     x = inputs(shape)
     with torch.no_grad():
         error = (effective_module(solution.value)(x) - module(x)).norm(dim=1).max()
-    assert error <= solution.measured["error_bound"] + 1e-5
+    assert error <= solution.measured["error_bound"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -132,9 +134,9 @@ def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
         with torch.no_grad():
             named = (masked(x.abs()) - module(x.abs())).norm(dim=1).max()
             others = (masked(x) - module(x)).norm(dim=1).max()
-        assert named <= report.error_bound + 1e-6
+        assert named <= report.error_bound
         if not unsigned:
-            assert others <= report.error_bound + 1e-6
+            assert others <= report.error_bound
         elif eps < 1e-3:
             assert others > report.error_bound
 
@@ -414,19 +416,6 @@ def test_a_ticket_describes_itself():
         "4 x 5 x 2 x 3 + bias",
         "3 x 8 + bias",
     ]
-
-
-def test_a_bound_that_is_not_finite_holds_nothing():
-    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    ticket = prune_network(module, 1e-2, 0).value
-    with torch.no_grad():
-        for p in module.parameters():
-            p.mul_(1e25)
-    for radius, verdict in ((1.0, "holds"), (1e307, "unknown")):
-        outputs = network_certificate(verify_ticket(ticket, module, radius=radius), 0.1)["outputs"]
-        assert outputs.verdict == verdict
-    assert outputs.measured is None
-    assert "inf" not in outputs.statement
 
 
 def test_a_ticket_is_verified_against_its_own_target_only():

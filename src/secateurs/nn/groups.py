@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import fx, nn
 
+from secateurs.core.forward_hooks import check_forward
 from secateurs.core.parameters import Shown, bad_value
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -113,8 +114,8 @@ def find_layers(module: nn.Module) -> list[NeuronLayer]:
     Raises
     ------
     ValueError
-        The module cannot be traced, or it mixes neurons so that one of them cannot be removed;
-        the message names the node and the reason.
+        The module cannot be traced, has forward hooks, or mixes neurons so that one of them
+        cannot be removed; the message names the node or submodule and the reason.
 
     Notes
     -----
@@ -122,6 +123,7 @@ def find_layers(module: nn.Module) -> list[NeuronLayer]:
     ``forward`` must not contain widths (``x.view(-1, 512)``), because it does not change when
     the layers get smaller.
     """
+    check_forward(module)  # the graph does not show hooks
     _refuse_shared(module)
     modules = dict(module.named_modules())
     signals: dict[fx.Node, _Signal] = {}

@@ -23,8 +23,10 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     -------
     Certificate
         "weights" holds when every weight is within eps.  "outputs" gives a bound for all inputs
-        of the radius, without a threshold; it is unknown when the bound is not finite.  Where the
-        ticket was made for inputs without a negative entry, the bound is for such inputs only.
+        of the radius, without a threshold, for the modules that `masked_module` and
+        `effective_module` return, with the rounding of their float32 and of the target's dtype; it
+        is unknown when the bound is not finite.  Where the ticket was made for inputs without a
+        negative entry, the bound is for such inputs only.
         "predictions" is always unknown, because no data were used.
     """
     check_real("eps", eps, above=0)
@@ -41,13 +43,24 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     if report.nonnegative_inputs:
         inputs += " with no negative entry"
     bound = report.error_bound
-    source = "derived: secateurs.tickets.verify, through the norms of the layers"
+    source = "derived: secateurs.tickets.verify, through the norms and roundings of the layers"
     if math.isfinite(bound):
-        statement = f"{inputs} the outputs differ by at most {bound:.4g} in l2, in exact arithmetic"
+        statement = (
+            f"{inputs} the outputs of masked_module and of effective_module, computed in float32, "
+            f"differ from those of the target, computed in {report.dtype}, by at most "
+            f"{_up(bound)} in l2, rounding included (IEEE arithmetic with direct sums: no TF32, "
+            f"autocast or Winograd); in exact arithmetic by at most {_up(report.exact_error_bound)}"
+        )
         outputs = Check("outputs", statement, "holds", bound, None, source)
     else:
-        statement = "the bound of the outputs leaves float64"
+        statement = "the bound of the outputs leaves float64, or an output may overflow"
         outputs = Check("outputs", statement, "unknown", None, None, source)
     statement = "no data were used; compare effective_module(ticket) with the target on your data"
     predictions = Check("predictions", statement, "unknown", None, None, "none")
     return Certificate((weights, outputs, predictions))
+
+
+def _up(bound: float) -> str:
+    """Return a bound in four digits, rounded up so that the text is true too."""
+    shown = f"{bound:.4g}"
+    return shown if float(shown) >= bound else f"{bound * (1 + 1e-3):.4g}"

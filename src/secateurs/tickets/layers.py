@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from secateurs.core.forward_hooks import check_forward
 from secateurs.core.parameters import Shown, bad_value
 
 Kind = Literal["linear", "conv2d", "relu", "flatten", "max_pool2d", "avg_pool2d", "global_average"]
@@ -84,11 +86,15 @@ class Layer(BaseModel):
 
 @dataclass(frozen=True)
 class Target:
-    """The stack that a ticket approximates; weights are float64 in torch's layout, or None."""
+    """The stack that a ticket approximates; weights are float64 in torch's layout, or None.
+
+    `dtype` is the one in which the module is evaluated.
+    """
 
     layers: tuple[Layer, ...]
     weights: tuple[NDArray[np.float64] | None, ...]
     biases: tuple[NDArray[np.float64] | None, ...]
+    dtype: torch.dtype
 
 
 def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
@@ -106,23 +112,37 @@ def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
     TypeError
         The error bound does not hold for a layer; the message gives its name and place.
     ValueError
-        A weight is not finite, or the layers do not fit together.
+        A weight is not finite or not a plain tensor of one of the two dtypes, the layers do not fit
+        together, or something besides the layers decides what the module returns: forward hooks,
+        a replaced or compiled forward, parametrisations, or dropout in training mode.
     """
-    layers, weights, biases = [], [], []
+    _refuse_computed_weights(module)
+    check_forward(module)
+    layers: list[Layer] = []
+    weights: list[NDArray[np.float64] | None] = []
+    biases: list[NDArray[np.float64] | None] = []
+    dtypes: dict[torch.dtype, str] = {}
     signed = not nonnegative_inputs
     for name, child in _children(module, ""):
-        if type(child) in (nn.Identity, nn.Dropout, nn.Dropout2d):
+        if _leaves_inputs_alone(child, name):
             continue
         layer = _layer(child, name, signed)
         layers.append(layer)
-        weights.append(_array(getattr(child, "weight", None), name))
-        biases.append(_array(getattr(child, "bias", None), name))
+        for parameters, key in ((weights, "weight"), (biases, "bias")):
+            parameter = getattr(child, key, None)
+            if parameter is not None:
+                _check_tensor(parameter, layer, name, key)
+                dtypes.setdefault(parameter.dtype, f"{name}.{key}")
+            parameters.append(_array(parameter, name))
         if layer.kind == "relu" or layer.kind in WEIGHTED:
             signed = layer.kind != "relu"
     problem = stack_problem(layers)
     if problem:
         raise ValueError(f"module: {problem}")
-    return Target(tuple(layers), tuple(weights), tuple(biases))
+    if len(dtypes) > 1:
+        got = Shown(" and ".join(f"{dtype} in {name}" for dtype, name in dtypes.items()))
+        raise bad_value("module", got, "one dtype for all weights", "call module.float()")
+    return Target(tuple(layers), tuple(weights), tuple(biases), next(iter(dtypes)))
 
 
 def stack_problem(layers: Sequence[Layer]) -> str | None:
@@ -160,11 +180,55 @@ def stack_problem(layers: Sequence[Layer]) -> str | None:
 
 
 def _children(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules in the order of their calls; one that is called twice comes twice."""
     if type(module) is nn.Sequential:
-        for key, child in module.named_children():
-            yield from _children(child, f"{name}.{key}" if name else key)
+        for key, child in module._modules.items():
+            full = f"{name}.{key}" if name else key
+            if child is None:
+                raise bad_value(full, None, "a module")
+            yield from _children(child, full)
     else:
         yield name or "module", module
+
+
+def _refuse_computed_weights(module: nn.Module) -> None:
+    """Refuse weights that are computed at every call, or do not exist yet."""
+    for name, child in module.named_modules():
+        where = f"{name or 'module'} ({type(child).__name__})"
+        if getattr(child, "has_uninitialized_params", bool)():
+            got, do = "a lazy module without weights", "call the module once on an input"
+            raise bad_value(where, Shown(got), "weights", do)
+        if "parametrizations" in child._modules:
+            got = "a weight that is computed from others (a parametrization)"
+            do = "call torch.nn.utils.parametrize.remove_parametrizations"
+            raise bad_value(where, Shown(got), "weights that are parameters", do)
+
+
+def _leaves_inputs_alone(module: nn.Module, name: str) -> bool:
+    """Whether a module is the identity in eval mode; refuse it in a mode in which it is not."""
+    if type(module) not in (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d):
+        return False
+    p = getattr(module, "p", 0.0)
+    if module.training and p > 0:
+        got = Shown(f"p={p:g} in training mode, whose outputs are random")
+        raise bad_value(f"{name} ({type(module).__name__})", got, "eval mode", "call module.eval()")
+    return True
+
+
+def _check_tensor(tensor: Tensor, layer: Layer, name: str, key: str) -> None:
+    """Refuse a weight or bias that torch does not use as a plain array of the layer's shape."""
+    kind = type(tensor)
+    if kind not in (nn.Parameter, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
+        got = f"a {kind.__name__} with layout {tensor.layout} on {tensor.device}"
+        raise bad_value(f"{name}.{key}", Shown(got), "a plain dense tensor with values")
+    if tensor.dtype not in (torch.float32, torch.float64):
+        got, expected = str(tensor.dtype), "torch.float32 or torch.float64"
+        raise bad_value(f"{name}.{key}", Shown(got), expected, "call module.float()")
+    kernel = layer.kernel if layer.kind == "conv2d" else ()
+    shape = (layer.n_out, layer.n_in, *kernel) if key == "weight" else (layer.n_out,)
+    if tuple(tensor.shape) != shape:
+        expected = f"{list(shape)}, the sizes that the layer states"
+        raise bad_value(f"{name}.{key}", Shown(f"shape {list(tensor.shape)}"), expected)
 
 
 def _layer(module: nn.Module, name: str, signed: bool) -> Layer:

@@ -95,13 +95,26 @@ class Ticket:
         V relu(U x) is ``plus @ relu(x) + minus @ relu(-x) + bias``.  Costs up to 48 multiply-adds a
         weight.
         """
+        return {name: sums for name, (sums, _) in self._sums(number, with_sizes=False).items()}
+
+    def approximation_and_sizes(
+        self, number: int
+    ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Return `approximation`, and for each of its sums that of the sizes of its terms."""
+        return self._sums(number, with_sizes=True)
+
+    def _sums(
+        self, number: int, *, with_sizes: bool
+    ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
         result = {}
         for name, (rows, n_inputs) in self.layers[number].blocks().items():
             masks, sums = self.masks[number][name], np.empty(rows * n_inputs)
+            sizes = np.empty(sums.size if with_sizes else 0)
             candidates = Candidates(self, number, name, bits_in(masks))
-            if not run_pieces(partial(_sum_piece, candidates, masks, sums), sums.size):
+            if not run_pieces(partial(_sum_piece, candidates, masks, sums, sizes), sums.size):
                 raise KeyboardInterrupt
-            result[name] = sums.reshape(rows, n_inputs)
+            shape = (rows, n_inputs)
+            result[name] = sums.reshape(shape), sizes.reshape(shape) if with_sizes else sizes
         return result
 
     def used(self, number: int, name: str) -> NDArray[np.bool_]:
@@ -231,13 +244,17 @@ def _sum_piece(
     candidates: Candidates,
     masks: NDArray[np.uint64],
     sums: NDArray[np.float64],
+    sizes: NDArray[np.float64],
     piece: slice,
     stop: StopFlag,
 ) -> int:
     from secateurs.tickets.subset_sum_kernels import masked_sums  # noqa: PLC0415
 
     if not stop[0]:
-        masked_sums(candidates(piece), masks[piece], sums[piece])
+        terms = candidates(piece)
+        masked_sums(terms, masks[piece], sums[piece])
+        if sizes.size:
+            masked_sums(np.abs(terms), masks[piece], sizes[piece])
     return 0
 
 

@@ -10,27 +10,38 @@
 A first layer without "minus" was made for x >= 0, and (1) holds for such x only, because the masked
 network takes a negative entry for 0.
 
-The norm of a convolution has two bounds, of which the less is taken: the norm of its matrix times
-the square root of the number of windows that hold one input, and the sum over its taps.
+That is exact arithmetic.  The modules that are returned compute in float32, and the target in its
+own dtype.  With x and x^ the numbers that they compute, their roundings of a layer are added to
+(1), and that of the target to its norm (see `secateurs.tickets.rounding`).  An input of a float64
+target is rounded to float32 first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from secateurs.core.parameters import Shown, bad_value, check_real, is_integer
-from secateurs.tickets.layers import WEIGHTED, Layer, read_module
+from secateurs.tickets.layers import WEIGHTED, Layer, Target, read_module
+from secateurs.tickets.norms import SLACK, lipschitz, operator_norm, spectral_norm
+from secateurs.tickets.rounding import (
+    ROOT_OUTPUTS,
+    Arithmetic,
+    Rounding,
+    arithmetic_of,
+    dense_rounding,
+    mean_rounding,
+    ticket_scale,
+)
 from secateurs.tickets.ticket import Ticket, block_targets, scale_of
 
-# more than the relative rounding of an eigenvalue in float64, about rows * rank * 1e-16, for layers
-# up to about 10^4 x 10^3
-SLACK = 1 + 1e-9
 SHAPE = "(channels, height, width) of the inputs"
 
 
@@ -52,7 +63,7 @@ class LayerReport:
     operator_norm, error_norm : float
         Upper bounds of ||W|| and ||E||.
     error_bound : float
-        Bound of the l2 error of the output of this layer, by (1).
+        Bound of the l2 error of the output of this layer, by (1), rounding included.
     """
 
     number: int
@@ -76,8 +87,15 @@ class TicketReport:
         Number of subset sums further than eps from the target's weight, in the same units.  A
         weight whose input can be negative has two sums.
     error_bound : float
-        Bound of the l2 error of the outputs, for every input of l2 norm at most `radius` (and with
-        no negative entry where `nonnegative_inputs`); inf where it leaves float64.
+        Bound of the l2 distance between the outputs of `masked_module` or `effective_module`,
+        computed in float32, and those of the target, computed in its `dtype`; for every input of
+        l2 norm at most `radius` (and with no negative entry where `nonnegative_inputs`).  The
+        rounding of both is included.  It is inf where the bound leaves float64, or where a number
+        on the way may overflow.
+    exact_error_bound : float
+        The same in exact arithmetic.
+    dtype : str
+        "float32" or "float64": the dtype of the target.
     radius : float
     nonnegative_inputs : bool
         The first layer has no weights for relu(-x), so the bound is only for inputs >= 0.
@@ -93,6 +111,8 @@ class TicketReport:
     max_error: float
     n_outside: int
     error_bound: float
+    exact_error_bound: float
+    dtype: str
     radius: float
     nonnegative_inputs: bool
     n_weights: int
@@ -119,7 +139,8 @@ def verify_ticket(
         Largest l2 norm of an input.
     input_shape : (channels, height, width), optional
         Shape of an input.  It is needed when a convolution has a bias, whose norm grows with the
-        maps, and is compared with the layers whenever it is given.
+        maps, or when the rounding of a mean over a map is bounded, and is compared with the layers
+        whenever it is given.
 
     Returns
     -------
@@ -132,8 +153,8 @@ def verify_ticket(
 
     Notes
     -----
-    One eigenvalue problem a layer, O(min(n_in taps, n_out)^3).
-    Source: derived.
+    Two eigenvalue problems a layer, O(min(n_in taps, n_out)^3).
+    Source: derived; the roundings by Higham (2002), section 3.1.
     """
     check_real("radius", radius, least=0)
     first = next(layer for layer in ticket.layers if layer.kind in WEIGHTED)
@@ -144,40 +165,20 @@ def verify_ticket(
     before = ticket.layers[: ticket.layers.index(first)]
     nonnegative = not first.signed and all(layer.kind != "relu" for layer in before)
     places = positions(ticket.layers, input_shape)
-    error, norm = 0.0, float(radius)
+    outputs = _start(target.dtype, float(radius))
     reports = []
     for number, layer in enumerate(ticket.layers):
-        if layer.kind not in WEIGHTED:
-            error, norm = (_lipschitz(layer) * value for value in (error, norm))
-            continue
-        goals, found = block_targets(target, number), ticket.approximation(number)
-        differences = {name: found[name] - goal for name, goal in goals.items()}
-        sides = [differences[name] for name in goals if name != "bias"]
-        W_norm = operator_norm(layer, goals["plus"])
-        E_norm = operator_norm(layer, np.concatenate(sides, 1))
-        b_norm = b_error = 0.0
-        if layer.bias:
-            root = math.sqrt(places[number])
-            b_norm = root * spectral_norm(goals["bias"])
-            b_error = root * spectral_norm(differences["bias"])
-        error = E_norm * norm + (W_norm + E_norm) * error + b_error  # (1)
-        norm = W_norm * norm + b_norm
-        sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
-        reports.append(
-            LayerReport(
-                number,
-                goals["plus"].size + (layer.n_out if layer.bias else 0),
-                max(float(d.max()) for d in sizes),
-                sum(int((d > ticket.eps).sum()) for d in sizes),
-                W_norm,
-                E_norm,
-                error,
-            )
-        )
+        if layer.kind in WEIGHTED:
+            report, outputs = _after_weights(ticket, target, number, places[number], outputs)
+            reports.append(report)
+        else:
+            outputs = _after_plain(layer, places[number], outputs)
     return TicketReport(
         max(r.max_error for r in reports),
         sum(r.n_outside for r in reports),
-        error,
+        _finite_or_inf(outputs.error),
+        _finite_or_inf(outputs.exact_error),
+        str(target.dtype).removeprefix("torch."),
         float(radius),
         nonnegative,
         sum(r.n_weights for r in reports),
@@ -187,60 +188,150 @@ def verify_ticket(
     )
 
 
-def operator_norm(layer: Layer, rows: NDArray[np.float64]) -> float:
-    """Bound the l2 operator norm of a layer from above.
+@dataclass(frozen=True)
+class _Outputs:
+    """Bounds behind a layer: of the target's outputs, and of the distance of the ticket's.
 
-    `rows` [(output, tap), input] are its weights.  For a linear layer the bound is the norm itself,
-    up to rounding.
+    `norm` and `error` are of the numbers that are computed, the other two of exact arithmetic.
     """
-    if layer.kind == "linear":
-        return spectral_norm(rows)
-    taps = rows.reshape(layer.n_out, layer.taps, -1)
-    windows = 1
-    for k, stride, dilation in zip(layer.kernel, layer.stride, layer.dilation, strict=True):
-        windows *= math.ceil(k / stride) if dilation == 1 else k  # that hold one input
-    whole = math.sqrt(windows) * spectral_norm(taps.reshape(layer.n_out, -1))
-    return min(whole, sum(spectral_norm(taps[:, t]) for t in range(layer.taps)))
+
+    target: Arithmetic
+    ticket: Arithmetic
+    norm: float
+    error: float
+    exact_norm: float
+    exact_error: float
+
+    def after(
+        self,
+        lipschitz: tuple[float, float],
+        bias: tuple[float, float],
+        roundings: tuple[Rounding, Rounding],
+    ) -> _Outputs:
+        """Return the bounds behind a layer.
+
+        `lipschitz` has ||W|| and ||E||, `bias` the norms of the bias and of its error, and
+        `roundings` are of the target and of the ticket.
+        """
+        W, E = lipschitz
+        own = roundings[0].bound(self.norm, self.target)
+        other = roundings[1].bound(self.norm + self.error, self.ticket)
+        error = E * self.norm + (W + E) * self.error + bias[1]  # (1)
+        exact = E * self.exact_norm + (W + E) * self.exact_error + bias[1]
+        return _Outputs(
+            self.target,
+            self.ticket,
+            (W * self.norm + bias[0] + own) * SLACK,
+            (error + own + other) * SLACK,
+            (W * self.exact_norm + bias[0]) * SLACK,
+            exact * SLACK,
+        )
 
 
-def spectral_norm(M: NDArray[np.float64]) -> float:
-    """Return the largest singular value, rounded up."""
-    largest = float(np.abs(M).max())
-    if largest == 0:
-        return 0.0
-    M = M / largest  # squares stay inside float64
-    gram = M @ M.T if len(M) <= M.shape[1] else M.T @ M
-    norm = largest * (math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 1.0)) * SLACK)
-    return math.nextafter(norm, math.inf)  # a product below 1e-308 may have been rounded down
+def _start(dtype: torch.dtype, radius: float) -> _Outputs:
+    """Return the bounds of the inputs, which are rounded to float32 for the ticket."""
+    target, ticket = arithmetic_of(dtype), arithmetic_of(torch.float32)
+    rounded = 0.0
+    if dtype != torch.float32:
+        rounded = ticket.unit * radius + ticket.least * ROOT_OUTPUTS
+    return _Outputs(target, ticket, radius, rounded, radius, 0.0)
 
 
-def _lipschitz(layer: Layer) -> float:
-    """Return the l2 Lipschitz constant of a layer without weights; every such layer maps 0 to 0."""
-    if layer.kind == "max_pool2d":  # an input is the largest of at most this many windows
-        pairs = zip(layer.kernel, layer.stride, strict=True)
-        return math.sqrt(math.prod(math.ceil(k / s) for k, s in pairs))
-    return 1.0  # averages: rows and columns of the matrix sum to at most 1
+def _after_plain(layer: Layer, terms: int, outputs: _Outputs) -> _Outputs:
+    """Return the bounds behind a layer without weights; `terms` is for a mean over a map."""
+    roundings = Rounding(0.0, 0.0, 1.0, 0.0), Rounding(0.0, 0.0, 1.0, 0.0)
+    if layer.kind in ("avg_pool2d", "global_average"):
+        n = layer.taps if layer.kind == "avg_pool2d" else terms
+        roundings = mean_rounding(outputs.target, n), mean_rounding(outputs.ticket, n)
+    return outputs.after((lipschitz(layer), 0.0), (0.0, 0.0), roundings)
+
+
+def _after_weights(
+    ticket: Ticket, target: Target, number: int, places: int, outputs: _Outputs
+) -> tuple[LayerReport, _Outputs]:
+    """Compare a layer that has weights with the target's."""
+    layer, goals = ticket.layers[number], block_targets(target, number)
+    found = ticket.approximation_and_sizes(number)
+    differences = {name: found[name][0] - goal for name, goal in goals.items()}
+    sides = [differences[name] for name in goals if name != "bias"]
+    W_norm = operator_norm(layer, goals["plus"])
+    E_norm = operator_norm(layer, np.concatenate(sides, 1))
+    root = math.sqrt(places)
+    bias = (0.0, 0.0)
+    if layer.bias:
+        bias = root * spectral_norm(goals["bias"]), root * spectral_norm(differences["bias"])
+    own = {name: np.abs(goal) for name, goal in goals.items() if name != "minus"}
+    roundings = (
+        dense_rounding(
+            outputs.target,
+            layer,
+            own,
+            _terms(layer, {name: goal != 0 for name, goal in own.items()}),
+            root,
+            max(float(goal.max()) for goal in own.values()),
+        ),
+        dense_rounding(
+            outputs.ticket,
+            layer,
+            {name: sizes for name, (_, sizes) in found.items()},
+            _terms(layer, {k: np.bitwise_count(m) for k, m in ticket.masks[number].items()}),
+            root,
+            ticket_scale(list(ticket.scales[number].values())),
+        ),
+    )
+    after = outputs.after((W_norm, E_norm), bias, roundings)
+    sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
+    report = LayerReport(
+        number,
+        goals["plus"].size + (layer.n_out if layer.bias else 0),
+        max(float(d.max()) for d in sizes),
+        sum(int((d > ticket.eps).sum()) for d in sizes),
+        W_norm,
+        E_norm,
+        _finite_or_inf(after.error),
+    )
+    return report, after
+
+
+def _terms(layer: Layer, counts: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Add up the terms of each output over taps, inputs and blocks."""
+    parts = [count.reshape(layer.n_out, -1).sum(1, dtype=float) for count in counts.values()]
+    total: NDArray[np.float64] = np.sum(parts, axis=0)
+    return total
+
+
+def _finite_or_inf(bound: float) -> float:
+    return bound if math.isfinite(bound) else math.inf
 
 
 def positions(layers: Sequence[Layer], input_shape: tuple[int, int, int] | None) -> tuple[int, ...]:
     """Return the outputs of a channel behind every layer, or 0 where they do not matter.
 
+    For a mean over a whole map it is the number of its terms instead.
+
     Raises
     ------
     ValueError
-        `input_shape` is missing where a convolution has a bias, or does not fit the layers.
+        `input_shape` is missing where a convolution has a bias or a map is averaged, or does not
+        fit the layers.
     """
     shape = None if input_shape is None else tuple(input_shape)
     if shape is not None and not (len(shape) == 3 and all(is_integer(n, 1) for n in shape)):
         raise bad_value("input_shape", input_shape, SHAPE)
     found = []
     for number, layer in enumerate(layers):
+        if layer.kind == "global_average" and shape is None:
+            mean = "because the rounding of a mean over a map grows with the map"
+            raise bad_value("input_shape", None, f"{SHAPE}, {mean}")
+        terms = math.prod(shape[1:]) if shape else 0
         if shape is not None:
             shape = _shape_after(layer, shape, number)
         elif layer.kind == "conv2d" and layer.bias:
             bias = "because the norm of a convolution's bias grows with the maps"
             raise bad_value("input_shape", None, f"{SHAPE}, {bias}")
-        found.append(1 if layer.kind == "linear" else math.prod(shape[1:]) if shape else 0)
+        if layer.kind != "global_average":
+            terms = 1 if layer.kind == "linear" else math.prod(shape[1:]) if shape else 0
+        found.append(terms)
     return tuple(found)
 
 

@@ -35,7 +35,8 @@ class PrunedWeights:
         Output weights that stay.
     error : float, or array of float64, shape [k]
         Exact supremum of the inner error over the unit l2 ball (over its nonnegative part
-        with ``nonnegative_inputs``), by (3).  The outer relu can only make it smaller.
+        with ``nonnegative_inputs``), by (3), in exact arithmetic on the given numbers and up to
+        the rounding of the sums in float64.  The outer relu can only make it smaller.
     residual_plus, residual_minus : arrays of float64, shape of the target
         d+ and d-; the latter is 0 with ``nonnegative_inputs``.
     n_used : array of int64, shape of the target

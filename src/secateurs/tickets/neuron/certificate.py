@@ -224,6 +224,8 @@ def ticket_certificate(
         "error": holds when the upper bound is at most eps, fails when the lower one exceeds it,
         unknown between them.  "attainable by these neurons": fails when a bound over all
         subsets exceeds eps.  Otherwise it is unknown, because a bound below eps proves nothing.
+        Every check is of the functions of the given numbers in exact arithmetic.  The rounding of
+        the bounds themselves is included; that of a network that is evaluated in float32 is not.
     """
     check_real("eps", eps, above=0)
     if lower_bound is not None:
@@ -233,8 +235,8 @@ def ticket_certificate(
     within: Verdict = "holds" if upper <= eps else "fails" if lower > eps else "unknown"
     error = Check(
         "error",
-        f"form {form}: the sup error over the unit ball is between {lower:.6g} and {upper:.6g}; "
-        f"at most {eps:g} was asked for",
+        f"form {form}: in exact arithmetic on the given numbers, the sup error over the unit ball "
+        f"is between {lower:.6g} and {upper:.6g}; at most {eps:g} was asked for",
         within,
         lower if within == "fails" else upper,
         eps,
@@ -244,7 +246,10 @@ def ticket_certificate(
     any_alpha = f"{name}, any output weights"
     if not given.form_b:
         bound = neuron_lower_bound(W, target, "A", random_state=random_state)
-        statement = f"form A: no subset, with any output weights, has an error below {bound:.6g}"
+        statement = (
+            "form A: in exact arithmetic no subset, with any output weights, has an error below "
+            f"{bound:.6g}"
+        )
         attainable = _attainable(any_alpha, statement, bound, eps, f"{BREAKPOINT}; {LATITUDE}")
     else:
         statement = "form B: the breakpoint bound is false here and was not used"
@@ -253,7 +258,8 @@ def ticket_certificate(
     if lower_bound is None:
         return Certificate((error, attainable))
     statement = (
-        f"form {form}: with these output weights no subset has an error below {lower_bound:.6g}"
+        f"form {form}: in exact arithmetic, with these output weights, no subset has an error "
+        f"below {lower_bound:.6g}"
     )
     source = (
         "secateurs.tickets.select_neurons, over all subsets: enumeration, duality, or the dual "

@@ -61,7 +61,8 @@ def sup_error(
     Returns
     -------
     (lower, upper) : (float, float)
-        The sup is between them, rounding included.  For d <= 2 they differ by rounding only.
+        The sup of the functions in exact arithmetic is between them; the rounding of this
+        computation is included.  For d <= 2 they differ by rounding only.
         For d > 2, `lower` is the error at a point that was found and `upper` a proven bound.  When
         `max_cells` is reached (in practice for d >= 5) they may stay far apart.
 

@@ -1,0 +1,124 @@
+"""The rounding errors of layers in floating-point arithmetic, bounded for all inputs of a norm.
+
+    fl(sum of n products) = sum of products (1 + d),   |d| <= gamma_n = n u / (1 - n u)         (1)
+    an operation with a subnormal operand or result also loses up to t, the least normal size   (2)
+
+(1) holds for every order of the additions, and with fused operations.  A term that is zero is not
+counted, because to add zero is exact.  The error of output i is then at most gamma_n_i times the
+sum of |weight| |input|.  (2) covers hardware that takes subnormal numbers for zero.
+
+The masked network multiplies an input by u, then by v, and adds up; its effective layers round the
+sum of the products v u once and multiply.  Both are sums in which a term is rounded at most n + 4
+times, so that one bound holds for both of them.
+Source: Higham, Accuracy and Stability of Numerical Algorithms, chapter 3, for (1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from secateurs.tickets.layers import Layer
+from secateurs.tickets.norms import absolute_norm
+
+ROUNDINGS = 4  # of a term besides the additions: stored weight, hidden unit, product and bias
+LARGEST_NORMAL = 6.4  # of `random_stream.normal`
+MOST_TERMS = 64  # of a weight
+SUBNORMAL = 8  # times (2) a term: operands and results of its operations, and their growth by (1)
+ROOT_OUTPUTS = 2.0**20  # root of 2^40, more outputs than a layer has in memory
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The unit roundoff, the least normal number and the largest number of a dtype."""
+
+    unit: float
+    least: float
+    largest: float
+
+    def gamma(self, n: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return gamma_n of (1), or inf where it does not exist."""
+        share = n * self.unit
+        with np.errstate(divide="ignore"):
+            return np.where(share < 1, share / np.maximum(1 - share, 0), np.inf)
+
+
+def arithmetic_of(dtype: torch.dtype) -> Arithmetic:
+    """Return the constants of a dtype of torch."""
+    info = torch.finfo(dtype)
+    return Arithmetic(info.eps / 2, info.tiny, info.max)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The l2 rounding error of a layer is at most ``factor * ||input|| + constant``.
+
+    `peak_factor` and `peak_constant` bound in the same way the largest number on the way.
+    """
+
+    factor: float
+    constant: float
+    peak_factor: float
+    peak_constant: float
+
+    def bound(self, norm: float, arithmetic: Arithmetic) -> float:
+        """Return the bound for inputs of this norm, or inf where the arithmetic may overflow."""
+        peak = max(norm, self.peak_factor * norm + self.peak_constant)
+        if not 2 * peak < arithmetic.largest:
+            return math.inf
+        return self.factor * norm + self.constant
+
+
+def dense_rounding(
+    arithmetic: Arithmetic,
+    layer: Layer,
+    sizes: dict[str, NDArray[np.float64]],
+    counts: NDArray[np.float64],
+    root_places: float,
+    scale: float,
+) -> Rounding:
+    """Bound the rounding of a layer with weights.
+
+    Parameters
+    ----------
+    arithmetic : Arithmetic
+    layer : Layer
+    sizes : dict of arrays
+        The blocks of `Layer.blocks`, each number replaced by the sum of the sizes of its terms.
+    counts : array, shape [n_out]
+        Terms of each output that are not zero, its bias included.
+    root_places : float
+        Square root of the outputs of a channel; only used with a bias.
+    scale : float
+        A bound of the weights, of the hidden weights, and of their products: for (2).
+    """
+    # an input has one sign, so only one of the two sides is not zero
+    size = np.maximum(sizes["plus"], sizes["minus"]) if "minus" in sizes else sizes["plus"]
+    gamma = arithmetic.gamma(counts + ROUNDINGS * (counts > 0))
+    if not np.isfinite(gamma).all():
+        return Rounding(math.inf, math.inf, 0.0, 0.0)
+    lost = SUBNORMAL * arithmetic.least * (1 + scale) * float(np.linalg.norm(counts)) * ROOT_OUTPUTS
+    factor = absolute_norm(layer, np.repeat(gamma, len(size) // layer.n_out)[:, None] * size)
+    constant = peak = 0.0
+    if layer.bias:
+        bias = sizes["bias"][:, 0]
+        constant, peak = root_places * float(np.linalg.norm(gamma * bias)), float(bias.max())
+    largest = max(scale, float(np.linalg.norm(size.reshape(layer.n_out, -1), axis=1).max()))
+    return Rounding(factor + lost, constant + lost, largest, peak)
+
+
+def mean_rounding(arithmetic: Arithmetic, n_terms: int) -> Rounding:
+    """Bound the rounding of means of this many numbers; each number is in means of weight <= 1."""
+    lost = SUBNORMAL * arithmetic.least * n_terms * ROOT_OUTPUTS
+    gamma = float(arithmetic.gamma(np.array(float(n_terms + ROUNDINGS))))
+    return Rounding(gamma + lost, lost, math.sqrt(n_terms), 0.0)
+
+
+def ticket_scale(scales: list[float]) -> float:
+    """Return the `scale` of `dense_rounding` for random weights of these standard deviations."""
+    u, v = LARGEST_NORMAL, LARGEST_NORMAL * max(scales)
+    return MOST_TERMS * (1 + u) * (1 + v)
