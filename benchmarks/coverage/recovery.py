@@ -69,7 +69,7 @@ class NetworkTruth:
         W = self.model.coef_.toarray()
         W = W[np.abs(W).any(axis=1)]
         Z, rounding = W @ self.X.T, 1e-9 * (np.abs(W) @ np.abs(self.X).T)
-        return Z > -rounding, Z <= rounding
+        return -rounding < Z, rounding >= Z
 
 
 # -- the judges ------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from itertools import product
 
 import numpy as np
 import torch
+from tests.recovery.kinds_of_input import BUDGETS, KINDS, budget_of, instance
 
 from secateurs import SparseReLURegressor
 from secateurs.recovery.planted import planted_relu
-from tests.recovery.kinds_of_input import BUDGETS, KINDS, budget_of, instance
 
 
 def run(kind: str, seed: int, solver: str) -> list[tuple[str, str, int, bool, bool, str, float]]:
