@@ -46,10 +46,11 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     source = "derived: secateurs.tickets.verify, through the norms and roundings of the layers"
     if math.isfinite(bound):
         statement = (
-            f"{inputs} the outputs of masked_module and of effective_module, computed in float32, "
-            f"differ from those of the target, computed in {report.dtype}, by at most "
-            f"{_up(bound)} in l2, rounding included (IEEE arithmetic with direct sums: no TF32, "
-            f"autocast or Winograd); in exact arithmetic by at most {_up(report.exact_error_bound)}"
+            f"{inputs} the outputs of masked_module, computed in float32, differ from those of the "
+            f"target, computed in {report.dtype}, by at most {_up(bound)} in l2, and those of "
+            f"effective_module by at most {_up(report.effective_error_bound)}, rounding included "
+            "(IEEE arithmetic with direct sums: no TF32, autocast or Winograd); in exact "
+            f"arithmetic the bound of both is {_up(report.exact_error_bound)}"
         )
         outputs = Check("outputs", statement, "holds", bound, None, source)
     else:

@@ -7,9 +7,9 @@
 counted, because to add zero is exact.  The error of output i is then at most gamma_n_i times the
 sum of |weight| |input|.  (2) covers hardware that takes subnormal numbers for zero.
 
-The masked network multiplies an input by u, then by v, and adds up; its effective layers round the
-sum of the products v u once and multiply.  Both are sums in which a term is rounded at most n + 4
-times, so that one bound holds for both of them.
+The masked network multiplies an input by u, then by v, and adds up.  Its effective layers round the
+sum of the products v u once and multiply.  In both, a term is rounded at most n + 4 times.  The
+terms of the masked network are more and larger, because they cancel in the sum.
 Source: Higham, Accuracy and Stability of Numerical Algorithms, chapter 3, for (1).
 """
 

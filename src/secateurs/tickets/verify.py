@@ -42,6 +42,7 @@ from secateurs.tickets.rounding import (
 )
 from secateurs.tickets.ticket import Ticket, block_targets, scale_of
 
+Blocks = dict[str, NDArray[np.float64]]
 SHAPE = "(channels, height, width) of the inputs"
 
 
@@ -92,8 +93,10 @@ class TicketReport:
         l2 norm at most `radius` (and with no negative entry where `nonnegative_inputs`).  The
         rounding of both is included.  It is inf where the bound leaves float64, or where a number
         on the way may overflow.
+    effective_error_bound : float
+        The same for `effective_module` alone, whose sums are shorter.
     exact_error_bound : float
-        The same in exact arithmetic.
+        The same in exact arithmetic, where the two modules are one function.
     dtype : str
         "float32" or "float64": the dtype of the target.
     radius : float
@@ -111,6 +114,7 @@ class TicketReport:
     max_error: float
     n_outside: int
     error_bound: float
+    effective_error_bound: float
     exact_error_bound: float
     dtype: str
     radius: float
@@ -176,7 +180,8 @@ def verify_ticket(
     return TicketReport(
         max(r.max_error for r in reports),
         sum(r.n_outside for r in reports),
-        _finite_or_inf(outputs.error),
+        _finite_or_inf(max(outputs.error, outputs.effective_error)),
+        _finite_or_inf(outputs.effective_error),
         _finite_or_inf(outputs.exact_error),
         str(target.dtype).removeprefix("torch."),
         float(radius),
@@ -192,13 +197,15 @@ def verify_ticket(
 class _Outputs:
     """Bounds behind a layer: of the target's outputs, and of the distance of the ticket's.
 
-    `norm` and `error` are of the numbers that are computed, the other two of exact arithmetic.
+    `norm`, `error` and `effective_error` are of the numbers that are computed, the second by the
+    masked network and the third by its effective layers; the other two are of exact arithmetic.
     """
 
     target: Arithmetic
     ticket: Arithmetic
     norm: float
     error: float
+    effective_error: float
     exact_norm: float
     exact_error: float
 
@@ -206,23 +213,27 @@ class _Outputs:
         self,
         lipschitz: tuple[float, float],
         bias: tuple[float, float],
-        roundings: tuple[Rounding, Rounding],
+        roundings: tuple[Rounding, Rounding, Rounding],
     ) -> _Outputs:
         """Return the bounds behind a layer.
 
         `lipschitz` has ||W|| and ||E||, `bias` the norms of the bias and of its error, and
-        `roundings` are of the target and of the ticket.
+        `roundings` are of the target, of the masked network and of its effective layers.
         """
         W, E = lipschitz
         own = roundings[0].bound(self.norm, self.target)
-        other = roundings[1].bound(self.norm + self.error, self.ticket)
-        error = E * self.norm + (W + E) * self.error + bias[1]  # (1)
+
+        def computed(error: float, rounding: Rounding) -> float:
+            other = rounding.bound(self.norm + error, self.ticket)
+            return (E * self.norm + (W + E) * error + bias[1] + own + other) * SLACK  # (1)
+
         exact = E * self.exact_norm + (W + E) * self.exact_error + bias[1]
         return _Outputs(
             self.target,
             self.ticket,
             (W * self.norm + bias[0] + own) * SLACK,
-            (error + own + other) * SLACK,
+            computed(self.error, roundings[1]),
+            computed(self.effective_error, roundings[2]),
             (W * self.exact_norm + bias[0]) * SLACK,
             exact * SLACK,
         )
@@ -234,16 +245,16 @@ def _start(dtype: torch.dtype, radius: float) -> _Outputs:
     rounded = 0.0
     if dtype != torch.float32:
         rounded = ticket.unit * radius + ticket.least * ROOT_OUTPUTS
-    return _Outputs(target, ticket, radius, rounded, radius, 0.0)
+    return _Outputs(target, ticket, radius, rounded, rounded, radius, 0.0)
 
 
 def _after_plain(layer: Layer, terms: int, outputs: _Outputs) -> _Outputs:
     """Return the bounds behind a layer without weights; `terms` is for a mean over a map."""
-    roundings = Rounding(0.0, 0.0, 1.0, 0.0), Rounding(0.0, 0.0, 1.0, 0.0)
+    own = other = Rounding(0.0, 0.0, 1.0, 0.0)
     if layer.kind in ("avg_pool2d", "global_average"):
         n = layer.taps if layer.kind == "avg_pool2d" else terms
-        roundings = mean_rounding(outputs.target, n), mean_rounding(outputs.ticket, n)
-    return outputs.after((lipschitz(layer), 0.0), (0.0, 0.0), roundings)
+        own, other = mean_rounding(outputs.target, n), mean_rounding(outputs.ticket, n)
+    return outputs.after((lipschitz(layer), 0.0), (0.0, 0.0), (own, other, other))
 
 
 def _after_weights(
@@ -260,25 +271,7 @@ def _after_weights(
     bias = (0.0, 0.0)
     if layer.bias:
         bias = root * spectral_norm(goals["bias"]), root * spectral_norm(differences["bias"])
-    own = {name: np.abs(goal) for name, goal in goals.items() if name != "minus"}
-    roundings = (
-        dense_rounding(
-            outputs.target,
-            layer,
-            own,
-            _terms(layer, {name: goal != 0 for name, goal in own.items()}),
-            root,
-            max(float(goal.max()) for goal in own.values()),
-        ),
-        dense_rounding(
-            outputs.ticket,
-            layer,
-            {name: sizes for name, (_, sizes) in found.items()},
-            _terms(layer, {k: np.bitwise_count(m) for k, m in ticket.masks[number].items()}),
-            root,
-            ticket_scale(list(ticket.scales[number].values())),
-        ),
-    )
+    roundings = _roundings(ticket, number, goals, found, (outputs.target, outputs.ticket), root)
     after = outputs.after((W_norm, E_norm), bias, roundings)
     sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
     report = LayerReport(
@@ -288,9 +281,38 @@ def _after_weights(
         sum(int((d > ticket.eps).sum()) for d in sizes),
         W_norm,
         E_norm,
-        _finite_or_inf(after.error),
+        _finite_or_inf(max(after.error, after.effective_error)),
     )
     return report, after
+
+
+def _roundings(
+    ticket: Ticket,
+    number: int,
+    goals: Blocks,
+    found: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    arithmetics: tuple[Arithmetic, Arithmetic],
+    root_places: float,
+) -> tuple[Rounding, Rounding, Rounding]:
+    """Return the roundings of the target, of the masked network and of its effective layers."""
+    layer, scale = ticket.layers[number], ticket_scale(list(ticket.scales[number].values()))
+    own = {name: np.abs(goal) for name, goal in goals.items() if name != "minus"}
+    effective = {name: np.abs(sums) for name, (sums, _) in found.items()}
+    masked = {name: sizes for name, (_, sizes) in found.items()}
+    n_masked = {name: np.bitwise_count(mask) for name, mask in ticket.masks[number].items()}
+    largest = max(float(sizes.max()) for sizes in own.values())
+
+    def rounding(
+        arithmetic: Arithmetic, sizes: Blocks, counts: Mapping[str, NDArray[Any]], most: float
+    ) -> Rounding:
+        terms = _terms(layer, counts)
+        return dense_rounding(arithmetic, layer, sizes, terms, root_places, most)
+
+    return (
+        rounding(arithmetics[0], own, {k: v != 0 for k, v in own.items()}, largest),
+        rounding(arithmetics[1], masked, n_masked, scale),
+        rounding(arithmetics[1], effective, {k: v != 0 for k, v in effective.items()}, scale),
+    )
 
 
 def _terms(layer: Layer, counts: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
