@@ -18,15 +18,17 @@ from itertools import product
 
 import numpy as np
 import torch
+from tests.recovery.kinds_of_input import BUDGETS, FRESH, KINDS, budget_of, instance
 
 from secateurs import SparseReLURegressor
 from secateurs.recovery.planted import planted_relu
-from tests.recovery.kinds_of_input import BUDGETS, FRESH, KINDS, budget_of, instance
 
 FEWER = 5000  # fresh rows for a fit that is not called exact
 
 
-def run(kind: str, seed: int, solver: str, budgets: list[str]) -> list[tuple[str, str, int, bool, bool, str, float]]:
+def run(
+    kind: str, seed: int, solver: str, budgets: list[str]
+) -> list[tuple[str, str, int, bool, bool, str, float]]:
     """Fit one instance with every budget."""
     torch.set_num_threads(1)
     case = instance(kind, seed)
@@ -81,7 +83,11 @@ def main() -> None:
             cells = [pool.submit(grid_run, m, s, d, f, seed) for m, s, d, f, seed in sizes]
             show_grid([cell.result() for cell in cells])
             return
-        parts = [pool.submit(run, kind, seed, options.solver, options.budgets) for kind in options.kinds for seed in seeds]
+        parts = [
+            pool.submit(run, kind, seed, options.solver, options.budgets)
+            for kind in options.kinds
+            for seed in seeds
+        ]
         show([fit for part in parts for fit in part.result()], options.verbose)
 
 

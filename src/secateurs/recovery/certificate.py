@@ -283,9 +283,7 @@ def fit_certificate(
     return Certificate(tuple(checks))
 
 
-def _held_out(
-    network: ReLUStack, X: Array | None, y: Array | None, n_compared: int
-) -> Check:
+def _held_out(network: ReLUStack, X: Array | None, y: Array | None, n_compared: int) -> Check:
     psnr, n_rows = None, 0
     if X is not None and y is not None and len(y):
         y = np.asarray(y, dtype=float)

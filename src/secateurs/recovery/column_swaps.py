@@ -205,9 +205,7 @@ def _lengths(case: FittedRows, c: _Candidate, a: FloatArray) -> FloatArray:
     return np.asarray(t)
 
 
-def _fits(
-    case: FittedRows, c: _Candidate, step: FloatArray, t: float, drawn: FloatArray
-) -> bool:
+def _fits(case: FittedRows, c: _Candidate, step: FloatArray, t: float, drawn: FloatArray) -> bool:
     """Whether the network (1) agrees on the rows and differs on drawn ones."""
     nnz = case.W.nnz
     constant = -float(step[nnz]) if case.intercept else 0.0

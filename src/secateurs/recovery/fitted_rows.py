@@ -94,7 +94,7 @@ class FittedRows:
         return f"the weight of input {k} in neuron {j}"
 
     def n_possible(self, enough: int) -> int:
-        """Return the number of possible distinct rows of the used inputs, counted up to `enough`."""
+        """Count the possible distinct rows of the used inputs, up to `enough`."""
         number = 1
         for column in self.used:
             number *= len(np.unique(self.X[:, column]))
@@ -210,7 +210,8 @@ def _merged(W: sparse.csr_array[np.float64], scale: FloatArray) -> sparse.csr_ar
 def ends_at_zero(values: FloatArray) -> bool:
     """Whether values >= 0 show that there are none below zero.
 
-    Let n_1 be the number of values in [0, q], for the q that makes it 30, and n_2 that in (q, 2 q].
+    Let n_1 be the number of values in (0, q], for the q that makes it 30 or a quarter of them, and
+    n_2 that in (q, 2 q].
     Where the density goes on below zero and n_1 falls behind n_2, it goes on to fall.  So about
     n_1 (n_1 / n_2)^2 values are expected in [-q, 0), where none is.  Their absence is no accident
     if that is 10 or more.  Values that occur often are judged by their ranks, as counts are.
@@ -226,7 +227,7 @@ def ends_at_zero(values: FloatArray) -> bool:
             counts[i] * min(1.0, counts[i] / counts[i + 1]) ** 2 >= NEVER for i in {0, skipped}
         )
     not_zero = np.sort(values[values > 0.0])
-    n_near = min(NEAREST, len(not_zero) // 2)
+    n_near = min(NEAREST, len(not_zero) // 4)
     if n_near == 0:
         return False
     q = not_zero[n_near - 1]
