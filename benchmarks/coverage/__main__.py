@@ -55,9 +55,7 @@ def main() -> int:
     if options.output:
         options.output.write_text(json.dumps(as_json(chunks, options.scale), indent=1) + "\n")
     if options.page:
-        write_page(
-            options.page, chunks, f"python -m benchmarks.coverage --scale {options.scale}"
-        )
+        write_page(options.page, chunks, f"python -m benchmarks.coverage --scale {options.scale}")
     return int(any(row.verdict == "BROKEN" for row in rows))
 
 

@@ -336,5 +336,8 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 SCENARIOS = [
     *(Scenario(f"matrix, {name}", fit_matrix, options) for name, options in MATRICES.items()),
-    *(Scenario(f"interactions, {name}", fit_quadratic, options) for name, options in TABLES.items()),
+    *(
+        Scenario(f"interactions, {name}", fit_quadratic, options)
+        for name, options in TABLES.items()
+    ),
 ]

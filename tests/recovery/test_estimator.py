@@ -36,8 +36,16 @@ def test_planted_networks_are_recovered_exactly(seed):
 def test_the_budget_is_found_when_it_is_not_given():
     problem = planted_relu(900, 20, 3, 10, random_state=7)
     model = SparseReLURegressor("auto", random_state=0).fit(problem.X, problem.y)
-    assert model.status_ == "exact"
+    assert (model.status_, model.budget_) == (
+        "converged",
+        16,
+    )  # 16 weights could be another network
     assert model.n_nonzero_ == 10
+    assert model.match(problem.truth[0]).error < 1e-6
+    assert "n_nonzero=10" in model.certificate_["identification"].statement
+    assert "chose this fit among" in model.certificate_["held-out PSNR"].statement
+    again = SparseReLURegressor(10, random_state=0).fit(problem.X, problem.y)
+    assert again.status_ == "exact"
     with pytest.raises(ValueError, match="held-out rows"):
         SparseReLURegressor("auto", validation_fraction=0.0).fit(problem.X, problem.y)
 

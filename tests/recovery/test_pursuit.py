@@ -95,7 +95,9 @@ def test_scaling_zero_duplicate_and_permuted_columns_do_not_matter():
     scale = 10.0 ** np.linspace(-150, 150, 30)
     X = np.hstack([p.X * scale, np.zeros((800, 2)), -3.0 * (p.X * scale)[:, :5]])
     solution = relu_pursuit(X, p.y, 24, 6)
-    assert solution.status == "exact"
+    assert solution.status == "converged"  # the copies fit as well
+    assert solution.measured["residual"] < 1e-10
+    assert "input" in solution.measured["doubt"]
     W = solution.value.weights.toarray()
     assert not W[:, 30:].any()
     found = sparse.csr_array(W[:, :30] * scale)

@@ -284,5 +284,3 @@ def _inversion(
     smooth = ((np.exp(s * width / 4.0) - 1.0) / (s * width / 4.0)) ** 4
     f = (np.exp(log_f) * smooth / s).real
     return float(step / np.pi * (f.sum() - 0.5 * f[0]))
-
-

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from secateurs.core.certificate import Certificate, Check, Verdict
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.splits import row_keys
 from secateurs.recovery.uniqueness import doubt
 from secateurs.sparse.stack import ReLUStack
 
@@ -217,6 +218,8 @@ def fit_certificate(
     *,
     X_held_out: Array | None = None,
     y_held_out: Array | None = None,
+    fit_intercept: bool = False,
+    n_compared: int = 1,
 ) -> Certificate:
     """Check a fit, then the assumptions of the theorem on its own active patterns.
 
@@ -228,7 +231,11 @@ def fit_certificate(
     n_nonzero : int
         The budget s.
     X_held_out, y_held_out : arrays, optional
-        Held-out rows; without them "held-out PSNR" is "unknown".
+        Held-out rows; without them "held-out PSNR" is "unknown".  Equal rows count once.
+    fit_intercept : bool
+        Whether a constant was fitted too, and subtracted from y.
+    n_compared : int
+        Number of fits that were compared on the held-out rows; more than one is stated.
 
     Returns
     -------
@@ -260,8 +267,10 @@ def fit_certificate(
             "measured",
             operator.le,
         ),
-        _held_out(network, X_held_out, y_held_out),
-        _identification(network, np.asarray(X, dtype=np.float64), residual, n_nonzero),
+        _held_out(network, X_held_out, y_held_out, n_compared),
+        _identification(
+            network, np.asarray(X, dtype=np.float64), residual, n_nonzero, fit_intercept
+        ),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
     if len(live):
@@ -274,21 +283,33 @@ def fit_certificate(
     return Certificate(tuple(checks))
 
 
-def _held_out(network: ReLUStack, X: Array | None, y: Array | None) -> Check:
-    psnr = None
+def _held_out(network: ReLUStack, X: Array | None, y: Array | None, n_compared: int) -> Check:
+    psnr, n_rows = None, 0
     if X is not None and y is not None and len(y):
         y = np.asarray(y, dtype=float)
+        X = np.asarray(X, dtype=float)
+        first = np.unique(row_keys(X, y), return_index=True)[1]
+        X, y, n_rows = X[first], y[first], len(first)
         error = float(np.mean((network.predict(X) - y) ** 2))
         peak = float(np.abs(y).max())
         if peak > 0:
             psnr = math.inf if error == 0 else 20 * math.log10(peak) - 10 * math.log10(error)
     shown = "was not measured" if psnr is None else f"is {psnr:.1f} dB"
-    statement = f"the PSNR on held-out rows {shown}; at least {EXACT_PSNR:g} dB counts as exact"
+    statement = (
+        f"the PSNR on {n_rows} distinct held-out rows {shown}; at least {EXACT_PSNR:g} dB counts "
+        "as exact"
+    )
+    if n_compared > 1:
+        statement += f"; the same rows chose this fit among {n_compared}"
     return _check("held-out PSNR", statement, psnr, EXACT_PSNR, "measured")
 
 
 def _identification(
-    network: ReLUStack, X: NDArray[np.float64], residual: float | None, n_nonzero: int
+    network: ReLUStack,
+    X: NDArray[np.float64],
+    residual: float | None,
+    n_nonzero: int,
+    fit_intercept: bool,
 ) -> Check:
     """Check whether the rows exclude every other network that `doubt` examines."""
     verdict: Verdict = "unknown"
@@ -297,12 +318,15 @@ def _identification(
     elif residual is not None and residual > EXACT_RESIDUAL:
         statement = "other networks that fit were not searched for, because this one does not fit"
     else:
-        why = doubt(X, network.weights, n_nonzero)
+        why = doubt(X, network.weights, n_nonzero, intercept=fit_intercept)
         statement = f"another network may fit as well: {why}"
         if not why:
             verdict = "holds"
-            statement = "the rows exclude every network nearby (no others were checked)"
-    source = "derived: weights moved between neurons, null space, rows for each weight"
+            statement = (
+                f"the rows exclude every network nearby with at most {n_nonzero} weights in "
+                f"{network.weights.shape[0]} neurons (no others were checked)"
+            )
+    source = "derived: moved weights, other columns, twin neurons, unseen signs, null space"
     return Check("identification", statement, verdict, None, None, source)
 
 

@@ -20,13 +20,22 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from secateurs.recovery.fitted_rows import FittedRows, FloatArray, IntArray
+from secateurs.recovery.fitted_rows import (
+    LARGE_BLOCK,
+    FittedRows,
+    FloatArray,
+    IntArray,
+    largest_inputs,
+)
+from secateurs.recovery.pursuit.levenberg_marquardt import solve_damped
 
 DEPENDENT = 1e-5  # distance from the span, relative to the norm, that counts as zero
 SAME = 1e-9  # change of the outputs that a fit without residual leaves open, relative
 DIFFERENT = 1e-6  # change of an output on other rows that counts, relative to the largest
 VISIBLE, EVIDENCE = 1e-9, 3  # change that counts on a row, relative, and rows that exclude (1)
 CLOSE = 0.3  # distance from the span that calls for a test with all rows
+MANY_ROWS = 2048  # rows of the second test, beyond 8 times the unknowns
+RIDGE = 1e-11  # relative to the diagonal
 SPARE_ROWS = 64  # rows of the first test beyond twice the unknowns
 MOST_CANDIDATES = 48  # weights that are tested with all rows
 REWEIGHTED = 8  # steps of reweighted least squares
@@ -52,10 +61,18 @@ def swapped_columns(case: FittedRows) -> str:
     """Find another weight, or a combination of few columns, that can carry a weight as well."""
     if not case.W.nnz:
         return ""
-    rows = case.X[np.random.default_rng(0).permutation(len(case.X))]
-    close = list(_close(case, rows[: 2 * (case.W.nnz + 1) + SPARE_ROWS]))
+    few = _some_rows(case, 2 * (case.W.nnz + 1) + SPARE_ROWS)
+    close = list(_close(case, few))
     close = sorted(close, key=lambda c: c.distance)[:MOST_CANDIDATES]
     return _alternative(case, close) or (_replaced_by_several(case) if case.n_left > 0 else "")
+
+
+def _some_rows(case: FittedRows, n_rows: int) -> FloatArray:
+    """Return at most n_rows of the rows, at random."""
+    n = len(case.X)
+    if n <= n_rows:
+        return case.X
+    return case.X[np.sort(np.random.default_rng(0).choice(n, n_rows, replace=False))]
 
 
 def _gates(case: FittedRows, rows: FloatArray) -> FloatArray:
@@ -93,7 +110,7 @@ def _close(case: FittedRows, rows: FloatArray) -> Iterator[_Candidate]:
     """Yield the weights whose column is close to the span of the others on these rows."""
     J, gates = _jacobian(case, rows), _gates(case, rows)
     basis = _orthonormal(J)
-    largest = np.maximum(np.abs(case.X).max(axis=0), np.finfo(float).tiny)
+    largest = largest_inputs(case.X)
     columns = np.arange(case.X.shape[1])
     for j in range(case.W.shape[0]):
         members = np.setdiff1d(columns, case.used[case.support(j)])
@@ -132,13 +149,14 @@ def _column(case: FittedRows, c: _Candidate, rows: FloatArray) -> FloatArray:
 
 def _alternative(case: FittedRows, candidates: list[_Candidate]) -> str:
     """Find a network (1) that agrees on the rows and differs on others."""
-    J = _jacobian(case, case.X)
+    rows = _some_rows(case, MANY_ROWS + 8 * case.W.nnz)
+    J = _jacobian(case, rows)
     drawn = np.ascontiguousarray(case.drawn.T)
     for c in candidates:
         if c.neuron < 0 and case.n_spare < 1 and not (case.counts == 1).any():
             continue
         others = np.arange(J.shape[1]) != c.entry
-        found = _combination(J[:, others], _column(case, c, case.X))
+        found = _combination(J[:, others], _column(case, c, rows))
         if found is None:
             continue
         a = np.zeros(J.shape[1])
@@ -165,8 +183,7 @@ def _combination(J: FloatArray, column: FloatArray) -> FloatArray | None:
     for i in range(REWEIGHTED):
         B = A * weight[:, None]
         Q = A.T @ B
-        Q.flat[:: len(Q) + 1] += np.finfo(float).eps * np.trace(Q)
-        left = np.abs(c - A @ linalg.solve(Q, B.T @ c, assume_a="pos", check_finite=False))
+        left = np.abs(c - A @ solve_damped(Q, B.T @ c, RIDGE * np.diagonal(Q)))
         weight = 1.0 / np.maximum(left, 10.0 ** -(i + 1.0) * np.abs(c).max())
     kept = left <= ON_ROW * np.abs(c).max()
     if kept.sum() < max(FEWEST_KEPT * len(c), A.shape[1] + SPARE):
@@ -188,9 +205,7 @@ def _lengths(case: FittedRows, c: _Candidate, a: FloatArray) -> FloatArray:
     return np.asarray(t)
 
 
-def _fits(
-    case: FittedRows, c: _Candidate, step: FloatArray, t: float, drawn: FloatArray
-) -> bool:
+def _fits(case: FittedRows, c: _Candidate, step: FloatArray, t: float, drawn: FloatArray) -> bool:
     """Whether the network (1) agrees on the rows and differs on drawn ones."""
     nnz = case.W.nnz
     constant = -float(step[nnz]) if case.intercept else 0.0
@@ -209,13 +224,17 @@ def _fits(
         new = np.maximum(c.sign * t * rows[:, c.column], 0.0)
         return before, np.maximum(pre, 0.0).sum(axis=0) + new + constant
 
-    before, after = outputs(case.X)
-    change = np.abs(after - before)
-    if np.linalg.norm(change) > SAME * max(np.linalg.norm(before), abs(constant)):
-        if (change > VISIBLE * np.abs(before).max()).sum() >= EVIDENCE:
-            return False
     before, after = outputs(drawn)
-    return bool(np.abs(after - before).max() > DIFFERENT * np.abs(before).max())
+    if np.abs(after - before).max() <= DIFFERENT * np.abs(before).max():
+        return False
+    square, n_visible = 0.0, 0
+    for block, _ in case.blocks(LARGE_BLOCK):
+        before, after = outputs(block)
+        square += float(((after - before) ** 2).sum())
+        n_visible += int((np.abs(after - before) > VISIBLE * case.peak).sum())
+        if n_visible >= EVIDENCE and square > (SAME * case.size) ** 2:
+            return False
+    return True
 
 
 def _replaced_by_several(case: FittedRows) -> str:

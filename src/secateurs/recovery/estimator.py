@@ -16,10 +16,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from secateurs.core.archive import Archive
 from secateurs.core.certificate import Certificate
 from secateurs.core.description import Description, Table, format_bytes
-from secateurs.core.estimator import Estimator, hold_out, require_target
-from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real
+from secateurs.core.estimator import Estimator, require_target
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.core.saved_model import FitRecord, Names, Number
 from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.splits import group_keys, hold_out, row_keys
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.matching import NeuronMatch, match_neurons
 from secateurs.recovery.pursuit.search import relu_pursuit
@@ -146,13 +147,17 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, groups: Any = None, progress: ProgressCallback | None = None
+    ) -> Self:
         """Find the weights.
 
         Parameters
         ----------
         X : array, shape [n, d]
         y : array, shape [n]
+        groups : array, shape [n], optional
+            Rows of one group are held out together.  Without, equal rows of (X, y) are.
         progress : callable, optional
             Called with a `Progress`; its loss is the relative residual.
 
@@ -165,7 +170,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         ValueError
             A parameter or the data cannot be used.
         """
-        return self._fit(X, y, progress)
+        return self._fit(X, y, progress, groups=groups)
 
     def predict(self, X: Any) -> Array:
         """Return the outputs on rows X [n, d], shape [n]; 2 nnz n flops."""
@@ -208,9 +213,16 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return X, column_or_1d(y, warn=True).astype(np.float64)
 
     def _prepare(self, X: Any, y: Any, **options: Any) -> _Split:
+        groups = options.pop("groups", None)
         X, y = super()._prepare(X, y, **options)
-        train, held_out = hold_out(len(y), self.validation_fraction, self.seed_)
+        if groups is not None and np.shape(groups) != y.shape:
+            shown = Shown(f"shape {np.shape(groups)}")
+            raise bad_value("groups", shown, f"one group for each of the {len(y)} rows")
+        keys = row_keys(X, y) if groups is None else group_keys(groups)
+        split = hold_out(keys, self.validation_fraction, self.seed_)
+        train, held_out = split.train, split.held_out
         self.n_train_ = len(train)
+        self._n_compared = 1
         return _Split(X[train], y[train], X[held_out], y[held_out])
 
     def _solve(self, data: _Split, progress: ProgressCallback | None) -> None:
@@ -231,6 +243,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             found = self._best(data, s, progress)
             self._keep(found, s)
             error = self._relative_error(data.X_held_out, data.y_held_out)
+            self._n_compared += kept is not None
             if kept is None or (error is not None and error < BETTER * least):
                 kept, least, waited = (found, s), error or 0.0, 0
             else:
@@ -265,6 +278,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             found.append(_Found("iht", solution, solution.value.weights, 0.0))
         enough = len(data.y_held_out) >= len(y) // JUDGED_SHARE > 0
         X, y = (data.X_held_out, data.y_held_out) if enough else (X, y)
+        self._n_compared += enough * (len(found) - 1)
         return min(
             found, key=lambda each: np.linalg.norm(y - relu_sum(X, each.weights) - each.intercept)
         )
@@ -286,6 +300,8 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             self.budget_,
             X_held_out=data.X_held_out if any_held_out else None,
             y_held_out=data.y_held_out - self.intercept_ if any_held_out else None,
+            fit_intercept=self.fit_intercept,
+            n_compared=self._n_compared,
         )
         if self.status_ == "exact":
             identified = certificate["identification"].verdict == "holds"

@@ -70,6 +70,11 @@ class FittedRows:
         """Norm of the outputs of the neurons."""
         return float(np.linalg.norm(np.maximum(self.pre, 0.0).sum(axis=0)))
 
+    @cached_property
+    def peak(self) -> float:
+        """Largest output of the neurons."""
+        return float(np.maximum(self.pre, 0.0).sum(axis=0).max(initial=0.0))
+
     def support(self, j: int) -> IntArray:
         """Used inputs of neuron j."""
         return self.W.indices[self.W.indptr[j] : self.W.indptr[j + 1]].astype(np.intp)
@@ -89,7 +94,7 @@ class FittedRows:
         return f"the weight of input {k} in neuron {j}"
 
     def n_possible(self, enough: int) -> int:
-        """Return the number of possible distinct rows of the used inputs, counted up to `enough`."""
+        """Count the possible distinct rows of the used inputs, up to `enough`."""
         number = 1
         for column in self.used:
             number *= len(np.unique(self.X[:, column]))
@@ -133,6 +138,8 @@ class FittedRows:
                 continue
             smallest = not_zero[np.argmin(np.abs(not_zero))]
             kinds = [values, not_zero, np.array([values.min(), values.max(), smallest])]
+            if len(np.unique(values)) > len(values) // 10:  # others come closer to zero
+                kinds.append(smallest * np.array([0.3, 0.1, 0.03]))
             if self.unsettled[k]:
                 kinds += [-values, -values]
             if self.constant[k]:
@@ -151,11 +158,12 @@ def fitted_rows(
     X: FloatArray, weights: sparse.csr_array[np.float64], n_nonzero: int, *, intercept: bool
 ) -> FittedRows:
     """Prepare a fit: distinct rows, scaled columns, no parallel neurons and no idle weights."""
-    _, first = np.unique(row_keys(X, np.zeros((len(X), 0))), return_index=True)
+    parts = [row_keys(part, part[:, :0]) for part in np.array_split(X, 1 + len(X) // LARGE_BLOCK)]
+    _, first = np.unique(np.concatenate(parts), return_index=True)
     if len(first) < len(X):
         X = X[np.sort(first)]
     W = sparse.csr_array(weights[np.diff(weights.indptr) > 0])
-    largest = np.abs(X).max(axis=0, initial=np.finfo(float).tiny)
+    largest = largest_inputs(X)
     share = np.abs(W.data) * largest[W.indices]
     W.data[share <= NEGLIGIBLE * share.max(initial=0.0)] = 0.0
     W.eliminate_zeros()
@@ -167,6 +175,11 @@ def fitted_rows(
     return FittedRows(
         X, used.astype(np.intp), scale, scaled, n_nonzero - W.nnz, n_spare, bool(intercept)
     )
+
+
+def largest_inputs(X: FloatArray) -> FloatArray:
+    """Return the largest absolute value of each column, or the least positive number."""
+    return np.asarray(np.maximum(np.maximum(X.max(axis=0), -X.min(axis=0)), np.finfo(float).tiny))
 
 
 def _merged(W: sparse.csr_array[np.float64], scale: FloatArray) -> sparse.csr_array[np.float64]:
@@ -197,7 +210,8 @@ def _merged(W: sparse.csr_array[np.float64], scale: FloatArray) -> sparse.csr_ar
 def ends_at_zero(values: FloatArray) -> bool:
     """Whether values >= 0 show that there are none below zero.
 
-    Let n_1 be the number of values in [0, q], for the q that makes it 30, and n_2 that in (q, 2 q].
+    Let n_1 be the number of values in (0, q], for the q that makes it 30 or a quarter of them, and
+    n_2 that in (q, 2 q].
     Where the density goes on below zero and n_1 falls behind n_2, it goes on to fall.  So about
     n_1 (n_1 / n_2)^2 values are expected in [-q, 0), where none is.  Their absence is no accident
     if that is 10 or more.  Values that occur often are judged by their ranks, as counts are.
@@ -213,7 +227,7 @@ def ends_at_zero(values: FloatArray) -> bool:
             counts[i] * min(1.0, counts[i] / counts[i + 1]) ** 2 >= NEVER for i in {0, skipped}
         )
     not_zero = np.sort(values[values > 0.0])
-    n_near = min(NEAREST, len(not_zero) // 2)
+    n_near = min(NEAREST, len(not_zero) // 4)
     if n_near == 0:
         return False
     q = not_zero[n_near - 1]

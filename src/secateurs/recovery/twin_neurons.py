@@ -1,8 +1,8 @@
 """Neurons that could be two, and pairs of neurons that could be two others.
 
-For every z = a + b it holds that relu(z) = relu(a) + relu(b) where a and b have the same sign.  With
-the weights w = u + v of a neuron this holds on all rows if u and v are nearly parallel, because no
-row is between the two boundaries.  The network with u and v needs as many weights more as u and v
+Where a and b have the same sign, relu(a + b) = relu(a) + relu(b).  With the weights w = u + v of a
+neuron this holds on all rows if u and v are nearly parallel, because no row is between the two
+boundaries.  The network with u and v needs as many weights more as u and v
 share inputs.  It differs from the fit between the boundaries only.
 """
 

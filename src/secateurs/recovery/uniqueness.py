@@ -103,7 +103,10 @@ def _few_rows(case: FittedRows) -> str:
         if two_valued:  # a weight that always closes its neuron need not be known better
             seen |= (own != 0.0) & (pre[neuron] - own > 0.0)
         active += seen.sum(axis=1)
-    n_closed, never_closed = len(case.X) - n_open, (np.asarray(W @ case.elsewhere) > 0.0).all(axis=1)
+    n_closed, never_closed = (
+        len(case.X) - n_open,
+        (np.asarray(W @ case.elsewhere) > 0.0).all(axis=1),
+    )
     lacking = (n_closed > 0) & (n_closed < counts + EVIDENCE) & ~never_closed & (not two_valued)
     if lacking.any():
         j = int(np.argmax(lacking))
@@ -216,9 +219,10 @@ def _flipped_neurons(case: FittedRows) -> str:
     for j, i in permutations(range(W.shape[0]), 2):
         together = W[[j]] + W[[i]]
         more = int((np.abs(together.data) > VISIBLE).sum()) - int(case.counts[i])
-        if more <= case.n_left and _changes(pre[j], pre[i]) < EVIDENCE:
-            if _changes(elsewhere[j], elsewhere[i]):
-                return f"neuron {j} could have the opposite sign, with neuron {i} for the difference"
+        if more > case.n_left or _changes(pre[j], pre[i]) >= EVIDENCE:
+            continue
+        if _changes(elsewhere[j], elsewhere[i]):
+            return f"neuron {j} could have the opposite sign, and neuron {i} the difference"
     return ""
 
 
