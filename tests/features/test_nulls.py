@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.features.nulls import COLUMNS, TARGETS, passes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom, norm
 
-from benchmarks.features.nulls import COLUMNS, TARGETS, passes
 from secateurs import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 from secateurs.data.columns import columns_of
 from secateurs.features.copies import distinct_rows
@@ -28,9 +28,9 @@ def most_passes(n_sets: int, share: float = ALPHA) -> int:
 
 @pytest.mark.parametrize("columns", COLUMNS)
 def test_noise_passes_no_more_often_than_promised(columns):
-    settings_ = [(target, n) for target in TARGETS for n in (60, 300)]
-    count = sum(passes(columns, target, n, 1, seed) for target, n in settings_ for seed in (0, 1))
-    assert count <= most_passes(2 * len(settings_))
+    cases = [(target, n) for target in TARGETS for n in (60, 300)]
+    count = sum(passes(columns, target, n, 1, seed) for target, n in cases for seed in (0, 1))
+    assert count <= most_passes(2 * len(cases))
 
 
 def test_repeated_rows_of_noise_pass_no_more_often_than_promised():
@@ -93,9 +93,9 @@ KINDS = {
     "normal": lambda rng, n: rng.standard_normal(n),
     "heavy": lambda rng, n: rng.standard_t(2, n),
     "rare": lambda rng, n: np.where(rng.random(n) < 0.1, rng.lognormal(size=n), 0.0),
-    "few": lambda rng, n: np.r_[0.0, 1.0, np.zeros(n - 5), 1.0, 1.0, 1.0],
+    "few": lambda _, n: np.r_[0.0, 1.0, np.zeros(n - 5), 1.0, 1.0, 1.0],
     "counts": lambda rng, n: rng.poisson(0.5, n) + np.r_[1.0, np.zeros(n - 1)],
-    "levels": lambda rng, n: np.arange(n) % 3,
+    "levels": lambda _, n: np.arange(n) % 3,
 }
 
 
@@ -226,6 +226,4 @@ def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(kind):
     for rows in ([0], [1000], [3, 500], list(range(17)), list(range(1000, -1, -1))):
         np.testing.assert_allclose(predict(fresh[rows]), whole[rows], rtol=1e-12)
         np.testing.assert_allclose(model.transform(fresh[rows]), indices[rows], rtol=1e-12)
-        np.testing.assert_allclose(
-            predict(np.asfortranarray(fresh[rows])), whole[rows], rtol=1e-12
-        )
+        np.testing.assert_allclose(predict(np.asfortranarray(fresh[rows])), whole[rows], rtol=1e-12)

@@ -87,8 +87,7 @@ def pair_screen(x: SingleArray, T: FloatArray, alpha: float = 0.1) -> Interactio
                 i, j = np.nonzero(np.abs(H) > cut)
                 z = table(H[i, j])
                 found += [
-                    (float(v), (int(a + p), int(b + q)), c)
-                    for v, p, q in zip(z, i, j, strict=True)
+                    (float(v), (int(a + p), int(b + q)), c) for v, p, q in zip(z, i, j, strict=True)
                 ]
                 found = _pruned(found)
     return _interactions(_on_own_nulls(found, x, T, threshold), 2, threshold, alpha)

@@ -66,6 +66,7 @@ class Values:
 
     @property
     def fourth_moment(self) -> float:
+        """Return the mean of the fourth powers."""
         return float(self.counts @ self.distinct**4) / float(self.counts.sum())
 
 
@@ -285,5 +286,3 @@ def _inversion(
     smooth = ((np.exp(s * width / 4.0) - 1.0) / (s * width / 4.0)) ** 4
     f = (np.exp(log_f) * smooth / s).real
     return float(step / np.pi * (f.sum() - 0.5 * f[0]))
-
-
