@@ -22,6 +22,7 @@ from secateurs.features.screening import screen
 
 ALPHA = 0.1
 D = 300
+LEVELS = (0.6, 0.2, 0.1, 0.07, 0.03)
 Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
 
@@ -49,7 +50,7 @@ COLUMNS: dict[str, Draw] = {
     "one-hot id": ids,
     "zero-inflated": lambda rng, n, d: zeros_or(rng, 0.03, rng.standard_normal((n, d))),
     "zero-inflated, positive": lambda rng, n, d: zeros_or(rng, 0.1, rng.lognormal(size=(n, d))),
-    "ordinal, 5 levels": lambda rng, n, d: rng.choice(5, (n, d), p=(0.6, 0.2, 0.1, 0.07, 0.03)) * 1.0,
+    "ordinal, 5 levels": lambda rng, n, d: rng.choice(5, (n, d), p=LEVELS) * 1.0,
     "rounded": lambda rng, n, d: np.round(rng.standard_normal((n, d)), 1),
 }  # fmt: skip
 TARGETS: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {

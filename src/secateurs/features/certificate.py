@@ -17,6 +17,7 @@ from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_
 
 SHORT_BY = 2.0  # factor by which predicted rows were measured to be too few
 PAPER = "Vural & Erdogdu (2024)"
+SCORES = {"regression": "R^2", "classification": "1 - log-loss over that of the class shares"}
 
 
 def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
@@ -40,29 +41,12 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
     fit, measured = solution.value, solution.measured
     return Certificate(
         (
-            Check(
-                "signal",
-                "the fit found more than noise gives"
-                if fit.signal_detected
-                else "the fit found no more than noise gives: do not trust this model",
-                "holds" if fit.signal_detected else "fails",
-                float(fit.val_r2),
-                None,
-                "derived; constants: measured on targets of noise",
-            ),
+            _signal(fit, measured),
             _screen(fit, measured),
             _gap(fit, measured),
             _needed_columns(fit, measured),
             _rows(fit, measured),
-            Check(
-                "validation",
-                f"R^2 is {fit.val_r2:.3f} on the validation rows, which were used to choose the "
-                "columns but not for training; on new rows it is lower, by an unknown amount",
-                "unknown",
-                float(fit.val_r2),
-                None,
-                "measured",
-            ),
+            _validation(fit, measured),
             _lower_bound(fit, measured),
             Check(
                 "inputs",
@@ -77,18 +61,60 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
     )
 
 
+def _signal(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
+    alpha = f"{measured['alpha']:g}"
+    return Check(
+        "signal",
+        "y depends on the columns: a column or a product of columns passes its screen, and the fit "
+        "predicts the validation rows better than noise would; if y did not depend on the columns, "
+        f"the probability of this would be at most about {alpha}"
+        if fit.signal_detected
+        else "no column or product passes its screen, or the fit does not predict the validation "
+        "rows better than noise would: do not trust this model",
+        "holds" if fit.signal_detected else "fails",
+        float(fit.val_r2),
+        None,
+        "derived: union bound over the screens of columns and of products",
+    )
+
+
+def _validation(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
+    score = SCORES[fit.network.task]
+    n, n_train = int(measured["n"]), int(measured["n_train"])
+    return Check(
+        "validation",
+        f"{score} is {fit.val_r2:.3f} on {n - n_train} validation rows, or on five folds of all "
+        f"{n} rows where a line came near the network; the columns, the directions and the step at "
+        "which training stopped were chosen with these rows, so on new rows it may be lower, by an "
+        "unknown amount",
+        "unknown",
+        float(fit.val_r2),
+        None,
+        "measured",
+    )
+
+
+def _rows_used(measured: dict[str, Any]) -> str:
+    n, n_rows = int(measured["n"]), int(measured["n_rows"])
+    if n == n_rows:
+        return f"{n} rows were used"
+    return f"{n} of {n_rows} rows were used, because the others are copies of these"
+
+
 def _screen(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     hits, products = (len(np.asarray(measured[name])) for name in ("hits", "products"))
     largest = float(fit.scores.max())
     return Check(
         "screen",
         f"{hits} of {len(fit.scores)} columns score above {fit.threshold:.2f}, and the largest "
-        f"score is {largest:.2f}; under pure noise, the probability that any column passes is "
-        f"{measured['alpha']:g}; {products} columns were found in products of two or three",
+        f"score is {largest:.2f}; {_rows_used(measured)}; if y did not depend on the columns, the "
+        f"probability that any column passes would be at most about {measured['alpha']:g}, "
+        f"whatever ties the columns and y have; {products} columns were found in products of two or three",
         "holds" if hits else "fails",
         largest,
         fit.threshold,
-        "union bound over the null distribution of rank statistics",
+        "union bound over the permutation distributions of the statistics, each by its saddlepoint "
+        "or exactly",
     )
 
 
@@ -112,14 +138,20 @@ def _needed_columns(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     scores = np.asarray(measured["conditional_scores"], dtype=np.float64)
     threshold = normal_threshold(float(measured["alpha"]), len(fit.scores))
     weak = int((scores <= threshold).sum())
+    passed = np.concatenate([np.asarray(measured[name]) for name in ("hits", "products")])
+    screened = int(np.isin(fit.support, passed).sum())
+    verdict: Verdict = "fails" if weak else "unknown"
+    if not weak and fit.signal_detected and screened == len(scores):
+        verdict = "holds"
     return Check(
         "needed columns",
         f"given the others, {len(scores) - weak} of {len(scores)} kept columns add more than noise "
-        "to the network linearised at the fit; they were chosen on the same rows",
-        _verdict(weak == 0),
+        f"to the network linearised at the fit, and {screened} pass a screen; the columns were "
+        "chosen on the same rows, so a column that does not pass a screen may be noise",
+        verdict,
         float(scores.min()),
         threshold,
-        "derived; the choice of columns is not accounted for",
+        "derived; the choice among correlated columns is not accounted for",
     )
 
 

@@ -110,7 +110,7 @@ def _refined(units: IntArray, block: NDArray[Any]) -> IntArray:
     shared = np.flatnonzero(np.bincount(units)[units] > 1)
     if len(shared):
         keys = row_keys(block[shared], units[shared].astype(np.float64))
-        out[shared] = np.unique(keys, return_inverse=True)[1].reshape(-1)
+        out[shared] = _numbered(keys)
         alone = np.setdiff1d(np.arange(len(units)), shared)
         out[alone] = len(shared) + np.arange(len(alone))
     return out
@@ -119,7 +119,12 @@ def _refined(units: IntArray, block: NDArray[Any]) -> IntArray:
 def _joint(units: IntArray, labels: IntArray) -> IntArray:
     """Number the groups of rows that are equal in both."""
     keys = units.astype(np.int64) * (int(labels.max()) + 1) + labels
-    return np.unique(keys, return_inverse=True)[1].reshape(-1)
+    return _numbered(keys)
+
+
+def _numbered(keys: NDArray[Any]) -> IntArray:
+    """Number the distinct keys, and return the number of every key."""
+    return np.asarray(np.unique(keys, return_inverse=True)[1], dtype=np.int64).reshape(-1)
 
 
 def _pairs(counts: NDArray[Any]) -> float:

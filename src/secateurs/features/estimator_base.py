@@ -22,7 +22,7 @@ from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names
-from secateurs.features.certificate import features_certificate
+from secateurs.features.certificate import SCORES, features_certificate
 from secateurs.features.network import IndexNetwork
 from secateurs.features.result import MultiIndexFit
 from secateurs.features.screening import MAX_DEGREE
@@ -249,9 +249,7 @@ class SparseMultiIndexBase(
             "signal_detected": self.signal_detected_,
             "classes": getattr(self, "classes_", np.empty(0)).tolist() or None,
         }
-        score = (
-            "R^2" if self._task == "regression" else "1 - log-loss over that of the class shares"
-        )
+        score = SCORES[self._task]
         headline = (
             f"{type(self).__name__}: {score} is {self.val_r2_:.3f} on the validation rows. "
             f"The model uses {len(columns)} of {d} columns and {n_directions} "

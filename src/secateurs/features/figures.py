@@ -61,6 +61,7 @@ def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
     image = axis.imshow(values.T, cmap="PRGn", vmin=-limit, vmax=limit, aspect="auto")
     axis.set_yticks(range(len(order)), [names[j][:24] for j in order], fontsize=7)
     axis.set_xticks(range(len(values)), [f"index {i}" for i in range(len(values))], fontsize=8)
-    axis.set_title(f"{len(values)} directions, R² {model.val_r2_:.3f} validated", fontsize=10)
+    score = "R²" if "classes_" not in vars(model) else "relative gain in log-loss"
+    axis.set_title(f"{len(values)} directions, {score} {model.val_r2_:.3f} validated", fontsize=10)
     axis.spines[:].set_color(SOFT)
     axis.figure.colorbar(image, ax=axis)

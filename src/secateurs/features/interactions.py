@@ -5,6 +5,9 @@
 
 If the inputs are symmetric and binary, x_1 x_2 and x_1 x_2 x_3 show in no single column.  Entries
 are compared with a threshold one by one: the row norms of H carry noise of size sqrt(d / n).
+Candidates are found by the distribution of the values of all columns together.  Each of them is
+then scored again on the distribution of its own product, whose mean and variance are not those of
+independent columns.
 
 Source: derived from the multi-index case k* = 2 of Vural & Erdogdu (COLT 2024), and measured.
 """
@@ -25,12 +28,13 @@ from secateurs.features.null_scores import (
     product,
 )
 from secateurs.features.ranks import FloatArray, IntArray, SingleArray, standardised
+from secateurs.features.tail_scores import Cell, Values, tail_scores
 
 TILE = 512  # columns of a block of (1)
 SAMPLE = 1 << 14  # values from which the distribution of the inputs is estimated
 MOST_PRODUCTS = 4096  # products that are returned
 
-Hit = tuple[float, tuple[int, ...]]  # normal score, columns
+Hit = tuple[float, tuple[int, ...], int]  # normal score, columns, transform of y
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ def pair_screen(x: SingleArray, T: FloatArray, alpha: float = 0.1) -> Interactio
     cuts = [_smallest_statistic(table, threshold) for table in tables]
     found: list[Hit] = []
     for a in range(0, d, TILE):
-        for t, table, cut in zip(T.T, tables, cuts, strict=True):
+        for c, (t, table, cut) in enumerate(zip(T.T, tables, cuts, strict=True)):
             weighted = x[a : a + TILE] * (t / np.sqrt(n)).astype(np.float32)
             for b in range(a, d, TILE):
                 H = weighted @ x[b : b + TILE].T
@@ -83,10 +87,10 @@ def pair_screen(x: SingleArray, T: FloatArray, alpha: float = 0.1) -> Interactio
                 i, j = np.nonzero(np.abs(H) > cut)
                 z = table(H[i, j])
                 found += [
-                    (float(v), (int(a + p), int(b + q))) for v, p, q in zip(z, i, j, strict=True)
+                    (float(v), (int(a + p), int(b + q)), c) for v, p, q in zip(z, i, j, strict=True)
                 ]
                 found = _pruned(found)
-    return _interactions(found, 2, threshold, alpha)
+    return _interactions(_on_own_nulls(found, x, T, threshold), 2, threshold, alpha)
 
 
 def triple_screen(x: SingleArray, t: FloatArray, alpha: float = 0.1) -> Interactions:
@@ -110,11 +114,11 @@ def triple_screen(x: SingleArray, t: FloatArray, alpha: float = 0.1) -> Interact
             j, k = np.nonzero(np.abs(H) > cut)
             first = i + 1 + a
             found += [
-                (float(v), (i, int(first + p), int(first + q)))
+                (float(v), (i, int(first + p), int(first + q)), 0)
                 for v, p, q in zip(table(H[j, k]), j, k, strict=True)
             ]
         found = _pruned(found)
-    return _interactions(found, 3, threshold, alpha)
+    return _interactions(_on_own_nulls(found, x, t[:, None], threshold), 3, threshold, alpha)
 
 
 def _distribution(x: SingleArray) -> Binned:
@@ -132,6 +136,20 @@ def _by_strength(hit: Hit) -> tuple[float, tuple[int, ...]]:
     return -abs(hit[0]), hit[1]
 
 
+def _on_own_nulls(found: list[Hit], x: SingleArray, T: FloatArray, threshold: float) -> list[Hit]:
+    """Score the strongest candidates again, each on the distribution of its own product."""
+    n = len(T)
+    found = sorted(found, key=_by_strength)[:MOST_PRODUCTS]
+    labels = [Values.of(t, np.ones(n, dtype=np.int64)) for t in T.T]
+    cells = []
+    for _, at, c in found:
+        h = standardised(np.prod(x[list(at)].astype(np.float64), axis=0))
+        column = Values.of(*np.unique(h, return_counts=True))
+        cells.append(Cell(labels[c], column, float(T[:, c] @ h) / np.sqrt(n)))
+    scores = tail_scores(cells, n, threshold)
+    return [(float(z), at, c) for z, (_, at, c) in zip(scores, found, strict=True)]
+
+
 def _pruned(found: list[Hit]) -> list[Hit]:
     """Drop the weakest products once there are twice as many as can be returned."""
     if len(found) <= 2 * MOST_PRODUCTS:
@@ -142,9 +160,9 @@ def _pruned(found: list[Hit]) -> list[Hit]:
 def _interactions(found: list[Hit], size: int, threshold: float, alpha: float) -> Interactions:
     """Collect the products above the threshold, each with its largest score."""
     best: dict[tuple[int, ...], float] = {}
-    for z, at in found:
+    for z, at, _ in found:
         if abs(z) > max(threshold, abs(best.get(at, 0.0))):
             best[at] = z
-    hits = sorted(((z, at) for at, z in best.items()), key=_by_strength)[:MOST_PRODUCTS]
-    columns = np.asarray([at for _, at in hits], dtype=np.int64).reshape(-1, size)
-    return Interactions(columns, np.asarray([z for z, _ in hits]), threshold, alpha)
+    hits = sorted(((z, at, 0) for at, z in best.items()), key=_by_strength)[:MOST_PRODUCTS]
+    columns = np.asarray([at for _, at, _ in hits], dtype=np.int64).reshape(-1, size)
+    return Interactions(columns, np.asarray([z for z, _, _ in hits]), threshold, alpha)

@@ -71,20 +71,23 @@ class MultiIndexFit:
 
 
 def signal_detected(data: SearchData, found: Screen, p_products: float, base: Candidate) -> bool:
-    """Return whether the screen has a sure hit that predicts, or R^2 is far above that of noise.
+    """Return whether a screen has a hit, and that is sure and predicts, or R^2 is far above noise.
 
-    The columns were chosen on all rows.  So on noise, s columns of score z give an R^2 of about
-    s z^2 / n on the validation rows; twice that must be exceeded.
+    Without a hit nothing is detected.  There are two screens, of columns and of products, and each
+    of them is asked for a hit at half of alpha.  So noise is detected with probability at most
+    alpha, whatever the other conditions do.  They ask that the network predicts: the columns were
+    chosen on all rows, so on noise s columns of score z give an R^2 of about s z^2 / n on the
+    validation rows, and twice that must be exceeded.
     """
     n, value = data.source.n, base.network.score
     n_val = n - data.n_train
-    if not value > 2.0 / n_val:
+    p = 2.0 * min(float(found.p_values.min()) * data.source.d, p_products)
+    if not value > 2.0 / n_val or p > data.alpha:
         return False
     with torch.no_grad():
         fitted = responses(base.network, base.rows)[data.n_train :].numpy().ravel()
     Y = base.rows.Y[data.n_train :].numpy().ravel()
     together = float(np.corrcoef(fitted, Y)[0, 1]) if fitted.std() > 0 else 0.0
-    p = min(float(found.p_values.min()) * data.source.d, p_products)
     if p < FALSE_ALARM and together * np.sqrt(n_val) > 3.0:
         return True
     by_chance = len(base.J) * normal_threshold(data.alpha, data.source.d) ** 2 / n

@@ -91,10 +91,11 @@ def multi_index(
     -------
     Solution of MultiIndexFit
         Status "converged" or "interrupted" (the best network so far).  Measured: "alpha", "n_rows",
-        "n" (rows that were used: of rows that are copies of each other, one), "n_train", "hits" (columns that the screen found), "products" (columns of the pairs and
-        triples found), "noise_floor" (1 / sqrt n, in units of a correlation), "conditional_scores"
-        (``|t|`` of every kept column given the others), "dropped_score" (the largest screen score
-        of a column that was dropped), "kept_score" (the median of the kept columns in the channel),
+        "n" (rows that were used: of rows that are copies of each other, one), "n_train", "hits"
+        (columns that the screen found), "products" (columns of the pairs and triples found),
+        "noise_floor" (1 / sqrt n, in units of a correlation), "conditional_scores" (``|t|`` of
+        every kept column given the others), "dropped_score" (the largest screen score of a column
+        that was dropped), "kept_score" (the median of the kept columns in the channel),
         "predicted_n" (rows at which the median kept column passes the screen by itself,
         n ((threshold + 1.3) / kept_score)^2, measured to be too few by a factor of up to 2; None
         where that score is below 1, as it is for products).

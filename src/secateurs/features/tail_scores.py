@@ -38,7 +38,8 @@ MOST_TERMS = 1 << 22  # numbers of (1) that are computed at once
 NEWTON_STEPS = 40
 LARGEST_EXPONENT = 500.0
 MOST_COUNTS = 20_000  # combinations of counts up to which the tail is summed exactly
-FEW_PRODUCTS = 100  # (4) also computes scores below the threshold if a, b have so few products
+FEW_PRODUCTS = 100  # with so few products of values, (4) is used as well for scores that are
+NEAR = 1.0  # below the threshold by less than this
 SMOOTHING = 0.25  # t times the largest value of V
 PERIODS = 64  # of V, over which (4) is integrated
 SLACK = 2e-4  # relative error of a statistic in float32
@@ -65,6 +66,7 @@ class Values:
 
     @property
     def fourth_moment(self) -> float:
+        """Return the mean of the fourth powers."""
         return float(self.counts @ self.distinct**4) / float(self.counts.sum())
 
 
@@ -214,8 +216,8 @@ def _batch(
     bound = -ndtri_exp(log_chernoff)
     score = np.maximum(w + np.log(v / w) / w, bound)
     for i, (x, y) in enumerate(zip(fixed, drawn, strict=True)):
-        few = len(x.values) * len(y.values) <= FEW_PRODUCTS
-        if bound[i] <= threshold and (few or score[i] > threshold):
+        near = NEAR if len(x.values) * len(y.values) <= FEW_PRODUCTS else 0.0
+        if bound[i] <= threshold < score[i] + near:
             share = _inversion(x, y, float(t[i]), float(z[i]), float(w[i]), float(variance[i]), n)
             log_p = log_chernoff[i] + np.log(min(max(share, 1e-6), 1.0))
             score[i] = max(float(-ndtri_exp(log_p)), bound[i])
