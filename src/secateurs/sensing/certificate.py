@@ -1,9 +1,10 @@
-"""Checks of a sensed matrix: N at the fit against the noise, and the gaps.
+"""Checks of a sensed matrix: what noise alone would leave, and whether another matrix fits too.
 
 With N = (1/n) sum_i residual_i A_i, a zero column of the penalised problem is stable exactly when
 lambda_max(N) <= tau = lambda / (2 sqrt(beta)).  This is a deterministic second-order certificate.
-Where it fails, the leading eigenvector of N is a direction along which the objective falls.
-Restricted isometry is never implied.
+Whether something is left in N beside noise is a question of chance (`noise_floor`), and whether M
+is the only matrix that fits a question about the measurements (`identification`).  Restricted
+isometry is never implied.
 """
 
 from __future__ import annotations
@@ -15,21 +16,30 @@ from numpy.typing import ArrayLike
 
 from secateurs.core.certificate import Certificate, Check, Verdict
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.sensing.factored import measured_values
+from secateurs.sensing.factored import Factors, Sensed
+from secateurs.sensing.identification import Identification, identify, injective_from
+from secateurs.sensing.measurement_count import independent_measurements
+from secateurs.sensing.noise_floor import NoiseFloor
 from secateurs.sensing.operators.base import Array, SensingOperator
 from secateurs.sensing.operators.spectrum import eigenpairs, noise_norm
+from secateurs.sensing.rank_checks import FittedMatrix, gap_check, second_order_check
+from secateurs.sensing.tangent import degrees_of_freedom
 
-NOISE_MARGIN = 1.15  # lambda_max(N) over the part that noise leaves; measured by the benchmark
-ROUNDING = 1e-4  # share of lambda_max(A* y / n) below which lambda_max(N) is rounding
-GAP = 1 / 0.3  # smallest eigenvalue over the noise floor, from which the rank was measured exact
-SAMPLES = 3.0  # n over r d, likewise
+SAMPLES = 3.0  # n over r d, from which random measurements gave the exact rank
 WINDOW = 8 / 27**0.5  # max over a of 4 sqrt(a) (s - a) is this times s^(3/2): see `_window`
 STATIONARY = 1e-3  # ||N U|| over ||U|| times the noise floor, or over lambda_max(A* y / n)
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
 
 def predicted_error(
-    n: int, d: int, r: int, sigma: float, *, curvature: float = 1.0, n_nuisance: int = 0
+    n: int,
+    d: int,
+    r: int,
+    sigma: float,
+    *,
+    curvature: float = 1.0,
+    n_nuisance: int = 0,
+    complex_: bool = False,
 ) -> float:
     """Frobenius error of least squares at the right rank: sigma sqrt(dof / (c n')).
 
@@ -41,14 +51,16 @@ def predicted_error(
     curvature : float
         c, mean of <A_i, M>^2 over ||M||_F^2.
     n_nuisance : int
+    complex_ : bool
+        M is complex Hermitian.
 
     Returns
     -------
     float
-        With dof = r d - r (r - 1) / 2 and n' = n - n_nuisance - dof; of the order of
-        sigma sqrt(r d / n).  inf where n' <= 0.  Derived for Gaussian measurements.
+        With dof = r d - r (r - 1) / 2 (complex: 2 r d - r^2) and n' = n - n_nuisance - dof; of the
+        order of sigma sqrt(r d / n).  inf where n' <= 0.  Derived for Gaussian measurements.
     """
-    dof = _degrees_of_freedom(d, r)
+    dof = degrees_of_freedom(d, r, complex_=complex_)
     left = n - n_nuisance - dof
     return sigma * math.sqrt(dof / (curvature * left)) if left > 0 else math.inf
 
@@ -62,6 +74,7 @@ def sensing_certificate(
     signed: bool = False,
     tau: float | None = None,
     strength: float | None = None,
+    identification: Identification | None = None,
     random_state: int = 0,
 ) -> Certificate:
     """Check a fit M = sum_k s_k u_k u_k^H of measurements y.
@@ -77,14 +90,17 @@ def sensing_certificate(
     tau, strength : float, optional
         lambda / (2 sqrt(beta)) and lambda of a penalised fit; without them their checks are
         "unknown".
+    identification : Identification, optional
+        What the solver found, so that it is not looked for again.
     random_state : int
-        Random seed of the draws for the noise norm.
+        Random seed of the draws.
 
     Returns
     -------
     Certificate
         Checks "stationarity", "second order", "penalty", "singular gap", "penalty window",
-        "sample size", "predicted error" and "restricted isometry" (always "unknown").
+        "sample size", "identification", "predicted error" and "restricted isometry" (always
+        "unknown").
 
     Raises
     ------
@@ -93,39 +109,42 @@ def sensing_certificate(
 
     Notes
     -----
-    Two forward and adjoint passes, three adjoint ones for the noise norm, and the eigenvalues
-    (by Lanczos from a fixed start vector if d x d is not formed).
+    The cost is that of some 250 adjoint products with one vector each, made in a few passes where
+    the operator allows it, and of two fits at neighbouring ranks.
     """
-    n, d = operator.shape
+    d = operator.shape[1]
     U = np.asarray(components)
     s = np.ones(len(U)) if signs is None else np.asarray(signs, dtype=np.float64)
     if U.ndim != 2 or U.shape[1] != d or s.shape != (len(U),):
         shapes = Shown(f"shapes {U.shape} and {s.shape}")
         raise bad_value("components and signs", shapes, f"[r, {d}] and [r]")
-    target = operator.project(measured_values(operator, y))
-    residual = target - operator.forward_factors(U, s) if len(U) else target
-    r = len(U)
-    free, dof = n - operator.n_nuisance, _degrees_of_freedom(d, r)
-    rms = float(np.linalg.norm(residual)) / math.sqrt(max(free, 1))
-    sigma = rms * math.sqrt(free / (free - dof)) if free > dof else math.nan
+    sensed = Sensed.of(operator, y)
+    fit = FittedMatrix(sensed, Factors(U, s), signed)
+    n, r, is_complex = operator.shape[0], len(U), operator.dtype.kind == "c"
     base, _ = noise_norm(operator, random_state)
-    nu = base * sigma
-    curvature = n * base**2 / (2 * d)
-    ends, _, _ = eigenpairs(operator, residual / n, both_ends=signed, n_pairs=1, tolerance=1e-6)
-    top, _, _ = eigenpairs(operator, target / n, both_ends=True, n_pairs=1, tolerance=1e-3)
+    sigma, nu = fit.sigma, base * fit.sigma
+    curvature = n * base**2 / ((4 if is_complex else 2) * d)
+    ends, _, _ = eigenpairs(operator, fit.residual / n, both_ends=signed, n_pairs=1, tolerance=1e-6)
+    top, _, _ = eigenpairs(operator, sensed.y / n, both_ends=True, n_pairs=1, tolerance=1e-3)
     most = max(float(abs(ends[0]) if signed else ends[0]), 0.0)
-    scale = float(abs(top[0]))
-    smallest = _smallest_eigenvalue(U, s) if r and math.isfinite(nu) else None
-    error = predicted_error(n, d, r, sigma, curvature=curvature, n_nuisance=operator.n_nuisance)
+    unit = max(base * fit.rms, 1e-6 * float(abs(top[0])))
+    found = identification or identify(
+        sensed, fit.factors, tangent=fit.tangent, search=fit.is_exact, random_state=random_state
+    )
+    floor = NoiseFloor(operator, signed=signed, rng=np.random.default_rng(random_state))
+    known = r > 0 and math.isfinite(sigma)
+    nuisance = {"n_nuisance": operator.n_nuisance, "complex_": is_complex}
+    error = predicted_error(n, d, r, sigma, curvature=curvature, **nuisance) if known else None
     return Certificate(
         (
-            _stationarity(operator, residual, U, max(base * rms, 1e-6 * scale)),
-            _second_order(most, base * rms * math.sqrt(1 - r / d), scale),
+            _stationarity(operator, fit.residual, U, unit),
+            second_order_check(fit, floor, found),
             _penalty(most, tau),
-            _gap(smallest, curvature, nu),
-            _window(smallest, curvature, nu, strength),
-            _sample_size(n, d, r),
-            _predicted_error(error if r and math.isfinite(sigma) else None),
+            gap_check(fit, floor),
+            _window(fit.smallest if known else None, curvature, nu, strength),
+            _sample_size(operator, r, random_state),
+            found.check(injective_from(operator)),
+            _predicted_error(error),
             Check(
                 "restricted isometry",
                 "the measurements have the restricted isometry that the theorems assume (to "
@@ -155,26 +174,6 @@ def _stationarity(operator: SensingOperator, residual: Array, U: Array, unit: fl
     )
 
 
-def _second_order(most: float, left: float, scale: float) -> Check:
-    exact = most <= ROUNDING * scale
-    ratio = most / left if left > 0 else 0.0
-    found = (
-        f"lambda_max(N) = {most:.3g} is rounding beside lambda_max(A* y / n) = {scale:.3g}"
-        if exact
-        else f"lambda_max(N) = {most:.4g} is {ratio:.3g} times {left:.4g}, the mean for noise of "
-        "the size of the residual"
-    )
-    return Check(
-        "second order",
-        f"no further component is visible: {found}; at most {NOISE_MARGIN:g} times is required "
-        "(a component below the noise cannot be seen)",
-        _verdict(exact or ratio <= NOISE_MARGIN),
-        0.0 if exact else ratio,
-        NOISE_MARGIN,
-        "derived; margin: measured",
-    )
-
-
 def _penalty(most: float, tau: float | None) -> Check:
     return Check(
         "penalty",
@@ -184,21 +183,6 @@ def _penalty(most: float, tau: float | None) -> Check:
         most,
         tau,
         "derived: a zero column starts to grow where N v = tau v",
-    )
-
-
-def _gap(smallest: float | None, curvature: float, nu: float) -> Check:
-    known = smallest is not None
-    shift = curvature * smallest if smallest is not None else math.nan
-    ratio = shift / nu if known and nu > 0 else math.inf if known else None
-    return Check(
-        "singular gap",
-        f"the weakest component changes N by {shift:.4g} and the noise by {nu:.4g}; a ratio of at "
-        f"least {GAP:.3g} is required, from which the rank was measured to be exact",
-        "unknown" if ratio is None else _verdict(ratio >= GAP),
-        ratio,
-        GAP,
-        f"{PAPER}, the premise on sigma_r; constant: measured",
     )
 
 
@@ -222,13 +206,18 @@ def _window(smallest: float | None, curvature: float, nu: float, strength: float
     )
 
 
-def _sample_size(n: int, d: int, r: int) -> Check:
+def _sample_size(operator: SensingOperator, r: int, random_state: int) -> Check:
+    n, d = operator.shape
+    distinct, independent = independent_measurements(operator, SAMPLES * r * d, random_state)
+    counted = f"{distinct} of the {n} measurements are distinct"
+    if independent < distinct:
+        counted += f" and {independent} linearly independent"
     return Check(
         "sample size",
-        f"n / (r d) is {n / max(r * d, 1):.3g} for n = {n}, r = {r}, d = {d}, and at least "
-        f"{SAMPLES:g} is required, from which random measurements gave the exact rank",
-        _verdict(n >= SAMPLES * r * d) if r else "unknown",
-        n / (r * d) if r else None,
+        f"{counted}, which is {independent / max(r * d, 1):.3g} times r d for r = {r}, d = {d}; at "
+        f"least {SAMPLES:g} times is required, from which random measurements gave the exact rank",
+        _verdict(independent >= SAMPLES * r * d) if r else "unknown",
+        independent / (r * d) if r else None,
         SAMPLES,
         f"{PAPER}, order of n; constant: measured",
     )
@@ -244,16 +233,6 @@ def _predicted_error(error: float | None) -> Check:
         None,
         f"{PAPER}, order sqrt(r d / n); constant: derived",
     )
-
-
-def _degrees_of_freedom(d: int, r: int) -> float:
-    return r * d - r * (r - 1) / 2
-
-
-def _smallest_eigenvalue(U: Array, s: Array) -> float:
-    """Smallest modulus of the nonzero eigenvalues of M."""
-    triangle: Array = np.linalg.qr(U.T)[1]
-    return float(np.abs(np.linalg.eigvalsh((triangle * s) @ triangle.conj().T)).min())
 
 
 def _verdict(true: bool) -> Verdict:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from secateurs.core.solution import Solution
+from secateurs.core.solution import Solution, Status
 from secateurs.sensing.descent import descend
 from secateurs.sensing.factored import Factors, Point, Sensed, rotated, squares
+from secateurs.sensing.identification import identify, rounding
 from secateurs.sensing.operators.base import SensingOperator
 
-FLOOR = 1e-26  # loss over the mean square of y at which the residual is zero
+FLOOR = 1e-26  # loss over the mean square of y at which the residual is zero, for float64
 NEGLIGIBLE = 1e-12  # relative: eigenvalues below it are rounding
 
 
@@ -29,6 +30,7 @@ def fit_rank(
     start: Factors | None = None,
     n_steps: int = 500,
     tolerance: float = 1e-6,
+    random_state: int = 0,
 ) -> Solution[Factors]:
     """Fit a matrix sum_k s_k u_k u_k^H of at most `rank` terms by least squares.
 
@@ -47,10 +49,14 @@ def fit_rank(
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
 
+    random_state : int
+        Random seed of the search for another matrix, where the residual is zero.
+
     Returns
     -------
     Solution of Factors
-        Status "converged", or "budget" after `n_steps` steps.  There are fewer terms than `rank`
+        Status "exact" (the residual is zero to rounding, and no other matrix of this rank was
+        found that has the same measurements), "converged", or "budget" after `n_steps` steps.  There are fewer terms than `rank`
         only if another one cannot lower the loss: N has no eigenvalue of an allowed sign, or the
         residual is zero.
 
@@ -60,8 +66,37 @@ def fit_rank(
     noise and with enough random measurements; otherwise nothing is guaranteed.
     """
     sensed = Sensed.of(operator, y)
+    point, spent = least_squares(
+        sensed, rank, signed=signed, start=start, n_steps=n_steps, tolerance=tolerance
+    )
+    status: Status = "budget" if spent else "converged"
+    identification = None
+    if point.loss <= _floor(sensed):
+        identification = identify(sensed, point.factors(), random_state=random_state)
+        status = identification.status
+    measured = {"loss": point.loss, "calls": sensed.calls, "identification": identification}
+    return Solution(point.factors(), status, {"loss": [point.loss]}, measured)
+
+
+def least_squares(
+    sensed: Sensed,
+    rank: int,
+    *,
+    signed: bool,
+    start: Factors | None,
+    n_steps: int,
+    tolerance: float,
+) -> tuple[Point, bool]:
+    """Do what `fit_rank` does, without a search for other matrices.
+
+    Returns
+    -------
+    Point
+    bool
+        Whether all steps were made.
+    """
     point = Point.empty(sensed) if start is None else _strongest(sensed, start, rank)
-    floor = FLOOR * sensed.power
+    floor = _floor(sensed)
     grown, spent = _grown(point, rank, signed=signed), False
     while not spent:
         used = sensed.adjoint
@@ -78,12 +113,12 @@ def fit_rank(
         grown = _grown(point, rank, signed=signed)
         if grown is point or point.loss <= floor:
             break
-    return Solution(
-        point.factors(),
-        "budget" if spent else "converged",
-        {"loss": [point.loss]},
-        {"loss": point.loss, "calls": sensed.calls},
-    )
+    return point, spent
+
+
+def _floor(sensed: Sensed) -> float:
+    """Loss at which the residual is zero to rounding."""
+    return max(FLOOR, rounding(sensed.operator) ** 2) * sensed.power
 
 
 def _grown(point: Point, rank: int, *, signed: bool) -> Point:

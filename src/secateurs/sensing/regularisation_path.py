@@ -26,6 +26,7 @@ from secateurs.core.solution import ProgressCallback, Solution, Status
 from secateurs.sensing.descent import descend
 from secateurs.sensing.factored import Factors, Point, Sensed, rotated, squares
 from secateurs.sensing.fine_tuning import CERTIFIED, PLAUSIBLE, FineTuning, Fit
+from secateurs.sensing.identification import Identification, identify
 from secateurs.sensing.operators.base import Array, SensingOperator
 
 CRITERIA = ("certificate", "bic")
@@ -84,8 +85,9 @@ def group_lasso_path(
     -------
     Solution of Factors
         Components [r, d], strongest first and orthogonal, and their signs.  Status: "exact"
-        (the residual is zero to rounding), "converged" (certified; for "bic": BIC has risen
-        twice), "stalled" (neither; the smallest BIC so far), "budget" (neither, and the rank is
+        (the residual is zero to rounding, and no other matrix of this rank was found that has the
+        same measurements), "converged" (certified; for "bic": BIC has risen twice; or the
+        residual is zero but the matrix is not identified), "stalled" (neither; the smallest BIC so far), "budget" (neither, and the rank is
         `max_rank`) or "interrupted" (the best so far).
         History, one entry for each tau: tau, rank (after pruning), n_columns (before), loss, bic
         and ratio (nan where the rank was not new), calls.
@@ -116,10 +118,12 @@ def group_lasso_path(
     fits: list[Fit] = []
     skipped: dict[int, Point] = {}
     chosen: Fit | None = None
+    identification: Identification | None = None
     point, tau = Point.empty(sensed), math.nan
     with Iterations(N_STAGES, progress, COLUMNS) as run:
         if point.loss <= 0:
-            run.end("exact")
+            identification = identify(sensed, point.factors(), random_state=random_state)
+            run.end(identification.status)
         elif not tuning.measure_noise(point, random_state):
             chosen = tuning.judge(point)
             run.end("converged")
@@ -149,10 +153,15 @@ def group_lasso_path(
             accepted = chosen is not None
             chosen = chosen or _smallest_bic_of_all(tuning, fits, skipped)
             chosen = tuning.tune(chosen.point, FINAL_STEPS, tolerance)
-            run.end(_status(tuning, chosen, accepted=accepted, by_bic=by_bic))
+            status = _status(tuning, chosen, accepted=accepted, by_bic=by_bic)
+            if status == "exact":
+                chosen_factors = rotated(chosen.point).factors()
+                identification = identify(sensed, chosen_factors, random_state=random_state)
+            run.end(status if identification is None else identification.status)
     fit = chosen or min(fits, key=_bic, default=Fit(point, *[math.nan] * 4))
     found = rotated(fit.point)
-    return run.solution(found.factors(), **_measured(tuning, fit, found.loss, tau))
+    measured = _measured(tuning, fit, found.loss, tau)
+    return run.solution(found.factors(), identification=identification, **measured)
 
 
 def _penalised(tuning: FineTuning, point: Point, tau: float, least_rounds: int) -> Point:

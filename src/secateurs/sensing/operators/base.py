@@ -5,6 +5,7 @@ Factors are stored as rows: U [r, d] and signs s stand for M = sum_k s_k u_k u_k
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from secateurs.core.parameters import Shown, bad_value
 Array = NDArray[Any]  # float32, float64, or complex128 where the operator is complex
 
 BLOCK_BYTES = 1 << 22  # data that a pass holds at once; this much fits into a cache
+SIZE_PROBES = 24  # random matrices by which sizes of measurements are estimated
 
 
 class SensingOperator:
@@ -34,12 +36,15 @@ class SensingOperator:
         Dimensions of the measurements that are projected out (see `operators.projected`).
     dense_adjoint : bool
         True if `adjoint` costs about one pass.  The solvers then form d x d matrices.
+    row_products : bool
+        True if `adjoint_columns` costs about one pass.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     n_nuisance: int = 0
     dense_adjoint: bool = False
+    row_products: bool = False
 
     def _inner(self, pairs: list[tuple[Array, Array]], signs: Array | None) -> list[Array]:
         """<A_i, sum_k s_k Re u_k v_k^H> [n] for each pair (U, V) of checked factors, in one pass.
@@ -73,6 +78,59 @@ class SensingOperator:
     def project(self, y: Array) -> Array:
         """Remove the nuisance part from measurements y; by default there is none."""
         return y
+
+    # what follows has a default that needs only the methods above; `method` finds it for objects
+    # of other classes
+
+    def adjoint_columns(self, residuals: Array, V: Array) -> Array:
+        """(sum_i residuals_ib A_i) v_b for each column b, for residuals [n, k] and V [d, k]."""
+        pairs = zip(residuals.T, V.T, strict=True)
+        return np.hstack([self.adjoint_times(r, v[:, None]) for r, v in pairs])
+
+    def adjoint_stack(self, residuals: Array) -> Array:
+        """The matrices sum_i residuals_ib A_i for residuals [n, k], shape [k, d, d]."""
+        return np.stack([self.adjoint(column) for column in residuals.T])
+
+    def sizes(self) -> Array:
+        """Frobenius norms of the A_i, or numbers in about the same proportions, shape [n].
+
+        By default the root mean square of the measurements of 24 random matrices.
+        """
+        rng = np.random.default_rng(0)
+        squares = np.zeros(self.shape[0])
+        for _ in range(SIZE_PROBES):
+            U = rng.standard_normal((2, self.shape[1]))
+            squares += self.forward_factors(U, np.array([1.0, -1.0])).astype(np.float64) ** 2
+        return np.asarray(np.sqrt(squares / SIZE_PROBES))
+
+    def tangent_map(self, V: Array) -> Array:
+        """A_i v_k for all i and all rows v_k of V [r, d], shape [n, r, d].
+
+        By default it takes r d passes, or 2 r d for a complex type.
+        """
+        n, d = self.shape
+        units = (1.0, 1.0j) if self.dtype.kind == "c" else (1.0,)
+        found = np.zeros((n, len(V), d), dtype=self.dtype)
+        for k in range(len(V)):
+            for j in range(d):
+                for unit in units:
+                    P = np.zeros((len(V), d), dtype=self.dtype)
+                    P[k, j] = unit
+                    found[:, k, j] += unit * self.forward_line(V, P)[0]
+        return found
+
+    def evaluate(self, U: Array, signs: Array | None = None) -> Array:
+        """The values of `forward_factors` as float64, for predictions.
+
+        Operators that hold rows compute each value in float64 and in an order that does not
+        depend on the other rows.
+        """
+        return np.asarray(self.forward_factors(U, signs), dtype=np.float64)
+
+
+def method(operator: Any, name: str) -> Any:
+    """A method of an operator, or the default of `SensingOperator` where its class has none."""
+    return getattr(operator, name, None) or partial(getattr(SensingOperator, name), operator)
 
 
 def product(U: Array, V: Array, signs: Array | None = None) -> Array:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.sensing.operators.base import Array, SensingOperator, product, residuals, shape_of
+from secateurs.sensing.operators.base import (
+    BLOCK_BYTES,
+    Array,
+    SensingOperator,
+    factors,
+    product,
+    residuals,
+    shape_of,
+)
 from secateurs.sensing.operators.rows import BlockedRows, as_array
 
 
@@ -54,11 +62,11 @@ class Packing:
         flat = M.reshape(*M.shape[:-2], self.d * self.d)
         return np.asarray(flat[..., self.flat] * self._scale)
 
-    def unpack(self, row: Array) -> Array:
-        """Return the symmetric matrix of a packed row."""
-        M = np.empty(self.d * self.d, dtype=row.dtype)
-        M[self.flat] = M[self._mirror] = row * self._inverse
-        return M.reshape(self.d, self.d)
+    def unpack(self, rows: Array) -> Array:
+        """Return the symmetric matrix of a packed row, or those of several rows [n, ...]."""
+        M = np.empty((*rows.shape[:-1], self.d * self.d), dtype=rows.dtype)
+        M[..., self.flat] = M[..., self._mirror] = rows * self._inverse
+        return M.reshape(*rows.shape[:-1], self.d, self.d)
 
 
 def pack(matrices: Array) -> Array:
@@ -94,6 +102,46 @@ class PackedMeasurements(SensingOperator):
         for block, part in self._blocks():
             for values, row in zip(found, packed, strict=True):  # the second product is cached
                 values[block] = as_array(part @ row)
+        return found
+
+    def evaluate(self, U: Array, signs: Array | None = None) -> Array:
+        """<A_i, M> in float64, each row by itself."""
+        U = np.asarray(U, dtype=np.float64)
+        packed = Packing(self.shape[1], np.dtype(np.float64)).pack(product(U, U, signs))
+        found = np.empty(self.shape[0])
+        for block, part in self._blocks():
+            rows = np.ascontiguousarray(as_array(part), dtype=np.float64)
+            found[block] = (rows * packed).sum(axis=1)
+        return found
+
+    def adjoint_stack(self, residuals: Array) -> Array:
+        """The matrices sum_i residuals_ib A_i [k, d, d]; one pass."""
+        r = np.ascontiguousarray(residuals, dtype=self.dtype)
+        total: Any = 0
+        for block, part in self._blocks():
+            total = total + part.T @ self._like(r[block])
+        return self._packing.unpack(np.ascontiguousarray(as_array(total).T))
+
+    def sizes(self) -> Array:
+        """Norms of the packed rows [n]; one pass."""
+        found = np.empty(self.shape[0])
+        for block, part in self._blocks():
+            rows = np.asarray(as_array(part), dtype=np.float64)
+            found[block] = np.linalg.norm(rows, axis=1)
+        return found
+
+    def tangent_map(self, V: Array) -> Array:
+        """A_i v_k [n, r, d]; one pass, in blocks of full matrices."""
+        n, d = self.shape
+        right = factors(self, V).T
+        found = np.empty((n, len(V), d), dtype=self.dtype)
+        step = max(1, BLOCK_BYTES // (d * d * self.dtype.itemsize))
+        for block, part in self._blocks():
+            rows = as_array(part)
+            for start in range(0, len(rows), step):
+                full = self._packing.unpack(rows[start : start + step])
+                first = block.start + start
+                found[first : first + len(full)] = (full @ right).transpose(0, 2, 1)
         return found
 
     def adjoint(self, residual: Array) -> Array:

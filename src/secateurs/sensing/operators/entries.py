@@ -52,6 +52,29 @@ class Entries(SensingOperator):
         """(sum_i residual_i A_i) V, by a sparse product."""
         return np.asarray(self._sparse(residual) @ factors(self, V.T).T)
 
+    def tangent_map(self, V: Array) -> Array:
+        """A_i v_k [n, r, d]: two entries of v_k at most."""
+        (i, j), V = self.positions, factors(self, V)
+        found = np.zeros((self.shape[0], len(V), self.shape[1]), dtype=self.dtype)
+        at = np.arange(len(i))
+        found[at, :, i] += V[:, j].T / 2
+        found[at, :, j] += V[:, i].T / 2
+        return found
+
+    def sizes(self) -> Array:
+        """Norms of the A_i [n]: 1 on the diagonal, otherwise sqrt(1 / 2)."""
+        i, j = self.positions
+        return np.where(i == j, 1.0, np.sqrt(0.5))
+
+    def evaluate(self, U: Array, signs: Array | None = None) -> Array:
+        """M[i, j] in float64, each entry by itself."""
+        i, j = self.positions
+        s = np.ones(len(U)) if signs is None else signs
+        found = np.zeros(self.shape[0])
+        for u, sign in zip(np.asarray(U, dtype=np.float64), s, strict=True):
+            found += sign * u[i] * u[j]
+        return found
+
     def _sparse(self, residual: Array) -> sp.csr_array:
         r, d = residuals(self, residual) / 2, self.shape[1]
         i, j = self.positions

@@ -75,6 +75,17 @@ class Pauli(SensingOperator):
                 found += (column[:, None] * V)[self._bits ^ x]
         return found
 
+    def sizes(self) -> Array:
+        """Norms of the strings [n]: sqrt(d) for all."""
+        return np.full(self.shape[0], np.sqrt(self.shape[1]))
+
+    def tangent_map(self, V: Array) -> Array:
+        """P_i v_k [n, r, d], by (1)."""
+        moved = self._bits[None, :] ^ self.x[:, None]
+        odd = np.bitwise_count(moved & self.z[:, None]) % 2
+        turned = self._phase[:, None] * np.where(odd, -1.0, 1.0)
+        return np.asarray(turned[:, None, :] * factors(self, V)[:, moved].transpose(1, 0, 2))
+
     def _groups(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield blocks of distinct x, their measurements, and the position of each one's x."""
         ends = np.append(self._starts[1:], len(self._order))

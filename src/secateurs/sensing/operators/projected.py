@@ -8,6 +8,7 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.sensing.operators.base import (
     Array,
     SensingOperator,
+    method,
     real_dtype,
     residuals,
     shape_of,
@@ -47,6 +48,7 @@ class Projected(SensingOperator):
         self.shape = operator.shape
         self.dtype = operator.dtype
         self.dense_adjoint = operator.dense_adjoint
+        self.row_products = getattr(operator, "row_products", False)
         self.n_nuisance = operator.n_nuisance + basis.shape[1]
         self._basis = np.asfortranarray(basis, dtype=real_dtype(operator.dtype))
 
@@ -66,6 +68,27 @@ class Projected(SensingOperator):
     def adjoint_times(self, residual: Array, V: Array) -> Array:
         """Apply the operator's adjoint to the projected residual."""
         return self.operator.adjoint_times(self._off(residuals(self, residual)), V)
+
+    def adjoint_columns(self, residuals: Array, V: Array) -> Array:
+        """Apply the operator's method to the projected residuals."""
+        return np.asarray(method(self.operator, "adjoint_columns")(self._off(residuals), V))
+
+    def adjoint_stack(self, residuals: Array) -> Array:
+        """Apply the operator's method to the projected residuals."""
+        return np.asarray(method(self.operator, "adjoint_stack")(self._off(residuals)))
+
+    def sizes(self) -> Array:
+        """Norms of the operator's matrices, without the projection."""
+        return np.asarray(method(self.operator, "sizes")())
+
+    def tangent_map(self, V: Array) -> Array:
+        """Project the operator's result."""
+        found = np.asarray(method(self.operator, "tangent_map")(V))
+        return self._off(found.reshape(len(found), -1)).reshape(found.shape)
+
+    def evaluate(self, U: Array, signs: Array | None = None) -> Array:
+        """Project the operator's result; it depends on all rows."""
+        return self._off(np.asarray(method(self.operator, "evaluate")(U, signs)))
 
     def project(self, y: Array) -> Array:
         """Remove from y the part that the nuisance explains; keep the type of y."""

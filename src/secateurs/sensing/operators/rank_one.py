@@ -29,6 +29,8 @@ class RankOne(SensingOperator):
     doubles, and the spectrum of N shows the components.
     """
 
+    row_products = True
+
     def __init__(self, X: NDArray[np.floating] | Tensor) -> None:
         self.rows = BlockedRows(X, "X")
         self.shape = self.rows.shape
@@ -58,8 +60,39 @@ class RankOne(SensingOperator):
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
         """X^T (residual o (X V)); one pass."""
-        r, right = residuals(self, residual), self.rows.like(factors(self, V.T).T.copy())
+        return self._columns(residuals(self, residual)[:, None], V)
+
+    def adjoint_columns(self, residuals: Array, V: Array) -> Array:
+        """X^T (residuals o (X V)), a residual for each column; one pass."""
+        return self._columns(np.ascontiguousarray(residuals, dtype=self.dtype), V)
+
+    def sizes(self) -> Array:
+        """|x_i|^2 [n]; one pass."""
+        found = np.empty(self.shape[0])
+        for block, part in self.rows.wide_blocks():
+            found[block] = (part * part).sum(axis=1)
+        return found
+
+    def tangent_map(self, V: Array) -> Array:
+        """x_i (x_i . v_k) [n, r, d]; one pass."""
+        right = self.rows.like(factors(self, V).T.copy())
+        found = np.empty((self.shape[0], len(V), self.shape[1]), dtype=self.dtype)
+        for block, part in self.rows.blocks():
+            found[block] = as_array((part @ right)[:, :, None] * part[:, None, :])
+        return found
+
+    def evaluate(self, U: Array, signs: Array | None = None) -> Array:
+        """x_i^T M x_i in float64, each row by itself."""
+        s = np.ones(len(U)) if signs is None else signs
+        found = np.zeros(self.shape[0])
+        for block, part in self.rows.wide_blocks():
+            for u, sign in zip(np.asarray(U, dtype=np.float64), s, strict=True):
+                found[block] += sign * (part * u).sum(axis=1) ** 2
+        return found
+
+    def _columns(self, r: Array, V: Array) -> Array:
+        right = self.rows.like(factors(self, V.T).T.copy())
         total: Any = 0
         for block, part in self.rows.blocks():
-            total = total + part.T @ (self.rows.like(r[block])[:, None] * (part @ right))
+            total = total + part.T @ (self.rows.like(r[block]) * (part @ right))
         return as_array(total)

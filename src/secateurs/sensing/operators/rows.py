@@ -50,6 +50,15 @@ class BlockedRows:
             part = self.data[block]
             yield block, part if isinstance(part, Tensor) else np.asarray(part)
 
+    def wide_blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Yield the blocks as float64 arrays in memory, row by row.
+
+        A sum over the last axis then adds the entries of each row in the same order, whatever
+        other rows there are; a matrix product does not.
+        """
+        for block, part in self.blocks():
+            yield block, np.ascontiguousarray(as_array(part), dtype=np.float64)
+
     def like(self, small: Array) -> Any:
         """Return a small array as a tensor on the device of the rows if they are a tensor."""
         if isinstance(self.data, Tensor):
