@@ -279,10 +279,10 @@ def _unseen_weights(case: FittedRows) -> str:
     seen = np.zeros((W.shape[0] + W.nnz, d), dtype=np.float32)  # neurons, then weights
     other = np.ones(seen.shape, dtype=bool)
     other[case.neuron, case.used[W.indices]] = False
-    k = case.used[W.indices]
-    other[W.shape[0] + np.arange(W.nnz), k] = False
+    column_of = case.used[W.indices]
+    other[W.shape[0] + np.arange(W.nnz), column_of] = False
     other[W.shape[0] :] &= (
-        np.where(W.data > 0.0, above[k], below[k])[:, None] > 0
+        np.where(W.data > 0.0, above[column_of], below[column_of])[:, None] > 0
     )  # else it is no neuron
     for block, ZT in case.blocks(BLOCK):
         # a weight could be a neuron of its own where no row shows the difference
