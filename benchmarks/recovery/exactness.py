@@ -80,7 +80,11 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers) as pool:
         if options.grid:
             sizes = product((2, 5, 10, 20), (10, 20, 40), (15, 30), (4, 8), seeds)
-            cells = [pool.submit(grid_run, m, s, d, f, seed) for m, s, d, f, seed in sizes]
+            cells = [
+                pool.submit(grid_run, m, s, d, f, seed)
+                for m, s, d, f, seed in sizes
+                if m <= s <= m * d // 2
+            ]
             show_grid([cell.result() for cell in cells])
             return
         parts = [
