@@ -103,7 +103,7 @@ def _distance(basis: FloatArray, C: FloatArray) -> FloatArray:
     C = C / np.where(norm > 0.0, norm, 1.0)
     for _ in range(2):
         C = C - basis @ (basis.T @ C)
-    return np.where(norm > 0.0, np.linalg.norm(C, axis=0), 1.0)
+    return np.asarray(np.where(norm > 0.0, np.linalg.norm(C, axis=0), 1.0))
 
 
 def _close(case: FittedRows, rows: FloatArray) -> Iterator[_Candidate]:
@@ -119,10 +119,10 @@ def _close(case: FittedRows, rows: FloatArray) -> Iterator[_Candidate]:
             yield _Candidate(j, int(members[at]), 1.0, -1, float(distance[at]))
     for sign in (1.0, -1.0):
         distance = _distance(basis, np.maximum(sign * rows / largest, 0.0))
-        for k in np.flatnonzero(distance <= CLOSE):
+        for k in np.flatnonzero(distance <= CLOSE).tolist():
             own = (case.counts[case.neuron] == 1) & (case.used[case.W.indices] == k)
             if not (own & (sign * case.W.data > 0.0)).any():
-                yield _Candidate(-1, int(k), sign, -1, float(distance[k]))
+                yield _Candidate(-1, k, sign, -1, float(distance[k]))
     for e, distance_of_own in enumerate(_own_distances(J, case.W.nnz)):
         if distance_of_own <= CLOSE:
             j, k = int(case.neuron[e]), int(case.used[case.W.indices[e]])
@@ -265,7 +265,7 @@ def _replaced_by_several(case: FittedRows) -> str:
 
 
 def _few_columns(A: FloatArray, k: int, free: IntArray, n_most: int) -> list[int]:
-    """Choose columns greedily (orthogonal matching pursuit) until they reproduce column k, or []."""
+    """Choose columns by orthogonal matching pursuit until they reproduce column k, or []."""
     chosen: list[int] = []
     basis = _orthonormal(A[:, free])
     left = A[:, k] - basis @ (basis.T @ A[:, k])

@@ -56,14 +56,14 @@ class FittedRows:
         return np.diff(self.W.indptr).astype(np.intp)
 
     @cached_property
-    def ZT(self) -> FloatArray:
+    def inputs(self) -> FloatArray:
         """The used inputs, transposed [q, n]."""
         return np.ascontiguousarray((self.X[:, self.used] / self.scale).T)
 
     @cached_property
     def pre(self) -> FloatArray:
         """The values w_j.x [p, n]."""
-        return np.asarray(self.W @ self.ZT)
+        return np.asarray(self.W @ self.inputs)
 
     @cached_property
     def size(self) -> float:
@@ -86,7 +86,7 @@ class FittedRows:
     def blocks(self, size: int) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Yield blocks of rows: all inputs [b, d], and the used ones, transposed [q, b]."""
         for start in range(0, len(self.X), size):
-            yield self.X[start : start + size], self.ZT[:, start : start + size]
+            yield self.X[start : start + size], self.inputs[:, start : start + size]
 
     def name(self, entry: int) -> str:
         """Return the name of a weight for a message."""

@@ -12,6 +12,7 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+from scipy import sparse
 
 from secateurs.recovery.fitted_rows import FittedRows, IntArray
 
@@ -28,7 +29,7 @@ def twins(case: FittedRows) -> str:
 def _two_for_one(case: FittedRows) -> str:
     if case.n_left < 1 or case.n_spare < 1:
         return ""
-    always_open = (np.asarray(case.W @ case.elsewhere) >= 0.0).all(axis=1)
+    always_open = np.all(np.asarray(case.W @ case.elsewhere) >= 0.0, axis=1).tolist()
     for j, count in enumerate(case.counts):
         if always_open[j] and case.n_left < max(count + 2, NEW_PAIR):
             continue  # it is linear
@@ -43,7 +44,7 @@ def _two_for_one(case: FittedRows) -> str:
             return _lower(case, f"neuron {j} could be two that are nearly parallel")
         open_ = case.pre[j] > 0.0
         values = case.values(j)
-        Z = values[:, None] * case.ZT[case.support(j)]
+        Z = values[:, None] * case.inputs[case.support(j)]
         needed = EVIDENCE + 2 * (case.n_left - 1) + int(count) - case.n_left - 1
         for common in _subsets(np.linalg.norm(Z, axis=1), case.n_left):
             between = int(((Z[common].sum(axis=0) > 0.0) != open_).sum())
@@ -94,7 +95,7 @@ def _between_two(case: FittedRows) -> str:
     each = np.diagonal(both)
     differ = each[:, None] + each - 2.0 * both
     pattern = case.W.astype(bool).astype(np.int32)
-    common = np.asarray((pattern @ pattern.T).todense())
+    common = sparse.csr_array(pattern @ pattern.T).toarray()
     lacking = np.triu((common > 0) & (differ > 0) & (differ < common + EVIDENCE), 1)
     for i, j in np.argwhere(lacking):
         if not case.all_seen(case.used[np.union1d(case.support(i), case.support(j))]):

@@ -6,8 +6,9 @@ to enumerate the networks that fit.  But those one step away can be examined,
 
     relu(z_j) + relu(z_i)  ->  relu(z_j - c t) + relu(z_i + c t),   t = w_jk x_k, 0 < c <= 1,  (1)
 
-where z_i = 0 for a new neuron, and those along the null space of the Jacobian.  A network that
-agrees on the rows counts if it differs on other rows, whose inputs are drawn one by one.
+where z_i = 0 for a new neuron, and those along the null space of the Jacobian.  `column_swaps` and
+`twin_neurons` look for networks with other inputs and for neurons that could be two.  A network
+that agrees on the rows counts if it differs on other rows, whose inputs are drawn one by one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def doubt(
     weights : CSR array [m, d]
         The weights of sum_j relu(w_j . x), which is exact on these rows.
     n_nonzero : int
-        The budget s.  Where it is not spent, networks with one weight more are examined too.
+        The budget s.  The neurons allowed are the rows m of `weights`.  What is left of both allows
+        other networks.
     intercept : bool
         Whether a constant was fitted too.
 
@@ -55,19 +57,25 @@ def doubt(
         The first of these that applies, in words:
 
         - there are fewer distinct rows than unknowns + 5 (and fewer than there can be), fewer rows
-          on which a neuron is open than its weights + 5, or fewer than 3 rows on which a weight
-          counts;
+          on which a neuron is open than its weights + 5, fewer on which it is closed than its
+          weights + 3 (but one at least), or fewer than 3 rows on which a weight counts;
         - two inputs that can oppose each other do so on fewer than 3 rows;
         - the Jacobian has a null space that changes other rows;
-        - fewer than 3 rows exclude a network (1) that differs on other rows;
+        - fewer than 3 rows exclude a network (1), or one with the opposite of a neuron, that differs
+          on other rows;
+        - another weight, or one of an unused input, can carry a part of others
+          (`swapped_columns`);
+        - a neuron could be two, or two neurons two others (`twins`);
         - s is not spent, and fewer than 3 rows would show a further weight, alone or beside another
-          one; or two weights are unused, and the rows are fewer than 100 or the inputs never
-          negative and hardly ever zero, so that there could be a neuron that no row opens.
+          one; or a neuron is unused too, and an input has values of one sign only, without an end
+          at zero, or is constant; or two weights are unused, and the rows are fewer than 100 or the
+          inputs never negative and hardly ever zero.  There could be a neuron that no row opens.
 
     Notes
     -----
-    O(n nnz^2), and O(nnz p) for each of the rows that the networks (1) need: 256 for dense
-    inputs, at most n.  This is not a proof, because networks further away are not examined.
+    Equal rows of X count once, and parallel neurons are one.  O(n nnz^2), and O(nnz p) for each of
+    the rows that the networks (1) need: 256 for dense inputs, at most n; O(nnz^2 p d) for other
+    inputs.  This is not a proof, because networks further away are not examined.
     Source: derived.
     """
     case = fitted_rows(X, weights, n_nonzero, intercept=intercept)
@@ -261,7 +269,7 @@ def _unseen_weights(case: FittedRows) -> str:
     rare |= (above > 0) & (above < EVIDENCE) | (below > 0) & (below < EVIDENCE)
     if rare.any():
         return f"input {int(np.argmax(rare))} has values of one sign on fewer than {EVIDENCE} rows"
-    hidden = case.n_spare > 0
+    hidden = case.n_spare > 0  # for a further neuron
     if hidden and (case.unsettled | case.constant).any():
         k = int(np.argmax(case.unsettled | case.constant))
         return f"{n_left} weights are unused, and one on input {k} could open on other rows only"
@@ -279,10 +287,10 @@ def _unseen_weights(case: FittedRows) -> str:
     seen = np.zeros((W.shape[0] + W.nnz, d), dtype=np.float32)  # neurons, then weights
     other = np.ones(seen.shape, dtype=bool)
     other[case.neuron, case.used[W.indices]] = False
-    k = case.used[W.indices]
-    other[W.shape[0] + np.arange(W.nnz), k] = False
+    column_of = case.used[W.indices]
+    other[W.shape[0] + np.arange(W.nnz), column_of] = False
     other[W.shape[0] :] &= (
-        np.where(W.data > 0.0, above[k], below[k])[:, None] > 0
+        np.where(W.data > 0.0, above[column_of], below[column_of])[:, None] > 0
     )  # else it is no neuron
     for block, ZT in case.blocks(BLOCK):
         # a weight could be a neuron of its own where no row shows the difference

@@ -119,7 +119,11 @@ def _gains(
         B = np.hstack([B, A.sum(axis=1, dtype=np.float64)[:, None]])
     G = rows.gram[np.ix_(linear, linear)]
     G.flat[:: len(G) + 1] *= 1.0 + GRAM_RIDGE
-    left = square - np.einsum("ij,ij->i", B, np.linalg.solve(G, B.T).T)
+    try:
+        explained = np.linalg.solve(G, B.T)
+    except np.linalg.LinAlgError:  # dependent columns
+        explained = np.linalg.lstsq(G, B.T)[0]
+    left = square - np.einsum("ij,ij->i", B, explained.T)
     new = left > NEW_ENOUGH * square  # the others are linear on these rows, up to rounding
     gain = np.where(new, gain, 0.0)
     left = np.where(new, left, square)
