@@ -61,7 +61,9 @@ class NeuronTruth:
             return float(errors.min())
         nearest = kept[np.argsort(errors)[:3]]
         return min(
-            tickets.sup_error(self.W, self.alpha, self.target, self.form, subset, max_cells=CELLS)[1]
+            tickets.sup_error(self.W, self.alpha, self.target, self.form, subset, max_cells=CELLS)[
+                1
+            ]
             for subset in nearest
         )
 
@@ -197,9 +199,7 @@ def masked_weights(rng: Generator, d: int) -> list[Case]:
     n = int(rng.integers(2 * d, 30 * d))
     W, alpha, target = rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
     eps = float(10 ** rng.uniform(-3, 0))
-    found = attempt(
-        lambda: tickets.prune_weights(W, alpha, target, eps, n_threads=1)
-    )
+    found = attempt(lambda: tickets.prune_weights(W, alpha, target, eps, n_threads=1))
     if found is None:
         return [Case("tickets.prune_weights", "masks", ())]
     check = Check("prune_weights", "the error of the masks", "holds", float(found.error), eps, "")

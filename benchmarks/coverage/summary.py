@@ -47,7 +47,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """"ok" where the nominal rate is possible."""
+        """BROKEN where the false rate is above the nominal one, else ok."""
         return "ok" if self.lower <= self.nominal else "BROKEN"
 
 
@@ -70,9 +70,7 @@ def rows_of(chunks: Iterable[Chunk]) -> list[Row]:
     for (statement, scenario), (nominal, holds, false, example) in counts.items():
         n, refused = cases[scenario, statement.partition(": ")[0]]
         lower = lower_limit(false, n)
-        rows.append(
-            Row(statement, scenario, n, refused, holds, false, nominal, lower, example)
-        )
+        rows.append(Row(statement, scenario, n, refused, holds, false, nominal, lower, example))
     return sorted(rows, key=lambda row: (row.statement, row.scenario))
 
 

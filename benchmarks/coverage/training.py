@@ -98,6 +98,7 @@ class Stop:
         self.left = k
 
     def __call__(self, _: Any) -> None:
+        """Count a call."""
         self.left -= 1
         if self.left <= 0:
             raise KeyboardInterrupt
@@ -167,9 +168,7 @@ def fit_path(
     law, seed = source(rng, "wide", target), seed_of(rng)
     X, y = law.table(rng, n)
     np.random.seed(seed)  # noqa: NPY002 - from which random_state=None draws
-    model = estimator(
-        hidden_layer_sizes=hidden, random_state=seed if seeded else None, **PATH
-    )
+    model = estimator(hidden_layer_sizes=hidden, random_state=seed if seeded else None, **PATH)
     path = attempt(lambda: budget_path(model, X, y, BUDGETS, X, y))
     names = [f"budget_path, {place} {estimator.__name__}" for place in ("1st", "2nd", "3rd")]
     if path is None:
