@@ -37,15 +37,17 @@ def test_the_lower_limit_is_that_of_clopper_and_pearson(k, n):
     assert exceeds(n, n, 0.0) and not exceeds(0, n, 0.0)  # noqa: PT018
 
 
-def test_a_check_that_holds_needs_a_judge(fair_coin):
+@pytest.mark.usefixtures("fair_coin")
+def test_a_check_that_holds_needs_a_judge():
     unknown = Case("coin", "coin", (check("new", "unknown"), check("newer", "fails")), truth=True)
     assert list(claims(unknown)) == []
     with pytest.raises(NoJudgeError, match="no judge for the check 'new'"):
         list(claims(Case("coin", "coin", (check("new"),), truth=True)))
 
 
+@pytest.mark.usefixtures("fair_coin")
 @pytest.mark.parametrize(("rate", "verdict"), [(0.5, "BROKEN"), (0.03, "ok"), (0.0, "ok")])
-def test_false_rates_are_told_from_nominal_ones(fair_coin, rate, verdict):
+def test_false_rates_are_told_from_nominal_ones(rate, verdict):
     def toss(rng):
         return [Case("coin", "coin", (check("heads"),), truth=rng.random() >= rate)]
 
@@ -60,7 +62,8 @@ def test_false_rates_are_told_from_nominal_ones(fair_coin, rate, verdict):
     assert bool(row.example) == (row.false > 0)
 
 
-def test_refusals_and_unknown_are_instances(fair_coin):
+@pytest.mark.usefixtures("fair_coin")
+def test_refusals_and_unknown_are_instances():
     """The rate is among all instances, not among those that claim something."""
 
     def toss(rng):
