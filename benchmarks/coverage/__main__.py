@@ -1,9 +1,11 @@
 """Judge every statement of every certificate by planted truth and fresh samples.
 
     python -m benchmarks.coverage                                 # the small campaign, 3 minutes
-    python -m benchmarks.coverage --only recovery --scale full    # scenarios by name
-    python -m benchmarks.coverage --scale full --workers 2 --output coverage.json \\
-        --page docs/certificates.md                               # hours; continues when restarted
+    python -m benchmarks.coverage --only network --scale full     # scenarios by name
+    python -m benchmarks.coverage --scale full --workers 2 --output coverage.json
+
+The last one takes hours, and goes on where it was when it is started again.  With
+``--page docs/certificates.md`` it also writes its table there.
 
 A statement is broken where the lower 95 % confidence limit of the rate at which it holds and is
 false, among all instances of a scenario, exceeds its nominal rate.  The exit status is 1 then.

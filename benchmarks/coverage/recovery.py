@@ -220,6 +220,8 @@ def fit_network(
     *,
     intercept: bool = False,
     noise: bool = False,
+    auto: bool = False,
+    spare: bool = True,
 ) -> list[Case]:
     """Fit rows of a planted network.
 
@@ -235,6 +237,10 @@ def fit_network(
         A constant is planted and fitted.
     noise : bool
         y is noise, so that no fit is right.
+    auto : bool
+        The budget is found and not given.
+    spare : bool
+        The budget is sometimes larger than planted, which leaves room for more networks that fit.
     """
     d, m = int(rng.integers(4, 11)), int(rng.integers(1, 4)) if not twins else 2
     W = _planted(rng, d, m, int(rng.integers(m, 3 * m + 3)), twins)
@@ -244,7 +250,9 @@ def fit_network(
     b = float(rng.standard_normal()) if intercept else 0.0
     y = np.repeat(rng.standard_normal(n), repeats) if noise else b + relu_sum(X, W)
     settings: dict[str, Any] = {"fit_intercept": intercept, "random_state": seed_of(rng)}
-    model = SparseReLURegressor(s, m, **settings)
+    budget, neurons = s + int(rng.choice([0, 0, 1, 3, s])), m if rng.random() < 0.7 else None
+    budget, neurons = (budget, neurons) if spare else (s, m)
+    model = SparseReLURegressor("auto" if auto else budget, neurons, **settings)
     found = attempt(lambda: model.fit(X, y))
     if found is None:
         return [Case("SparseReLURegressor", "network", ())]
@@ -255,6 +263,7 @@ def fit_network(
 
 
 KINDS: dict[str, dict[str, Any]] = {
+    "gaussian, budget as planted": {"inputs": "gaussian", "spare": False},
     **{name: {"inputs": name} for name in INPUTS},
     "gaussian, few rows": {"inputs": "gaussian", "rows": (0.3, 2.0)},
     "shifted, few rows": {"inputs": "shifted", "rows": (0.5, 3.0)},
@@ -266,6 +275,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "constant column and intercept": {"inputs": "constant column", "intercept": True},
     "gaussian and intercept": {"inputs": "gaussian", "intercept": True},
     "0/1 and intercept": {"inputs": "0/1", "intercept": True},
+    "budget found": {"inputs": "gaussian", "auto": True},
     "noise, few rows": {"inputs": "gaussian", "rows": (0.2, 1.0), "noise": True},
 }
 SCENARIOS = [

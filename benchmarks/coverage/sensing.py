@@ -309,6 +309,7 @@ MATRICES: dict[str, dict[str, Any]] = {
     "noise of 100 %": DENSE | {"noise": 1.0, "how": {"least": 8, "most": 20, "repeats": 1}},
     "only noise": DENSE | {"noise": 1.0, "r": 0, "how": {"least": 9, "most": 30, "repeats": 1}},
     "rank given": DENSE | {"r": 2, "settings": {"n_components": 1}},
+    "chosen by BIC": DENSE | {"noise": 0.1, "settings": {"criterion": "bic"}},
     "signed": DENSE | {"settings": {"signed": True}},
     "repeated": DENSE | {"how": {"least": 0.4, "most": 1.5, "repeats": 12}},
     "few": DENSE | {"how": {"least": 0.3, "most": 2.0, "repeats": 1}},

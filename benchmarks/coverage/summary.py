@@ -47,7 +47,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "ok" where the nominal rate is possible."""
+        """BROKEN where the false rate is above the nominal one, else ok."""
         return "ok" if self.lower <= self.nominal else "BROKEN"
 
 

@@ -1,4 +1,4 @@
-"""Sources of tables: a law of inputs and targets, a table for a fit, and fresh rows for the judge."""
+"""Sources of tables: a law of inputs and targets, a table for a fit, and fresh rows."""
 
 from __future__ import annotations
 
@@ -94,11 +94,13 @@ class RareClasses(Source):
         return np.where(common[:, None], centres + 0.1 * noise, noise)
 
     def rows(self, rng: Generator, n: int) -> Rows:
+        """Independent rows."""
         k = len(self.codes)
         y = rng.integers(0, k, n) + np.where(rng.random(n) < 0.2, k, 0)
         return self.of_classes(rng, y), y
 
     def table(self, rng: Generator, n: int) -> Rows:  # noqa: ARG002 - the counts are given
+        """The rows of a fit."""
         k = len(self.codes)
         y = rng.permutation(np.repeat(np.arange(2 * k), np.repeat([16, 4], k)))
         return self.of_classes(rng, y), y

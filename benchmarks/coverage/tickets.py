@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
@@ -87,8 +88,10 @@ def weights(check: Check, truth: TicketTruth) -> bool:
 @judge("ticket", "outputs")
 def outputs(check: Check, truth: TicketTruth) -> bool:
     """No input was found with outputs further apart, for both modules of the ticket."""
-    modules = (tickets.effective_module(truth.ticket), tickets.masked_module(truth.ticket))
-    return max(truth.worst(module) for module in modules) <= check.measured
+    own = re.search(r"effective_module by at most ([-+.e\d]+\d)", check.statement)
+    effective = truth.worst(tickets.effective_module(truth.ticket))
+    masked = truth.worst(tickets.masked_module(truth.ticket))
+    return masked <= check.measured and effective <= (float(own[1]) if own else check.measured)
 
 
 never("ticket", "predictions")

@@ -98,6 +98,7 @@ class Stop:
         self.left = k
 
     def __call__(self, _: Any) -> None:
+        """Count a call."""
         self.left -= 1
         if self.left <= 0:
             raise KeyboardInterrupt
