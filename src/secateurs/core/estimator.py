@@ -20,11 +20,8 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -127,39 +124,6 @@ class Estimator(SavedModel, BaseEstimator):  # type: ignore[misc]
 def draw_seed(random_state: Any) -> int:
     """Draw the seed of a fit from an int, a RandomState or None."""
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def hold_out(
-    n: int, fraction: float, seed: int, classes: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split row numbers into rows to train on and rows held out, both increasing.
-
-    Parameters
-    ----------
-    n : int
-    fraction : float in [0, 1)
-        Share of the rows to hold out.
-    seed : int
-    classes : array of class numbers, shape [n], optional
-        Classes keep their shares where each has two rows and both parts have room for all.
-
-    Returns
-    -------
-    train, held_out : arrays of int64
-    """
-    rows = np.arange(n)
-    n_held_out = int(fraction * n)
-    if n_held_out == 0:
-        return rows, rows[:0]
-    strata = None
-    if classes is not None:
-        counts = np.bincount(classes)
-        if counts.min() >= 2 and len(counts) <= min(n_held_out, n - n_held_out):
-            strata = classes
-    train, held_out = train_test_split(
-        rows, test_size=n_held_out, random_state=seed, stratify=strata
-    )
-    return np.sort(train), np.sort(held_out)
 
 
 def shown_progress(verbose: int, progress: ProgressCallback | None) -> ProgressCallback | None:

@@ -220,10 +220,3 @@ def held_out_regression_checks(
             "Clopper & Pearson (1934), with a union bound over the models compared",
         ),
     ]
-
-
-def held_out_regression_check(gain: NDArray[np.float64], n_tried: int) -> Check:
-    """TEMPORARY: for QuadraticRegressor, until it calls `held_out_regression_checks`."""
-    return held_out_regression_checks(np.maximum(-gain, 0.0), np.maximum(gain, 0.0), 2.0, n_tried)[
-        0
-    ]

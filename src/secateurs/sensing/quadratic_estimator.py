@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_X_y, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from secateurs.core.archive import Archive, archive_bytes
-from secateurs.core.certificate import Certificate
+from secateurs.core.certificate import Certificate, Check
 from secateurs.core.description import Description, Table, format_bytes
-from secateurs.core.estimator import hold_out, require_target
-from secateurs.core.generalization import held_out_regression_check
+from secateurs.core.estimator import draw_seed, require_target
+from secateurs.core.generalization import CLIP, held_out_regression_checks
 from secateurs.core.parameters import check_choice, check_integer, check_real
 from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names
+from secateurs.core.splits import Split, hold_out
+from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names, split_keys
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.quadratic_fit import Quadratic, QuadraticFit, fit_quadratic, strongest_pairs
 from secateurs.sensing.regularisation_path import CRITERIA
@@ -67,6 +74,7 @@ class _Data:
 
     X: NDArray[np.float64]
     y: NDArray[np.float64]
+    split: Split
     solution: Solution[QuadraticFit] | None = None
 
 
@@ -143,7 +151,9 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, groups: Any = None, progress: ProgressCallback | None = None
+    ) -> Self:
         """Find the directions.
 
         Parameters
@@ -151,6 +161,9 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         X : array or DataFrame, shape [n, d]
             A DataFrame may hold categories and missing values.
         y : array, shape [n]
+        groups : array of numbers or texts, shape [n], optional
+            Rows of one group are never split between training rows and held-out rows.  By
+            default, equal rows are a group.
         progress : callable, optional
             Called with a `Progress` after each stage.
 
@@ -167,7 +180,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         -----
         O(n d^2) once and O(n d r) a pass, about 100 passes; O(n d) memory.
         """
-        return self._fit(X, y, progress)
+        return self._fit(X, y, progress, groups=groups)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
@@ -198,24 +211,35 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         check_choice("criterion", self.criterion, CRITERIA)
         check_real("validation_fraction", self.validation_fraction, least=0, below=1)
 
-    def _read(self, X: Any, y: Any, **_: Any) -> _Data:
-        require_target(self, y)
-        X = self._read_inputs(X, reset=True)
-        X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
-        return _Data(X, column_or_1d(y, warn=True).astype(np.float64))
+    def _prepare(self, X: Any, y: Any, **options: Any) -> _Data:
+        self._check_parameters()
+        self.seed_ = draw_seed(self.random_state)  # before the rows are read, which it splits
+        return self._read(X, y, **options)
 
-    def _read_inputs(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
-        encoded = self._read_table(X, reset=reset)
+    def _read(self, X: Any, y: Any, *, groups: Any = None) -> _Data:
+        require_target(self, y)
+        if not isinstance(X, pd.DataFrame):
+            X = self._read_inputs(X, reset=True)
+            X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
+        y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64)
+        check_consistent_length(X, y)
+        split = hold_out(split_keys(X, y, groups), self.validation_fraction, self.seed_)
+        if isinstance(X, pd.DataFrame):  # its encoding is learnt on the training rows
+            X = self._read_inputs(X, reset=True, rows=split.train)
+            X, _ = check_X_y(X, y, ensure_min_samples=2, estimator=self)
+        return _Data(X, y, split)
+
+    def _read_inputs(
+        self, X: Any, *, reset: bool, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        encoded = self._read_table(X, reset=reset, rows=rows)
         if encoded is not None:
             return encoded.astype(np.float64)
         return np.asarray(validate_data(self, X, reset=reset, dtype=np.float64))
 
-    def _split(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return hold_out(n, self.validation_fraction, self.seed_)
-
     def _solve(self, data: _Data, progress: ProgressCallback | None) -> None:
         X, y = data.X, data.y
-        train, held_out = self._split(len(y))
+        train, held_out = data.split.train, data.split.held_out
         data.solution = fit_quadratic(
             X[train],
             y[train],
@@ -243,8 +267,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         """Check the rank against the noise, and the gain over the mean on the held-out rows."""
         assert data.solution is not None
         fit = data.solution.value
-        train, held_out = self._split(len(data.y))
-        y, y_held_out = data.y[train], data.y[held_out]
+        y = data.y[data.split.train]
         sensing = sensing_certificate(
             fit.operator,
             y,
@@ -253,12 +276,22 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
             signed=self.signed,
             random_state=self.seed_,
         )
-        error = y_held_out
-        if len(held_out):
-            error = (y_held_out - fit.function.predict(data.X[held_out])) ** 2
-        gain = (y_held_out - y.mean()) ** 2 - error
         n_tried = max(1, len(data.solution.measured.get("held_out_errors", ())))
-        return Certificate((*sensing.checks, held_out_regression_check(gain, n_tried)))
+        return Certificate((*sensing.checks, *self._gain_checks(data, y, n_tried)))
+
+    def _gain_checks(self, data: _Data, y: NDArray[np.float64], n_tried: int) -> list[Check]:
+        """Compare with the mean of the training targets y on the held-out units."""
+        held_out = data.split.held_out
+        if not len(held_out):
+            empty = np.empty(0)
+            return held_out_regression_checks(empty, empty, 0.0, n_tried)
+        error = (data.y[held_out] - self._function().predict(data.X[held_out])) ** 2
+        _, unit = np.unique(data.split.units[held_out], return_inverse=True)
+        model, mean = (
+            np.bincount(unit, weights=e) / np.bincount(unit)
+            for e in (error, (data.y[held_out] - y.mean()) ** 2)
+        )
+        return held_out_regression_checks(model, mean, CLIP * float(y.var()), n_tried)
 
     def _report(self) -> dict[str, Any]:
         return self.report_

@@ -47,7 +47,7 @@ class FittedMatrix:
 
     @property
     def residual(self) -> Array:
-        """y minus the fit, without its nuisance part."""
+        """Y minus the fit, without its nuisance part."""
         return self.point.residual
 
     @cached_property
@@ -122,9 +122,13 @@ def second_order_check(fit: FittedMatrix, floor: NoiseFloor, found: Identificati
         text = f"no further component is visible in the residual: {measured}"
         return _second_order(text, "fails", seen.ratio)
     if fit.rank and (found.ratio is None or found.verdict == "fails"):
-        text = f"no further component is hidden in the residual: {measured}; how large a hidden one "
+        text = (
+            f"no further component is hidden in the residual: {measured}; how large a hidden one "
+        )
         return _second_order(
-            text + "can be is not known, because the matrix is not identified", "unknown", seen.ratio
+            text + "can be is not known, because the matrix is not identified",
+            "unknown",
+            seen.ratio,
         )
     if fit.rank:
         eigenvalue = MISSED * fit.smallest
@@ -149,9 +153,8 @@ def gap_check(fit: FittedMatrix, floor: NoiseFloor) -> Check:
     less = fit.refitted(fit.rank - 1)
     if fit.is_exact:
         zero = fit.is_zero(less.residual)
-        text = (
-            "the weakest component is more than rounding: without it the residual is "
-            + ("zero to rounding too" if zero else "not zero")
+        text = "the weakest component is more than rounding: without it the residual is " + (
+            "zero to rounding too" if zero else "not zero"
         )
         return _gap(text, "fails" if zero else "holds", None)
     seen = floor.against_signs(less.residual, Tangent(fit.sensed.operator, less.U).V)
