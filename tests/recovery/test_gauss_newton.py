@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from secateurs.recovery.thresholding import stack_model
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
+from secateurs.sparse import stack_model
 from secateurs.sparse.stack import Generators, ReLUStack
 from tests.reference.planted import planted, planted_network, psnr
 

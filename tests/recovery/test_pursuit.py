@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
+from secateurs.recovery.damped import solve_damped
 from secateurs.recovery.planted import planted_output, planted_relu
 from secateurs.recovery.pursuit.binary_inputs import absorb_linear, lower_centres
 from secateurs.recovery.pursuit.jacobian import damped_step, jacobian
@@ -20,7 +21,6 @@ from secateurs.recovery.pursuit.levenberg_marquardt import (
     levenberg_marquardt,
     normal_equations,
     saliency,
-    solve_damped,
 )
 from secateurs.recovery.pursuit.moves import merge_neurons
 from secateurs.recovery.pursuit.plus_minus_inputs import relu_of_signs

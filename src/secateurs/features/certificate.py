@@ -109,8 +109,8 @@ def _screen(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         f"{hits} of {len(fit.scores)} columns score above {fit.threshold:.2f}, and the largest "
         f"score is {largest:.2f}; {_rows_used(measured)}; if y did not depend on the columns, the "
         f"probability that any column passes would be at most about {measured['alpha']:g}, "
-        f"whatever ties the columns and y have; {products} columns were found in products of two or "
-        "three",
+        f"whatever ties the columns and y have; {products} columns were found in products of two "
+        "or three",
         "holds" if hits else "fails",
         largest,
         fit.threshold,

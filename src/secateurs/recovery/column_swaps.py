@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from secateurs.recovery.damped import solve_damped
 from secateurs.recovery.fitted_rows import (
     LARGE_BLOCK,
     FittedRows,
@@ -27,7 +28,6 @@ from secateurs.recovery.fitted_rows import (
     IntArray,
     largest_inputs,
 )
-from secateurs.recovery.pursuit.levenberg_marquardt import solve_damped
 
 DEPENDENT = 1e-5  # distance from the span, relative to the norm, that counts as zero
 SAME = 1e-9  # change of the outputs that a fit without residual leaves open, relative
@@ -143,8 +143,8 @@ def _column(case: FittedRows, c: _Candidate, rows: FloatArray) -> FloatArray:
     """Return the column of a candidate in the units of the data."""
     x = rows[:, c.column]
     if c.neuron < 0:
-        return np.maximum(c.sign * x, 0.0)
-    return x * _gates(case, rows)[c.neuron]
+        return np.asarray(np.maximum(c.sign * x, 0.0))
+    return np.asarray(x * _gates(case, rows)[c.neuron])
 
 
 def _alternative(case: FittedRows, candidates: list[_Candidate]) -> str:

@@ -61,8 +61,8 @@ def doubt(
           weights + 3 (but one at least), or fewer than 3 rows on which a weight counts;
         - two inputs that can oppose each other do so on fewer than 3 rows;
         - the Jacobian has a null space that changes other rows;
-        - fewer than 3 rows exclude a network (1), or one with the opposite of a neuron, that differs
-          on other rows;
+        - fewer than 3 rows exclude a network (1), or one with the opposite of a neuron, that
+          differs on other rows;
         - another weight, or one of an unused input, can carry a part of others
           (`swapped_columns`);
         - a neuron could be two, or two neurons two others (`twins`);

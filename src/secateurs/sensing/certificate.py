@@ -10,6 +10,7 @@ isometry is never implied.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -133,8 +134,8 @@ def sensing_certificate(
     )
     floor = NoiseFloor(operator, signed=signed, rng=np.random.default_rng(random_state))
     known = r > 0 and math.isfinite(sigma)
-    nuisance = {"n_nuisance": operator.n_nuisance, "complex_": is_complex}
-    error = predicted_error(n, d, r, sigma, curvature=curvature, **nuisance) if known else None
+    predicted = partial(predicted_error, n_nuisance=operator.n_nuisance, complex_=is_complex)
+    error = predicted(n, d, r, sigma, curvature=curvature) if known else None
     return Certificate(
         (
             _stationarity(operator, fit.residual, U, unit),

@@ -56,9 +56,9 @@ def fit_rank(
     -------
     Solution of Factors
         Status "exact" (the residual is zero to rounding, and no other matrix of this rank was
-        found that has the same measurements), "converged", or "budget" after `n_steps` steps.  There are fewer terms than `rank`
-        only if another one cannot lower the loss: N has no eigenvalue of an allowed sign, or the
-        residual is zero.
+        found that has the same measurements), "converged", or "budget" after `n_steps` steps.
+        There are fewer terms than `rank` only if another one cannot lower the loss: N has no
+        eigenvalue of an allowed sign, or the residual is zero.
 
     Notes
     -----

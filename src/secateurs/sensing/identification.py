@@ -1,4 +1,4 @@
-"""Whether measurements identify a matrix: is there another one of the same rank that fits as well?
+"""Decide whether measurements identify a matrix, or another of its rank fits as well.
 
 Six questions, the cheap ones first.  M is the fit, of rank r.
 

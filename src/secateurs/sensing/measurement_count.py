@@ -76,6 +76,7 @@ def independent_measurements(
 
 
 def random_factors(operator: SensingOperator, r: int, rng: np.random.Generator) -> Array:
+    """Draw factors [r, d] with standard normal entries in the type of the operator."""
     U: Array = rng.standard_normal((r, operator.shape[1]))
     if operator.dtype.kind == "c":
         U = U + 1j * rng.standard_normal(U.shape)

@@ -216,14 +216,16 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         self.seed_ = draw_seed(self.random_state)  # before the rows are read, which it splits
         return self._read(X, y, **options)
 
-    def _read(self, X: Any, y: Any, *, groups: Any = None) -> _Data:
+    def _read(self, X: Any, y: Any, **options: Any) -> _Data:
         require_target(self, y)
         if not isinstance(X, pd.DataFrame):
             X = self._read_inputs(X, reset=True)
             X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
         y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64)
         check_consistent_length(X, y)
-        split = hold_out(split_keys(X, y, groups), self.validation_fraction, self.seed_)
+        split = hold_out(
+            split_keys(X, y, options.get("groups")), self.validation_fraction, self.seed_
+        )
         if isinstance(X, pd.DataFrame):  # its encoding is learnt on the training rows
             X = self._read_inputs(X, reset=True, rows=split.train)
             X, _ = check_X_y(X, y, ensure_min_samples=2, estimator=self)

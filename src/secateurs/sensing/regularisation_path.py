@@ -87,8 +87,8 @@ def group_lasso_path(
         Components [r, d], strongest first and orthogonal, and their signs.  Status: "exact"
         (the residual is zero to rounding, and no other matrix of this rank was found that has the
         same measurements), "converged" (certified; for "bic": BIC has risen twice; or the
-        residual is zero but the matrix is not identified), "stalled" (neither; the smallest BIC so far), "budget" (neither, and the rank is
-        `max_rank`) or "interrupted" (the best so far).
+        residual is zero but the matrix is not identified), "stalled" (neither; the smallest BIC
+        so far), "budget" (neither, and the rank is `max_rank`) or "interrupted" (the best so far).
         History, one entry for each tau: tau, rank (after pruning), n_columns (before), loss, bic
         and ratio (nan where the rank was not new), calls.
         Measured: certified, sigma, lambda_max (of N at the fit), ratio, threshold, noise_norm
@@ -124,12 +124,12 @@ def group_lasso_path(
         if point.loss <= 0:
             identification = identify(sensed, point.factors(), random_state=random_state)
             run.end(identification.status)
-        elif not tuning.measure_noise(point, random_state):
-            chosen = tuning.judge(point)
-            run.end("converged")
-        else:
+        elif tuning.measure_noise(point, random_state):
             fits.append(tuning.judge(point))
             chosen = _accepted(tuning, fits, by_bic=by_bic)
+        else:
+            chosen = tuning.judge(point)
+            run.end("converged")
         for stage in run:
             if chosen is not None:
                 break
@@ -137,13 +137,10 @@ def group_lasso_path(
             point = _penalised(tuning, point, tau, least_rounds=ROUNDS if stage == 1 else 1)  # (2)
             pruned = point.only(squares(point.U) > 4 * _beta(tuning, tau))  # (3)
             fit = _candidate(tuning, fits, skipped, point, pruned, by_bic=by_bic)  # (4)
+            judged = fit or Fit(point, *[math.nan] * 4)
             run.history.record(
-                tau=tau,
-                rank=len(pruned.U),
-                n_columns=len(point.U),
-                loss=fit.point.loss if fit else point.loss,
-                bic=fit.bic if fit else math.nan,
-                ratio=fit.ratio if fit else math.nan,
+                **{"tau": tau, "rank": len(pruned.U), "n_columns": len(point.U)},
+                **{"loss": judged.point.loss, "bic": judged.bic, "ratio": judged.ratio},
                 calls=sensed.calls,
             )
             run.report(point.loss, len(pruned.U))
@@ -155,13 +152,13 @@ def group_lasso_path(
             chosen = tuning.tune(chosen.point, FINAL_STEPS, tolerance)
             status = _status(tuning, chosen, accepted=accepted, by_bic=by_bic)
             if status == "exact":
-                chosen_factors = rotated(chosen.point).factors()
-                identification = identify(sensed, chosen_factors, random_state=random_state)
+                factors = rotated(chosen.point).factors()
+                identification = identify(sensed, factors, random_state=random_state)
             run.end(status if identification is None else identification.status)
     fit = chosen or min(fits, key=_bic, default=Fit(point, *[math.nan] * 4))
     found = rotated(fit.point)
-    measured = _measured(tuning, fit, found.loss, tau)
-    return run.solution(found.factors(), identification=identification, **measured)
+    measured = _measured(tuning, fit, found.loss, tau) | {"identification": identification}
+    return run.solution(found.factors(), **measured)
 
 
 def _penalised(tuning: FineTuning, point: Point, tau: float, least_rounds: int) -> Point:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh, qr
@@ -90,28 +91,30 @@ class Tangent:
         """The measurements [n] of the direction with these coordinates."""
         if self.dense is not None:
             return np.asarray(self.dense @ x)
-        return 2 * self.operator.forward_line(self.V, self._direction(x))[0].astype(np.float64)
+        first, _ = self.operator.forward_line(self.V, self._direction(x))
+        return np.asarray(2 * first.astype(np.float64))
 
     def transposed(self, y: Array) -> Array:
         """The transposed map at measurements [n]."""
         if self.dense is not None:
             return np.asarray(self.dense.T @ y)
         product: Array = self.operator.adjoint_times(y, self.V.T).T
-        return self._coordinates(product[None])[0]
+        return np.asarray(self._coordinates(product[None])[0])
 
     def extremes(self) -> Extremes:
         """Smallest and largest singular value, scaled to one measurement: over sqrt(n)."""
         n, size = self.operator.shape[0], self.n_coordinates
         if not size:
             return Extremes(None, 0.0)
+        least: float | None
+        most: float | None
         if self.dense is not None:
             values = self._gram_values
             least, most = float(values[0]), float(values[-1])
         else:
-            found = self._by_lanczos("LA"), self._by_lanczos("SA")
-            if found[0] is None:
-                return Extremes(None, 0.0)
-            least, most = found[1], found[0]
+            most, least = self._by_lanczos("LA"), self._by_lanczos("SA")
+        if most is None:
+            return Extremes(None, 0.0)
         largest = float(np.sqrt(max(most, 0.0) / n))
         return Extremes(None if least is None else float(np.sqrt(max(least, 0.0) / n)), largest)
 
@@ -147,16 +150,16 @@ class Tangent:
 
     @cached_property
     def _factor(self) -> tuple[Array, bool]:
-        return cho_factor(self._gram, check_finite=False)  # type: ignore[no-any-return]
+        return cho_factor(self._gram, check_finite=False)
 
-    def _by_lanczos(self, which: str) -> float | None:
+    def _by_lanczos(self, which: Literal["LA", "SA"]) -> float | None:
         """An end of the spectrum of J^T J, or None where Lanczos did not converge."""
         size = self.n_coordinates
 
         def gram(x: Array) -> Array:
             return self.transposed(self.times(x.reshape(-1)))
 
-        J = LinearOperator((size, size), matvec=gram, dtype=np.dtype(np.float64))
+        J: Any = LinearOperator((size, size), matvec=gram, dtype=np.dtype(np.float64))
         start = np.random.default_rng(0).standard_normal(size)
         try:
             values = eigsh(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from secateurs.recovery.damped import solve_damped
 from secateurs.recovery.pursuit.jacobian import damped_step, jacobian
 from secateurs.recovery.pursuit.plus_minus_inputs import centres
 from secateurs.recovery.pursuit.relu_rows import FloatArray, HeldRows, NeuronSum, PursuitRows
@@ -144,17 +145,6 @@ def step_solver(
 def without_zeros(diagonal: FloatArray) -> FloatArray:
     """Replace zeros on the diagonal of Q, so that a neuron that is never active stays in place."""
     return np.where(diagonal == 0.0, diagonal.max(initial=1.0), diagonal)
-
-
-def solve_damped(Q: FloatArray, g: FloatArray, damping: FloatArray) -> FloatArray:
-    """Solve (Q + diag(damping)) delta = g."""
-    damped = Q.copy()
-    damped.flat[:: len(Q) + 1] += damping
-    try:
-        factor = linalg.cho_factor(damped, overwrite_a=True, check_finite=False)
-        return linalg.cho_solve(factor, g, check_finite=False)
-    except linalg.LinAlgError:
-        return g / (np.diagonal(Q) + damping + np.finfo(float).tiny)
 
 
 def saliency(rows: PursuitRows, net: NeuronSum) -> FloatArray:

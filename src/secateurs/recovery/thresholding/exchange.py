@@ -26,8 +26,8 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.recovery.thresholding.growth import grow
-from secateurs.recovery.thresholding.stack_model import keep_entries, model_of, stack_of
 from secateurs.sparse.stack import ReLUStack
+from secateurs.sparse.stack_model import keep_entries, model_of, stack_of
 
 EXACT = 1e-10  # relative residual at which the support is right, 200 dB
 INNER_STEPS, INNER_CG = 6, 40  # Gauss-Newton steps in (1) and (2), and CG steps in each

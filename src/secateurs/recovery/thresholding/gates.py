@@ -16,6 +16,7 @@ from torch import Tensor
 from secateurs.core.group import ALONE, Group
 from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.stack import Generators
+from secateurs.sparse.stack_model import open_where
 
 CHUNK_ELEMENTS = 1 << 19  # rows of a chunk times its widest array; fits in a cache
 CHUNK_ROWS = (256, 4096)  # least and most rows of a chunk
@@ -209,13 +210,6 @@ def blocks(gates: Gates, neurons: Tensor | None = None) -> Iterator[Block]:
     for part in torch.split(neurons, BLOCK):
         if len(part):
             yield gates.block(part)
-
-
-def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return `values` where Z > 0, else 0, in one fused pass; `values` broadcasts against Z."""
-    mask = torch.ops.aten.threshold_backward
-    result: Tensor = mask(values, Z, 0.0) if out is None else mask(values, Z, 0.0, grad_input=out)
-    return result
 
 
 class SupportColumns:

@@ -19,8 +19,8 @@ from torch import Tensor
 from secateurs.core.driver import Iterations
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.recovery.thresholding.stack_model import StackModel, model_of, stack_of
 from secateurs.sparse.stack import ReLUStack
+from secateurs.sparse.stack_model import StackModel, model_of, stack_of
 
 EXACT = 1e-14  # relative residual at which nothing is left to polish
 HALVINGS = 8

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.recovery.thresholding.stack_model import StackModel, model_of
 from secateurs.sparse.stack import ReLUStack
+from secateurs.sparse.stack_model import StackModel, model_of
 from secateurs.sparse.topk import StreamingTopK
 
 BLOCK = 1024  # units, and inputs, whose absent weights are scored at once

@@ -24,9 +24,9 @@ from secateurs.recovery.thresholding.gates import (
     OwnGates,
     SupportColumns,
     blocks,
-    open_where,
     sum_over,
 )
+from secateurs.sparse.stack_model import open_where
 from secateurs.sparse.topk import StreamingTopK
 
 LEAST_SQUARES_STEPS = 200  # conjugate gradient steps

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.recovery.thresholding.gates import open_where
 from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.stack import ReLUStack
 
@@ -286,3 +285,10 @@ def keep_entries(
     if columns is not None:
         kept &= columns[col]
     return sp.csr_array((coo.data[kept], (row[kept], col[kept])), shape=W.shape)
+
+
+def open_where(values: Tensor, Z: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return `values` where Z > 0, else 0, in one fused pass; `values` broadcasts against Z."""
+    mask = torch.ops.aten.threshold_backward
+    result: Tensor = mask(values, Z, 0.0) if out is None else mask(values, Z, 0.0, grad_input=out)
+    return result
