@@ -1,8 +1,6 @@
 """How often all checks of a certificate hold although the rank is wrong, and how often they hold.
 
-    python -m benchmarks.sensing.certificates                    # noise: four kinds of measurements
-    python -m benchmarks.sensing.certificates --part exact       # no noise: "exact" and wrong
-    python -m benchmarks.sensing.certificates --part quadratic   # tables: "exact" and wrong
+    python -m benchmarks.sensing.certificates    # four kinds of measurements with noise
 
 Measurements: packed Gaussian matrices, and x x^T with x that is Gaussian, Student t with 3 degrees
 of freedom, or Gaussian in one of ten entries and zero elsewhere; all x have unit variance.  The
@@ -86,7 +84,6 @@ def noisy(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=("noise",), default="noise")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--d", type=int, default=30)
     parser.add_argument("--r", type=int, default=3)

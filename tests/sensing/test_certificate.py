@@ -22,7 +22,6 @@ def test_checks_hold_at_the_true_rank_and_fail_at_a_smaller_one(kind, seed):
     good = sensing_certificate(p.operator, p.y, U, strength=fit.measured["strength"])
     for name in ("stationarity", "second order", "singular gap", "sample size"):
         assert good[name].verdict == "holds", name
-    assert good["second order"].measured == pytest.approx(fit.measured["ratio"], rel=1e-3)
     assert good["restricted isometry"].verdict == "unknown"
     assert good["predicted error"].verdict == "unknown"
     less = group_lasso_path(p.operator, p.y, max_rank=2)

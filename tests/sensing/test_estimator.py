@@ -111,3 +111,17 @@ def test_the_description_has_the_facts_of_the_model(tmp_path):
     assert facts["eigenvalues"] == model.eigenvalues_.tolist()
     assert facts["file_bytes"] == (tmp_path / "m").stat().st_size
     assert "rank 2" in described.headline
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-150, 1e150, 1e300])
+def test_measurements_that_leave_float64_are_refused_by_name(size):
+    p = planted_sensing(200, 10, 2, random_state=0)
+    with pytest.raises(ValueError, match="y: got values whose largest modulus"):
+        MatrixSensing(random_state=0).fit(p.operator, size * p.y)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+def test_the_scale_of_the_measurements_does_not_matter(size):
+    p = planted_sensing(200, 10, 2, random_state=0)
+    model = MatrixSensing(random_state=0).fit(p.operator, size * p.y)
+    assert (model.status_, model.n_components_) == ("exact", 2)

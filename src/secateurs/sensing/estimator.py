@@ -196,6 +196,7 @@ class MatrixSensing(Estimator):
                 int(self.n_components),
                 signed=self.signed,
                 tolerance=self.tolerance,
+                random_state=self.seed_,
             )
         self._keep(solution.value)
         self.intercept_ = 0.0
@@ -203,7 +204,8 @@ class MatrixSensing(Estimator):
             self.intercept_ = float(np.mean(data.y - self.predict(data.given)))
         self.status_, self.history_ = solution.status, solution.history
         self.n_train_ = len(data.y)
-        self.report_ = solution.measured
+        self.report_ = dict(solution.measured)
+        self._identification = self.report_.pop("identification", None)
 
     def _keep(self, factors: Factors) -> None:
         self.components_, self.signs_ = factors.components, factors.signs
@@ -217,6 +219,7 @@ class MatrixSensing(Estimator):
             signed=self.signed,
             tau=self.report_.get("tau"),
             strength=self.report_.get("strength"),
+            identification=self._identification,
             random_state=self.seed_,
         )
 

@@ -20,6 +20,8 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.sensing.operators.base import Array, SensingOperator, product, shape_of
 from secateurs.sensing.operators.spectrum import eigenpairs, ordered
 
+SMALLEST, LARGEST = 1e-70, 1e70  # of the largest |y|: fourth powers must stay in float64
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -94,6 +96,10 @@ def measured_values(operator: SensingOperator, y: ArrayLike) -> Array:
         raise bad_value("y", shape_of(values), f"shape [{n}], one value for a measurement")
     if not np.isfinite(values).all():
         raise bad_value("y", Shown("nan or infinite values"), "finite values", "drop those rows")
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > 0 and not SMALLEST <= largest <= LARGEST:
+        got = Shown(f"values whose largest modulus is {largest:.3g}")
+        raise bad_value("y", got, f"one from {SMALLEST:g} to {LARGEST:g}", "rescale y")
     return values
 
 
