@@ -69,12 +69,14 @@ def _gain(y: Array, error: Array, mean: float, scale: float, clip: float) -> boo
 
 
 def _training_units(truth: TableTruth) -> list[tuple[float, float]]:
-    """Mean and standard deviation of the training targets, as known, or what they may be."""
+    """Mean of the training targets, as known or as it may be, and the unit of squared errors.
+
+    Perceptrons count in standard deviations of the training targets, others in units of y.
+    """
     if hasattr(truth.model, "fitted_"):
         return [(float(truth.model.fitted_.out_shift[0]), float(truth.model.fitted_.out_scale[0]))]
-    mean, scale = truth.y.mean(), truth.y.std()
-    doubt = 3 * scale / np.sqrt(len(truth.y))
-    return [(mean + a * doubt, scale * b) for a in (-1, 0, 1) for b in (0.7, 1.0, 1.4)]
+    doubt = 3 * truth.y.std() / np.sqrt(len(truth.y))
+    return [(truth.y.mean() + sign * doubt, 1.0) for sign in (-1, 0, 1)]
 
 
 @judge("table", "held-out wins", nominal=0.05)
