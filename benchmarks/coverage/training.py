@@ -56,7 +56,7 @@ def gain_on_new_rows(check: Check, truth: TableTruth) -> bool:
     """
     X, y = truth.fresh
     error = y - truth.model.predict(X)
-    stated = re.search(r"no row counts for more than ([-+.e\d]+\d)", check.statement)
+    stated = re.search(r"no row counts for more than ([-+.e\d]*\d)", check.statement)
     clip = float(stated[1]) if stated else np.inf
     return any(_gain(y, error, mean, scale, clip) for mean, scale in _training_units(truth))
 
@@ -71,7 +71,8 @@ def _gain(y: Array, error: Array, mean: float, scale: float, clip: float) -> boo
 def _training_units(truth: TableTruth) -> list[tuple[float, float]]:
     """Mean of the training targets, as known or as it may be, and the unit of squared errors.
 
-    Perceptrons count in standard deviations of the training targets, others in units of y.
+    The statement of perceptrons is in variances of the training targets, that of others in
+    squared units of y.
     """
     if hasattr(truth.model, "fitted_"):
         return [(float(truth.model.fitted_.out_shift[0]), float(truth.model.fitted_.out_scale[0]))]

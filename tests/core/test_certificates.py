@@ -97,7 +97,10 @@ def test_regression_gain():
     rng = np.random.default_rng(0)
 
     def verdicts(model, mean, clip=2.0):
-        return [c.verdict for c in held_out_regression_checks(model, mean, clip, 1)]
+        return [
+            c.verdict
+            for c in held_out_regression_checks(model, mean, clip, "squared units of y", 1)
+        ]
 
     error = rng.chisquare(1, 400)
     assert verdicts(0.3 * error, error) == ["holds", "holds"]
@@ -111,7 +114,10 @@ def test_an_outlier_cannot_carry_a_gain():
     rng = np.random.default_rng(0)
     model, mean = rng.chisquare(1, 200), rng.chisquare(1, 200)
     mean[0] = 1e12
-    assert held_out_regression_checks(model, mean, 2.0, 1)[0].verdict == "unknown"
+    assert (
+        held_out_regression_checks(model, mean, 2.0, "squared units of y", 1)[0].verdict
+        == "unknown"
+    )
 
 
 def test_certificates_are_read_by_name():

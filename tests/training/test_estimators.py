@@ -172,6 +172,7 @@ def test_training_continues_from_a_loaded_file(digits, tmp_path):
         back.score(digits.X_test, digits.y_test) > model.score(digits.X_test, digits.y_test) - 0.1
     )
     assert {c.name for c in back.certificate_.checks} == {"budget", "support"}
+    assert back.certificate_["support"].measured == model.certificate_["support"].measured
     back.save(tmp_path / "m2")
     load(tmp_path / "m2")
 

@@ -169,7 +169,11 @@ def description_bits(widths: tuple[int, ...], n_nonzero: int) -> float:
 
 
 def held_out_regression_checks(
-    model_error: NDArray[np.float64], mean_error: NDArray[np.float64], clip: float, n_tried: int
+    model_error: NDArray[np.float64],
+    mean_error: NDArray[np.float64],
+    clip: float,
+    unit: str,
+    n_tried: int,
 ) -> list[Check]:
     """Check that predictions beat the training mean on rows kept out of training.
 
@@ -180,6 +184,8 @@ def held_out_regression_checks(
         the training rows.
     clip : float
         The most that one squared error counts for.  It must come from the training rows.
+    unit : str
+        The unit of the errors and of `clip`, in words.
     n_tried : int
         Number of models that were compared on the same rows.
 
@@ -202,8 +208,8 @@ def held_out_regression_checks(
         Check(
             "held-out gain",
             "on new rows from the same source the mean squared error is below that of the "
-            f"training mean, where no row counts for more than {clip:.4g}, with confidence "
-            f"{CONFIDENCE:.0%} ({rows})",
+            f"training mean, where no row counts for more than {clip:.6g} {unit}, with "
+            f"confidence {CONFIDENCE:.0%} ({rows})",
             "holds" if holds else "unknown",
             float(gain.mean()) if n else None,
             0.0,

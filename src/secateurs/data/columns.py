@@ -16,12 +16,12 @@ from scipy import sparse
 
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.errors import bad_column, bad_data, unreadable
+from secateurs.data.matrix import REAL_KINDS, canonical_sparse
 
 BLOCK_ELEMENTS = 1 << 23  # numbers in a block: 32 MB in float32
 MAPPED_BYTES = 1 << 27  # bytes that are read from a mapped file before its pages are handed back
 NEIGHBOURS = 1 << 21  # bytes that the system may map when one byte is read
 COPIED_ROWS = 16  # rows of a mapped file that are copied at once
-NUMBER_KINDS = "fiub"  # dtype kinds that are accepted: floats, integers, booleans
 ACCEPTED = "a 2-d array, np.memmap, scipy sparse matrix, pandas or pyarrow table, .npy or .parquet"
 
 
@@ -111,7 +111,8 @@ def columns_of(X: Any) -> Columns:
     if isinstance(X, str | Path):
         return _from_file(Path(X))
     if bool(sparse.issparse(X)):
-        csc = X.tocsc()
+        ready = X.format == "csc" and X.dtype == np.float64 and X.has_canonical_format
+        csc = X if ready else canonical_sparse(X.tocsc())
         return _checked(csc.shape, csc.dtype, lambda c: csc[:, c].toarray(order="F"))
     if isinstance(X, pa.Table | pa.RecordBatch):
         return _from_arrow(X, X.select)
@@ -131,7 +132,7 @@ def _checked(
 ) -> Columns:
     if len(shape) != 2 or 0 in shape:
         raise bad_value("X", Shown(f"shape {tuple(shape)}"), "[n, d] with n, d >= 1")
-    if dtype.kind not in NUMBER_KINDS:
+    if dtype.kind not in REAL_KINDS:
         raise bad_value("X", Shown(f"dtype {dtype}"), "numbers", "encode the other columns")
     return Columns(int(shape[0]), int(shape[1]), read, release, names)
 
@@ -222,7 +223,7 @@ def _from_arrow(table: Any, select: Callable[[list[str]], Any], n: int | None = 
 def _from_frame(frame: Any) -> Columns:
     names = [str(name) for name in frame.columns]
     for name, kind in zip(names, frame.dtypes, strict=True):
-        if getattr(kind, "kind", "O") not in NUMBER_KINDS:
+        if getattr(kind, "kind", "O") not in REAL_KINDS:
             raise _not_numeric(name, kind)
 
     def read(columns: Any) -> NDArray[Any]:

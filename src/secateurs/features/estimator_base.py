@@ -21,6 +21,7 @@ from secateurs.core.parameters import check_integer, check_real
 from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
+from secateurs.data.matrix import read_matrix
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names
 from secateurs.features.certificate import SCORES, features_certificate
 from secateurs.features.network import IndexNetwork
@@ -180,9 +181,8 @@ class SparseMultiIndexBase(
             columns_of(X)
             return X
         least = 2 if reset else 1
-        return validate_data(
-            self, X, reset=reset, accept_sparse=("csc", "csr"), ensure_min_samples=least
-        )
+        formats = ("csc", "csr")
+        return read_matrix(self, X, reset=reset, formats=formats, ensure_min_samples=least)
 
     def _kept(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)

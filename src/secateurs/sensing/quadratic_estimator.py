@@ -32,6 +32,7 @@ from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.quadratic_fit import Quadratic, QuadraticFit, fit_quadratic, strongest_pairs
 from secateurs.sensing.regularisation_path import CRITERIA
 
+UNIT = "squared units of y"
 ARRAYS = ("components", "signs", "coef", "mean", "pairs", "effects")  # of a file
 
 
@@ -286,14 +287,15 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         held_out = data.split.held_out
         if not len(held_out):
             empty = np.empty(0)
-            return held_out_regression_checks(empty, empty, 0.0, n_tried)
+            return held_out_regression_checks(empty, empty, 0.0, UNIT, n_tried)
         error = (data.y[held_out] - self._function().predict(data.X[held_out])) ** 2
         _, unit = np.unique(data.split.units[held_out], return_inverse=True)
         model, mean = (
             np.bincount(unit, weights=e) / np.bincount(unit)
             for e in (error, (data.y[held_out] - y.mean()) ** 2)
         )
-        return held_out_regression_checks(model, mean, CLIP * float(y.var()), n_tried)
+        clip = CLIP * float(y.var())
+        return held_out_regression_checks(model, mean, clip, UNIT, n_tried)
 
     def _report(self) -> dict[str, Any]:
         return self.report_

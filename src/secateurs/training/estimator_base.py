@@ -232,15 +232,17 @@ class SparseMLP(FittedPerceptron):
         solution = self._train(data, rows, hidden, seed, progress)
         self.fitted_ = FittedNetwork.build(solution.value, scaling, data.out_shift, data.out_scale)
         self.status_, self.n_train_ = solution.status, n
-        n_steps, history = int(solution.measured["n_steps"]), solution.history
+        n_steps, peak = (int(solution.measured[name]) for name in ("n_steps", "peak_support"))
+        history = solution.history
         if data.resume:
             earlier, before = self.history_, self.n_steps_
             history["step"] = [before + step for step in history["step"]]
             history = {name: earlier[name] + history[name] for name in history}
             n_steps += before
+            peak = max(peak, int(self.certificate_["support"].measured or 0))
         self.history_, self.n_steps_ = history, n_steps
         self.loss_curve_ = history["loss"]
-        self.peak_support_ = int(solution.measured["peak_support"])
+        self.peak_support_ = peak
         self.peak_bytes_ = int(solution.measured["peak_bytes"])
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:

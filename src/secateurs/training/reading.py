@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length
 
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.data.matrix import read_matrix
 from secateurs.sparse.network import MAX_INPUTS
 from secateurs.training.defaults import CONSTANT
-from secateurs.training.training_data import is_sparse
 
 _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
 
@@ -25,19 +25,9 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
 
     `reset` is True in a fit; otherwise `X` must have the columns of the fit.
     """
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        accept_large_sparse=False,
-        order="C",
-        dtype="numeric",
-    )
+    X = read_matrix(estimator, X, reset=reset, formats=("csr",), order="C", dtype="numeric")
     if X.shape[1] > MAX_INPUTS:
         raise bad_value("X", Shown(f"{X.shape[1]} columns"), f"at most {MAX_INPUTS}")
-    if is_sparse(X):
-        X.sum_duplicates()
     if X.dtype.name not in _TORCH_READS or not X.dtype.isnative:
         X = X.astype(np.float64 if X.dtype.kind == "f" else np.float32)
     return X

@@ -21,6 +21,8 @@ from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.reading import standardised, sum_over_rows
 
+UNIT = "variances of the training targets"
+
 
 def held_out_loss(fitted: FittedNetwork, task: FitTask) -> float:
     """Return the mean loss on the held-out rows of all processes, by which widths are compared."""
@@ -121,5 +123,5 @@ def _regression_checks(
     if not task.certified_start:
         model_error = mean_error = model_error[:0]
     clip = CLIP * float((fitted.out_scale > 0).mean())
-    checks = held_out_regression_checks(model_error, mean_error, clip, n_tried)
+    checks = held_out_regression_checks(model_error, mean_error, clip, UNIT, n_tried)
     return score, checks

@@ -1,0 +1,80 @@
+"""Reading of the arrays and sparse matrices that a caller gives to an estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from secateurs.core.parameters import Shown, bad_value
+
+REAL_KINDS = "biuf"  # dtype kinds of booleans, integers and floats
+LARGEST_INDEX = int(np.iinfo(np.int32).max)
+
+
+def canonical_sparse(X: Any) -> Any:
+    """Copy a scipy sparse matrix of real numbers so that equal matrices become equal arrays.
+
+    Parameters
+    ----------
+    X : scipy sparse array or matrix, shape [n, d]
+        It is not changed, and may be read-only.
+
+    Returns
+    -------
+    csr_array or csc_array of float64, shape [n, d]
+        CSC where `X` is CSC.  Indices are int32 and sorted; there are no duplicates and no stored
+        zeros.  Costs O(nnz) time and 12 bytes per stored number.
+
+    Raises
+    ------
+    ValueError
+        There are more entries, rows or columns than int32 can index.
+    """
+    largest = max(X.nnz, *X.shape)
+    if largest > LARGEST_INDEX:
+        got = Shown(f"a sparse matrix of shape {X.shape} with {X.nnz} entries")
+        raise bad_value("X", got, f"at most {LARGEST_INDEX} of each", "fit on fewer rows")
+    kind = sparse.csc_array if X.format == "csc" else sparse.csr_array
+    copy = kind(X, dtype=np.float64, copy=True)
+    copy.indices, copy.indptr = (at.astype(np.int32) for at in (copy.indices, copy.indptr))
+    copy.sum_duplicates()  # sorts the indices too
+    copy.eliminate_zeros()
+    return copy
+
+
+def read_matrix(
+    estimator: BaseEstimator, X: Any, *, reset: bool, formats: tuple[str, ...] = (), **options: Any
+) -> Any:
+    """Check the inputs of an estimator by scikit-learn's rules.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    X : object
+    reset : bool
+        True in a fit; otherwise `X` must have the columns of the fit.
+    formats : tuple of {"csr", "csc"}
+        Sparse formats that the estimator computes with; others are converted to the first one.
+        None refuses sparse matrices.
+    **options
+        Further arguments of `sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    array, shape [n, d], or a sparse array as `canonical_sparse` makes it
+
+    Raises
+    ------
+    ValueError, TypeError
+        `X` is not a matrix of finite real numbers, or has other columns than the fit.
+    """
+    if formats and bool(sparse.issparse(X)):
+        if X.format not in formats:
+            X = X.asformat(formats[0])
+        if X.dtype.kind in REAL_KINDS:  # other kinds are refused below
+            X = canonical_sparse(X)
+    return validate_data(estimator, X, reset=reset, accept_sparse=formats or False, **options)
