@@ -134,7 +134,8 @@ def run_table(job: dict[str, Any]) -> dict[str, Any]:
         with threadpool_limits(1):
             data = split(load_dataset(job["file"], target=job["target"]), 0.2, random_state=0)
             kind = SparseMLPClassifier if data.task == "classification" else SparseMLPRegressor
-            assert data.X_test is not None and data.y_test is not None
+            assert data.X_test is not None
+            assert data.y_test is not None
             model = kind(budget, random_state=0).fit(data.X, data.y)
             score = float(model.score(data.X_test, data.y_test))
     except (ValueError, OSError) as error:
