@@ -7,16 +7,17 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from secateurs.recovery import certificate as recovery
-from secateurs.recovery.certificate import fit_certificate, pattern_certificate, pattern_statistics
+from secateurs.recovery import patterns as measured_patterns
+from secateurs.recovery.certificate import fit_certificate, pattern_certificate
+from secateurs.recovery.patterns import pattern_statistics
 from secateurs.sparse.stack import Generators, ReLUStack
 from tests.reference.planted import planted
 
 
 @pytest.mark.parametrize(("p", "n"), [(2, 1), (7, 50), (30, 333)])
 def test_statistics_equal_the_direct_count(p, n, monkeypatch):
-    monkeypatch.setattr(recovery, "BLOCK", 8)
-    monkeypatch.setattr(recovery, "ROWS", 32)
+    monkeypatch.setattr(measured_patterns, "BLOCK", 8)
+    monkeypatch.setattr(measured_patterns, "ROWS", 32)
     patterns = np.random.default_rng(p).random((p, n)) < 0.5
     found = pattern_statistics(patterns)
     distances = {

@@ -8,8 +8,12 @@ rows, the networks
     w - t a,  with the new weight t,                                                          (1)
 
 agree on them while no gate changes.  With a weight to spare every t gives another network.  Without
-one, t must take a weight to zero.  Several columns together can carry a weight x_k of neuron j if
-g_j o x_k is in the span of few columns g_j o x_l.
+one, t must take a weight to zero.  If c is only close to J a, a small t remains: up to
+tau / |c - J a| where rounding and the residual hide a change of norm tau.
+
+Several columns together can carry a weight x_k of neuron j if g_j o x_k is in the span of few
+columns g_j o x_l.  If x_k is not used by neuron j, all of them can be added to it in the proportion
+that cancels on the rows.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from secateurs.recovery.conditioning import OPEN
 from secateurs.recovery.damped import solve_damped
 from secateurs.recovery.fitted_rows import (
     LARGE_BLOCK,
@@ -30,7 +35,7 @@ from secateurs.recovery.fitted_rows import (
 )
 
 DEPENDENT = 1e-5  # distance from the span, relative to the norm, that counts as zero
-SAME = 1e-9  # change of the outputs that a fit without residual leaves open, relative
+SAME = 1e-9  # least change of the outputs that a fit leaves open, relative; more with a residual
 DIFFERENT = 1e-6  # change of an output on other rows that counts, relative to the largest
 VISIBLE, EVIDENCE = 1e-9, 3  # change that counts on a row, relative, and rows that exclude (1)
 CLOSE = 0.3  # distance from the span that calls for a test with all rows
@@ -39,6 +44,7 @@ RIDGE = 1e-11  # relative to the diagonal
 SPARE_ROWS = 64  # rows of the first test beyond twice the unknowns
 MOST_CANDIDATES = 48  # weights that are tested with all rows
 REWEIGHTED = 8  # steps of reweighted least squares
+LEAST = 1e-15  # distance from the span that rounding leaves, relative
 ON_ROW = 1e-6  # residual that counts as zero there
 FEWEST_KEPT, SPARE = 0.75, 5  # share of the rows on which c = J a, and rows beyond the unknowns
 PARTS = (0.5, 0.1, 0.01)  # parts of the smallest step that takes a weight to zero
@@ -152,6 +158,11 @@ def _alternative(case: FittedRows, candidates: list[_Candidate]) -> str:
     rows = _some_rows(case, MANY_ROWS + 8 * case.W.nnz)
     J = _jacobian(case, rows)
     drawn = np.ascontiguousarray(case.drawn.T)
+    absent = [c for c in candidates if c.entry < 0 and (c.neuron >= 0 or case.n_spare > 0)]
+    if case.n_left > 0 and absent:
+        why = _hidden_weight(case, absent, rows, drawn)
+        if why:
+            return why
     for c in candidates:
         if c.neuron < 0 and case.n_spare < 1 and not (case.counts == 1).any():
             continue
@@ -164,6 +175,37 @@ def _alternative(case: FittedRows, candidates: list[_Candidate]) -> str:
         if any(_fits(case, c, t * a, t, drawn) for t in _lengths(case, c, a)):
             where = f"of neuron {c.neuron}" if c.neuron >= 0 else "of a neuron of its own"
             return f"a weight {where} on input {c.column} can carry a part of others"
+    return ""
+
+
+def _hidden_weight(
+    case: FittedRows, absent: list[_Candidate], rows: FloatArray, drawn: FloatArray
+) -> str:
+    """Find a further weight that rounding hides on the rows, and that changes drawn rows."""
+    J, J_drawn = _jacobian(case, rows), _jacobian(case, drawn)
+    norm = np.linalg.norm(J, axis=0)
+    norm[norm == 0.0] = 1.0
+    U, s, VT = linalg.svd(J / norm, full_matrices=False, check_finite=False)
+    kept = s > 0.1 * DEPENDENT * s[0]
+    inverse = (VT[kept].T / s[kept]) @ U[:, kept].T
+    for c in absent:
+        left = column = _column(case, c, rows)
+        a = np.zeros(J.shape[1])
+        for _ in range(2):  # the second time removes rounding
+            step = (inverse @ left) / norm
+            a, left = a + step, left - J @ step
+        size = max(float(np.linalg.norm(left)), LEAST * float(np.linalg.norm(column)))
+        other = _column(case, c, drawn)
+        change = float(np.abs(other - J_drawn @ a).max())
+        if change <= VISIBLE * np.abs(other).max():
+            continue
+        error = case.slack / size * change
+        if error > OPEN * case.peak:
+            where = f"of neuron {c.neuron}" if c.neuron >= 0 else "of a neuron of its own"
+            return (
+                f"rounding hides a weight {where} on input {c.column}, and outputs could differ by "
+                f"{error / case.peak:.1g} of the largest"
+            )
     return ""
 
 
@@ -227,12 +269,12 @@ def _fits(case: FittedRows, c: _Candidate, step: FloatArray, t: float, drawn: Fl
     before, after = outputs(drawn)
     if np.abs(after - before).max() <= DIFFERENT * np.abs(before).max():
         return False
-    square, n_visible = 0.0, 0
+    square, n_visible, open_ = 0.0, 0, max(SAME * case.size, case.slack)
     for block, _ in case.blocks(LARGE_BLOCK):
         before, after = outputs(block)
         square += float(((after - before) ** 2).sum())
         n_visible += int((np.abs(after - before) > VISIBLE * case.peak).sum())
-        if n_visible >= EVIDENCE and square > (SAME * case.size) ** 2:
+        if n_visible >= EVIDENCE and square > open_**2:
             return False
     return True
 
@@ -255,9 +297,10 @@ def _replaced_by_several(case: FittedRows) -> str:
         if len(A) > len(live) and linalg.svdvals(A[:, live]).min() > DEPENDENT:
             continue  # the columns are independent, few or many of them
         own = case.used[case.support(j)]
-        for k in own:
+        for k in [*own, *np.setdiff1d(live[live < d], own)]:
             free = np.append(own[own != k], d) if A.shape[1] > d else own[own != k]
-            found = _few_columns(A, int(k), free, min(case.n_left + 1, MOST_TOGETHER))
+            n_more = case.n_left + 1 if k in own else case.n_left - 1
+            found = _few_columns(A, int(k), free, min(n_more, MOST_TOGETHER))
             if len(found):
                 several = ", ".join(map(str, found))
                 return f"the inputs {several} together can carry a weight of input {k}"

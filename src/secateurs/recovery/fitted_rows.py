@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
+MARGIN = 10.0  # a fit with few rows beyond its unknowns hides most of its error
+ROUNDING = 1e-14  # relative error of the outputs of a network that fits
 DRAWN = 512  # rows whose inputs are drawn one by one
 LARGE_BLOCK = 2048  # rows of a cheap pass
 NEGLIGIBLE = 1e-9  # largest contribution of a weight that counts as unused, relative to the largest
@@ -34,7 +37,8 @@ class FittedRows:
     """A network W [p, q] on the columns `used` of distinct rows X, each divided by its scale.
 
     Parallel neurons are one neuron, and weights that contribute nothing are left out, so that
-    `n_left` weights and `n_spare` neurons of the budget are unused.
+    `n_left` weights and `n_spare` neurons of the budget are unused.  `residual` is the norm of
+    what the fit leaves on all rows.
     """
 
     X: FloatArray
@@ -44,6 +48,7 @@ class FittedRows:
     n_left: int
     n_spare: int
     intercept: bool
+    residual: float = 0.0
 
     @cached_property
     def neuron(self) -> IntArray:
@@ -68,12 +73,18 @@ class FittedRows:
     @cached_property
     def size(self) -> float:
         """Norm of the outputs of the neurons."""
-        return float(np.linalg.norm(np.maximum(self.pre, 0.0).sum(axis=0)))
+        outputs = np.maximum(self.pre, 0.0).sum(axis=0)
+        return self.peak * float(np.linalg.norm(outputs / (self.peak or 1.0)))
 
     @cached_property
     def peak(self) -> float:
         """Largest output of the neurons."""
         return float(np.maximum(self.pre, 0.0).sum(axis=0).max(initial=0.0))
+
+    @property
+    def slack(self) -> float:
+        """Norm of a change of the outputs on the rows that the residual and rounding leave open."""
+        return MARGIN * self.residual + ROUNDING * self.size
 
     def support(self, j: int) -> IntArray:
         """Used inputs of neuron j."""
@@ -144,8 +155,8 @@ class FittedRows:
                 kinds += [-values, -values]
             if self.constant[k]:
                 kinds += [np.array([0.0]), 2.0 * not_zero]
-            choice = rng.integers(len(kinds), size=DRAWN)
-            D[k] = [kinds[i][rng.integers(len(kinds[i]))] for i in choice]
+            draws = np.array([kind[rng.integers(len(kind), size=DRAWN)] for kind in kinds])
+            D[k] = draws[rng.integers(len(kinds), size=DRAWN), np.arange(DRAWN)]
         return D
 
     @cached_property
@@ -154,14 +165,24 @@ class FittedRows:
         return np.asarray(self.drawn[self.used] / self.scale[:, None])
 
 
+def distinct_rows(X: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows [n, d] without copies of earlier ones, in their order."""
+    parts = np.array_split(X, 1 + len(X) // LARGE_BLOCK)  # to need little memory
+    keys = np.concatenate([row_keys(part, np.empty((len(part), 0))) for part in parts])
+    _, first = np.unique(keys, return_index=True)
+    return X if len(first) == len(X) else X[np.sort(first)]
+
+
 def fitted_rows(
-    X: FloatArray, weights: sparse.csr_array[np.float64], n_nonzero: int, *, intercept: bool
+    X: FloatArray,
+    weights: sparse.csr_array[np.float64],
+    n_nonzero: int,
+    *,
+    intercept: bool,
+    residual: float = 0.0,
 ) -> FittedRows:
     """Prepare a fit: distinct rows, scaled columns, no parallel neurons and no idle weights."""
-    parts = [row_keys(part, part[:, :0]) for part in np.array_split(X, 1 + len(X) // LARGE_BLOCK)]
-    _, first = np.unique(np.concatenate(parts), return_index=True)
-    if len(first) < len(X):
-        X = X[np.sort(first)]
+    X = distinct_rows(X)
     W = sparse.csr_array(weights[np.diff(weights.indptr) > 0])
     largest = largest_inputs(X)
     share = np.abs(W.data) * largest[W.indices]
@@ -173,7 +194,14 @@ def fitted_rows(
     scaled = sparse.csr_array((W.data * scale[local], local, W.indptr), (W.shape[0], len(used)))
     n_spare = weights.shape[0] - W.shape[0]
     return FittedRows(
-        X, used.astype(np.intp), scale, scaled, n_nonzero - W.nnz, n_spare, bool(intercept)
+        X,
+        used.astype(np.intp),
+        scale,
+        scaled,
+        n_nonzero - W.nnz,
+        n_spare,
+        bool(intercept),
+        residual,
     )
 
 

@@ -17,9 +17,10 @@ from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from secateurs.recovery.column_swaps import swapped_columns
+from secateurs.recovery.conditioning import loose_weights
 from secateurs.recovery.fitted_rows import LARGE_BLOCK, FittedRows, FloatArray, fitted_rows
 from secateurs.recovery.twin_neurons import twins
 
@@ -29,13 +30,17 @@ SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)  # c in (1); below 1 the network has one we
 ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries without a row
 ROWS_PER_HIDDEN = 4  # rows for each unused weight: 2 for closed by chance, more for their choice
 BLOCK = 256  # rows examined at once; for dense inputs the first block decides most
-SINGULAR = 1e-10  # eigenvalue of J^T J at unit diagonal that counts as zero
 VISIBLE = 1e-9  # change of an output that counts, relative to the largest
 DECIMALS = 12  # of the marks by which equal rows are found
 
 
 def doubt(
-    X: FloatArray, weights: sparse.csr_array[np.float64], n_nonzero: int, *, intercept: bool = False
+    X: FloatArray,
+    weights: sparse.csr_array[np.float64],
+    n_nonzero: int,
+    *,
+    intercept: bool = False,
+    residual: float = 0.0,
 ) -> str:
     """Return why these rows do not show that an exact fit is the only one, or "".
 
@@ -50,6 +55,8 @@ def doubt(
         other networks.
     intercept : bool
         Whether a constant was fitted too.
+    residual : float
+        ||y - f(X)|| on these rows.  Other networks may differ from this one by ten times as much.
 
     Returns
     -------
@@ -60,7 +67,9 @@ def doubt(
           on which a neuron is open than its weights + 5, fewer on which it is closed than its
           weights + 3 (but one at least), or fewer than 3 rows on which a weight counts;
         - two inputs that can oppose each other do so on fewer than 3 rows;
-        - the Jacobian has a null space that changes other rows;
+        - the Jacobian has a null space that changes other rows, or is so close to one that
+          rounding and the residual leave other rows open by 1e-7 of the largest output
+          (`conditioning`);
         - fewer than 3 rows exclude a network (1), or one with the opposite of a neuron, that
           differs on other rows;
         - another weight, or one of an unused input, can carry a part of others
@@ -78,11 +87,11 @@ def doubt(
     inputs.  This is not a proof, because networks further away are not examined.
     Source: derived.
     """
-    case = fitted_rows(X, weights, n_nonzero, intercept=intercept)
+    case = fitted_rows(X, weights, n_nonzero, intercept=intercept, residual=residual)
     return (
         _few_rows(case)
         or _never_opposed(case)
-        or _null_space(case)
+        or loose_weights(case)
         or _moved_weights(case, SHARES if case.n_left > 0 else SHARES[:1])
         or _flipped_neurons(case)
         or swapped_columns(case)
@@ -158,41 +167,6 @@ def _never_opposed(case: FittedRows) -> str:
             return ""
     first, second = (int(case.used[k]) for k in np.argwhere(lacking)[0])
     return f"inputs {first} and {second} oppose each other on fewer than {EVIDENCE} rows"
-
-
-def _null_space(case: FittedRows) -> str:
-    """Find combinations of weights that change other rows but not these."""
-    if not case.W.nnz:
-        return ""
-    size = case.W.nnz + case.intercept
-    Q = np.zeros((size, size))
-    for _, ZT in case.blocks(LARGE_BLOCK):
-        JT = _jacobian(case, ZT)
-        Q += JT @ JT.T
-    norm = np.sqrt(np.diagonal(Q))
-    norm[norm == 0.0] = 1.0
-    Q /= norm
-    Q /= norm[:, None]
-    try:
-        if np.diagonal(linalg.cholesky(Q, check_finite=False)).min() ** 2 > SINGULAR:
-            return ""
-    except linalg.LinAlgError:
-        pass
-    values, vectors = linalg.eigh(Q, check_finite=False)
-    JT = _jacobian(case, case.elsewhere) / norm[:, None]
-    null = vectors[:, values <= SINGULAR]
-    seen = np.linalg.norm(null.T @ JT, axis=1).max(initial=0.0)
-    if seen > np.sqrt(SINGULAR) * np.linalg.norm(JT, axis=1).max():
-        return f"{null.shape[1]} combinations of weights change no row, but do on other inputs"
-    return ""
-
-
-def _jacobian(case: FittedRows, ZT: FloatArray) -> FloatArray:
-    """Return J^T [nnz, b], and a row of ones for the constant."""
-    JT = np.ones((case.W.nnz + case.intercept, ZT.shape[1]))
-    is_open = np.asarray(case.W @ ZT) > 0.0
-    np.multiply(ZT[case.W.indices], is_open[case.neuron], out=JT[: case.W.nnz])
-    return JT
 
 
 def _moved_weights(case: FittedRows, shares: tuple[float, ...]) -> str:

@@ -173,7 +173,10 @@ def relu_pursuit(
     found = to_fit(columns, net, y_scale, m, X.shape[1])
     relative = float(np.linalg.norm(residual)) / norm
     with run:
-        why = doubt(X, found.weights, s, intercept=columns.intercept) if relative < EXACT else ""
+        why = ""
+        if relative < EXACT:
+            left = relative * norm * y_scale
+            why = doubt(X, found.weights, s, intercept=columns.intercept, residual=left)
     if run.status != "interrupted":
         run.end(_status(ended, exact=relative < EXACT, doubtful=bool(why), noise=noise))
     return run.solution(
