@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 
@@ -25,10 +26,11 @@ from secateurs.recovery.planted import planted_relu
 
 FEWER = 5000  # fresh rows for a fit that is not called exact
 
+# kind, budget, seed, whether it fits, whether it is wrong, status and reason, CPU seconds
+Fit = tuple[str, str, int, bool, bool, str, float]
 
-def run(
-    kind: str, seed: int, solver: str, budgets: list[str]
-) -> list[tuple[str, str, int, bool, bool, str, float]]:
+
+def run(kind: str, seed: int, solver: str, budgets: list[str]) -> list[Fit]:
     """Fit one instance with every budget."""
     torch.set_num_threads(1)
     case = instance(kind, seed)
@@ -87,12 +89,17 @@ def main() -> None:
             ]
             show_grid([cell.result() for cell in cells])
             return
-        parts = [
-            pool.submit(run, kind, seed, options.solver, options.budgets)
+        parts = {
+            kind: [pool.submit(run, kind, seed, options.solver, options.budgets) for seed in seeds]
             for kind in options.kinds
-            for seed in seeds
-        ]
-        show([fit for part in parts for fit in part.result()], options.verbose)
+        }
+        show(
+            (
+                (kind, [fit for part in of_kind for fit in part.result()])
+                for kind, of_kind in parts.items()
+            ),
+            verbose=options.verbose,
+        )
 
 
 def show_grid(results: list[tuple[str, str, bool]]) -> None:
@@ -105,30 +112,32 @@ def show_grid(results: list[tuple[str, str, bool]]) -> None:
     print(f"{len(results)} fits, {right} right, {exact} exact, {wrong} exact and wrong")
 
 
-def show(fits: list[tuple[str, str, int, bool, bool, str, float]], verbose: bool) -> None:
-    """Print the table, and each fit that is exact and wrong."""
+def show(kinds: Iterable[tuple[str, list[Fit]]], *, verbose: bool) -> None:
+    """Print a line for each kind as soon as it is done, with the fits that are exact and wrong."""
     print(f"{'kind':22}{'fits':>6}{'no residual':>12}{'right':>7}{'exact':>7}{'wrong':>7}")
-    total = np.zeros(5, dtype=int)
-    for kind in dict.fromkeys(fit[0] for fit in fits):
-        rows = [fit for fit in fits if fit[0] == kind]
-        fitted = [fit for fit in rows if fit[3]]
-        exact = [fit for fit in rows if fit[5].startswith("exact")]
-        counts = (
-            len(rows),
-            len(fitted),
-            sum(not fit[4] for fit in fitted),
-            len(exact),
-            sum(fit[4] for fit in exact),
-        )
+    total, seconds = np.zeros(5, dtype=int), []
+    for kind, fits in kinds:
+        fitted = [fit for fit in fits if fit[3]]
+        exact = [fit for fit in fits if fit[5].startswith("exact")]
+        wrong = [fit for fit in exact if fit[4]]
+        right = sum(not fit[4] for fit in fitted)
+        counts = (len(fits), len(fitted), right, len(exact), len(wrong))
+        print_line(kind, counts)
         total += counts
-        print(f"{kind:22}{counts[0]:6}{counts[1]:12}{counts[2]:7}{counts[3]:7}{counts[4]:7}")
-    print(f"{'all':22}{total[0]:6}{total[1]:12}{total[2]:7}{total[3]:7}{total[4]:7}")
-    print(f"CPU of a fit: median {np.median([fit[6] for fit in fits]):.3f} s")
-    for fit in fits:
-        if fit[5].startswith("exact") and fit[4]:
+        seconds += [fit[6] for fit in fits]
+        for fit in wrong:
             print("WRONG", fit)
-        elif verbose and not fit[5].startswith("exact") and fit[3] and not fit[4]:
-            print("right", fit)
+        if verbose:
+            for fit in fitted:
+                if not fit[5].startswith("exact") and not fit[4]:
+                    print("right", fit)
+    print_line("all", tuple(total))
+    print(f"CPU of a fit: median {np.median(seconds):.3f} s")
+
+
+def print_line(kind: str, counts: tuple[int, ...]) -> None:
+    n_fits, n_fitted, n_right, n_exact, n_wrong = counts
+    print(f"{kind:22}{n_fits:6}{n_fitted:12}{n_right:7}{n_exact:7}{n_wrong:7}", flush=True)
 
 
 if __name__ == "__main__":

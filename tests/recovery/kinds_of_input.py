@@ -80,6 +80,9 @@ RELATED: dict[str, Callable[[Rng, Array], Array]] = {
     "nearly equal 1e-6": lambda rng, U: U + 1e-6 * rng.standard_normal(U.shape),
     "nearly equal 1e-9": lambda rng, U: U + 1e-9 * rng.standard_normal(U.shape),
     "nearly equal 1e-12": lambda rng, U: U + 1e-12 * rng.standard_normal(U.shape),
+    "nearly equal, any gap": lambda rng, U: (
+        U + 10.0 ** rng.uniform(-12.0, -3.0) * rng.standard_normal(U.shape)
+    ),
     "sums of two": lambda _, U: U + np.roll(U, 1, axis=1),
     "differences of two": lambda _, U: 3.0 * (U - np.roll(U, 1, axis=1)),
     "positive parts": lambda _, U: np.maximum(U, 0.0),
@@ -95,6 +98,7 @@ SPECIAL = (
     "constant column",
     "one-hot groups",
     "mixed values",
+    "nearly repeated rows",
 )
 KINDS = (*VALUES, *RELATED, *SPECIAL)
 BUDGETS = ("as planted", "one more", "three more", "doubled")
@@ -126,6 +130,9 @@ def instance(kind: str, seed: int) -> Instance:
         more_fresh = rng.standard_normal((FRESH, len(used))) * more.std()
     elif kind == "repeated rows":
         X = X[rng.integers(max(4, n // 8), size=n)]
+    elif kind == "nearly repeated rows":
+        X = X[rng.integers(max(4, n // 8), size=n)]
+        X += 10.0 ** rng.uniform(-12.0, -6.0) * rng.standard_normal(X.shape)
     elif kind == "bias column":
         X[:, 0] = fresh[:, 0] = 1.0
     elif kind == "constant column":
