@@ -96,6 +96,41 @@ def test_a_fit_is_judged_by_measurements():
     assert bad["held-out PSNR"].verdict == "unknown"
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_of_rows_prove_nothing(seed):
+    """Every check is the same with some rows repeated, in any order, as without."""
+    rng = np.random.default_rng(seed)
+    d, m, s = int(rng.integers(4, 12)), int(rng.integers(1, 5)), int(rng.integers(5, 12))
+    X, W, y = planted(int(rng.integers(20, 300)), d, m, min(s, m * d), seed=seed)
+    network = ReLUStack(
+        (sp.csr_array(W * (1.0 + 1e-7 * rng.standard_normal(W.shape))),), fused=True
+    )
+    rows = np.repeat(np.arange(len(X)), rng.integers(1, 1 + int(rng.integers(2, 30)), len(X)))
+    rows = rng.permutation(rows)
+    held_out = {"X_held_out": X[:5], "y_held_out": y[:5]}
+    copied = {"X_held_out": X[rows % 5], "y_held_out": y[rows % 5]}
+    once = fit_certificate(network, X, y, s, **held_out)
+    often = fit_certificate(network, X[rows], y[rows], s, **copied)
+    for check, other in zip(once.checks, often.checks, strict=True):
+        assert check.verdict == other.verdict
+        if check.measured is not None:
+            assert other.measured == pytest.approx(check.measured)
+        assert "distinct" in other.statement or "rows" not in other.statement.split("; ")[0]
+
+
+def test_copies_of_rows_cannot_be_told_in_patterns_alone():
+    X, W, _ = planted(2000, 100, 10, 50, separated=True, seed=0)
+    patterns = (X @ W.T > 0).T
+    enough = pattern_certificate(patterns, n_nonzero=50, n_inputs=100)["sample size"]
+    assert enough.verdict == "holds"  # more than enough patterns are different
+    copies = pattern_certificate(np.tile(patterns[:, :100], 20), n_nonzero=50, n_inputs=100)
+    assert copies["sample size"].verdict == "unknown"
+    assert "different for certain" in copies["sample size"].statement
+    few = pattern_certificate(patterns[:, :100], n_nonzero=50, n_inputs=100)["sample size"]
+    assert few.verdict == "fails"
+    assert pattern_statistics(X=np.tile(X, (3, 1)), generators=W).n_rows == len(X)
+
+
 def test_a_convex_fit_is_judged_by_its_generators():
     X, W, _ = planted(300, 20, 5, 10, separated=True, seed=0)
     drawn = Generators(5, 20, seed=1)

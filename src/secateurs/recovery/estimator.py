@@ -23,7 +23,7 @@ from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import group_keys, hold_out, row_keys
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.matching import NeuronMatch, match_neurons
-from secateurs.recovery.pursuit.starts import pursue_from_starts
+from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.thresholding.exchange import exchange
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.recovery.thresholding.iht import iht
@@ -260,7 +260,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         seeded: dict[str, Any] = {"random_state": self.seed_, "progress": progress}
         found: list[_Found] = []
         if self.solver in ("auto", "pursuit"):
-            pursued = pursue_from_starts(X, y, s, m, fit_intercept=self.fit_intercept, **seeded)
+            pursued = relu_pursuit(X, y, s, m, fit_intercept=self.fit_intercept, **seeded)
             value = pursued.value
             found.append(_Found("pursuit", pursued, value.weights, value.intercept))
             settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]

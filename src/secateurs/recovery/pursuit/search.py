@@ -2,7 +2,8 @@
 
     y = sum_j relu(w_j.x) = x.beta + sum_j |x.u_j|,   u = w / 2, beta = sum_j sigma_j u_j     (1)
 
-    repeat on 10 (s + d) rows, then on four times as many, and so on:
+    repeat on 10 (s + d) rows, then on four times as many, and so on; where there are not so many
+    rows, on all of them, then three times on 90 % of them:
         rounds of the sign-free pursuit for the u_j and beta
         drop entries while the fit stays as good
         if this fits or looks like noise, or no rows are left:
@@ -13,6 +14,7 @@ The search for the u_j alone has no local minima with wrong signs.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -37,6 +39,7 @@ TRUSTED = 1e-6  # relative residual of a search that had enough rows
 ROUNDING = 1e-15  # weight that rounding explains, relative to the largest
 ROWS_PER_UNKNOWN = 10  # rows of the first search, for each of the s + d unknowns
 MORE_ROWS = 4  # factor by which each next search has more rows
+OTHER_SEARCHES, MOST_ROWS = 3, 0.9  # further searches on few rows, and the share of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,26 +149,27 @@ def relu_pursuit(
     y_scale = root_mean_square(y)
     target = y / y_scale
     norm = float(np.linalg.norm(target)) or 1.0
-    n_search = min(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
-    best = Search(columns.sample(X, target, n_search, rng), s)
+    sizes = _search_sizes(len(y), ROWS_PER_UNKNOWN * (s + columns.d))
+    best = Search(columns.sample(X, target, sizes[0], rng), s)
     net, residual = columns.nothing(), target
     ended: Ended = "stalled"
     noise, why = False, ""
     run = Iterations(n_rounds, progress, ("round", "residual", "n_nonzero"))
     with run:
-        while True:
+        for i, n_search in enumerate(sizes):
+            if i > 0:
+                best.restart(columns.sample(X, target, n_search, rng))
             ended = pursue(best, run, s, min(s, m), rng)
             best.net, best.fit = shrink(best.rows, best.net, best.fit, s)
-            last = ended == "budget" or n_search == len(y)
-            n_search = min(len(y), MORE_ROWS * n_search)
-            if last or best.relative < TRUSTED or best.leaves_noise():
+            nearly_all = ended == "budget" or n_search >= MOST_ROWS * len(y)
+            if nearly_all or best.relative < TRUSTED or best.leaves_noise():
                 net, residual = better((net, residual), polish(columns, X, target, best, s, m))
                 # a wrong network may fit the rows of its search; more rows show that
-                sample = replace(columns.sample(X, target, n_search, rng), activation="relu")
+                n_more = min(len(y), MORE_ROWS * n_search)
+                sample = replace(columns.sample(X, target, n_more, rng), activation="relu")
                 noise = looks_like_noise(sample, net, evaluate(sample, net), s)
-                if last or noise or np.linalg.norm(residual) < EXACT * norm:
+                if ended == "budget" or noise or np.linalg.norm(residual) < EXACT * norm:
                     break
-            best.restart(columns.sample(X, target, n_search, rng))
     if run.status == "interrupted":
         with uninterrupted():
             so_far = polish(columns, X, target, best, s, m, quick=True)
@@ -188,6 +192,20 @@ def relu_pursuit(
         doubt=why,
         cpu=time.process_time() - started,
     )
+
+
+def _search_sizes(n: int, n_first: int) -> list[int]:
+    """Return the numbers of rows of the searches, until one succeeds.
+
+    Where the first has all rows already, others follow without a tenth of them, because a search
+    that stalls often succeeds on slightly different rows.
+    """
+    if n_first >= n:
+        return [n] + [math.ceil(MOST_ROWS * n)] * OTHER_SEARCHES
+    sizes = [n_first]
+    while sizes[-1] < n:
+        sizes.append(min(n, MORE_ROWS * sizes[-1]))
+    return sizes
 
 
 def _status(ended: Ended, *, exact: bool, doubtful: bool, noise: bool) -> Status:
