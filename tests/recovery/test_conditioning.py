@@ -39,7 +39,7 @@ def twin_columns(gap, seed):
 
 @pytest.mark.parametrize("gap", GAPS)
 def test_no_certificate_is_wrong_on_fresh_rows_with_nearly_equal_columns(gap):
-    for seed in range(6):
+    for seed in range(3):
         W, X, y, fresh = twin_columns(gap, seed)
         more = (0, 1, 3)[seed % 3]
         budget, neurons = int((W != 0).sum()) + more, len(W) if seed % 2 else None

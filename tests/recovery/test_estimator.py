@@ -168,13 +168,3 @@ def test_matching_ignores_order_and_parallel_splits_only():
     )
     with pytest.raises(ValueError, match="inputs"):
         match_neurons(W[:, :5], W)
-
-
-@pytest.mark.parametrize("seed", [7000, 7002])
-def test_a_search_that_stalls_starts_again(seed):
-    problem = planted_relu(112, 15, 5, 10, random_state=7000)
-    told = {relu_pursuit(problem.X, problem.y, 10, 5, random_state=i).status for i in range(8)}
-    assert told == {"stalled", "exact"}
-    for random_state in range(3):
-        model = SparseReLURegressor(10, 5, "pursuit", random_state=random_state)
-        assert model.fit(problem.X, problem.y).status_ == "exact"

@@ -554,3 +554,18 @@ def test_hard_planted_networks_are_mostly_found_and_never_exact_and_wrong(m, s, 
         else:
             assert solution.status != "exact"
     assert found >= 2
+
+
+def test_a_search_on_few_rows_that_stalls_is_repeated_on_fewer():
+    """With 4 (s + d) rows one search stalls in several of these networks."""
+    told = []
+    for seed in range(7000, 7012):
+        p = planted_relu(112, 15, 5, 10, random_state=seed)
+        solution = relu_pursuit(p.X, p.y, 10, 5)
+        restarts = solution.measured["restarts"]
+        assert restarts <= 3
+        assert solution.measured["n_search"] == (101 if restarts else 112)
+        told.append((solution.status, restarts > 0))
+    assert told.count(("exact", False)) >= 6
+    assert ("exact", True) in told
+    assert sum(status == "exact" for status, _ in told) >= 10

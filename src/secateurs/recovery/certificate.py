@@ -198,9 +198,9 @@ def fit_certificate(
 
 def _distinct(X: Array, y: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the rows (X, y) without copies of earlier ones, in their order."""
-    X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    first = np.sort(np.unique(row_keys(X, y), return_index=True)[1])
-    return (X, y) if len(first) == len(y) else (X[first], y[first])
+    rows, targets = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    first = np.sort(np.unique(row_keys(rows, targets), return_index=True)[1])
+    return (rows, targets) if len(first) == len(rows) else (rows[first], targets[first])
 
 
 def _held_out(network: ReLUStack, X: Array | None, y: Array | None, n_compared: int) -> Check:

@@ -32,8 +32,7 @@ class PatternStatistics:
         With X, its distinct rows; with patterns, all rows that are given.
     n_distinct : int
         Rows that are different for certain.  With X all of them, because equal rows count once.
-        With patterns those that open different patterns, because copies of a row of X cannot be
-        told from other rows.
+        With patterns only those that open different patterns, because other rows may be copies.
     min_separation : float
         Smallest Hamming distance of two patterns over n; nan with fewer than two.
     closest : (int, int)
