@@ -124,10 +124,11 @@ def relu_pursuit(
     A round costs O(d) candidate directions of O(n' d) flops and about ten
     Levenberg-Marquardt steps of O(n' (s + d)^2), on n' = min(n, 10 (s + d)) rows, four times
     as many after a search without success.  Where n' = n, up to three further searches leave a
-    tenth of the rows out, and the polish has all of them.  The polish costs O(n s^2) a step.  Memory beyond X:
-    O(n + n' d + (s + d)^2).  Above 3000 unknowns steps are matrix-free: O(n' (s + d)) for each of
-    at most 150 iterations, and n' bytes a neuron in place of the square.  Pruning then uses the
-    diagonal of J^T J alone, which overrates entries of nearly dependent columns.
+    tenth of the rows out, and the polish has all of them.  The polish costs O(n s^2) a step.
+    Memory beyond X: O(n + n' d + (s + d)^2).  Above 3000 unknowns steps are matrix-free:
+    O(n' (s + d)) for each of at most 150 iterations, and n' bytes a neuron in place of the square.
+    Pruning then uses the diagonal of J^T J alone, which overrates entries of nearly dependent
+    columns.
 
     On planted networks the result is exact from about n = 5 (s + d) rows on.  With fewer rows than
     inputs a sparse linear part replaces the dense one, and the result is exact from about
