@@ -71,7 +71,7 @@ def check_output(
             raise _refused(shown, "a file that is read-only", "a file that can be written")
         for one in inputs:
             if _same(target, one):
-                raise _refused(shown, f"the input {one} itself", "another file")
+                raise _refused(shown, "an input of the same command", "another file")
         if kind is not None and status.st_size and not _is_kind(target, kind, columns):
             raise bad_value(
                 *(shown, Shown("a file of another kind"), f"a new file, or {KINDS[kind]}"),
