@@ -251,7 +251,7 @@ def test_the_model_is_not_overwritten(capsys, tmp_path):
     before = path.read_bytes()
     status, out, err = run(capsys, "ticket", path, "--output", tmp_path / "." / path.name)
     assert (status, out) == (2, "")
-    assert "got the model itself" in err
+    assert "got an input of the same command" in err
     assert path.read_bytes() == before
 
 

@@ -19,6 +19,8 @@ from secateurs.data.datasets import load_dataset, split
 from secateurs.data.table_estimator import input_names
 from secateurs.features.estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 
+COLUMNS = "column,score"  # how the first line of a table of columns begins
+
 
 def features(
     table: str,
@@ -52,7 +54,8 @@ def features(
     plot
         Draw scores and directions to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(output, model, plot=plot, seed=seed, top=top)
+    recipe.check_options(model, plot=plot, table=output, columns=COLUMNS, inputs=[table], seed=seed)
+    recipe.check_options(top=top)
     if output is not None and output.suffix.lower() != ".csv":
         raise bad_value("--output", str(output), "a name that ends in .csv")
     loaded = load_dataset(table, target=target, task=task)

@@ -17,6 +17,8 @@ from secateurs.data.datasets import load_inputs
 from secateurs.loading import load
 from secateurs.sensing.estimator import MatrixSensing
 
+COLUMNS = "prediction"  # how the first line of a table of predictions begins
+
 
 def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     """Predict the rows of a data set with a saved model.
@@ -30,7 +32,7 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     output
         Write the predictions to this file (.csv); by default they go to standard output.
     """
-    recipe.check_options(output)
+    recipe.check_options(table=output, columns=COLUMNS, inputs=[model, data])
     fitted = load(model)
     if isinstance(fitted, MatrixSensing):
         raise bad_value(

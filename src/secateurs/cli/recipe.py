@@ -13,8 +13,7 @@ Exit status: 0; 1 where a claim or a cell failed; 2 for bad input; 130 after Ctr
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +23,8 @@ from cyclopts import Parameter
 
 from secateurs.cli.terminal import show, show_json, show_line
 from secateurs.core.description import Description
-from secateurs.core.parameters import Shown, bad_value, check_integer
+from secateurs.core.output_files import check_output
+from secateurs.core.parameters import bad_value, check_integer
 from secateurs.core.solution import explain
 
 TEST_SHARE = 0.2  # share of the rows that become test rows where a data set has none
@@ -49,40 +49,41 @@ ModelFile = Annotated[Path | None, Parameter(help="Write the model to this file 
 
 
 def check_options(
-    *files: Path | None, plot: Path | None = None, seed: int = 0, **counts: int | None
+    *models: Path | None,
+    plot: Path | None = None,
+    table: Path | None = None,
+    columns: str = "",
+    page: Path | None = None,
+    inputs: Iterable[str | Path] = (),
+    seed: int = 0,
+    **counts: int | None,
 ) -> None:
     """Raise ValueError for a bad option, before any work is done.
 
     Parameters
     ----------
-    *files, plot : Path, optional
-        Files that the command writes; `plot` is a figure.
+    *models, plot, table, page : Path, optional
+        Files that the command writes: models or tickets, a figure, a table, a page.
+    columns : str
+        How the first line of the table begins.
+    inputs : paths
+        What the command reads; a name that is no path is no file.
     seed : int
     **counts : int, optional
         Options that are integers >= 1, by their names.
     """
-    for file in (*files, plot):
-        if file is not None:
-            _check_file(file)
+    wanted = [*((path, "model") for path in models), (plot, "figure"), (page, "page")]
+    others: list[Path] = []
+    for path, kind in [*wanted, (table, "table")]:
+        if path is not None:
+            check_output(path, kind, columns=columns, inputs=inputs, others=others)
+            others.append(path)
     if plot is not None:
         import_module(FIGURES).figure_format(plot)
     check_integer("--seed", seed, 0, LARGEST_SEED)
     for name, count in counts.items():
         if count is not None:
             check_integer(f"--{name}", count)
-
-
-def _check_file(file: Path) -> None:
-    if file.is_dir():
-        raise bad_value(str(file), Shown("a directory"), "the name of a file")
-    if not file.parent.is_dir():
-        raise bad_value(
-            *(str(file), Shown("a directory that does not exist"), "an existing directory"),
-            do=f"make {file.parent} first",
-        )
-    if not os.access(file.parent, os.W_OK):
-        got = Shown("a directory without write permission")
-        raise bad_value(str(file), got, "a directory that you can write to")
 
 
 def integers(option: str, text: str) -> tuple[int, ...]:

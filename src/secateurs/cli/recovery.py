@@ -50,7 +50,7 @@ def recover(
     intercept
         Add one constant to the output.
     """
-    recipe.check_options(output, seed=seed)
+    recipe.check_options(output, seed=seed, inputs=[data])
     budget = recipe.integer_or_auto("--nonzeros", nonzeros)
     dataset = load_dataset(data, target=target, task="regression")
     model = SparseReLURegressor(
@@ -101,7 +101,7 @@ def image(
     output
         Draw the original, the fit and the error to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(plot=output, seed=seed, nonzeros=nonzeros)
+    recipe.check_options(plot=output, inputs=[picture], seed=seed, nonzeros=nonzeros)
     source: str | int = int(picture) if picture.isdecimal() else picture
     problem = image_function(source, features, sigma, random_state=seed)
     assert problem.image_shape is not None

@@ -20,6 +20,6 @@ def report(run: Path, /, *, output: Path = Path("report.html")) -> int:
     output
         The page (.html); it contains everything it needs and opens without a network.
     """
-    recipe.check_options(output)
+    recipe.check_options(page=output)
     show_line(f"written: {output}, {format_bytes(write_report(run, output))}")
     return 0

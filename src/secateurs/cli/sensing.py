@@ -44,7 +44,7 @@ def sense(
     plot
         Draw the components and the path to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(output, plot=plot, seed=seed)
+    recipe.check_options(output, plot=plot, inputs=[measurements], seed=seed)
     rank = recipe.integer_or_auto("--components", components)
     operator, y, kind = load_measurements(measurements)
     model = MatrixSensing(
@@ -91,7 +91,7 @@ def interactions(
     plot
         Draw the strongest pairs to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(output, plot=plot, seed=seed, top=top)
+    recipe.check_options(output, plot=plot, inputs=[data], seed=seed, top=top)
     rank = recipe.integer_or_auto("--components", components)
     loaded = load_dataset(data, target=target, task="regression")
     dataset = split(loaded, recipe.TEST_SHARE, random_state=seed)

@@ -62,9 +62,7 @@ def ticket(
     output
         Write seed and masks to this file (.safetensors).
     """
-    recipe.check_options(output, seed=seed)
-    if output is not None and output.exists() and model.exists() and output.samefile(model):
-        raise bad_value(f"--output {output}", Shown("the model itself"), "another file")
+    recipe.check_options(output, inputs=[model], seed=seed)
     check_real("--eps", eps, above=LEAST_EPS, below=1)
     check_real("--radius", radius, above=1 / LARGEST_RADIUS, below=LARGEST_RADIUS)
     module, input_shape, note = read_model(model)

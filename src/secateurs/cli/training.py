@@ -67,7 +67,7 @@ def fit(
     with distributed() as group:
         with group.failing_together():
             if group.rank == 0:  # only this process writes files
-                recipe.check_options(output, plot=plot)
+                recipe.check_options(output, plot=plot, inputs=[data])
             if compare_methods and group.size > 1:
                 raise bad_value(
                     *("--compare", Shown(f"{group.size} processes"), "one process"),
@@ -140,7 +140,7 @@ def path(
     plot
         Draw the score against the number of weights to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(plot=plot)
+    recipe.check_options(plot=plot, inputs=[data])
     budgets = recipe.integers("--nonzeros", nonzeros)
     settings = _settings(hidden, epochs, seed, max(budgets))
     dataset = split(

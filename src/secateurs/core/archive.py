@@ -1,7 +1,10 @@
 """The file of every fitted model: a safetensors file with arrays and one JSON text.
 
-    __metadata__     {"secateurs": JSON with "format", "record" and what a kind of file adds}
+    __metadata__     {"secateurs": JSON with "checksum", "format", "record" and what a kind adds}
     ...              named arrays
+
+The checksum is the SHA-256 of the whole file with zeros for its own digits.  So every change of a
+byte is noticed.  Files of format 1 have no checksum and can still be read.
 
 A file is untrusted.  safetensors compares the sizes that the file declares with its length, and
 this module checks that the JSON is sound.  The reader of each kind of file checks what its record
@@ -10,6 +13,7 @@ and its arrays mean.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +25,17 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-FORMAT = 1
+from secateurs.core.input_files import check_input
+
+FORMAT = 2
+READABLE = (1, FORMAT)
 MAX_JSON = 1 << 26  # characters of metadata
 _METADATA = "secateurs"
+_DIGITS = 64  # of a checksum
+# The JSON stands inside the JSON of the header, so its quotes are escaped.
+_BEFORE = b'{\\"checksum\\":\\"'
+_HEADER = 1 << 16  # bytes of a file within which the checksum begins
+_PIECE = 1 << 20  # bytes that are hashed at once
 RecordType = TypeVar("RecordType", bound=BaseModel)
 
 
@@ -88,14 +100,24 @@ def archive_bytes(record: dict[str, Any], arrays: dict[str, NDArray[Any]], **lay
     **layout
         Further entries beside the record.
     """
-    body = {"format": FORMAT, "record": record, **layout}
+    body = {"checksum": "0" * _DIGITS, "format": FORMAT, "record": record, **layout}
     # a single metadata entry, because safetensors writes several in no fixed order
     text = json.dumps(body, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return safetensors.numpy.save(arrays, metadata={_METADATA: text})
+    return sealed(safetensors.numpy.save(arrays, metadata={_METADATA: text}))
+
+
+def sealed(content: bytes) -> bytes:
+    """Return the content of a file of format 2 with the checksum that it should have."""
+    start = content.index(_BEFORE) + len(_BEFORE)
+    zeros = b"0" * _DIGITS
+    unsealed = b"".join((content[:start], zeros, content[start + _DIGITS :]))
+    digits = hashlib.sha256(unsealed).hexdigest().encode()
+    return b"".join((content[:start], digits, content[start + _DIGITS :]))
 
 
 def is_archive(path: str | Path) -> bool:
     """Whether the header of a file says that it is a safetensors file written by secateurs."""
+    check_input(path)
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             return _METADATA in (file.metadata() or {})
@@ -110,19 +132,40 @@ def read_archive(path: str | Path) -> Archive:
     ------
     FileNotFoundError
     DamagedFileError
-        The file is not a safetensors file, is cut short, was not written by secateurs, or its
-        JSON is not sound.
+        The file is not a safetensors file, is cut short, was not written by secateurs, its JSON
+        is not sound, or its content does not match its checksum.
+    ValueError
+        The path is a device, a pipe or a socket, or the file is too large.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"no model file at {path}")
+    check_input(path)
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             body = _decode((file.metadata() or {}).get(_METADATA), path)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise DamagedFileError(f"{path}: not a readable safetensors file ({error})") from error
+    if body["format"] != 1 or "checksum" in body:
+        _check_checksum(path, body.get("checksum"))
     return Archive(path, body, arrays)
+
+
+def _check_checksum(path: Path, written: Any) -> None:
+    """Compare the checksum in a file with that of its content."""
+    with path.open("rb") as file:
+        piece = file.read(_HEADER)
+        start = piece.find(_BEFORE) + len(_BEFORE)
+        digits = piece[start : start + _DIGITS]
+        found = hashlib.sha256(piece[:start] + b"0" * _DIGITS + piece[start + _DIGITS :])
+        while piece := file.read(_PIECE):
+            found.update(piece)
+    if written != found.hexdigest() or digits.decode(errors="replace") != written:
+        raise DamagedFileError(
+            f"{path}: got content that does not match its checksum; expected the bytes that were "
+            "written; copy the file again from where it came from"
+        )
 
 
 def _decode(text: str | None, path: Path) -> dict[str, Any]:
@@ -136,9 +179,10 @@ def _decode(text: str | None, path: Path) -> dict[str, Any]:
         raise DamagedFileError(f"{path}: the metadata is not JSON ({error})") from error
     if not isinstance(body, dict):
         raise DamagedFileError(f"{path}: the metadata is not a JSON object")
-    if body.get("format") != FORMAT:
+    version = body.get("format")
+    if type(version) is not int or version not in READABLE:
         raise DamagedFileError(
-            f"{path}: format {body.get('format')!r}, this version reads format {FORMAT}"
+            f"{path}: format {version!r}, this version reads format {FORMAT} and older"
         )
     if not isinstance(body.get("record"), dict):
         raise DamagedFileError(f"{path}: the metadata has no record")

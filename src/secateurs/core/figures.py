@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value
 
 FORMATS = ("png", "pdf", "svg")
@@ -22,9 +23,11 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     Raises
     ------
     ValueError
-        The name does not end in one of `FORMATS`.
+        The name does not end in one of `FORMATS`, the path cannot be written, or a file is there
+        that is no figure.
     """
     kind = figure_format(path)
+    check_output(path, "figure")
     stream = io.BytesIO()
     # without a date, so that the same figure gives the same bytes
     metadata: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[

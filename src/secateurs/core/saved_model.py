@@ -20,6 +20,7 @@ from secateurs.core import solution
 from secateurs.core.archive import Archive
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.certificate import Certificate
+from secateurs.core.output_files import check_output
 from secateurs.core.version import __version__
 
 MAX_NAMES = 10_000_000
@@ -78,8 +79,14 @@ class SavedModel(ABC):
         -------
         int
             Size of the file in bytes.
+
+        Raises
+        ------
+        ValueError
+            The path cannot be written, or a file is there that is no model.
         """
         check_is_fitted(self)
+        check_output(path, "model")
         content = self._file_content()
         write_atomically(path, content)
         return len(content)
@@ -170,8 +177,14 @@ class SavedModel(ABC):
 
 
 def recorded_history(history: dict[str, list[float]]) -> Columns:
-    """A history in six digits, because more carry no meaning; what was not measured is null."""
-    return {
-        name: [float(f"{v:.6g}") if math.isfinite(v) else None for v in column]
-        for name, column in history.items()
-    }
+    """A history in six digits, because more carry no meaning; what was not measured is null.
+
+    Whole numbers are counts or seeds, and keep all their digits.
+    """
+    return {name: [_recorded_number(v) for v in column] for name, column in history.items()}
+
+
+def _recorded_number(value: float) -> float | None:
+    if not math.isfinite(value):
+        return None
+    return float(value) if float(value).is_integer() else float(f"{value:.6g}")

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from secateurs.core.archive import Archive, archive_bytes, read_archive
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.output_files import check_output
 from secateurs.tickets.layers import Layer, stack_problem
 from secateurs.tickets.subset_sums import MAX_TERMS, pack_masks, unpack_masks
 from secateurs.tickets.ticket import LEAST_EPS, LEAST_SCALE, MOST_SCALE, Ticket, bits_in
@@ -68,6 +69,7 @@ def ticket_bytes(ticket: Ticket) -> bytes:
 
 def save_ticket(path: str | Path, ticket: Ticket) -> int:
     """Write a ticket to a file, atomically, and return the number of bytes."""
+    check_output(path, "model")
     content = ticket_bytes(ticket)
     write_atomically(path, content)
     return len(content)

@@ -13,6 +13,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.output_files import check_output
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.fitted_network import FittedNetwork
 
@@ -138,7 +139,10 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
     ------
     ModuleNotFoundError
         The extra is not installed: ``pip install secateurs[onnx]``.
+    ValueError
+        The path cannot be written, or a file is there that is no ONNX file.
     """
+    check_output(path, "onnx")
     if find_spec("onnxscript") is None:
         raise ModuleNotFoundError("ONNX export needs an extra: pip install secateurs[onnx]")
     with warnings.catch_warnings():

@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value
 from secateurs.core.version import __version__
 from secateurs.experiments.report.certificates import packed
@@ -63,6 +64,7 @@ def write_report(run: str | Path, output: str | Path) -> int:
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise bad_value("output", str(output), "a name that must end in .html")
+    check_output(output, "page")
     content = render(run_content(Path(run))).encode()
     write_atomically(output, content)
     return len(content)
