@@ -30,7 +30,6 @@ from secateurs.training.defaults import (
     auto_widths,
     chosen,
     exchange_interval,
-    input_scaling,
     is_auto,
     run_length,
 )
@@ -39,6 +38,7 @@ from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.row_checks import held_out_loss, row_checks
+from secateurs.training.scaling import input_scaling
 from secateurs.training.trainers import Trainer
 from secateurs.training.training_data import TrainingData, is_sparse
 
