@@ -30,7 +30,7 @@ TAIL = 0.05
 ENOUGH, EXCESS = 20, 3.0  # entries of a sample, and an excess of sd, that show outliers elsewhere
 SAMPLE_ROWS, SAMPLE_ENTRIES = 2000, 1 << 21
 SUSPECT = 1e-12  # a smaller deviation, as a share of |mean|, may be a rounding error
-LARGEST, SMALLEST = 1e300, 1e-300  # entries beyond are refused, or count as 0
+LARGEST, SMALLEST = 1e300, 1e-305  # entries beyond are refused, or count as 0
 _SQUARED = 1e-140  # entries below are scaled by a power of two before they are squared
 
 
@@ -84,7 +84,7 @@ def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = 
         mean, deviation = found.mean, found.deviation
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
         varies = scale > 0
-        own = _needs_own_scale(found) if varies.any() else ~varies
+        own = _needs_own_scale(found) if varies.any() else np.zeros(len(mean), dtype=bool)
         if own is None:
             return Scaling(mean, scale, varies.astype(np.float64))
         if varies.any():
@@ -161,7 +161,10 @@ def _constant(
     part = X[:, columns] if rows is None else X[rows][:, columns]
     part = part.toarray() if is_sparse(part) else np.asarray(part)
     ends = group.gather([part.min(axis=0).tolist(), part.max(axis=0).tolist()])
-    least, most = np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)
+    least, most = (
+        np.min([low for low, _ in ends], axis=0),
+        np.max([high for _, high in ends], axis=0),
+    )
     return np.asarray(least == most)
 
 
@@ -174,7 +177,9 @@ def _powers(
     if not bad.any():
         return None
     used = X if rows is None else X[rows]
-    peaks = np.asarray(abs(used).max(axis=0).toarray() if is_sparse(X) else np.abs(used).max(axis=0))
+    peaks = np.asarray(
+        abs(used).max(axis=0).toarray() if is_sparse(X) else np.abs(used).max(axis=0)
+    )
     peak = np.max(group.gather(peaks.ravel().astype(np.float64).tolist()), axis=0)
     if peak.max() > LARGEST:
         got = Shown(f"{peak.max():.3g} in column {int(peak.argmax())}, too large for float64")
@@ -290,7 +295,8 @@ def _fence(
     some = np.flatnonzero(count)
     first = (np.cumsum(count) - count)[some]
     last = count[some] - 1
-    low[some] = np.minimum(low[some], values[first + np.ceil(TAIL * last).astype(np.int64)])
-    high[some] = np.maximum(high[some], values[first + np.floor((1 - TAIL) * last).astype(np.int64)])
+    cut = np.minimum(np.ceil(TAIL * last).astype(np.int64), last // 4)
+    low[some] = np.minimum(low[some], values[first + cut])
+    high[some] = np.maximum(high[some], values[first + last - cut])
     width = FENCE * (high - low)
     return low - width, high + width
