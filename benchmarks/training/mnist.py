@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from secateurs import load_dataset
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.defaults import input_scaling
 from secateurs.training.imp import imp_path
+from secateurs.training.scaling import input_scaling
 from secateurs.training.trainers import TRAINERS
 from secateurs.training.training_data import Scaling, TrainingData
 

@@ -20,9 +20,9 @@ from torch import nn
 
 from secateurs import load_dataset
 from secateurs.core.schedules import learning_rate_at
-from secateurs.training.defaults import input_scaling
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.rigl import layer_counts
+from secateurs.training.scaling import input_scaling
 from secateurs.training.training_data import TrainingData, batches
 
 from .mnist import BATCH, STEPS, accuracy

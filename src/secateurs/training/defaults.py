@@ -1,4 +1,4 @@
-"""The meaning of "auto": steps, batches, scaling, regularisation and widths from the data.
+"""The meaning of "auto": steps, batches, regularisation and widths from the data.
 
 All numbers were chosen on held-out rows of training data (docs/training.md).
 """
@@ -8,13 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from secateurs.core.group import ALONE, Group
-from secateurs.core.parameters import Shown, bad_value
-from secateurs.training.training_data import Scaling, column_moments, is_sparse
+from secateurs.core.parameters import bad_value
 
 EPOCHS = 30
 MIN_STEPS, MAX_STEPS = 2000, 8000
@@ -23,9 +19,6 @@ EXCHANGES = 72  # changes of the support in a run, 10 to 50 steps apart
 SMALL_TABLE = 16_000  # rows up to which input noise regularises better than weight decay
 NOISE, NOISE_ROWS = 0.4, 1000  # the noise, and the rows from which on it becomes smaller
 WEIGHT_DECAY = 0.3
-SAME_UNITS = 4.0  # columns share a factor if no deviation exceeds the median by more than this,
-NEAR_ZERO = 2.5  # and if typical means are within so many deviations of 0
-CONSTANT = 1e-7  # a column is constant if its deviation is a smaller share of its |mean|
 MAX_BATCH_ENTRIES = 1 << 26  # entries of the inputs of a batch
 
 
@@ -90,61 +83,3 @@ def auto_device(device: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise bad_value("device", device, f"a torch device or 'auto' ({error})") from error
-
-
-def input_scaling(X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE) -> Scaling:
-    """Return the scaling that brings the inputs to unit size.
-
-    Columns in the same units, such as pixels, share one factor and keep their zeros.  Columns
-    count as such if their largest standard deviation is at most `SAME_UNITS` times the median
-    one, and if typical means are at most `NEAR_ZERO` standard deviations from 0.
-    Otherwise each column is centred and divided by its standard deviation.  Sparse data always
-    share one factor, the root mean square of their stored entries.
-
-    Parameters
-    ----------
-    X : array [n, d] or scipy CSR
-    rows : array of int64, optional
-        Rows to use; all by default.
-    group : Group
-        Processes whose rows are used too.
-
-    Returns
-    -------
-    Scaling
-        A constant column gets the scale 0, because the bias already does its work.
-
-    Raises
-    ------
-    ValueError
-        The entries are too large to square in float64.
-    """
-    mean, variance = column_moments(X, rows, group)
-    if not np.isfinite(variance).all():
-        raise bad_value("X", Shown("entries too large to square"), "entries < 1e150", "rescale X")
-    scaling = standardisation(mean, variance)
-    varies = scaling.scale > 0
-    if not varies.any():
-        return Scaling(None, np.zeros(len(mean)))
-    square = variance + mean**2
-    if is_sparse(X):
-        part = X if rows is None else X[rows]
-        n, stored = group.total(part.shape[0]), group.total(part.nnz)
-        return _one_factor(math.sqrt(square.sum() * n / stored), len(mean))
-    spread = 1.0 / scaling.scale[varies]
-    far = np.median(np.abs(mean[varies]) / spread)
-    if spread.max() <= SAME_UNITS * np.median(spread) and far <= NEAR_ZERO:
-        return _one_factor(math.sqrt(square.mean()), len(mean))
-    return scaling
-
-
-def standardisation(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Scaling:
-    """Return the scaling that centres each column and divides it by its standard deviation."""
-    deviation = np.sqrt(variance)
-    deviation[deviation <= CONSTANT * np.abs(mean)] = 0.0  # rounding errors
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    return Scaling(mean, scale)
-
-
-def _one_factor(size: float, d: int) -> Scaling:
-    return Scaling(None, np.full(d, 1.0 / size))

@@ -21,7 +21,7 @@ from secateurs.core.parameters import bad_value, check_integer, check_real, is_i
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import hold_out
 from secateurs.core.threads import threads_for
-from secateurs.data.table_estimator import split_keys
+from secateurs.data.table_estimator import input_names, split_keys
 from secateurs.sparse.network import MAX_UNITS, SparseNetwork
 from secateurs.training.defaults import (
     auto_device,
@@ -30,7 +30,6 @@ from secateurs.training.defaults import (
     auto_widths,
     chosen,
     exchange_interval,
-    input_scaling,
     is_auto,
     run_length,
 )
@@ -39,6 +38,7 @@ from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.row_checks import held_out_loss, row_checks
+from secateurs.training.scaling import input_scaling
 from secateurs.training.trainers import Trainer
 from secateurs.training.training_data import TrainingData, is_sparse
 
@@ -216,6 +216,9 @@ class SparseMLP(FittedPerceptron):
             data = replace(data, initial=self.fitted_.network)
         else:
             scaling, seed = input_scaling(data.inputs, data.train, data.group), self.seed_
+            constant = np.flatnonzero(scaling.variance == 0)
+            names = input_names(self) if len(constant) else []
+            self.constant_inputs_ = [names[j] for j in constant]
         n = int(data.group.total(len(data.train)))
         noise = chosen(self.input_noise, auto_noise(n))
         rows = TrainingData(

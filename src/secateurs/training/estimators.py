@@ -67,6 +67,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         Only if `X` was a DataFrame.
     table_ : TableSchema or None
         The encoding of a DataFrame.
+    constant_inputs_ : list of str
+        Names of the inputs without a second value in the training rows; they are not used.
     loss_curve_ : list of float
         Training loss at each record of `history_` ("step", "loss", "n_nonzero").
     status_ : str

@@ -30,6 +30,7 @@ class FittedPerceptron(TableEstimator):
     device: Any
     fitted_: FittedNetwork
     validation_score_: float | None
+    constant_inputs_: list[str]
     n_steps_: int
     peak_support_: int
     peak_bytes_: int
@@ -98,6 +99,7 @@ class FittedPerceptron(TableEstimator):
             "nonzeros": network.n_nonzero,
             "nonzeros_per_layer": [len(keys) for keys in network.keys],
             "inputs_used": len(self.fitted_.columns),
+            "constant_inputs": getattr(self, "constant_inputs_", []),  # not in the file
             "peak_support": self.peak_support_,
             "peak_bytes": self.peak_bytes_,
             "dense_nonzeros": n_dense,

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.defaults import standardisation
-from secateurs.training.training_data import Scaling, column_moments, is_sparse
+from secateurs.training.scaling import input_scaling
+from secateurs.training.training_data import Scaling, is_sparse
 
 _BATCH_ENTRIES = 1 << 22  # entries of the inputs or activations that are computed together
 
@@ -52,23 +52,23 @@ class FittedNetwork:
         """Trim a network, and select the scaling of the inputs that it reads."""
         network = network.trimmed()
         columns = network.used_inputs()
-        if scaling.shift is None:
-            return cls(network, columns, None, scaling.scale[:1].copy(), out_shift, out_scale)
-        return cls(
-            network, columns, scaling.shift[columns], scaling.scale[columns], out_shift, out_scale
-        )
+        shift, scale = scaling.shift, scaling.scale
+        if shift is None and (scale == scale[0]).all():
+            return cls(network, columns, None, scale[:1].copy(), out_shift, out_scale)
+        shift = np.zeros(len(columns)) if shift is None else shift[columns]
+        return cls(network, columns, shift, scale[columns], out_shift, out_scale)
 
     def full_scaling(self, X: Any) -> Scaling:
         """Return the scaling of all d inputs, to continue training.
 
-        Inputs that the network does not read yet are standardised by their values in `X` [n, d].
+        Inputs that the network does not read yet are scaled by their values in `X` [n, d].
         """
         if self.shift is None:
             return Scaling(None, np.full(X.shape[1], self.scale[0]))
-        scaling = standardisation(*column_moments(X))
-        assert scaling.shift is not None
-        scaling.shift[self.columns], scaling.scale[self.columns] = self.shift, self.scale
-        return scaling
+        found = input_scaling(X)
+        shift = np.zeros(X.shape[1]) if found.shift is None else found.shift
+        shift[self.columns], found.scale[self.columns] = self.shift, self.scale
+        return Scaling(shift, found.scale)
 
     def outputs(self, X: Any) -> NDArray[np.float64]:
         """Return the outputs for each row of `X` [n, d], dense or CSR; shape [n, k].

@@ -15,8 +15,9 @@ from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.matrix import read_matrix
 from secateurs.sparse.network import MAX_INPUTS
-from secateurs.training.defaults import CONSTANT
+from secateurs.training.scaling import SMALLEST
 
+MAX_TARGET = 1e150  # squares of larger targets leave float64
 _TORCH_READS = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
 
 
@@ -89,12 +90,25 @@ def fit_standardisation(
         got = Shown("another number of targets on other processes")
         raise bad_value("y", got, "the same number of targets on every process")
     n = sum(shape[0] for shape in shapes)
+    least, most = _ends(columns, group)
+    size = np.maximum(np.abs(least), np.abs(most))
+    if not size.max() <= MAX_TARGET:
+        got = Shown(f"values up to {size.max():.3g}, too large to square")
+        raise bad_value("y", got, f"values up to {MAX_TARGET:g}", "rescale y")
+    power = np.ldexp(1.0, -np.frexp(np.maximum(size, SMALLEST))[1])  # an exact product
+    columns = columns * power
     shift = sum_over_rows(columns, group) / n
     deviation = np.sqrt(sum_over_rows(np.square(columns - shift), group) / n)
-    if not np.isfinite(deviation).all():
-        raise bad_value("y", Shown("values too large to square"), "values below 1e150", "rescale y")
-    constant = deviation <= CONSTANT * np.abs(shift)
-    return shift, np.where(constant, 0.0, deviation)
+    constant = (least == most) | (deviation < SMALLEST / power)
+    return np.where(least == most, least, shift / power), np.where(constant, 0.0, deviation / power)
+
+
+def _ends(
+    columns: NDArray[np.float64], group: Group
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and the largest value of each column over all processes."""
+    ends = group.gather([columns.min(axis=0).tolist(), columns.max(axis=0).tolist()])
+    return np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)
 
 
 def standardised(

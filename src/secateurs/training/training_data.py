@@ -21,6 +21,7 @@ from secateurs.core.group import ALONE, Group
 
 _RESIDENT_SHARE = 0.5  # dense data move to a GPU if they take at most this share of its memory
 _FEW_COLUMNS = 8  # columns are picked one by one if fewer than one in so many is used
+_IN_FLOAT32 = 1e-20  # inputs with a factor beyond this or its inverse are scaled in float64
 _MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows over which columns are averaged
 
 
@@ -31,12 +32,16 @@ class Scaling:
     Attributes
     ----------
     shift : array of float64, shape [d], or None
-        None keeps zeros at zero; all entries of `scale` are then the same.
+        None keeps every zero at zero.
     scale : array of float64, shape [d]
+        0 for a constant column.
+    variance : array of float64, shape [d], optional
+        The variance of the scaled inputs without their outliers, where it is known.
     """
 
     shift: NDArray[np.float64] | None
     scale: NDArray[np.float64]
+    variance: NDArray[np.float64] | None = None
 
 
 class TrainingData:
@@ -91,7 +96,9 @@ class TrainingData:
         self._rows = None if rows is None else torch.from_numpy(rows)
         self._dense = None if is_sparse(X) else self._place(X)
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
-        self._factor = float(scaling.scale[0]) if scaling.shift is None else None
+        factor = float(scaling.scale[0])
+        plain = scaling.shift is None and (scaling.scale == factor).all()
+        self._factor = factor if plain and _IN_FLOAT32 < factor < 1 / _IN_FLOAT32 else None
 
     def _place(self, X: Any) -> Tensor:
         with warnings.catch_warnings():
@@ -112,7 +119,9 @@ class TrainingData:
         return min(self.n, max(1, round(count * self.n / self.n_all)))
 
     def input_variance(self) -> NDArray[np.float64]:
-        """Return the variance of each scaled input over all processes, shape [d], in one pass."""
+        """Return the variance of each scaled input over all processes, shape [d]."""
+        if self.scaling.variance is not None:
+            return self.scaling.variance
         return column_moments(self._X, self._rows_used, self.group)[1] * self.scaling.scale**2
 
     def targets(self, rows: Tensor) -> Tensor:
@@ -137,31 +146,33 @@ class TrainingData:
         rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
         H[-1].fill_(1.0)
+        if self._factor is None:
+            H[:-1] = self._standardised(rows, units)
+            return H
         if self._dense is None:
             part = self._X[rows.cpu().numpy()]
-            H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()))
-        elif len(units) * _FEW_COLUMNS < self.d or self._factor is None:
-            H[:-1] = self._standardised(rows.to(self._dense.device), units.to(self._dense.device))
+            H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()).astype(np.float32))
+        elif len(units) * _FEW_COLUMNS < self.d:
+            device = self._dense.device
+            H[:-1] = self._dense[rows.to(device)[:, None], units.to(device)].t()
         else:
             # gather whole rows first, because these reads are contiguous
             block = self._dense.index_select(0, rows.to(self._dense.device))
             torch.index_select(block.to(self.device, torch.float32).t(), 0, units, out=H[:-1])
-        if self._factor is not None:
-            H[:-1] *= self._factor
+        H[:-1] *= self._factor
         return H
 
     def _standardised(self, rows: Tensor, units: Tensor) -> Tensor:
         """Return entries [u, B], centred in float64, as a mean may be far above the deviation."""
-        assert self._dense is not None
-        picked = self._dense[rows[:, None], units]
+        at = units.cpu().numpy()
+        if self._dense is None:
+            picked = torch.from_numpy(_expand(self._X[rows.cpu().numpy()], at)).t()
+        else:
+            device = self._dense.device
+            picked = self._dense[rows.to(device)[:, None], units.to(device)].double()
         if self.scaling.shift is not None:
-            at = units.cpu().numpy()
-            shift, scale = (
-                torch.from_numpy(v[at]).to(picked.device)
-                for v in (self.scaling.shift, self.scaling.scale)
-            )
-            picked = (picked.double() - shift) * scale
-        return picked.t()
+            picked = picked - torch.from_numpy(self.scaling.shift[at]).to(picked.device)
+        return (picked * torch.from_numpy(self.scaling.scale[at]).to(picked.device)).t()
 
     def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
         """Return `inputs` with fresh Gaussian noise, for the gradients of the trainers.
@@ -195,10 +206,10 @@ def is_sparse(X: Any) -> bool:
     return bool(sparse.issparse(X))
 
 
-def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float32]:
+def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the columns `units` of a CSR matrix, transposed and dense, shape [u, B]."""
     B = part.shape[0]
-    out = np.zeros((len(units), B), dtype=np.float32)
+    out = np.zeros((len(units), B))
     row = np.repeat(np.arange(B), np.diff(part.indptr))
     at = np.minimum(np.searchsorted(units, part.indices), max(len(units) - 1, 0))
     if len(units) and len(row):
@@ -208,35 +219,41 @@ def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def column_moments(
-    X: Any, rows: NDArray[np.int64] | None = None, group: Group = ALONE
+    X: Any,
+    rows: NDArray[np.int64] | None = None,
+    group: Group = ALONE,
+    power: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of each column in one pass over blocks of rows.
 
     Parameters
     ----------
-    X : array [N, d] or scipy CSR
+    X : array [n, d] or scipy CSR
     rows : array of int64, optional
         Rows to use; all by default.
     group : Group
         Processes whose rows are used too.
+    power : array, shape [d], optional
+        Multiply the columns by these numbers first.
 
     Returns
     -------
     mean, variance : arrays of float64, shape [d]
         Cost O(n d) time and O(d + block) memory.  The sums are of deviations from the mean of the
-        first block, for accuracy.
+        first block, or of the stored entries of a sparse matrix, for accuracy.
     """
-    n, d = (X.shape[0] if rows is None else len(rows)), X.shape[1]
+    n = X.shape[0] if rows is None else len(rows)
+    if is_sparse(X):
+        mean, variance = _sparse_moments(X if rows is None else X[rows], power)
+        return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
+    d = X.shape[1]
     step = max(1, min(n, _MOMENT_ELEMENTS // max(1, d)))
     origin, total, square = np.zeros(d), np.zeros(d), np.zeros(d)
     for start in range(0, n, step):
         where = slice(start, start + step)
-        block = X[where] if rows is None else X[rows[where]]
-        if is_sparse(block):
-            total += np.asarray(block.sum(axis=0), dtype=np.float64).ravel()
-            square += np.asarray(block.multiply(block).sum(axis=0), dtype=np.float64).ravel()
-            continue
-        block = np.asarray(block, dtype=np.float64)
+        block = np.asarray(X[where] if rows is None else X[rows[where]], dtype=np.float64)
+        if power is not None:
+            block = block * power
         if start == 0:
             origin = block.mean(axis=0)
         block = block - origin
@@ -245,6 +262,19 @@ def column_moments(
     shift = total / n
     mean, variance = origin + shift, np.maximum(square / n - shift**2, 0.0)
     return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
+
+
+def _sparse_moments(
+    X: sparse.csr_array, power: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of the columns of a CSR matrix, zeros included."""
+    n, d = X.shape
+    data = X.data.astype(np.float64) if power is None else X.data * power[X.indices]
+    stored = np.bincount(X.indices, minlength=d)
+    centre = np.bincount(X.indices, data, minlength=d) / np.maximum(stored, 1)
+    around = np.bincount(X.indices, np.square(data - centre[X.indices]), minlength=d)
+    share = stored / n
+    return share * centre, around / n + share * (1 - share) * centre**2
 
 
 def _pooled(
