@@ -31,7 +31,7 @@ class WidthLaw:
     slope, factor : float
         Least squares of log width on log (1 / median error).
     low, high : float
-        95 % interval of the slope, by a bootstrap over the seeds.
+        95 % interval of the slope, by a bootstrap over the networks of each width.
     """
 
     slope: float
@@ -58,30 +58,35 @@ class BitLaw:
 
 
 def width_law(points: Sequence[NeuronPoint]) -> WidthLaw:
-    """Fit a power law to the median errors of networks with the same seeds at every width.
+    """Fit a power law to the median errors at every width.
+
+    The networks of different widths are drawn independently, so the bootstrap draws from each
+    width by itself, and the widths may have different numbers of networks.
 
     Raises
     ------
     ValueError
-        The points have several d, one width, or other seeds at some width.
+        The points have several d, one width, or a network twice.
     """
     widths = sorted({p.n_neurons for p in points})
-    seeds = sorted({p.seed for p in points})
     table = {(p.n_neurons, p.seed): p.error for p in points}
     if len({p.d for p in points}) != 1 or len(widths) < 2 or len(table) != len(points):
         raise bad_value("points", Shown("others"), "one d, two widths or more, no point twice")
-    if len(table) != len(widths) * len(seeds):
-        raise bad_value("points", Shown("others"), "the same seeds at every width")
-    E, N = np.array([[table[n, s] for s in seeds] for n in widths]), np.array(widths)
+    E = [np.array([p.error for p in points if p.n_neurons == n]) for n in widths]
+    N = np.array(widths)
     rng = np.random.default_rng(0)
-    drawn = [_fit(N, E[:, rng.integers(len(seeds), size=len(seeds))])[0] for _ in range(RESAMPLES)]
+    medians = [
+        np.median(errors[rng.integers(len(errors), size=(RESAMPLES, len(errors)))], axis=1)
+        for errors in E
+    ]
+    drawn = [_fit(N, row)[0] for row in np.array(medians).T]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    slope, log_factor = _fit(N, E)
+    slope, log_factor = _fit(N, np.array([np.median(errors) for errors in E]))
     return WidthLaw(slope, float(np.exp(log_factor)), float(low), float(high))
 
 
-def _fit(widths: NDArray[np.int64], errors: Array) -> tuple[float, float]:
-    slope, start = np.polyfit(np.log(1 / np.median(errors, axis=1)), np.log(widths), 1)
+def _fit(widths: NDArray[np.int64], medians: Array) -> tuple[float, float]:
+    slope, start = np.polyfit(np.log(1 / medians), np.log(widths), 1)
     return float(slope), float(start)
 
 

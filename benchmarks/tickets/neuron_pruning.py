@@ -7,15 +7,17 @@
 Scaling (form A) uses Gaussian networks of N neurons.  It prints the medians over the seeds of the
 certified error of the subset found, of the lower bound for all subsets and of the bound for every
 alpha.  The slope is that of log N on log(1 / median error), and its band is the 95 % interval of a
-bootstrap over the seeds.  The slope is also given for the wider half, where the search sees a
-smaller share of the neurons and the asymptotic slope d - 1 of the lower bound is nearer.  The
-points are written to a JSON file.
+bootstrap over the networks.  The slope is also given without the narrow networks, from several
+widths on, because it depends on where the fit starts.  The points are written to a JSON file; those
+that the file has already are not measured again.  The widest networks take most of the time, so
+they have a number of seeds of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -38,10 +40,10 @@ from secateurs.tickets.neuron.sup_error import sup_error
 
 WIDTHS = {
     2: (16, 32, 64, 128, 256, 512, 1024, 2048),
-    3: (64, 128, 256, 512, 1024, 2048, 4096),
-    4: (64, 128, 256, 512, 1024, 2048, 4096, 8192),
+    3: (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+    4: (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
 }
-EXPECTED = {2: (1.0, 1.5), 3: (1.8, 2.5), 4: (2.3, 3.2)}
+WIDE = {2: math.inf, 3: 8192, 4: 16384}  # from here on a network takes 7 to 45 seconds
 KINDS = ("Gaussian", "duplicates", "opposites", "near-parallel", "near the target", "axes")
 
 
@@ -66,40 +68,60 @@ def instance(d: int, n: int, seed: int, kind: str = "Gaussian") -> tuple[Any, An
     return W, alpha, target
 
 
-def scaling(dimensions: list[int], seeds: int, out: str | None) -> None:
-    points: list[dict[str, Any]] = []
+def scaling(dimensions: list[int], seeds: int, wide_seeds: int, out: str | None) -> None:
+    kept = stored(out)
     fits: list[dict[str, Any]] = []
-    print("| d | N | error found | lower bound, these alpha | any alpha | kept | s |")
-    print("|---|---|---|---|---|---|---|")
+    print("| d | N | networks | error found | lower bound, these alpha | any alpha | kept | s |")
+    print("|---|---|---|---|---|---|---|---|")
     for d in dimensions:
-        of_d: list[NeuronPoint] = []
         for n in WIDTHS[d]:
-            start = time.process_time()
-            rows = [neuron_point(d, n, seed) for seed in range(seeds)]
-            of_d += rows
-            error, bound, free, kept = (
+            start, before = time.process_time(), len(kept)
+            for seed in range(wide_seeds if n >= WIDE[d] else seeds):
+                if (d, n, seed) not in kept:
+                    kept[d, n, seed] = neuron_point(d, n, seed)
+            rows = [point for point in kept.values() if (point.d, point.n_neurons) == (d, n)]
+            error, bound, free, size = (
                 float(np.median([getattr(row, key) for row in rows]))
                 for key in ("error", "lower_bound", "any_alpha_bound", "n_kept")
             )
-            cpu = (time.process_time() - start) / seeds
+            cpu = (time.process_time() - start) / max(len(kept) - before, 1)
             print(
-                f"| {d} | {n} | {error:.4f} | {bound:.4f} | {free:.4f} | {kept:g} | {cpu:.1f} |",
+                f"| {d} | {n} | {len(rows)} | {error:.4f} | {bound:.4f} | {free:.4f} | {size:g} | "
+                f"{cpu:.1f} |",
                 flush=True,
             )
-        points += [asdict(point) for point in of_d]
-        law, (least, most) = width_law(of_d), EXPECTED[d]
-        said = "within" if least <= law.slope <= most else "OUTSIDE"
-        half = WIDTHS[d][len(WIDTHS[d]) // 2]
-        wide = width_law([point for point in of_d if point.n_neurons >= half]).slope
-        print(
-            f"d = {d}: slope {law.slope:.2f} [{law.low:.2f}, {law.high:.2f}], {said} {least} to "
-            f"{most}; wider half {wide:.2f}",
-            flush=True,
-        )
-        fits.append({"d": d, **asdict(law), "wider_half": wide})
-        if out is not None:  # after every dimension: a run that is stopped keeps what it has
-            content = {"points": points, "slopes": fits, "proven_widths": proven(dimensions)}
-            write_atomically(Path(out), json.dumps(content, indent=1).encode())
+            fits = [*(fit for fit in fits if fit["d"] != d), *slopes(d, kept)]
+            if out is not None:  # after every width: a run that is stopped keeps what it has
+                points = [asdict(kept[key]) for key in sorted(kept)]
+                content = {"points": points, "slopes": fits, "proven_widths": proven(dimensions)}
+                write_atomically(Path(out), json.dumps(content, indent=1).encode())
+        for fit in slopes(d, kept):
+            print(
+                f"d = {d}, N from {fit['from']}: slope {fit['slope']:.2f} [{fit['low']:.2f}, "
+                f"{fit['high']:.2f}]",
+                flush=True,
+            )
+
+
+def stored(out: str | None) -> dict[tuple[int, int, int], NeuronPoint]:
+    """Return the points that the file has, by d, width and seed."""
+    if out is None or not Path(out).exists():
+        return {}
+    points = [NeuronPoint(**point) for point in json.loads(Path(out).read_text())["points"]]
+    return {(p.d, p.n_neurons, p.seed): p for p in points}
+
+
+def slopes(d: int, kept: dict[tuple[int, int, int], NeuronPoint]) -> list[dict[str, Any]]:
+    """Fit the law to all widths, and to those from a fourth and from half of them on."""
+    points = [point for point in kept.values() if point.d == d]
+    widths = sorted({point.n_neurons for point in points})
+    starts = sorted({widths[len(widths) * quarter // 4] for quarter in range(3)})
+    groups = {start: [p for p in points if p.n_neurons >= start] for start in starts}
+    return [
+        {"d": d, "from": start, **asdict(width_law(group))}
+        for start, group in groups.items()
+        if len({p.n_neurons for p in group}) > 1
+    ]
 
 
 def proven(dimensions: list[int]) -> list[dict[str, Any]]:
@@ -186,11 +208,12 @@ if __name__ == "__main__":
     parser.add_argument("--part", choices=("scaling", "integer", "violations"), default="scaling")
     parser.add_argument("--d", type=int, nargs="+", default=[2, 3, 4], choices=(2, 3, 4))
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--wide-seeds", type=int, default=6)
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--out", help="JSON file of the points (scaling)")
     arguments = parser.parse_args()
     if arguments.part == "scaling":
-        scaling(arguments.d, arguments.seeds, arguments.out)
+        scaling(arguments.d, arguments.seeds, arguments.wide_seeds, arguments.out)
     elif arguments.part == "integer":
         integer(arguments.seeds)
     else:

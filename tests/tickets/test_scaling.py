@@ -33,9 +33,17 @@ def test_a_power_law_is_found_and_lies_in_its_band(slope, factor):
     assert noisy.low < slope < noisy.high
 
 
+def test_widths_may_have_different_numbers_of_networks():
+    points = planted(2.0, 1.0, spread=0.1, seeds=40)
+    fewer = [p for p in points if p.n_neurons < 1024 or p.seed < 4]
+    law, short = width_law(points), width_law(fewer)
+    assert short.slope == pytest.approx(law.slope, abs=0.1)
+    assert short.high - short.low > law.high - law.low
+
+
 def test_points_that_do_not_belong_together_are_refused():
     points = planted(2.0, 1.0)
-    for wrong in (points[:1], points[:-1], points + points, points + planted(2.0, 1.0, d=4)):
+    for wrong in (points[:1], points[:8], points + points, points + planted(2.0, 1.0, d=4)):
         with pytest.raises(ValueError, match="points: got others; expected"):
             width_law(wrong)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
+from cyclopts import Parameter
 
 from secateurs.cli import recipe
 from secateurs.cli.sweeps import (
@@ -19,8 +21,15 @@ from secateurs.cli.sweeps import (
 )
 from secateurs.cli.terminal import note
 from secateurs.core.atomic_write import write_atomically
-from secateurs.core.description import Description
+from secateurs.core.description import Description, Table
 from secateurs.experiments.claims.claim import Scale
+from secateurs.experiments.claims.listing import (
+    RESULTS,
+    as_text,
+    coverage,
+    last_measured,
+    statement_rows,
+)
 from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
@@ -34,6 +43,14 @@ def reproduce(
     *,
     claim: str | None = None,
     scale: Scale = "quick",
+    listing: Annotated[
+        recipe.Flag,
+        Parameter(
+            name="--list",
+            help="Measure nothing; list every statement of the papers, what checks it, the last "
+            "measurement in the folder, and what is not covered.",
+        ),
+    ] = False,
     workers: Workers = 1,
     output: Path | None = None,
     resume: Resume = False,
@@ -57,6 +74,9 @@ def reproduce(
     recipe.check_options(workers=workers)
     claims = chosen(paper, claim)
     folder = output if output is not None else Path(f"reproduce-{scale}.run")
+    if listing:
+        rows = statement_rows(paper, claim, last_measured(folder))
+        return recipe.finish(_describe_statements(rows, folder), json=json)
     with open_run(folder, {}, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):
         for line in notes:
             note(line)
@@ -82,7 +102,7 @@ def _write_claims(ledger: Ledger, scale: Scale, folder: Path) -> None:
     """Write every claim that the folder has results for, earlier commands included."""
     known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
     content = jsonlib.dumps(_facts(known, scale, folder), indent=2, allow_nan=False) + "\n"
-    write_atomically(folder / "claims.json", content.encode())
+    write_atomically(folder / RESULTS, content.encode())
     export_cells(ledger, folder / "parts.csv")
 
 
@@ -110,3 +130,35 @@ def _describe(outcomes: list[Outcome], scale: Scale, folder: Path) -> Descriptio
             if outcome.error is not None
         ),
     )
+
+
+def _describe_statements(rows: list[dict[str, Any]], folder: Path) -> Description:
+    """Describe the statements, with a line of the table for each paper."""
+    counts = coverage(rows)
+    papers = list(dict.fromkeys(row["paper"] for row in rows))
+    lines = [(name, coverage([row for row in rows if row["paper"] == name])) for name in papers] + [
+        ("all", counts)
+    ]
+    columns = ("statements", "covered", "in part", "not covered", "cannot be had")
+    table = Table(
+        ("paper", *columns, "share"),
+        [
+            (name, *(str(line[column]) for column in columns), _percent(line["share"]))
+            for name, line in lines
+        ],
+        "The papers' own statements:",
+        frozenset((*columns, "share")),
+    )
+    could = counts["statements"] - counts["cannot be had"]
+    return Description(
+        f"{counts['covered']} of the {could} statements that could be had are covered "
+        f"({_percent(counts['share'])}), {counts['covered by claims']} of them by claims of this "
+        f"command and the others by another command. Measurements are those in {folder}.",
+        {"coverage": counts, "run": str(folder), "statements": rows},
+        (table,),
+        tuple(as_text(row) for row in rows),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

@@ -1,0 +1,153 @@
+"""Statements of "A Recovery Guarantee for Sparse Neural Networks" (arXiv 2509.20323)."""
+
+from __future__ import annotations
+
+from secateurs.experiments.claims.statement import Statement
+
+SUMMARY = "abstract, summaries of the theorem, and the authors' code; numbering unverified"
+CODE = "the authors' code"
+
+STATEMENTS = (
+    Statement(
+        place="Theorem 1",
+        kind="theorem",
+        says="In the convex form, with the planted patterns in the dictionary and under the "
+        "assumptions on weights and patterns, iterative hard thresholding recovers every fused "
+        "weight from n of order s log(d p / s) Gaussian rows.",
+        source=SUMMARY,
+        claims=("convex-recovery", "too-few-rows"),
+        differs="exchanges are added to the iteration; p is twice the number of neurons",
+        missing="the iteration alone, keeping more than s entries as the theorem does",
+    ),
+    Statement(
+        place="Lemma of Jain, Tewari & Kar (2014), in use",
+        kind="lemma",
+        says="Under restricted strong convexity and smoothness, thresholding to more entries than "
+        "s converges linearly to the best vector with s entries.",
+        source="summary; the theorem rests on it",
+        missing="no claim measures the rate of convergence yet",
+    ),
+    Statement(
+        place="Lemma on Gaussian patterns, in use",
+        kind="lemma",
+        says="For Gaussian rows the pattern of a neuron is open on about half of the rows, and two "
+        "patterns differ on a share of the rows that is the angle of the neurons over pi.",
+        source=SUMMARY,
+        missing="no claim measures the two shares yet",
+    ),
+    Statement(
+        place="Lemma on the number of patterns, in use",
+        kind="lemma",
+        says="The number p of patterns that sparse neurons can have is bounded by a product of "
+        "binomial coefficients in d and n.",
+        source="a summary in which the formula is cut off",
+        missing="the formula is not at hand",
+        obtainable=False,
+    ),
+    Statement(
+        place="Assumption on weights",
+        kind="assumption",
+        says="The fused weights determine the network, as with output weights of one sign and "
+        "size.",
+        source=SUMMARY,
+        command="python -m benchmarks.recovery.exactness",
+        result="none of 605 fits that are called exact is wrong on fresh rows (docs/recovery.md).",
+        differs="output weights are 1, and alternatives are searched for and not excluded by proof",
+    ),
+    Statement(
+        place="Assumption on patterns, separation",
+        kind="assumption",
+        says="Every two planted patterns differ on a fixed share of the rows.",
+        source=SUMMARY,
+        claims=("twins", "certificate"),
+        differs="the share that the certificate asks for, 10 %, was measured",
+    ),
+    Statement(
+        place="Assumption on patterns, trace",
+        kind="assumption",
+        says="Every planted pattern is open on a fixed share of the rows.",
+        source=SUMMARY,
+        command="python -m pytest tests/recovery/test_certificate.py",
+        result="the certificate measures the share and names the neuron that has the smallest one.",
+        missing="no claim plants patterns that are hardly ever open",
+    ),
+    Statement(
+        place="Memory",
+        kind="theorem",
+        says="Memory beyond the data grows with the number of nonzero weights, and not with the "
+        "number of neurons.",
+        source="abstract",
+        claims=("memory",),
+    ),
+    Statement(
+        place="Algorithm, sequential form",
+        kind="algorithm",
+        says="Without a dictionary the gates follow the weights after every step; the paper proves "
+        "nothing for this form.",
+        source=CODE,
+        claims=("iht-stalls",),
+        differs="n = 2000 and 200 steps",
+    ),
+    Statement(
+        place="Algorithm, comparison with magnitude pruning",
+        kind="algorithm",
+        says="Iterative magnitude pruning trains a dense network, removes 10 % of the weights, "
+        "rewinds and repeats; hard thresholding is competitive with it.",
+        source="abstract and the authors' code",
+        claims=("imp-is-far",),
+        differs="the learning rate and the length of a round are tuned, and the budget has m "
+        "output weights more",
+    ),
+    Statement(
+        place="Figure 1",
+        kind="figure",
+        says="Planted scalar networks, m and s from 1 to 1000, n = 50,000, d = 100, 15 epochs, one "
+        "and two hidden layers, hard thresholding beside magnitude pruning.",
+        source=CODE,
+        claims=("iht-stalls", "imp-is-far"),
+        differs="m and s from 5 to 200, n = 2000, one hidden layer",
+        missing="the paper's size, and two hidden layers",
+    ),
+    Statement(
+        place="Figure 2",
+        kind="figure",
+        says="The same with ten outputs, 100 epochs in batches of 5000.",
+        source=CODE,
+        command="python -m benchmarks.recovery.vector_outputs",
+        result="above magnitude pruning in 12 of 12 cells, above 100 dB in 7 (docs/recovery.md).",
+        differs="d = 50, n = 2000, no batches, exchanges are added",
+        missing="the paper's size and its CountSketch",
+    ),
+    Statement(
+        place="Figure 3",
+        kind="figure",
+        says="Classification of MNIST, the digits 0 and 1 and all ten, by s weights of m neurons.",
+        source=CODE,
+        missing="no claim runs it; MNIST is not part of the repository, so it needs a file",
+    ),
+    Statement(
+        place="Figure 4",
+        kind="figure",
+        says="An image of MNIST as a function of 1500 Fourier features of the coordinates.",
+        source=CODE,
+        command="python -m benchmarks.training.images --npz mnist.npz --images 6",
+        result="four of six images reach 45 dB at s = 100, all reach 289 dB at s = 500 "
+        "(docs/recovery.md).",
+        differs="polish and exchanges are added, and other images are used",
+        missing="the paper's image and epochs, and two layers",
+    ),
+    Statement(
+        place="Figure 5",
+        kind="figure",
+        says="A colour image of CIFAR-10 as a function of coordinates and channel, s up to 2000.",
+        source=CODE,
+        missing="no claim fits a colour image; CIFAR-10 is not part of the repository",
+    ),
+    Statement(
+        place="Pursuit",
+        kind="found here",
+        says="A sign-free pursuit finds networks on which thresholding stalls.",
+        source="derived and measured here",
+        claims=("pursuit-exact",),
+    ),
+)
