@@ -130,9 +130,10 @@ def sensing_certificate(
     most = max(float(abs(ends[0]) if signed else ends[0]), 0.0)
     unit = max(base * fit.rms, 1e-6 * float(abs(top[0])))
     found = identification or identify(
-        sensed, fit.factors, tangent=fit.tangent, search=fit.is_exact, random_state=random_state
+        sensed, fit.factors, tangent=fit.tangent, exact=fit.is_exact, random_state=random_state
     )
     floor = NoiseFloor(operator, signed=signed, rng=np.random.default_rng(random_state))
+    gap = gap_check(fit, floor, found)
     known = r > 0 and math.isfinite(sigma)
     predicted = partial(predicted_error, n_nuisance=operator.n_nuisance, complex_=is_complex)
     error = predicted(n, d, r, sigma, curvature=curvature) if known else None
@@ -141,8 +142,8 @@ def sensing_certificate(
             _stationarity(operator, fit.residual, U, unit),
             second_order_check(fit, floor, found),
             _penalty(most, tau),
-            gap_check(fit, floor),
-            _window(fit.smallest if known else None, curvature, nu, strength),
+            gap,
+            _window(fit.smallest if known else None, curvature, nu, strength, gap),
             _sample_size(operator, r, random_state),
             found.check(injective_from(operator)),
             _predicted_error(error),
@@ -187,19 +188,28 @@ def _penalty(most: float, tau: float | None) -> Check:
     )
 
 
-def _window(smallest: float | None, curvature: float, nu: float, strength: float | None) -> Check:
-    """Check that c (a^2 - 2 s a) + lambda sqrt(a) has a minimum at a column of eigenvalue a > 0."""
+def _window(
+    smallest: float | None, curvature: float, nu: float, strength: float | None, gap: Check
+) -> Check:
+    """Check that c (a^2 - 2 s a) + lambda sqrt(a) has a minimum at a column of eigenvalue a > 0.
+
+    A fit with a component too many takes noise for signal and estimates too little noise, so the
+    window says nothing unless the weakest component is more than noise.
+    """
     found = "lambda is inside its window, but it was not given"
     verdict: Verdict = "unknown"
     if smallest is not None and strength is not None:
         low = WINDOW * curvature * (nu / curvature) ** 1.5
         high = WINDOW * curvature * smallest**1.5
         found = f"lambda = {strength:.4g} is inside its window, {low:.4g} to {high:.4g}"
-        verdict = _verdict(low < strength < high)
+        inside = low < strength < high
+        verdict = ("holds" if gap.verdict == "holds" else "unknown") if inside else "fails"
+        if inside and gap.verdict != "holds":
+            found += ", but the singular gap does not hold"
     return Check(
         "penalty window",
         f"{found}: above its start the penalty removes noise, below its end it keeps the weakest "
-        "component (both are estimated from this fit)",
+        "component (with the confidence of the singular gap; both ends are estimated from this fit)",
         verdict,
         strength,
         None,

@@ -12,7 +12,9 @@ Six questions, the cheap ones first.  M is the fit, of rank r.
    Z = sum_i w_i A_i with Z M = 0.  If M is in general position, every other matrix with the same
    measurements has Z M' = 0 too.  So if the common kernel of the Z is the column space of M, then
    M' is in that space, and question 3 excludes it.
-6. Does the same fit from random starts end at another matrix?
+6. Does the same fit from random starts end at another matrix?  Where the residual is zero, that
+   matrix must have the same measurements.  Where it is not, it counts if its loss is not much
+   larger: the noise then decides which of the two is found, and nothing about the fit is known.
 
 Sources: 2, 3 and 4 derived; 5 is the argument of Gortler, Healy & Thurston, "Characterizing generic
 global rigidity" (2010), for measurements of distances, carried over to any linear ones (derived).
@@ -43,7 +45,10 @@ ZERO_ENTRY, ZERO_ENTRY_SINGLE = 1e-12, 1e-6  # the same for entries of sum_i g_i
 DIFFERENT = 1e-3  # relative distance from which a second solution is another matrix
 STRESSES = 3  # matrices Z of question 5
 NO_STRESS = 1e-9  # relative size below which Z is rounding
-STARTS, START_STEPS = 2, 300  # of question 6
+STARTS, START_STEPS = 2, 300  # of question 6, where the residual is zero
+NOISY_STARTS, NOISY_ACCURACY = 4, 1e-2  # of question 6, where it is not
+AS_GOOD = 1.5  # loss over that of the fit, up to which a fit from a random start is as good
+APART = 0.5  # distance, in weakest eigenvalues of the fit, from which two fits are not the same
 MOST_DENSE = 3000  # largest d for which d x d matrices are formed here
 SOURCE = (
     "derived; the determined column space: Gortler, Healy & Thurston (2010), for a matrix in "
@@ -101,7 +106,7 @@ def identify(
     factors: Factors,
     *,
     tangent: Tangent | None = None,
-    search: bool = True,
+    exact: bool = True,
     random_state: int = 0,
 ) -> Identification:
     """Look for another matrix of the same rank with the same measurements.
@@ -114,8 +119,9 @@ def identify(
         measurement but zeros; it is asked of a random one.
     tangent : Tangent, optional
         The tangent space at the fit, if it was made before.
-    search : bool
-        Ask questions 5 and 6 too.  They make sense where the residual is zero.
+    exact : bool
+        The residual is zero to rounding.  If it is not, question 5 is left out, and question 6
+        looks for another fit that is about as good.
     random_state : int
 
     Returns
@@ -125,7 +131,8 @@ def identify(
     Notes
     -----
     About as much as a few passes over the data where the map is formed (`Tangent.dense`), else
-    some hundred passes; question 5 takes up to 600 steps of descent.  d x d matrices are formed.
+    some hundred passes; question 6 takes up to 600 steps of descent, under noise usually 50 to 100.
+    d x d matrices are formed.
     """
     operator = sensed.operator
     rng = np.random.default_rng(random_state)
@@ -141,14 +148,11 @@ def identify(
     apart = _rows_apart(operator, U, rng)
     if apart:
         return Identification("fails", apart, found.ratio)
-    if search:
-        doubt = _kernel_too_large(operator, tangent, rng)
-        if doubt:
-            return Identification("unknown", doubt, found.ratio)
-        other = _another_fit(sensed, factors, found.ratio, rng)
-        if other:
-            return Identification("fails", other, found.ratio)
-    return found
+    doubt = _kernel_too_large(operator, tangent, rng) if exact else _as_good(sensed, factors, rng)
+    if doubt:
+        return Identification("unknown", doubt, found.ratio)
+    other = _another_fit(sensed, factors, found.ratio, rng) if exact else ""
+    return Identification("fails", other, found.ratio) if other else found
 
 
 def _too_few(
@@ -243,23 +247,50 @@ def _another_fit(
     sensed: Sensed, factors: Factors, ratio: float | None, rng: np.random.Generator
 ) -> str:
     """Question 6; an empty string where no start found another matrix."""
-    signs, size = factors.signs, np.linalg.norm(factors.components, axis=1)
     curvature = _curvature(sensed, factors)
     small = rounding(sensed.operator)
     floor, zero = small**2 * sensed.power, (16 * small) ** 2 * sensed.power
     least = max(DIFFERENT, 100 * small / (ratio or 1.0))
     for _ in range(STARTS):
-        U = random_factors(sensed.operator, len(signs), rng)
-        U *= (size / np.linalg.norm(U, axis=1))[:, None]
-        start = Point.at(sensed, U, signs)
+        start = _random_start(sensed, factors, rng)
         end = descend(start, curvature=curvature, n_steps=START_STEPS, tolerance=0.0, floor=floor)
-        distance = _distance(Factors(end.U, signs), factors)
+        distance = _distance(end.factors(), factors)
         if end.loss <= zero and distance > least:
             return (
                 "another matrix of the same rank, found from a random start, has the same "
                 f"measurements to rounding; it differs by {distance:.0%} of the Frobenius norm"
             )
     return ""
+
+
+def _as_good(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> str:
+    """Question 6 under noise; an empty string where all starts end at the fit, or are worse."""
+    fit = Point.at(sensed, factors.components, factors.signs)
+    curvature = _curvature(sensed, factors)
+    sizes = np.linalg.norm(factors.components, axis=1) ** 2
+    apart = APART * float(sizes.min()) / float(np.linalg.norm(sizes))
+    for _ in range(NOISY_STARTS):
+        end = descend(
+            _random_start(sensed, factors, rng),
+            curvature=curvature,
+            n_steps=START_STEPS,
+            tolerance=NOISY_ACCURACY,
+        )
+        distance = _distance(end.factors(), factors)
+        if end.loss <= AS_GOOD * fit.loss and distance > apart:
+            return (
+                "another matrix of the same rank, found from a random start, fits about as well "
+                f"(its loss is {end.loss / fit.loss:.3g} times as large); it differs by "
+                f"{distance:.0%} of the Frobenius norm"
+            )
+    return ""
+
+
+def _random_start(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> Point:
+    """Random directions with the norms and the signs of the factors."""
+    U = random_factors(sensed.operator, len(factors.signs), rng)
+    U *= (np.linalg.norm(factors.components, axis=1) / np.linalg.norm(U, axis=1))[:, None]
+    return Point.at(sensed, U, factors.signs)
 
 
 def _curvature(sensed: Sensed, factors: Factors) -> float:

@@ -5,7 +5,9 @@
 
 If the residual e is noise that is independent and symmetric about 0, then e with random signs is
 distributed as e, whatever the measurements are.  T(e) exceeds the largest of k values with random
-signs with probability 1 / (k + 1).  Neither the noise nor the measurements need be Gaussian.
+signs with probability 1 / (k + 1).  Neither the noise nor the measurements need be Gaussian.  A
+component whose presence is claimed must exceed the largest.  A component whose absence is claimed
+is looked for with a test that sees more: T(e) over the mean of the k values.
 
 That T(e) looks like noise does not mean that nothing is hidden: where a few measurements are much
 larger than the rest, they dominate N.  The weights w and the cut c take away some of this, and what
@@ -36,7 +38,8 @@ Product = Callable[[Array], Array]  # of every matrix of a stack with its own ve
 N_SIGNS, N_SIGNS_LARGE = 19, 9  # residuals with random signs; for d above `SMALL`
 STEPS, STEPS_LARGE = 16, 10  # Lanczos steps of a largest eigenvalue
 PLANTED = 10  # components planted at a time, see (2)
-MARGIN = 1.05  # T(e) over the largest with random signs, from which a component is visible
+MARGIN = 1.05  # T(e) over the largest with random signs, from which a component is surely there
+SUSPECT = 1.15  # T(e) over their mean, from which one may be there
 LIGHTEST = 0.1  # share of the median size below which a measurement weighs no more
 CUT = 4.5  # c cuts at this many medians of |e|: 3 standard deviations of Gaussian noise
 MOST_STACKED = 1 << 22  # entries of matrices that are held at once
@@ -44,23 +47,45 @@ MOST_STACKED = 1 << 22  # entries of matrices that are held at once
 
 @dataclass(frozen=True)
 class Comparison:
-    """T of a residual, and the largest of `n_signs` T of the same residual with random signs."""
+    """T of a residual beside `n_signs` T of the same residual with random signs.
+
+    Attributes
+    ----------
+    observed : float
+    largest, mean : float
+        Over the random signs.
+    n_signs : int
+    """
 
     observed: float
-    by_chance: float
+    largest: float
+    mean: float
     n_signs: int
 
     @property
-    def ratio(self) -> float:
-        """`observed` over `by_chance`."""
-        if self.by_chance > 0:
-            return self.observed / self.by_chance
-        return np.inf if self.observed > 0 else 0.0
+    def over_largest(self) -> float:
+        """`observed` over `largest`."""
+        return _ratio(self.observed, self.largest)
 
     @property
-    def visible(self) -> bool:
-        """Whether more than noise is left."""
-        return self.ratio > MARGIN
+    def over_mean(self) -> float:
+        """`observed` over `mean`."""
+        return _ratio(self.observed, self.mean)
+
+    @property
+    def confidence(self) -> float:
+        """Probability that `observed` is not the largest where nothing but noise is left."""
+        return self.n_signs / (self.n_signs + 1)
+
+    @property
+    def certain(self) -> bool:
+        """Whether more than noise is left, with this `confidence`."""
+        return self.over_largest > MARGIN
+
+    @property
+    def suspect(self) -> bool:
+        """Whether more than noise may be left."""
+        return self.over_mean > SUSPECT
 
 
 @dataclass(frozen=True)
@@ -113,7 +138,10 @@ class NoiseFloor:
         """
         columns = self._with_signs(residual[:, None])
         values = self.largest(columns, V)
-        return Comparison(float(values[0]), float(values[1:].max()), self._n_signs)
+        signed = values[1:]
+        return Comparison(
+            float(values[0]), float(signed.max()), float(signed.mean()), self._n_signs
+        )
 
     def planted(self, residual: Array, tangent: Tangent, eigenvalue: float) -> Planting:
         """Plant components in a residual [n], off the tangent space, and count those seen.
@@ -160,7 +188,7 @@ class NoiseFloor:
         parts = [self._operator.forward_factors(v[None]).astype(np.float64) for v in directions]
         planted = residual[:, None] + tangent.off(eigenvalue * np.stack(parts, axis=1))
         values = self.largest(self._with_signs(planted), tangent.V).reshape(-1, PLANTED)
-        return int(np.sum(values[0] > MARGIN * values[1:].max(axis=0)))
+        return int(np.sum(values[0] > SUSPECT * values[1:].mean(axis=0)))
 
     def _with_signs(self, columns: Array) -> Array:
         """The columns, and then all of them `n_signs` times with random signs."""
@@ -201,6 +229,12 @@ class NoiseFloor:
             v = image / np.where(size > 0, size, 1.0)
         values: Array = np.linalg.eigvalsh(projected)
         return np.maximum(values[:, -1], -values[:, 0]) if self._signed else values[:, -1]
+
+
+def _ratio(a: float, b: float) -> float:
+    if b > 0:
+        return a / b
+    return np.inf if a > 0 else 0.0
 
 
 def _stack_times(stack: Array, v: Array) -> Array:

@@ -12,7 +12,7 @@ from secateurs.core.certificate import Check, Verdict
 from secateurs.sensing.factored import Factors, Point, Sensed
 from secateurs.sensing.fixed_rank import least_squares
 from secateurs.sensing.identification import Identification, rounding
-from secateurs.sensing.noise_floor import MARGIN, Comparison, NoiseFloor
+from secateurs.sensing.noise_floor import MARGIN, SUSPECT, Comparison, NoiseFloor
 from secateurs.sensing.operators.base import Array
 from secateurs.sensing.tangent import Tangent, degrees_of_freedom
 
@@ -21,6 +21,7 @@ MISSED = 0.65  # share of the weakest eigenvalue that a hidden component is assu
 EXPLAINED = 0.5  # share of the mean square of y that it explains, where none was found
 REFIT_STEPS, REFIT_TOLERANCE = 100, 1e-2  # of the fits with one component more and one less
 ASSUMED = "the noise is assumed to be independent and symmetric about 0"
+NOT_IDENTIFIED = "because the matrix is not identified"
 SOURCE = "derived, by random signs; see noise_floor"
 
 
@@ -99,12 +100,16 @@ class FittedMatrix:
         return float(np.abs(np.linalg.eigvalsh(core)).min())
 
     def refitted(self, rank: int) -> Point:
-        """Least squares at another rank, from this fit."""
+        """Least squares at another rank: from this fit or from the spectrum, the better one."""
+        starts = (self.factors, None)
+        return min((self._refitted(rank, start) for start in starts), key=lambda point: point.loss)
+
+    def _refitted(self, rank: int, start: Factors | None) -> Point:
         return least_squares(
             self.sensed,
             rank,
             signed=self.signed,
-            start=self.factors,
+            start=start,
             n_steps=REFIT_STEPS,
             tolerance=REFIT_TOLERANCE,
         )[0]
@@ -117,19 +122,20 @@ def second_order_check(fit: FittedMatrix, floor: NoiseFloor, found: Identificati
         return _second_order(f"no further component can lower the loss: {why}", "holds", 0.0)
     seen = floor.against_signs(fit.residual, fit.tangent.V)
     bic = _bic_change(fit)
-    measured = f"{_compared(seen)}, and one more component changes BIC by {bic:+.3g}"
-    if seen.visible or bic < 0:
+    measured = (
+        f"the largest eigenvalue of N is {seen.over_mean:.3g} times the mean of {seen.n_signs} "
+        f"residuals with random signs (a component may be there from {SUSPECT:g} on), and one more "
+        f"component changes BIC by {bic:+.3g}"
+    )
+    if seen.suspect or bic < 0:
         text = f"no further component is visible in the residual: {measured}"
-        return _second_order(text, "fails", seen.ratio)
-    if fit.rank and (found.ratio is None or found.verdict == "fails"):
+        return _second_order(text, "fails", seen.over_mean)
+    if fit.rank and found.verdict != "holds":
         text = (
             f"no further component is hidden in the residual: {measured}; how large a hidden one "
+            f"can be is not known, {NOT_IDENTIFIED}"
         )
-        return _second_order(
-            text + "can be is not known, because the matrix is not identified",
-            "unknown",
-            seen.ratio,
-        )
+        return _second_order(text, "unknown", seen.over_mean)
     if fit.rank:
         eigenvalue = MISSED * fit.smallest
         size = f"of {MISSED:g} times the weakest eigenvalue"
@@ -143,14 +149,17 @@ def second_order_check(fit: FittedMatrix, floor: NoiseFloor, found: Identificati
         f"residual, if its direction is random: {measured}; of {planted.n_planted} such components "
         f"planted in the residual, {planted.n_seen} were seen ({ASSUMED})"
     )
-    return _second_order(text, "holds" if planted.enough else "unknown", seen.ratio)
+    return _second_order(text, "holds" if planted.enough else "unknown", seen.over_mean)
 
 
-def gap_check(fit: FittedMatrix, floor: NoiseFloor) -> Check:
+def gap_check(fit: FittedMatrix, floor: NoiseFloor, found: Identification) -> Check:
     """Check that the weakest component is more than noise."""
     if not fit.rank:
         return _gap("the weakest component is more than noise; there is none", "unknown", None)
     less = fit.refitted(fit.rank - 1)
+    if less.loss <= fit.point.loss:
+        text = "the weakest component lowers the loss: without it the loss is no larger"
+        return _gap(text, "fails", None)
     if fit.is_exact:
         zero = fit.is_zero(less.residual)
         text = "the weakest component is more than rounding: without it the residual is " + (
@@ -158,8 +167,15 @@ def gap_check(fit: FittedMatrix, floor: NoiseFloor) -> Check:
         )
         return _gap(text, "fails" if zero else "holds", None)
     seen = floor.against_signs(less.residual, Tangent(fit.sensed.operator, less.U).V)
-    text = f"the weakest component is more than noise: without it {_compared(seen)} ({ASSUMED})"
-    return _gap(text, "holds" if seen.visible else "fails", seen.ratio)
+    text = (
+        f"with confidence {seen.confidence:.0%}, the weakest component is more than noise: without "
+        f"it {_compared(seen)} ({ASSUMED})"
+    )
+    if not seen.certain:
+        return _gap(text, "fails", seen.over_largest)
+    if found.verdict != "holds":  # the best fit of a smaller rank may not have been found either
+        return _gap(f"{text}; it is not known, {NOT_IDENTIFIED}", "unknown", seen.over_largest)
+    return _gap(text, "holds", seen.over_largest)
 
 
 def _bic_change(fit: FittedMatrix) -> float:
@@ -174,13 +190,13 @@ def _bic_change(fit: FittedMatrix) -> float:
 
 def _compared(seen: Comparison) -> str:
     return (
-        f"the largest eigenvalue of N is {seen.ratio:.3g} times the largest of "
+        f"the largest eigenvalue of N is {seen.over_largest:.3g} times the largest of "
         f"{seen.n_signs} residuals with random signs (a component is visible from {MARGIN:g} on)"
     )
 
 
 def _second_order(text: str, verdict: Verdict, ratio: float) -> Check:
-    return Check("second order", text, verdict, ratio, MARGIN, SOURCE)
+    return Check("second order", text, verdict, ratio, SUSPECT, SOURCE)
 
 
 def _gap(text: str, verdict: Verdict, ratio: float | None) -> Check:
