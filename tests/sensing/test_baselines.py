@@ -11,6 +11,7 @@ from benchmarks.sensing.unregularised import norm_pruning, overparameterised_gd
 
 from secateurs.sensing import planted as sensing
 from secateurs.sensing.baselines import compare_column_norms, scaled_gd
+from secateurs.sensing.operators.entries import Entries
 from secateurs.sensing.planted import fidelity, planted_sensing
 from secateurs.sensing.published_pipeline import group_lasso
 from secateurs.sensing.regularisation_path import group_lasso_path
@@ -52,6 +53,25 @@ def test_nuclear_norm_solves_its_problem():
         assert w[-1] <= 0.2 * (1 + 1e-4)
         assert not signed or w[0] >= -0.2 * (1 + 1e-4)
         np.testing.assert_allclose(N @ U.T, 0.2 * U.T * s, atol=1e-4)
+
+
+def test_scaled_gd_is_exact_only_where_the_measurements_identify_the_matrix():
+    p = planted_sensing(300, 12, 2, random_state=0)
+    found = scaled_gd(p.operator, p.y, 2, step=0.3)
+    assert found.status == "exact"
+    assert p.error(found.value.components) < 1e-8
+    few = planted_sensing(14, 12, 2, random_state=0)  # 23 degrees of freedom
+    found = scaled_gd(few.operator, few.y, 2, step=0.1, n_steps=5000, tolerance=1e-15)
+    assert found.measured["loss"] < 1e-20
+    assert found.status == "converged"
+    assert found.measured["identification"].verdict == "fails"
+    i, j = np.triu_indices(8)
+    seen = (i < 4) == (j < 4)  # no entry joins the first four rows with the others
+    rng = np.random.default_rng(0)
+    u = rng.uniform(1, 2, 8)
+    apart = Entries(8, i[seen], j[seen])
+    found = scaled_gd(apart, (u[i] * u[j])[seen], 1, step=0.2, n_steps=5000, tolerance=1e-15)
+    assert found.status != "exact"
 
 
 def test_norm_pruning_keeps_the_largest():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -165,3 +166,133 @@ def test_the_description_has_the_facts_of_the_model(n_components):
     assert len(facts["interactions"]) == len(model.interactions_)
     assert [len(table.rows) for table in described.tables] == [50] * bool(model.n_components_)
     assert bool(described.notes) == (model.n_components_ == 0)
+
+
+def _encodings(X):
+    """The same whole numbers in other forms; every one must give the answer of float64."""
+    rows = sparse.csr_array(X)
+    wide = sparse.csr_array((rows.data, rows.indices.astype(np.int64), rows.indptr), rows.shape)
+    wide.indptr = wide.indptr.astype(np.int64)
+    frozen = sparse.csr_array(X)
+    for array in (frozen.data, frozen.indices, frozen.indptr):
+        array.setflags(write=False)
+    coo = sparse.coo_array(np.ones_like(X))
+    stored = sparse.csr_array((X.ravel(), coo.coords), X.shape)  # zeros are stored
+    shuffled = sparse.csr_array(X)
+    for a, b in zip(shuffled.indptr[:-1], shuffled.indptr[1:], strict=True):
+        shuffled.indices[a:b] = shuffled.indices[a:b][::-1].copy()
+        shuffled.data[a:b] = shuffled.data[a:b][::-1].copy()
+    shuffled.has_sorted_indices = False
+    twice = sparse.csr_array(sparse.vstack([rows, rows]).tocsr()[: len(X)])
+    locked = X.copy()
+    locked.setflags(write=False)
+    return {
+        "int64": X.astype(np.int64),
+        "uint8": X.astype(np.uint8),
+        "float32": X.astype(np.float32),
+        "Fortran": np.asfortranarray(X),
+        "read-only": locked,
+        "CSR": rows,
+        "CSC": rows.tocsc(),
+        "CSR uint8": rows.astype(np.uint8),
+        "CSR of int64 indices": wide,
+        "CSR read-only": frozen,
+        "CSR with stored zeros": stored,
+        "CSR unsorted": shuffled,
+        "CSR cut": twice,
+    }
+
+
+def _bytes(X):
+    arrays = (X.data, X.indices, X.indptr) if sparse.issparse(X) else (X,)
+    return [array.tobytes() for array in arrays]
+
+
+def test_every_form_of_the_same_numbers_gives_the_same_answer_and_is_not_changed():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 200, (300, 5)) * (rng.random((300, 5)) < 0.7) * 1.0
+    X[:, 4] = 3.0  # a constant column
+    y = 1e-4 * X[:, 0] * X[:, 1] + 0.01 * X[:, 2] + 0.1 * rng.standard_normal(300)
+    usual = QuadraticRegressor(random_state=0).fit(X, y)
+    for name, same in _encodings(X).items():
+        before = _bytes(same)
+        model = QuadraticRegressor(random_state=0).fit(same, y)
+        np.testing.assert_allclose(model.predict(same), usual.predict(X), rtol=1e-9, err_msg=name)
+        np.testing.assert_array_equal(model.predict(same), model.predict(X), err_msg=name)
+        assert _bytes(same) == before, name
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+def test_too_few_rows_have_a_message_that_says_what_to_do(n):
+    X = np.random.default_rng(0).standard_normal((n, 7))
+    model = QuadraticRegressor(random_state=0, validation_fraction=0)
+    with pytest.raises(ValueError, match=r"X: got \d+ training rows .*; expected .*; add rows"):
+        model.fit(X, X[:, 0])
+    if n > 2:
+        model.set_params(fit_linear=False).fit(X, X[:, 0] ** 2)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    case=st.sampled_from(["copy", "negated", "sum", "constant"]),
+    n_components=st.sampled_from(["auto", 0, 1]),
+    fraction=st.sampled_from([0.0, 0.2]),
+    squares=st.booleans(),
+)
+def test_columns_that_depend_on_others_are_never_exact(seed, case, n_components, fraction, squares):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((120, 4))
+    X[:, 3] = {"copy": X[:, 0], "negated": -2 * X[:, 0], "sum": X[:, 0] + X[:, 1], "constant": 5}[
+        case
+    ]
+    y = X[:, 0] + squares * X[:, 1] ** 2
+    model = QuadraticRegressor(n_components, validation_fraction=fraction, random_state=0)
+    model.fit(X, y)
+    assert model.status_ != "exact"
+    assert model.certificate_["identification"].verdict == "fails"
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2])
+def test_the_status_is_that_of_the_returned_function(fraction):
+    """A linear function without noise is exact with no square, however many the path tried."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 4))
+    model = QuadraticRegressor(validation_fraction=fraction, random_state=0)
+    assert model.fit(X, X @ np.arange(4.0) + 2).status_ == "exact"
+    assert model.n_components_ == 0
+
+
+def test_the_status_is_not_that_of_a_path_whose_squares_were_dropped():
+    """The path of heavy tails stalls or ends elsewhere; least squares of what is left converges."""
+    n_dropped = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_t(2, size=(300, 10))
+        y = X[:, 0] + rng.standard_normal(300) * np.abs(X[:, 1])
+        model = QuadraticRegressor(random_state=0).fit(X, y)
+        dropped = model.n_components_ < model.report_["n_found"]
+        n_dropped += dropped
+        assert model.status_ == "converged" or not dropped
+    assert n_dropped >= 3
+
+
+@pytest.mark.parametrize("power", [-480, -300, 300, 480])
+def test_the_scale_of_the_target_does_not_matter(power):
+    problem = interactions_table(400, 6, noise=0.1, random_state=1)
+    usual = QuadraticRegressor(random_state=0).fit(problem.X, problem.y)
+    model = QuadraticRegressor(random_state=0).fit(problem.X, 4.0**power * problem.y)
+    assert (model.status_, model.n_components_) == (usual.status_, usual.n_components_)
+    back = model.predict(problem.X_test) * 4.0**-power
+    np.testing.assert_allclose(back, usual.predict(problem.X_test), rtol=1e-6)
+    verdicts = [[c.verdict for c in m.certificate_.checks] for m in (model, usual)]
+    assert verdicts[0] == verdicts[1]
+    assert model.interactions_[0][:2] == usual.interactions_[0][:2]
+
+
+def test_a_prediction_does_not_depend_on_the_other_rows():
+    problem = interactions_table(400, 9, random_state=1)
+    model = QuadraticRegressor(random_state=0).fit(problem.X, problem.y)
+    X = np.asfortranarray(problem.X_test[:90])
+    together = model.predict(X)
+    for rows in ([7], [7, 3], np.arange(5, 60), np.arange(90)[::-1]):
+        np.testing.assert_allclose(model.predict(X[rows]), together[rows], rtol=1e-12)

@@ -12,6 +12,7 @@ from secateurs.core.parameters import check_integer
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.sensing.factored import Factors, Point, Sensed, column_norms, rotated, squares
 from secateurs.sensing.factored_gd import COLUMNS, gradient_descent, random_start
+from secateurs.sensing.identification import Identification, identify
 from secateurs.sensing.operators.base import Array, SensingOperator
 from secateurs.sensing.published_pipeline import group_lasso
 
@@ -28,6 +29,7 @@ def scaled_gd(
     step: float = 0.5,
     n_steps: int = 1000,
     tolerance: float = 1e-6,
+    random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[Factors]:
     """Run ScaledGD at a given rank: U <- U - eta (U U^H)^-1 grad, from the spectral start.
@@ -42,13 +44,17 @@ def scaled_gd(
     n_steps : int
     tolerance : float
         Stop when the decrease that a unit step predicts is below tolerance^2 times the loss.
+    random_state : int
+        Random seed of the search for another matrix, where the residual is zero.
     progress : callable, optional
 
     Returns
     -------
     Solution of Factors
-        Status "exact", "converged", "budget", "stalled" (it diverged) or "interrupted".
-        History: step, loss, calls.  Measured: loss, calls, forward, adjoint.
+        Status "exact" (the residual is zero to rounding, and no other matrix of this rank was
+        found that has the same measurements), "converged", "budget", "stalled" (it diverged) or
+        "interrupted".  History: step, loss, calls.  Measured: loss, calls, forward, adjoint,
+        scale (as for `group_lasso_path`), identification.
 
     Notes
     -----
@@ -60,6 +66,7 @@ def scaled_gd(
     eigenvalues, vectors = point.eigenpairs(both_ends=False)
     top = np.maximum(eigenvalues[:rank], 1e-12 * max(float(eigenvalues[0]), 1e-300))
     U = vectors[:rank] * np.sqrt(top)[:, None]
+    identification: Identification | None = None
     with Iterations(n_steps, progress, ("step", "loss", "calls")) as run:
         for t in run:
             point = Point.at(sensed, U, np.ones(len(U)))
@@ -70,17 +77,21 @@ def scaled_gd(
             if not point.loss < DIVERGED * sensed.power:
                 run.end("stalled")
             elif point.loss <= EXACT * sensed.power:
-                run.end("exact")
+                factors = rotated(point).factors()
+                identification = identify(sensed, factors, random_state=random_state)
+                run.end(identification.status)
             elif float(np.vdot(force, move).real) <= tolerance**2 * point.loss:
                 run.end("converged")
             U = U + step * move
     found = rotated(point)
     return run.solution(
-        found.factors(),
+        sensed.unscaled(found.factors()),
         loss=found.loss,
         calls=sensed.calls,
         forward=sensed.forward,
         adjoint=sensed.adjoint,
+        scale=sensed.scale,
+        identification=identification,
     )
 
 

@@ -89,8 +89,8 @@ def sensing_certificate(
     signed : bool
         Components of both signs were allowed: both ends of N's spectrum count.
     tau, strength : float, optional
-        lambda / (2 sqrt(beta)) and lambda of a penalised fit; without them their checks are
-        "unknown".
+        lambda / (2 sqrt(beta)) and lambda of a penalised fit, for y / scale as a solver reports
+        them; without them their checks are "unknown".
     identification : Identification, optional
         What the solver found, so that it is not looked for again.
     random_state : int
@@ -120,7 +120,7 @@ def sensing_certificate(
         shapes = Shown(f"shapes {U.shape} and {s.shape}")
         raise bad_value("components and signs", shapes, f"[r, {d}] and [r]")
     sensed = Sensed.of(operator, y)
-    fit = FittedMatrix(sensed, Factors(U, s), signed)
+    fit = FittedMatrix(sensed, sensed.scaled(Factors(U, s)), signed)
     n, r, is_complex = operator.shape[0], len(U), operator.dtype.kind == "c"
     base, _ = noise_norm(operator, random_state)
     sigma, nu = fit.sigma, base * fit.sigma
@@ -139,14 +139,14 @@ def sensing_certificate(
     error = predicted(n, d, r, sigma, curvature=curvature) if known else None
     return Certificate(
         (
-            _stationarity(operator, fit.residual, U, unit),
+            _stationarity(operator, fit.residual, fit.factors.components, unit),
             second_order_check(fit, floor, found),
-            _penalty(most, tau),
+            _penalty(most, tau, sensed.scale),
             gap,
             _window(fit.smallest if known else None, curvature, nu, strength, gap),
             _sample_size(operator, r, random_state),
             found.check(injective_from(operator)),
-            _predicted_error(error),
+            _predicted_error(None if error is None else error * sensed.scale),
             Check(
                 "restricted isometry",
                 "the measurements have the restricted isometry that the theorems assume (to "
@@ -176,12 +176,14 @@ def _stationarity(operator: SensingOperator, residual: Array, U: Array, unit: fl
     )
 
 
-def _penalty(most: float, tau: float | None) -> Check:
+def _penalty(most: float, tau: float | None, scale: float) -> Check:
+    true = tau is not None and most <= tau
+    most, tau = most * scale, None if tau is None else tau * scale
     return Check(
         "penalty",
         f"no zero column of the penalised problem would grow: lambda_max(N) = {most:.4g} is at "
         f"most tau, which is {'not given' if tau is None else f'{tau:.4g}'}",
-        "unknown" if tau is None else _verdict(most <= tau),
+        "unknown" if tau is None else _verdict(true),
         most,
         tau,
         "derived: a zero column starts to grow where N v = tau v",
@@ -209,7 +211,7 @@ def _window(
     return Check(
         "penalty window",
         f"{found}: above its start the penalty removes noise, below its end it keeps the weakest "
-        "component (with the confidence of the singular gap; both ends are estimated from this fit)",
+        "component (as surely as the singular gap holds; both ends are estimated from this fit)",
         verdict,
         strength,
         None,

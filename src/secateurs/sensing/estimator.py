@@ -17,9 +17,9 @@ from secateurs.core.parameters import Shown, bad_value, check_choice, check_inte
 from secateurs.core.saved_model import Count, FitRecord, Number
 from secateurs.core.solution import ProgressCallback
 from secateurs.sensing.certificate import sensing_certificate
-from secateurs.sensing.factored import Factors, measured_values
+from secateurs.sensing.factored import Factors, measured_values, scale_of
 from secateurs.sensing.fixed_rank import fit_rank
-from secateurs.sensing.operators.base import SensingOperator
+from secateurs.sensing.operators.base import SensingOperator, method
 from secateurs.sensing.operators.projected import centred
 from secateurs.sensing.regularisation_path import CRITERIA, group_lasso_path
 
@@ -74,7 +74,8 @@ class MatrixSensing(Estimator):
     certificate_ : Certificate
         Checks of the rank, the noise and the accuracy.
     history_ : dict of lists
-        One entry for each stage of the path: tau, rank, loss and more.
+        One entry for each stage of the path: tau, rank, loss and more.  If the largest |y| is not
+        between 1e-70 and 1e70, these are for y divided by a power of four, ``report_["scale"]``.
 
     Examples
     --------
@@ -118,7 +119,7 @@ class MatrixSensing(Estimator):
             From `secateurs.sensing.operators`.
         y : array, shape [n]
         progress : callable, optional
-            Called with a `Progress` after each stage.
+            It gets a `Progress` after each stage of the path.
 
         Returns
         -------
@@ -127,7 +128,7 @@ class MatrixSensing(Estimator):
         Raises
         ------
         ValueError
-            A parameter or the data cannot be used; the message says which and why.
+            A parameter is out of range, or y does not have one finite value for each measurement.
 
         Notes
         -----
@@ -137,17 +138,23 @@ class MatrixSensing(Estimator):
         return self._fit(operator, y, progress)
 
     def predict(self, operator: SensingOperator) -> NDArray[np.float64]:
-        """Predict the measurements of M by an operator of the same d, shape [n]."""
+        """Predict the measurements of M by an operator of the same d, shape [n].
+
+        In float64.  The prediction for a row does not depend on the other rows, unless the operator
+        projects a part of all measurements out.
+        """
         check_is_fitted(self, "components_")
         d = self.components_.shape[1]
         if operator.shape[1] != d:
             raise bad_value("operator", Shown(f"d = {operator.shape[1]}"), f"d = {d}, as fitted")
-        values = operator.forward_factors(self.components_, self.signs_)
+        values = method(operator, "evaluate")(self.components_, self.signs_)
         return np.asarray(values, dtype=np.float64) + self.intercept_
 
     def score(self, operator: SensingOperator, y: ArrayLike) -> float:
         """R^2 of the measurements."""
-        return float(r2_score(_measurements(operator, y), self.predict(operator)))
+        values = _measurements(operator, y)
+        scale = scale_of(values)
+        return float(r2_score(values / scale, self.predict(operator) / scale))
 
     def matrix(self) -> NDArray[Any]:
         """M, shape [d, d]."""

@@ -10,6 +10,7 @@ Notation: A_i are the matrices of the operator, y the measurements, s_k = +-1 th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -17,10 +18,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.sensing.operators.base import Array, SensingOperator, product, shape_of
+from secateurs.sensing.operators.base import (
+    Array,
+    SensingOperator,
+    product,
+    real_dtype,
+    shape_of,
+)
 from secateurs.sensing.operators.spectrum import eigenpairs, ordered
 
-SMALLEST, LARGEST = 1e-70, 1e70  # of the largest |y|: fourth powers must stay in float64
+SMALLEST, LARGEST = 1e-300, 1e300  # of the largest |y|, so that sums and shares stay in float64
+USUAL_SMALLEST, USUAL_LARGEST = 1e-70, 1e70  # outside of this, fourth powers leave float64
 
 
 @dataclass(frozen=True)
@@ -51,20 +59,41 @@ class Sensed:
     ----------
     operator : SensingOperator
     y : float64 array [n]
-        Without its nuisance part.
+        Divided by `scale`, without its nuisance part.
+    scale : float
+        A power of four, so that M is divided by it and U by its root without rounding.  1 unless
+        the measurements are very large or very small.
     forward, adjoint : int
         Passes so far.  A loss and its gradient take one of each.
     """
 
     operator: SensingOperator
     y: Array
+    scale: float = 1.0
     forward: int = 0
     adjoint: int = 0
 
     @classmethod
     def of(cls, operator: SensingOperator, y: ArrayLike) -> Self:
-        """Check raw measurements y [n] and project their nuisance part out."""
-        return cls(operator, operator.project(measured_values(operator, y)))
+        """Check raw measurements y [n], scale them, and project their nuisance part out.
+
+        What is left counts as zero where it is the rounding of the projection.
+        """
+        values = measured_values(operator, y)
+        scale = scale_of(values)
+        values = values / scale
+        left = operator.project(values)
+        if np.linalg.norm(left) <= rounding(operator) * np.linalg.norm(values):
+            left = np.zeros_like(left)
+        return cls(operator, left, scale)
+
+    def scaled(self, factors: Factors) -> Factors:
+        """Factors of M in the units of the given measurements, in those of `y`."""
+        return Factors(factors.components / math.sqrt(self.scale), factors.signs)
+
+    def unscaled(self, factors: Factors) -> Factors:
+        """Undo `scaled`."""
+        return Factors(factors.components * math.sqrt(self.scale), factors.signs)
 
     @property
     def calls(self) -> float:
@@ -101,6 +130,19 @@ def measured_values(operator: SensingOperator, y: ArrayLike) -> Array:
         got = Shown(f"values whose largest modulus is {largest:.3g}")
         raise bad_value("y", got, f"one from {SMALLEST:g} to {LARGEST:g}", "rescale y")
     return values
+
+
+def rounding(operator: SensingOperator) -> float:
+    """Relative size of a residual that is zero to rounding."""
+    return 16 * float(np.finfo(real_dtype(operator.dtype)).eps)
+
+
+def scale_of(y: Array) -> float:
+    """The power of four that brings the largest |y| near 1, where it is very large or small."""
+    largest = float(np.abs(y).max(initial=0.0))
+    if not largest or USUAL_SMALLEST <= largest <= USUAL_LARGEST:
+        return 1.0
+    return float(4.0 ** (math.frexp(largest)[1] // 2))
 
 
 @dataclass

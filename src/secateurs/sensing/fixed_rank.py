@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from secateurs.core.solution import Solution, Status
 from secateurs.sensing.descent import descend
-from secateurs.sensing.factored import Factors, Point, Sensed, rotated, squares
-from secateurs.sensing.identification import identify, rounding
+from secateurs.sensing.factored import Factors, Point, Sensed, rotated, rounding, squares
+from secateurs.sensing.identification import identify
 from secateurs.sensing.operators.base import SensingOperator
 
 FLOOR = 1e-26  # loss over the mean square of y at which the residual is zero, for float64
@@ -48,7 +48,6 @@ def fit_rank(
     n_steps : int
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
-
     random_state : int
         Random seed of the search for another matrix, where the residual is zero.
 
@@ -62,20 +61,32 @@ def fit_rank(
 
     Notes
     -----
-    One forward and one adjoint pass a step.  The result is a local minimum: it is the truth without
+    One forward and one adjoint pass a step.  Losses are those of y / scale, as for
+    `group_lasso_path`.  The result is a local minimum: it is the truth without
     noise and with enough random measurements; otherwise nothing is guaranteed.
     """
     sensed = Sensed.of(operator, y)
     point, spent = least_squares(
-        sensed, rank, signed=signed, start=start, n_steps=n_steps, tolerance=tolerance
+        sensed,
+        rank,
+        signed=signed,
+        start=None if start is None else sensed.scaled(start),
+        n_steps=n_steps,
+        tolerance=tolerance,
     )
     status: Status = "budget" if spent else "converged"
     identification = None
     if point.loss <= _floor(sensed):
         identification = identify(sensed, point.factors(), random_state=random_state)
         status = identification.status
-    measured = {"loss": point.loss, "calls": sensed.calls, "identification": identification}
-    return Solution(point.factors(), status, {"loss": [point.loss]}, measured)
+    measured = {
+        "loss": point.loss,
+        "calls": sensed.calls,
+        "scale": sensed.scale,
+        "identification": identification,
+    }
+    found = sensed.unscaled(point.factors())
+    return Solution(found, status, {"loss": [point.loss]}, measured)
 
 
 def least_squares(
@@ -87,7 +98,7 @@ def least_squares(
     n_steps: int,
     tolerance: float,
 ) -> tuple[Point, bool]:
-    """Do what `fit_rank` does, without a search for other matrices.
+    """Do what `fit_rank` does in the units of `sensed`, without a search for other matrices.
 
     Returns
     -------

@@ -33,7 +33,7 @@ from scipy.sparse.csgraph import connected_components
 from secateurs.core.certificate import Check, Verdict
 from secateurs.core.solution import Status
 from secateurs.sensing.descent import descend
-from secateurs.sensing.factored import Factors, Point, Sensed
+from secateurs.sensing.factored import Factors, Point, Sensed, rounding
 from secateurs.sensing.measurement_count import distinct_measurements, random_factors
 from secateurs.sensing.operators.base import Array, SensingOperator, real_dtype
 from secateurs.sensing.tangent import Tangent
@@ -89,11 +89,6 @@ class Identification:
             threshold,
             SOURCE,
         )
-
-
-def rounding(operator: SensingOperator) -> float:
-    """Relative size of a residual that is zero to rounding."""
-    return 16 * float(np.finfo(real_dtype(operator.dtype)).eps)
 
 
 def injective_from(operator: SensingOperator) -> float:

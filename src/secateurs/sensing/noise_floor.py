@@ -5,18 +5,20 @@
 
 If the residual e is noise that is independent and symmetric about 0, then e with random signs is
 distributed as e, whatever the measurements are.  T(e) exceeds the largest of k values with random
-signs with probability 1 / (k + 1).  Neither the noise nor the measurements need be Gaussian.  A
-component whose presence is claimed must exceed the largest.  A component whose absence is claimed
-is looked for with a test that sees more: T(e) over the mean of the k values.
+signs with probability 1 / (k + 1).  Neither the noise nor the measurements need be Gaussian.
 
 That T(e) looks like noise does not mean that nothing is hidden: where a few measurements are much
 larger than the rest, they dominate N.  The weights w and the cut c take away some of this, and what
-is left is measured: components of a known size are planted in the residual, in random directions,
-and T must show them.  Let p be the probability that a component of that size is seen.  Ten of ten
-planted ones are seen, or nine and then ten more, with probability p^10 + 10 (1 - p) p^19.  So a
-component of that size is missed, and yet all this is seen, with probability
+is left is measured.  The residual loses its strongest direction and gets random signs, so that a
+hidden component is not in it; then a component of a known size is planted, in a random direction,
+and the part that tangent directions explain is removed, as a fit would do.  If a component of that
+size is hidden in e, T(e) is distributed as these k values of T, or is larger, because the planted
+residuals have the smaller noise.  So
 
-    (1 - p) (p^10 + 10 (1 - p) p^19) <= .049   for every p.                                   (2)
+    T(e) is below all k of them with probability at most 1 / (k + 1).                            (2)
+
+The removal of tangent directions assumes that the fit moves little where the component is added.
+Where random starts lead to other matrices (`identification`), it moves far, and (2) is not used.
 
 Source: derived.
 """
@@ -35,11 +37,10 @@ from secateurs.sensing.tangent import Tangent
 
 Product = Callable[[Array], Array]  # of every matrix of a stack with its own vector
 
-N_SIGNS, N_SIGNS_LARGE = 19, 9  # residuals with random signs; for d above `SMALL`
-STEPS, STEPS_LARGE = 16, 10  # Lanczos steps of a largest eigenvalue
-PLANTED = 10  # components planted at a time, see (2)
-MARGIN = 1.05  # T(e) over the largest with random signs, from which a component is surely there
-SUSPECT = 1.15  # T(e) over their mean, from which one may be there
+N_SIGNS = 19  # residuals with random signs, so that the confidence is 95 %
+REMOVAL_STEPS = 12  # of the removal of tangent directions, where the map is not formed
+STEPS, STEPS_LARGE = 16, 10  # Lanczos steps of a largest eigenvalue; for d above `SMALL`
+MARGIN = 1.05  # T(e) over the largest with random signs, from which a component is visible
 LIGHTEST = 0.1  # share of the median size below which a measurement weighs no more
 CUT = 4.5  # c cuts at this many medians of |e|: 3 standard deviations of Gaussian noise
 MOST_STACKED = 1 << 22  # entries of matrices that are held at once
@@ -47,66 +48,42 @@ MOST_STACKED = 1 << 22  # entries of matrices that are held at once
 
 @dataclass(frozen=True)
 class Comparison:
-    """T of a residual beside `n_signs` T of the same residual with random signs.
+    """T of a residual beside k other values of T: those with random signs, or with components.
 
     Attributes
     ----------
     observed : float
-    largest, mean : float
-        Over the random signs.
-    n_signs : int
+    least, largest : float
+        Of the others.
+    k : int
     """
 
     observed: float
+    least: float
     largest: float
-    mean: float
-    n_signs: int
+    k: int
 
     @property
-    def over_largest(self) -> float:
+    def ratio(self) -> float:
         """`observed` over `largest`."""
-        return _ratio(self.observed, self.largest)
+        if self.largest > 0:
+            return self.observed / self.largest
+        return np.inf if self.observed > 0 else 0.0
 
     @property
-    def over_mean(self) -> float:
-        """`observed` over `mean`."""
-        return _ratio(self.observed, self.mean)
+    def above(self) -> bool:
+        """Whether `observed` is larger than all others, by the margin."""
+        return self.ratio > MARGIN
+
+    @property
+    def below(self) -> bool:
+        """Whether `observed` is smaller than all others."""
+        return self.observed < self.least
 
     @property
     def confidence(self) -> float:
-        """Probability that `observed` is not the largest where nothing but noise is left."""
-        return self.n_signs / (self.n_signs + 1)
-
-    @property
-    def certain(self) -> bool:
-        """Whether more than noise is left, with this `confidence`."""
-        return self.over_largest > MARGIN
-
-    @property
-    def suspect(self) -> bool:
-        """Whether more than noise may be left."""
-        return self.over_mean > SUSPECT
-
-
-@dataclass(frozen=True)
-class Planting:
-    """How many of the planted components were seen.
-
-    Attributes
-    ----------
-    eigenvalue : float
-        Of each of them.
-    n_seen, n_planted : int
-    """
-
-    eigenvalue: float
-    n_seen: int
-    n_planted: int
-
-    @property
-    def enough(self) -> bool:
-        """Whether (2) holds: none of 10 was missed, or one of 20."""
-        return self.n_seen >= self.n_planted - self.n_planted // (2 * PLANTED)
+        """The probability that one value among k + 1 alike is not the first, or not the last."""
+        return self.k / (self.k + 1)
 
 
 class NoiseFloor:
@@ -128,7 +105,6 @@ class NoiseFloor:
         self._operator, self._signed, self._rng = operator, signed, rng
         self._weights = (usual / np.maximum(sizes, LIGHTEST * usual))[:, None]
         large = operator.shape[1] > SMALL
-        self._n_signs = N_SIGNS_LARGE if large else N_SIGNS
         self._n_steps = STEPS_LARGE if large else STEPS
 
     def against_signs(self, residual: Array, V: Array) -> Comparison:
@@ -136,37 +112,32 @@ class NoiseFloor:
 
         20 columns of `largest`.
         """
-        columns = self._with_signs(residual[:, None])
-        values = self.largest(columns, V)
-        signed = values[1:]
-        return Comparison(
-            float(values[0]), float(signed.max()), float(signed.mean()), self._n_signs
-        )
+        return self._compared(residual, residual[:, None] * self._signs(len(residual)), V)
 
-    def planted(self, residual: Array, tangent: Tangent, eigenvalue: float) -> Planting:
-        """Plant components in a residual [n], off the tangent space, and count those seen.
+    def against_planted(self, residual: Array, tangent: Tangent, eigenvalue: float) -> Comparison:
+        """Compare T of a residual [n] with components of this eigenvalue planted, see (2).
 
-        The part that tangent directions explain is removed, as a fit would do.  200 or 400 columns
-        of `largest`.
+        21 columns of `largest`.
         """
-        seen = self._n_seen(residual, tangent, eigenvalue)
-        if seen < PLANTED - 1:
-            return Planting(eigenvalue, seen, PLANTED)
-        if seen == PLANTED - 1:
-            seen += self._n_seen(residual, tangent, eigenvalue)
-            return Planting(eigenvalue, seen, 2 * PLANTED)
-        return Planting(eigenvalue, seen, PLANTED)
+        columns = self._without_strongest(residual, tangent)[:, None] * self._signs(len(residual))
+        directions = self._directions(tangent.V, columns.shape[1])
+        planted = np.stack([self._measured(v) for v in directions], axis=1)
+        columns = tangent.off(columns + eigenvalue * planted, REMOVAL_STEPS)
+        return self._compared(residual, columns, tangent.V)
 
     def usual_measurement(self, V: Array) -> float:
         """Root mean square of the measurements of a random direction v v^H off V."""
-        values = self._operator.forward_factors(self._directions(V, 1))
-        return float(np.sqrt(np.mean(values.astype(np.float64) ** 2)))
+        return float(np.sqrt(np.mean(self._measured(self._directions(V, 1)[0]) ** 2)))
 
     def largest(self, residuals: Array, V: Array) -> Array:
         """T for columns [n, k]: the largest Ritz value of 16 Lanczos steps from one fixed start.
 
         It is a little too small, and for all columns alike, so that they remain comparable.
         """
+        return self._leading(residuals, V)[0]
+
+    def _leading(self, residuals: Array, V: Array) -> tuple[Array, Array]:
+        """T for columns [n, k], and the Ritz vectors [k, d]."""
         rms = np.sqrt(np.mean(residuals**2, axis=0))
         cut = np.maximum(CUT * np.median(np.abs(residuals), axis=0), rms)
         columns = self._weights * np.clip(residuals, -cut, cut) / len(residuals)
@@ -177,25 +148,34 @@ class NoiseFloor:
             times = method(self._operator, "adjoint_columns")
             return self._ritz(lambda v: times(columns, v), columns.shape[1], V)
         step = max(1, MOST_STACKED // (d * d))
-        parts = []
+        values, vectors = [], []
         for first in range(0, columns.shape[1], step):
             stack = method(self._operator, "adjoint_stack")(columns[:, first : first + step])
-            parts.append(self._ritz(partial(_stack_times, stack), len(stack), V))
-        return np.concatenate(parts)
+            found = self._ritz(partial(_stack_times, stack), len(stack), V)
+            values.append(found[0])
+            vectors.append(found[1])
+        return np.concatenate(values), np.concatenate(vectors)
 
-    def _n_seen(self, residual: Array, tangent: Tangent, eigenvalue: float) -> int:
-        directions = self._directions(tangent.V, PLANTED)
-        parts = [self._operator.forward_factors(v[None]).astype(np.float64) for v in directions]
-        planted = residual[:, None] + tangent.off(eigenvalue * np.stack(parts, axis=1))
-        values = self.largest(self._with_signs(planted), tangent.V).reshape(-1, PLANTED)
-        return int(np.sum(values[0] > SUSPECT * values[1:].mean(axis=0)))
+    def _compared(self, residual: Array, others: Array, V: Array) -> Comparison:
+        values = self.largest(np.column_stack([residual, others]), V)
+        rest = values[1:]
+        return Comparison(float(values[0]), float(rest.min()), float(rest.max()), len(rest))
 
-    def _with_signs(self, columns: Array) -> Array:
-        """The columns, and then all of them `n_signs` times with random signs."""
-        shape = (len(columns), self._n_signs, columns.shape[1])
-        signs = self._rng.choice([-1.0, 1.0], size=shape)
-        flipped = (columns[:, None, :] * signs).reshape(len(columns), -1)
-        return np.hstack([columns, flipped])
+    def _without_strongest(self, residual: Array, tangent: Tangent) -> Array:
+        """Subtract the multiple of the strongest direction off the matrix that fits best."""
+        if len(tangent.V) == tangent.V.shape[1]:
+            return residual
+        direction = self._leading(residual[:, None], tangent.V)[1][0]
+        seen = tangent.off(self._measured(direction)[:, None], REMOVAL_STEPS)[:, 0]
+        size = float(seen @ seen)
+        return residual - (float(seen @ residual) / size if size > 0 else 0.0) * seen
+
+    def _measured(self, direction: Array) -> Array:
+        """The measurements [n] of v v^H."""
+        return np.asarray(self._operator.forward_factors(direction[None]), dtype=np.float64)
+
+    def _signs(self, n: int) -> Array:
+        return self._rng.choice([-1.0, 1.0], size=(n, N_SIGNS))
 
     def _directions(self, V: Array, k: int) -> Array:
         """Random unit vectors orthogonal to V, as rows."""
@@ -205,8 +185,8 @@ class NoiseFloor:
         found = found - (found @ V.conj().T) @ V
         return np.asarray(found / np.linalg.norm(found, axis=1)[:, None])
 
-    def _ritz(self, times: Product, k: int, V: Array) -> Array:
-        """Largest Ritz value (modulus if signed) of k matrices off V, all at once."""
+    def _ritz(self, times: Product, k: int, V: Array) -> tuple[Array, Array]:
+        """Largest Ritz value (in modulus if signed) and vector of k matrices off V, all at once."""
         d = V.shape[1]
 
         def off(x: Array) -> Array:
@@ -227,14 +207,11 @@ class NoiseFloor:
             projected[:, step, : step + 1] = projected[:, : step + 1, step].conj()
             size = np.linalg.norm(image, axis=0)
             v = image / np.where(size > 0, size, 1.0)
-        values: Array = np.linalg.eigvalsh(projected)
-        return np.maximum(values[:, -1], -values[:, 0]) if self._signed else values[:, -1]
-
-
-def _ratio(a: float, b: float) -> float:
-    if b > 0:
-        return a / b
-    return np.inf if a > 0 else 0.0
+        values, inner = np.linalg.eigh(projected)
+        low = self._signed & (-values[:, 0] > values[:, -1])
+        chosen = np.where(low[:, None], inner[:, :, 0], inner[:, :, -1])
+        vectors = np.einsum("sdk,ks->kd", basis, chosen)
+        return np.where(low, -values[:, 0], values[:, -1]), vectors
 
 
 def _stack_times(stack: Array, v: Array) -> Array:

@@ -68,7 +68,7 @@ def group_lasso(
         Status "converged", "budget" or "interrupted" (the columns so far, pruned).
         History: step, loss, objective, calls.  Measured: norms (of the columns before pruning,
         largest first), threshold (2 sqrt(beta)), loss_before, loss_pruned, loss, calls,
-        n_steps, step.
+        n_steps, step, scale (norms and losses are those of y / scale, as for `group_lasso_path`).
 
     Raises
     ------
@@ -84,6 +84,7 @@ def group_lasso(
     check_real("strength", strength, above=0.0)
     check_real("beta", beta, above=0.0)
     sensed = Sensed.of(operator, y)
+    beta, strength = beta / sensed.scale, strength / sensed.scale / math.sqrt(sensed.scale)
     threshold = 2 * math.sqrt(beta)
     state = random_start(sensed, width, init_scale, step, random_state)
     dense = pruned = None
@@ -110,7 +111,7 @@ def group_lasso(
         pruned = state.point = _prune(dense, threshold)
     found = rotated(state.point)
     return run.solution(
-        found.factors(),
+        sensed.unscaled(found.factors()),
         norms=column_norms(dense.U),
         threshold=threshold,
         loss_before=dense.loss,
@@ -119,6 +120,7 @@ def group_lasso(
         calls=sensed.calls,
         n_steps=state.n_steps,
         step=state.step,
+        scale=sensed.scale,
     )
 
 

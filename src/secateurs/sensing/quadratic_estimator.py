@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_X_y, column_or_1d
 from sklearn.utils.validation import (
@@ -29,6 +30,7 @@ from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import Split, hold_out
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names, split_keys
 from secateurs.sensing.certificate import sensing_certificate
+from secateurs.sensing.factored import scale_of
 from secateurs.sensing.quadratic_fit import Quadratic, QuadraticFit, fit_quadratic, strongest_pairs
 from secateurs.sensing.regularisation_path import CRITERIA
 
@@ -117,7 +119,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     pairs_, effects_ : arrays, shape [k, 2] and [k]
         The same by number of the input.
     status_ : str
-        As in `group_lasso_path`.
+        As in `group_lasso_path`; "exact" also says that the columns leave no coefficient free.
     certificate_ : Certificate
     history_ : dict of lists
     table_ : TableSchema or None
@@ -159,8 +161,8 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array or DataFrame, shape [n, d]
-            A DataFrame may hold categories and missing values.
+        X : array, DataFrame or scipy sparse matrix, shape [n, d]
+            A DataFrame may hold categories and missing values.  A sparse matrix is made dense.
         y : array, shape [n]
         groups : array of numbers or texts, shape [n], optional
             Rows of one group are never split between training rows and held-out rows.  By
@@ -182,6 +184,12 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         O(n d^2) once and O(n d r) a pass, about 100 passes; O(n d) memory.
         """
         return self._fit(X, y, progress, groups=groups)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that sparse inputs are accepted."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
@@ -235,6 +243,8 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     def _read_inputs(
         self, X: Any, *, reset: bool, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
+        if bool(sparse.issparse(X)) and X.dtype.kind in "buif":
+            X = X.astype(np.float64).toarray()
         encoded = self._read_table(X, reset=reset, rows=rows)
         if encoded is not None:
             return encoded.astype(np.float64)
@@ -277,6 +287,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
             fit.factors.components,
             fit.factors.signs,
             signed=self.signed,
+            identification=data.solution.measured["identification"],
             random_state=self.seed_,
         )
         n_tried = max(1, len(data.solution.measured.get("held_out_errors", ())))
@@ -288,14 +299,20 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         if not len(held_out):
             empty = np.empty(0)
             return held_out_regression_checks(empty, empty, 0.0, UNIT, n_tried)
-        error = (data.y[held_out] - self._function().predict(data.X[held_out])) ** 2
+        scale = scale_of(y)
+        wanted = data.y[held_out] / scale
+        error = (wanted - self._function().predict(data.X[held_out]) / scale) ** 2
         _, unit = np.unique(data.split.units[held_out], return_inverse=True)
         model, mean = (
             np.bincount(unit, weights=e) / np.bincount(unit)
-            for e in (error, (data.y[held_out] - y.mean()) ** 2)
+            for e in (error, (wanted - (y / scale).mean()) ** 2)
         )
-        clip = CLIP * float(y.var())
-        return held_out_regression_checks(model, mean, clip, UNIT, n_tried)
+        clip = CLIP * float((y / scale).var())
+        checks = held_out_regression_checks(model, mean, clip, UNIT, n_tried)
+        if scale == 1.0:
+            return checks
+        units = f" (squared errors are in units of {scale:.3g} squared)"
+        return [replace(check, statement=check.statement + units) for check in checks]
 
     def _report(self) -> dict[str, Any]:
         return self.report_

@@ -11,15 +11,18 @@ b, w by least squares on the rest
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.sensing.factored import Factors
+from secateurs.sensing.factored import Factors, scale_of
 from secateurs.sensing.fixed_rank import fit_rank
+from secateurs.sensing.identification import Identification
 from secateurs.sensing.operators.base import SensingOperator
 from secateurs.sensing.operators.projected import Projected
 from secateurs.sensing.operators.rank_one import RankOne
@@ -29,6 +32,7 @@ Vector = NDArray[np.float64]
 TRIED = 1e-2  # tolerance of the fits whose number of components is only tried
 CONSTANT = 1e-13  # a column whose deviation is below this share of its largest entry is constant
 LEAST_VARIANCE = 1e-10  # of the largest; directions of x with less variance are constant
+DEPENDENT = 1e-10  # relative singular value below which columns depend on each other
 CANDIDATES = 400  # pairs whose effect is measured
 BLOCK = 1 << 22  # numbers of products held at once
 FLAT = 1e-6  # relative size below which the part beyond a linear function is rounding
@@ -53,10 +57,15 @@ class Quadratic:
     signs: Vector
 
     def predict(self, X: Vector) -> Vector:
-        """Values at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
-        Z = X - self.centre
-        squares = (Z @ self.components.T) ** 2
-        return np.asarray(self.intercept + Z @ self.coef + squares @ self.signs)
+        """Values at rows X [n, d], shape [n]; 2 n d (r + 1) flops.  Each row by itself."""
+        Z = np.ascontiguousarray(X - self.centre, dtype=np.float64)
+        squares = RankOne(Z).evaluate(self.components, self.signs)
+        return np.asarray(self.intercept + (Z * self.coef).sum(axis=1) + squares)
+
+    def times(self, scale: float) -> Quadratic:
+        """The function times a power of four."""
+        U = self.components * math.sqrt(scale)
+        return Quadratic(self.centre, self.coef * scale, self.intercept * scale, U, self.signs)
 
 
 @dataclass(frozen=True)
@@ -113,19 +122,36 @@ def fit_quadratic(
     Returns
     -------
     Solution of QuadraticFit
-        Status and history of the path.  Measured also has n_found, the number of components
-        before the held-out rows decide, and held_out_errors, the mean squared errors of 0 to
-        n_found components.
+        History of the path.  Status and identification of the returned function: those of the
+        path, or of the last fit if the held-out rows dropped components.  Measured also has
+        n_found, the number of components before the held-out rows decide, held_out_errors, the
+        mean squared errors of 0 to n_found components, and scale (see `group_lasso_path`; the
+        errors are for y / scale).
+
+    Raises
+    ------
+    ValueError
+        There are not more rows than linear terms, or the values cannot be fitted.
 
     Notes
     -----
     O(n d^2) for the covariance, O(n d) a pass; the d^2 measurements are never formed.
     """
+    scale = scale_of(y)
+    y = y / scale
     centre = X.mean(axis=0)
     whitening = _whitening(X - centre)
     Z = (X - centre) @ whitening
     measurements = RankOne(Z)
     nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
+    n_linear = int(np.linalg.matrix_rank(nuisance, rtol=DEPENDENT))
+    if len(X) <= n_linear:
+        raise bad_value(
+            "X",
+            Shown(f"{len(X)} training rows for a function with {n_linear} linear terms"),
+            "more training rows than linear terms",
+            "add rows, drop columns, hold out fewer rows or set fit_linear=False",
+        )
     operator = Projected(measurements, nuisance)
     inverse = np.linalg.pinv(nuisance)
 
@@ -147,22 +173,49 @@ def fit_quadratic(
             progress=progress,
         )
     else:
-        solution = fit_rank(operator, y, n_components, signed=signed)
-    factors = solution.value
+        solution = fit_rank(operator, y, n_components, signed=signed, random_state=random_state)
+    factors, status = solution.value, solution.status
     n_found = len(factors.signs)
-    measured = {**solution.measured, "n_found": n_found}
+    measured = {**solution.measured, "n_found": n_found, "scale": scale}
     if n_components is None and X_held_out is not None and y_held_out is not None:
         candidates = [factors]
         for k in reversed(range(n_found)):
             found = fit_rank(operator, y, k, signed=signed, start=candidates[0], tolerance=TRIED)
             candidates.insert(0, found.value)
-        squares = [(y_held_out - function_of(c).predict(X_held_out)) ** 2 for c in candidates]
+        wanted = y_held_out / scale
+        squares = [(wanted - function_of(c).predict(X_held_out)) ** 2 for c in candidates]
         measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
         kept = _fewest(squares)
         if kept < n_found:
-            factors = fit_rank(operator, y, kept, signed=signed, start=candidates[kept]).value
-    fit = QuadraticFit(function_of(factors), factors, operator)
-    return Solution(fit, solution.status, solution.history, measured)
+            last = fit_rank(
+                operator,
+                y,
+                kept,
+                signed=signed,
+                start=candidates[kept],
+                random_state=random_state,
+            )
+            factors = last.value
+            status = status if status == "interrupted" else last.status
+            measured["identification"] = last.measured["identification"]
+    dependent = _dependent(Z, X.shape[1])
+    if dependent:
+        measured["identification"] = Identification("fails", dependent)
+        status = "converged" if status == "exact" else status
+    in_units = Factors(factors.components * math.sqrt(scale), factors.signs)
+    fit = QuadraticFit(function_of(factors).times(scale), in_units, operator)
+    return Solution(fit, status, solution.history, measured)
+
+
+def _dependent(Z: Vector, d: int) -> str:
+    """Say which columns of the d leave coefficients free; an empty string where none do."""
+    rank = int(np.linalg.matrix_rank(Z, rtol=DEPENDENT))
+    if rank == d:
+        return ""
+    return (
+        f"the {d} columns have {rank} independent ones, because some are constant or sums of "
+        "others, so different coefficients give the same values"
+    )
 
 
 def _fewest(squares: list[Vector]) -> int:

@@ -9,16 +9,17 @@ from functools import cached_property
 import numpy as np
 
 from secateurs.core.certificate import Check, Verdict
-from secateurs.sensing.factored import Factors, Point, Sensed
+from secateurs.sensing.factored import Factors, Point, Sensed, rounding
 from secateurs.sensing.fixed_rank import least_squares
-from secateurs.sensing.identification import Identification, rounding
-from secateurs.sensing.noise_floor import MARGIN, SUSPECT, Comparison, NoiseFloor
+from secateurs.sensing.identification import Identification
+from secateurs.sensing.noise_floor import MARGIN, Comparison, NoiseFloor
 from secateurs.sensing.operators.base import Array
 from secateurs.sensing.tangent import Tangent, degrees_of_freedom
 
 ZERO = 100  # a residual below this many roundings is zero
-MISSED = 0.65  # share of the weakest eigenvalue that a hidden component is assumed to have
+MISSED = 0.5  # share of the weakest eigenvalue that a hidden component is assumed to have
 EXPLAINED = 0.5  # share of the mean square of y that it explains, where none was found
+TINY = np.finfo(np.float64).tiny
 REFIT_STEPS, REFIT_TOLERANCE = 100, 1e-2  # of the fits with one component more and one less
 ASSUMED = "the noise is assumed to be independent and symmetric about 0"
 NOT_IDENTIFIED = "because the matrix is not identified"
@@ -100,9 +101,14 @@ class FittedMatrix:
         return float(np.abs(np.linalg.eigvalsh(core)).min())
 
     def refitted(self, rank: int) -> Point:
-        """Least squares at another rank: from this fit or from the spectrum, the better one."""
-        starts = (self.factors, None)
-        return min((self._refitted(rank, start) for start in starts), key=lambda point: point.loss)
+        """Least squares at another rank: from this fit.
+
+        For a smaller rank also from the spectrum, and the better one is returned.
+        """
+        found = self._refitted(rank, self.factors)
+        if rank >= self.rank:
+            return found
+        return min(found, self._refitted(rank, None), key=lambda point: point.loss)
 
     def _refitted(self, rank: int, start: Factors | None) -> Point:
         return least_squares(
@@ -122,20 +128,16 @@ def second_order_check(fit: FittedMatrix, floor: NoiseFloor, found: Identificati
         return _second_order(f"no further component can lower the loss: {why}", "holds", 0.0)
     seen = floor.against_signs(fit.residual, fit.tangent.V)
     bic = _bic_change(fit)
-    measured = (
-        f"the largest eigenvalue of N is {seen.over_mean:.3g} times the mean of {seen.n_signs} "
-        f"residuals with random signs (a component may be there from {SUSPECT:g} on), and one more "
-        f"component changes BIC by {bic:+.3g}"
-    )
-    if seen.suspect or bic < 0:
+    measured = f"{_compared(seen)}, and one more component changes BIC by {bic:+.3g}"
+    if seen.above or bic < 0:
         text = f"no further component is visible in the residual: {measured}"
-        return _second_order(text, "fails", seen.over_mean)
+        return _second_order(text, "fails", seen.ratio)
     if fit.rank and found.verdict != "holds":
         text = (
             f"no further component is hidden in the residual: {measured}; how large a hidden one "
             f"can be is not known, {NOT_IDENTIFIED}"
         )
-        return _second_order(text, "unknown", seen.over_mean)
+        return _second_order(text, "unknown", seen.ratio)
     if fit.rank:
         eigenvalue = MISSED * fit.smallest
         size = f"of {MISSED:g} times the weakest eigenvalue"
@@ -143,13 +145,15 @@ def second_order_check(fit: FittedMatrix, floor: NoiseFloor, found: Identificati
         usual = floor.usual_measurement(fit.tangent.V)
         eigenvalue = math.sqrt(EXPLAINED) * fit.rms / usual if usual > 0 else 0.0
         size = f"that explains {EXPLAINED:.0%} of the mean square of y"
-    planted = floor.planted(fit.residual, fit.tangent, eigenvalue)
+    shown = eigenvalue * fit.sensed.scale
+    planted = floor.against_planted(fit.residual, fit.tangent, eigenvalue)
     text = (
-        f"with confidence 95 %, no further component {size} ({eigenvalue:.3g}) is hidden in the "
-        f"residual, if its direction is random: {measured}; of {planted.n_planted} such components "
-        f"planted in the residual, {planted.n_seen} were seen ({ASSUMED})"
+        f"with confidence {planted.confidence:.0%}, no further component {size} ({shown:.3g}) "
+        f"is hidden in the residual, if its direction is random: {measured}; it is "
+        f"{planted.observed / max(planted.least, TINY):.3g} times the smallest of {planted.k} "
+        f"residuals with such a component planted ({ASSUMED})"
     )
-    return _second_order(text, "holds" if planted.enough else "unknown", seen.over_mean)
+    return _second_order(text, "holds" if planted.below else "unknown", seen.ratio)
 
 
 def gap_check(fit: FittedMatrix, floor: NoiseFloor, found: Identification) -> Check:
@@ -171,11 +175,11 @@ def gap_check(fit: FittedMatrix, floor: NoiseFloor, found: Identification) -> Ch
         f"with confidence {seen.confidence:.0%}, the weakest component is more than noise: without "
         f"it {_compared(seen)} ({ASSUMED})"
     )
-    if not seen.certain:
-        return _gap(text, "fails", seen.over_largest)
+    if not seen.above:
+        return _gap(text, "fails", seen.ratio)
     if found.verdict != "holds":  # the best fit of a smaller rank may not have been found either
-        return _gap(f"{text}; it is not known, {NOT_IDENTIFIED}", "unknown", seen.over_largest)
-    return _gap(text, "holds", seen.over_largest)
+        return _gap(f"{text}; it is not known, {NOT_IDENTIFIED}", "unknown", seen.ratio)
+    return _gap(text, "holds", seen.ratio)
 
 
 def _bic_change(fit: FittedMatrix) -> float:
@@ -190,13 +194,13 @@ def _bic_change(fit: FittedMatrix) -> float:
 
 def _compared(seen: Comparison) -> str:
     return (
-        f"the largest eigenvalue of N is {seen.over_largest:.3g} times the largest of "
-        f"{seen.n_signs} residuals with random signs (a component is visible from {MARGIN:g} on)"
+        f"the largest eigenvalue of N is {seen.ratio:.3g} times the largest of "
+        f"{seen.k} residuals with random signs (a component is visible from {MARGIN:g} on)"
     )
 
 
 def _second_order(text: str, verdict: Verdict, ratio: float) -> Check:
-    return Check("second order", text, verdict, ratio, SUSPECT, SOURCE)
+    return Check("second order", text, verdict, ratio, MARGIN, SOURCE)
 
 
 def _gap(text: str, verdict: Verdict, ratio: float | None) -> Check:

@@ -93,7 +93,9 @@ def group_lasso_path(
         and ratio (nan where the rank was not new), calls.
         Measured: certified, sigma, lambda_max (of N at the fit), ratio, threshold, noise_norm
         (base), noise_floor (base sigma), curvature, tau, beta, strength (lambda), bic, loss, dof,
-        forward and adjoint passes, calls (half of both: a loss and its gradient each).
+        forward and adjoint passes, calls (half of both: a loss and its gradient each), scale.
+        Where the largest |y| is not between 1e-70 and 1e70, history and measured are those of
+        y / scale, with a power of four; otherwise scale is 1.
 
     Raises
     ------
@@ -158,7 +160,7 @@ def group_lasso_path(
     fit = chosen or min(fits, key=_bic, default=Fit(point, *[math.nan] * 4))
     found = rotated(fit.point)
     measured = _measured(tuning, fit, found.loss, tau) | {"identification": identification}
-    return run.solution(found.factors(), **measured)
+    return run.solution(sensed.unscaled(found.factors()), **measured)
 
 
 def _penalised(tuning: FineTuning, point: Point, tau: float, least_rounds: int) -> Point:
@@ -283,4 +285,5 @@ def _measured(tuning: FineTuning, fit: Fit, loss: float, tau: float) -> dict[str
         "forward": tuning.sensed.forward,
         "adjoint": tuning.sensed.adjoint,
         "calls": tuning.sensed.calls,
+        "scale": tuning.sensed.scale,
     }

@@ -125,10 +125,10 @@ class Tangent:
         values = self._gram_values
         return int(np.sum(values > least**2 * values[-1])) if values[-1] > 0 else 0
 
-    def off(self, y: Array) -> Array:
+    def off(self, y: Array, n_steps: int = SOLVER_STEPS) -> Array:
         """Remove from measurements [n, k] the part that tangent directions explain.
 
-        The map must be injective.
+        The map must be injective.  It takes at most `n_steps` steps where the map is not formed.
         """
         if not self.n_coordinates:
             return y
@@ -136,7 +136,7 @@ class Tangent:
             for _ in range(2):  # the second round removes the rounding of the first
                 y = y - self.dense @ cho_solve(self._factor, self.dense.T @ y)
             return np.asarray(y)
-        return np.stack([self._off_by_steps(column) for column in y.T], axis=1)
+        return np.stack([self._off_by_steps(column, n_steps) for column in y.T], axis=1)
 
     @cached_property
     def _gram(self) -> Array:
@@ -170,12 +170,12 @@ class Tangent:
             return None
         return float(values[0])
 
-    def _off_by_steps(self, y: Array) -> Array:
+    def _off_by_steps(self, y: Array, n_steps: int) -> Array:
         """One column of `off` by conjugate gradients on the normal equations (CGLS)."""
         s = self.transposed(y)
         p, size = s, float(s @ s)
         first = size
-        for _ in range(SOLVER_STEPS):
+        for _ in range(n_steps):
             if size <= 1e-24 * first:
                 break
             q = self.times(p)
