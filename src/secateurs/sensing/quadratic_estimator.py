@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -28,6 +28,7 @@ from secateurs.core.parameters import check_choice, check_integer, check_real
 from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import Split, hold_out
+from secateurs.data.matrix import canonical_sparse
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names, split_keys
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.factored import scale_of
@@ -244,7 +245,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         self, X: Any, *, reset: bool, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
         if bool(sparse.issparse(X)) and X.dtype.kind in "buif":
-            X = X.astype(np.float64).toarray()
+            X = canonical_sparse(X).toarray()
         encoded = self._read_table(X, reset=reset, rows=rows)
         if encoded is not None:
             return encoded.astype(np.float64)
@@ -308,11 +309,8 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
             for e in (error, (wanted - (y / scale).mean()) ** 2)
         )
         clip = CLIP * float((y / scale).var())
-        checks = held_out_regression_checks(model, mean, clip, UNIT, n_tried)
-        if scale == 1.0:
-            return checks
-        units = f" (squared errors are in units of {scale:.3g} squared)"
-        return [replace(check, statement=check.statement + units) for check in checks]
+        unit_of_error = UNIT if scale == 1.0 else f"{UNIT} / {scale:.3g}"
+        return held_out_regression_checks(model, mean, clip, unit_of_error, n_tried)
 
     def _report(self) -> dict[str, Any]:
         return self.report_
