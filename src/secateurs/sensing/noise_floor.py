@@ -54,7 +54,7 @@ class Comparison:
     ----------
     observed : float
     least, largest : float
-        Of the others.
+        The extremes of the other values.
     k : int
     """
 

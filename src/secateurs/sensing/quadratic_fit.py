@@ -144,14 +144,7 @@ def fit_quadratic(
     Z = (X - centre) @ whitening
     measurements = RankOne(Z)
     nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
-    n_linear = int(np.linalg.matrix_rank(nuisance, rtol=DEPENDENT))
-    if len(X) <= n_linear:
-        raise bad_value(
-            "X",
-            Shown(f"{len(X)} training rows for a function with {n_linear} linear terms"),
-            "more training rows than linear terms",
-            "add rows, drop columns, hold out fewer rows or set fit_linear=False",
-        )
+    _check_rows(nuisance)
     operator = Projected(measurements, nuisance)
     inverse = np.linalg.pinv(nuisance)
 
@@ -178,22 +171,15 @@ def fit_quadratic(
     n_found = len(factors.signs)
     measured = {**solution.measured, "n_found": n_found, "scale": scale}
     if n_components is None and X_held_out is not None and y_held_out is not None:
-        candidates = [factors]
-        for k in reversed(range(n_found)):
-            found = fit_rank(operator, y, k, signed=signed, start=candidates[0], tolerance=TRIED)
-            candidates.insert(0, found.value)
+        candidates = _of_fewer(operator, y, factors, signed=signed)
         wanted = y_held_out / scale
         squares = [(wanted - function_of(c).predict(X_held_out)) ** 2 for c in candidates]
         measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
         kept = _fewest(squares)
         if kept < n_found:
+            start = candidates[kept]
             last = fit_rank(
-                operator,
-                y,
-                kept,
-                signed=signed,
-                start=candidates[kept],
-                random_state=random_state,
+                operator, y, kept, signed=signed, start=start, random_state=random_state
             )
             factors = last.value
             status = status if status == "interrupted" else last.status
@@ -205,6 +191,29 @@ def fit_quadratic(
     in_units = Factors(factors.components * math.sqrt(scale), factors.signs)
     fit = QuadraticFit(function_of(factors).times(scale), in_units, operator)
     return Solution(fit, status, solution.history, measured)
+
+
+def _of_fewer(
+    operator: SensingOperator, y: Vector, factors: Factors, *, signed: bool
+) -> list[Factors]:
+    """Fits of 0, 1, ... components, each from the next larger one; the last is `factors`."""
+    found = [factors]
+    for k in reversed(range(len(factors.signs))):
+        less = fit_rank(operator, y, k, signed=signed, start=found[0], tolerance=TRIED)
+        found.insert(0, less.value)
+    return found
+
+
+def _check_rows(nuisance: Vector) -> None:
+    """Raise ValueError unless there are more rows than linear terms."""
+    n_linear = int(np.linalg.matrix_rank(nuisance, rtol=DEPENDENT))
+    if len(nuisance) <= n_linear:
+        raise bad_value(
+            "X",
+            Shown(f"{len(nuisance)} training rows for a function with {n_linear} linear terms"),
+            "more training rows than linear terms",
+            "add rows, drop columns, hold out fewer rows or set fit_linear=False",
+        )
 
 
 def _dependent(Z: Vector, d: int) -> str:
