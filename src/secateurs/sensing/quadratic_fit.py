@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,28 +144,20 @@ def fit_quadratic(
     whitening = _whitening(X - centre)
     Z = (X - centre) @ whitening
     measurements = RankOne(Z)
-    nuisance = np.hstack([np.ones((len(X), 1)), Z]) if fit_linear else np.ones((len(X), 1))
-    _check_rows(nuisance)
+    nuisance = _checked_nuisance(Z, fit_linear=fit_linear)
     operator = Projected(measurements, nuisance)
     inverse = np.linalg.pinv(nuisance)
 
     def function_of(factors: Factors) -> Quadratic:
         """Fit b and w to the rest that these components leave."""
-        rest = y - measurements.forward_factors(factors.components, factors.signs)
-        found = inverse @ rest
+        found = inverse @ (y - measurements.forward_factors(factors.components, factors.signs))
         w = found[1:] if fit_linear else np.zeros(Z.shape[1])
         U = factors.components @ whitening.T
         return Quadratic(centre, whitening @ w, float(found[0]), U, factors.signs)
 
     if n_components is None:
-        solution = group_lasso_path(
-            operator,
-            y,
-            signed=signed,
-            criterion=criterion,
-            random_state=random_state,
-            progress=progress,
-        )
+        path = partial(group_lasso_path, criterion=criterion, progress=progress)
+        solution = path(operator, y, signed=signed, random_state=random_state)
     else:
         solution = fit_rank(operator, y, n_components, signed=signed, random_state=random_state)
     factors, status = solution.value, solution.status
@@ -177,10 +170,8 @@ def fit_quadratic(
         measured["held_out_errors"] = [float(np.mean(each)) for each in squares]
         kept = _fewest(squares)
         if kept < n_found:
-            start = candidates[kept]
-            last = fit_rank(
-                operator, y, kept, signed=signed, start=start, random_state=random_state
-            )
+            refit = partial(fit_rank, start=candidates[kept], random_state=random_state)
+            last = refit(operator, y, kept, signed=signed)
             factors = last.value
             status = status if status == "interrupted" else last.status
             measured["identification"] = last.measured["identification"]
@@ -204,8 +195,10 @@ def _of_fewer(
     return found
 
 
-def _check_rows(nuisance: Vector) -> None:
-    """Raise ValueError unless there are more rows than linear terms."""
+def _checked_nuisance(Z: Vector, *, fit_linear: bool) -> Vector:
+    """The columns of the linear part; ValueError unless there are more rows than linear terms."""
+    ones = np.ones((len(Z), 1))
+    nuisance = np.hstack([ones, Z]) if fit_linear else ones
     n_linear = int(np.linalg.matrix_rank(nuisance, rtol=DEPENDENT))
     if len(nuisance) <= n_linear:
         raise bad_value(
@@ -214,6 +207,7 @@ def _check_rows(nuisance: Vector) -> None:
             "more training rows than linear terms",
             "add rows, drop columns, hold out fewer rows or set fit_linear=False",
         )
+    return nuisance
 
 
 def _dependent(Z: Vector, d: int) -> str:
