@@ -37,6 +37,18 @@ from secateurs.experiments.sweeps.sweep import (
 )
 from tests.cli.test_commands import run
 
+SMALL = """\
+problem = "planted_relu"
+seeds = 2
+metrics = ["psnr"]
+[settings]
+d = 10
+m = 2
+[grid]
+n = [100]
+s = [4]
+[methods.pursuit]
+"""
 SWEEP = """\
 problem = "planted_relu"
 seeds = 2
@@ -401,3 +413,20 @@ def test_unknown_is_no_right_verdict():
     )
     assert claim.judge(frame) == 1
     assert claim.judge(frame.assign(separation_fails=0.0)) == 0.5
+
+
+def test_the_summary_is_of_the_cells_of_the_file(capsys, tmp_path, monkeypatch):
+    """Other settings make other cells; those of an earlier file stay, and are not averaged."""
+    monkeypatch.chdir(tmp_path)
+    text = SMALL.replace("seeds = 2", "seeds = {seeds}").replace("d = 10", "d = {d}")
+    found = {}
+    for seeds, d in ((2, 10), (2, 12), (1, 12), (2, 10)):
+        (tmp_path / "s.toml").write_text(text.format(seeds=seeds, d=d))
+        status, out, err = run(capsys, *("sweep", "s.toml", "--resume", "--json"))
+        assert status == 0, err
+        summary = json.loads(out)["summary"]
+        assert [row["cells"] for row in summary] == [seeds]
+        assert found.setdefault((seeds, d), summary) == summary
+        run(capsys, *("report", "s.run", "--output", "r.html"))
+    with Ledger(tmp_path / "s.run/ledger.sqlite") as ledger:
+        assert len(list(ledger.records())) == 4

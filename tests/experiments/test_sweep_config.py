@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import time
+import tracemalloc
 
 import pytest
 
@@ -155,6 +158,54 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_sweep(tmp_path / "b.toml")
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_sweep(path)
+    with (tmp_path / "huge.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match=r"cannot be read.*at most"):
+        load_sweep(tmp_path / "huge.toml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "s.toml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert load_sweep(tmp_path / "s.toml").text == TEXT
+
+
+MANY = f"[{', '.join(map(str, range(1, 3000)))}]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("seeds = 3", "seeds = 1_000_000_000", "at most 10000000 cells"),
+        ("seeds = 3", f"seeds = {10**30}", "seeds"),
+        ("n = [300, 50, 100]\ns = [5, 10]", f"n = {MANY}\ns = {MANY}", "8994001 combinations"),
+        ("n_steps = [50, 200]", f"n_steps = {MANY}\nstep_size = {MANY}", "methods.iht"),
+        ("d = 20", f"d = {'[' * 10_000}", "s.toml: not TOML"),
+        ("d = 20", f"d = {'[' * 100_000}{']' * 100_000}", "s.toml: not TOML"),
+        ("s = [5, 10]", f"s = [{MANY}]", "grid.s: got"),
+    ],
+)
+def test_huge_files_are_refused_at_once_and_shortly(old, new, told):
+    """Before a combination is made: in little time, little memory and one short line."""
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        with pytest.raises(ConfigError) as error:
+            parse_sweep(TEXT.replace(old, new, 1), "s.toml")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - began < 5
+    assert peak < 100e6
+    message = str(error.value)
+    assert told in message
+    assert len(message) < 1000
 
 
 def test_every_method_of_every_family_has_settings_that_can_be_checked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import sys
 import warnings
@@ -14,6 +15,7 @@ import cyclopts
 
 from secateurs.cli.recipe import BAD_INPUT, INTERRUPTED
 from secateurs.core.version import __version__
+from secateurs.core.visible_text import visible
 from secateurs.data.suggest import nearest
 
 app = cyclopts.App(
@@ -52,6 +54,10 @@ _add(bounds, "bounds:tickets")
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit status 2."""
     tokens = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal or a file that cannot hold a character gets an escape instead
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if tokens[:1] != ["fit"] and _several_processes():
         command = " ".join(tokens[:1])
         _fail(
@@ -90,5 +96,5 @@ def _several_processes() -> bool:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    print(f"secateurs: {' '.join(message.split())}", file=sys.stderr)
+    print(f"secateurs: {visible(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(status)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from secateurs.core.description import Description, Table
 from secateurs.core.solution import Progress as SolverProgress
 from secateurs.core.solution import ProgressCallback
+from secateurs.core.visible_text import visible
 
 # names are shown as they are: brackets are no styles, and colons are no symbols
 out = Console(markup=False, emoji=False, highlight=False)
@@ -46,8 +47,8 @@ def show_text(text: str, later_indent: int = 0) -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    for line in text.splitlines():
-        show_line(wrap.fill(line.replace(".  ", ". ")))
+    for line in text.split("\n"):
+        out.print(wrap.fill(visible(line).replace(".  ", ". ")), soft_wrap=True)
 
 
 def show_table(table: Table) -> None:
@@ -57,9 +58,9 @@ def show_table(table: Table) -> None:
     shown = rich.table.Table()
     for name in table.columns:
         justify = "right" if name in table.numeric else "left"
-        shown.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        shown.add_column(visible(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for i, row in enumerate(table.rows[: table.most]):
-        shown.add_row(*row, style="bold" if i in table.strong else None)
+        shown.add_row(*map(visible, row), style="bold" if i in table.strong else None)
     out.print(shown)
     if len(table.rows) > table.most:
         out.print(f"... and {len(table.rows) - table.most} more; --json lists all.")
@@ -78,12 +79,12 @@ def show_json(facts: dict[str, Any]) -> None:
 
 def show_line(text: str) -> None:
     """Print a line that is not wrapped, so that a path in it can be copied."""
-    out.print(text, soft_wrap=True)
+    out.print(visible(text), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """Print a note on standard error."""
-    err.print(f"note: {text}", soft_wrap=True)
+    err.print(f"note: {visible(text)}", soft_wrap=True)
 
 
 @contextmanager

@@ -35,6 +35,16 @@ function grouped(keys) {
   return (...values) => groups.get(JSON.stringify(values)) || [];
 }
 
+// names are text, also where Plotly would take < for markup
+function plain(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+// the parts of a sentence below each other, for Plotly
+function lined(text) {
+  return text.split("; ").map(plain).join("<br>");
+}
+
 function colours() {
   const style = getComputedStyle(document.documentElement);
   return Object.fromEntries(["ground", "ink", "line", "ours", "focus"].map(
@@ -74,7 +84,7 @@ function heatMap() {
       const where = `${state.x} = ${told(x)}, ${state.y} = ${told(y)}`;
       places.push({ rows, told: sentence(`${state.method}, ${where}`, s) });
       means.push(s.mean);
-      texts.push(sentence(where, s).replaceAll("; ", "<br>"));
+      texts.push(lined(sentence(where, s)));
     }
     z.push(means); hover.push(texts);
   }
@@ -83,14 +93,15 @@ function heatMap() {
   const shares = known.every((v) => v >= 0 && v <= 1);
   return {
     traces: [{
-      type: "heatmap", x: xs.map(told), y: ys.map(told), z, text: hover, hoverinfo: "text",
+      type: "heatmap", x: xs.map((x) => plain(told(x))), y: ys.map((y) => plain(told(y))), z,
+      text: hover, hoverinfo: "text",
       colorscale: "Viridis", zmin: shares ? 0 : undefined, zmax: shares ? 1 : undefined,
-      xgap: 1, ygap: 1, colorbar: { title: { text: state.metric } },
+      xgap: 1, ygap: 1, colorbar: { title: { text: plain(state.metric) } },
     }],
     layout: {
-      xaxis: { type: "category", title: { text: state.x } },
-      yaxis: { type: "category", title: { text: state.y } },
-      title: { text: state.method },
+      xaxis: { type: "category", title: { text: plain(state.x) } },
+      yaxis: { type: "category", title: { text: plain(state.y) } },
+      title: { text: plain(state.method) },
     },
   };
 }
@@ -111,8 +122,9 @@ function lines() {
     });
     const colour = k === 0 ? c.ours : PEERS[(k - 1) % PEERS.length];
     return {
-      type: "scatter", mode: "lines+markers", name: method, x: xs, y: all.map((s) => s.mean),
-      text: found.map((_, i) => places[places.length - xs.length + i].told.replaceAll("; ", "<br>")),
+      type: "scatter", mode: "lines+markers", name: plain(method),
+      x: numeric ? xs : xs.map(plain), y: all.map((s) => s.mean),
+      text: found.map((_, i) => lined(places[places.length - xs.length + i].told)),
       hoverinfo: "text", line: { color: colour }, marker: { color: colour },
       error_y: { type: "data", array: all.map((s) => s.half), color: colour, thickness: 1 },
     };
@@ -121,8 +133,8 @@ function lines() {
   return {
     traces,
     layout: {
-      xaxis: { title: { text: state.x }, type: numeric ? (wide ? "log" : "linear") : "category" },
-      yaxis: { title: { text: state.metric } },
+      xaxis: { title: { text: plain(state.x) }, type: numeric ? (wide ? "log" : "linear") : "category" },
+      yaxis: { title: { text: plain(state.metric) } },
     },
   };
 }
@@ -138,12 +150,12 @@ function bars() {
   columnsOfChart = content.methods.length;
   return {
     traces: [{
-      type: "bar", x: content.methods, y: all.map((s) => s.mean),
-      text: places.map((p) => p.told.replaceAll("; ", "<br>")), textposition: "none",
+      type: "bar", x: content.methods.map(plain), y: all.map((s) => s.mean),
+      text: places.map((p) => lined(p.told)), textposition: "none",
       hoverinfo: "text", marker: { color: c.ours },
       error_y: { type: "data", array: all.map((s) => s.half), color: c.ink },
     }],
-    layout: { xaxis: { type: "category" }, yaxis: { title: { text: state.metric } } },
+    layout: { xaxis: { type: "category" }, yaxis: { title: { text: plain(state.metric) } } },
   };
 }
 

@@ -28,7 +28,7 @@ from secateurs.experiments.sweeps.folder import LEDGER, SWEEP, RunFolderError
 from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.registry import CPU_SECONDS
 from secateurs.experiments.sweeps.settings import Sweep
-from secateurs.experiments.sweeps.sweep import boundaries, finished, labels
+from secateurs.experiments.sweeps.sweep import boundaries, finished, labels, of_file
 from secateurs.experiments.sweeps.table import cell_table
 from secateurs.experiments.sweeps.verdicts import (
     sweep_verdicts,
@@ -84,6 +84,8 @@ def run_content(run: Path) -> dict[str, Any]:
     sweep = None if text is None else parse_sweep(text, str(run / SWEEP))
     with Ledger(run / LEDGER) as ledger:
         frame = cell_table(ledger, None if sweep is None else labels(sweep))
+        if sweep is not None:
+            frame = of_file(sweep, frame)
         keys = [] if frame.empty else frame["key"].tolist()
         shared = {
             "title": run.resolve().name.removesuffix(".run"),
@@ -95,9 +97,8 @@ def run_content(run: Path) -> dict[str, Any]:
                 ((record.key, record.certificate) for _, record in ledger.records()), keys
             ),
         }
-    frame = frame.drop(columns=["key"], errors="ignore")
     special = _claims_content(run, frame) if sweep is None else _sweep_content(sweep, frame)
-    return {**shared, "columns": encoded(frame), **special}
+    return {**shared, "columns": encoded(frame.drop(columns=["key"], errors="ignore")), **special}
 
 
 def _claims_content(run: Path, frame: pd.DataFrame) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,8 +12,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from secateurs.core.input_files import MOST_TEXT, check_input
 from secateurs.data.suggest import nearest
 from secateurs.experiments.sweeps.families import family_of, problem_names
+from secateurs.experiments.sweeps.record import canonical_method
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, Family, settings_model
 from secateurs.experiments.sweeps.settings import (
     AdaptiveSettings,
@@ -25,6 +28,8 @@ from secateurs.experiments.sweeps.settings import (
 from secateurs.experiments.sweeps.toml_lines import Location, line_of, written_part
 
 MAX_POINTS = 1_000_000  # combinations of problem and method settings
+MAX_CELLS = 10_000_000  # these, with every seed
+MOST_SHOWN = 80  # characters of a refused value in a message
 M = TypeVar("M", bound=BaseModel)
 Axes = dict[str, list[Any]]
 
@@ -39,8 +44,10 @@ def load_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        check_input(path, MOST_TEXT)
+        # some editors begin a file with a byte order mark
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path}: cannot be read ({error}); give the TOML file of a sweep"
         ) from None
@@ -73,9 +80,7 @@ def parse_sweep(text: str, source: str = "sweep") -> Sweep:
             ("grid",),
             f"got {len(points)} points x {len(variants)} methods; expected at most {MAX_POINTS}",
         )
-    seeds: Sequence[int] = range(asked.seeds) if isinstance(asked.seeds, int) else asked.seeds
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise file.error(("seeds",), f"got {list(seeds)}; expected different integers >= 0")
+    seeds = _seeds(file, asked.seeds, len(points) * len(variants))
     metrics = [*family.metrics, CPU_SECONDS]
     for i, metric in enumerate(asked.metrics):
         file.known(("metrics", i), "metric", metric, metrics)
@@ -98,6 +103,28 @@ def parse_sweep(text: str, source: str = "sweep") -> Sweep:
     )
 
 
+def _seeds(file: _Checked, asked: int | list[int], n_combinations: int) -> Sequence[int]:
+    """Return the seeds; a number of cells that no machine can run is refused first."""
+    n_seeds = asked if isinstance(asked, int) else len(asked)
+    if n_seeds * n_combinations > MAX_CELLS:
+        raise file.error(
+            ("seeds",),
+            f"got {n_seeds} seeds of {n_combinations} combinations; expected at most {MAX_CELLS} "
+            "cells; give fewer seeds or a smaller grid",
+        )
+    if isinstance(asked, int):
+        return range(asked)
+    if not asked or len(set(asked)) < len(asked):
+        raise file.error(("seeds",), f"got {_short(asked)}; expected different integers >= 0")
+    return asked
+
+
+def _short(value: Any) -> str:
+    """Return a refused value for a message."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
 class _Checked:
     """The text of a file, and errors that say where it is wrong."""
 
@@ -109,6 +136,8 @@ class _Checked:
             at = re.search(r"\(at line (\d+), column \d+\)", str(error))
             line = int(at[1]) if at else text.count("\n") + 1
             raise ConfigError(f"{source}:{line}: not TOML: {error}") from None
+        except RecursionError:
+            raise ConfigError(f"{source}: not TOML: lists within too many lists") from None
 
     def error(self, where: Location, message: str) -> ConfigError:
         """Return an error about a field, with its line."""
@@ -172,7 +201,7 @@ class _Checked:
         elif first["type"] == "missing":
             place, message = (*where, *first["loc"]), "is missing"
         else:
-            message = f"got {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+            message = f"got {_short(first['input'])}: {first['msg'].removeprefix('Value error, ')}"
         raise self.error(place or ("file",), message)
 
     def settings(
@@ -201,14 +230,21 @@ class _Checked:
             place = (*where, name)
             if not isinstance(values, list) or not values:
                 raise self.error(
-                    place, f"got {values!r}; expected a list of values, such as [1, 2]"
+                    place, f"got {_short(values)}; expected a list of values, such as [1, 2]"
                 )
             if not all(isinstance(value, str | int | float) for value in values):
-                raise self.error(place, f"got {values!r}; expected numbers, texts or booleans")
+                raise self.error(
+                    place, f"got {_short(values)}; expected numbers, texts or booleans"
+                )
             if len({repr(value) for value in values}) < len(values):
-                raise self.error(place, f"got {values!r}; expected different values")
+                raise self.error(place, f"got {_short(values)}; expected different values")
             if name in fixed:
                 raise self.error(place, "is in [settings] too; keep one of them")
+        n_combinations = math.prod(len(values) for values in axes.values())
+        if n_combinations > MAX_POINTS:  # before any of them is made
+            raise self.error(
+                where, f"got {n_combinations} combinations; expected at most {MAX_POINTS}"
+            )
         return (
             dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
         )
@@ -264,11 +300,13 @@ def _variants(file: _Checked, methods: dict[str, dict[str, Any]], family: Family
             full = file.settings(model, {**settings, **here}, method, where)
             name = " ".join([label, *(f"{setting}={value}" for setting, value in here.items())])
             found.append(Variant(name, method, full))
-    for one, other in itertools.combinations(found, 2):
-        if (one.method, one.settings) == (other.method, other.settings):
-            raise file.error(
-                ("methods", other.label), f"is the same as {one.label!r}; keep one of them"
-            )
+    labels: dict[str, str] = {}
+    for one in found:
+        settings_of = canonical_method(one.method, one.settings)
+        if settings_of in labels:
+            message = f"is the same as {labels[settings_of]!r}; keep one of them"
+            raise file.error(("methods", one.label), message)
+        labels[settings_of] = one.label
     return found
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import BrokenExecutor
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -149,6 +150,9 @@ def on_slurm(
         A job ended before it ran its cells.
     """
     executor = jobs.executor(folder)
+    errors = import_module("submitit.core.utils")
+    # the job failed, was killed or ran out of time, or its result was not written to the end
+    early = (errors.FailedJobError, errors.UncompletedJobError, UnpicklingError, EOFError, OSError)
     flying: dict[Any, list[Task]] = {}
     lost = ""
     try:
@@ -162,7 +166,7 @@ def on_slurm(
             for job in ended:
                 try:
                     found = job.result()
-                except Exception:  # the job failed, was killed or ran out of time
+                except early:
                     found = _salvaged(flying[job], folder)
                     lost = f"a job of Slurm ended early; see {job.paths.stderr}"
                 yield from found

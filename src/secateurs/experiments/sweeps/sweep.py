@@ -13,7 +13,7 @@ import pandas as pd
 from secateurs.core.figures import save_figure
 from secateurs.experiments.sweeps import figures
 from secateurs.experiments.sweeps.ledger import Ledger
-from secateurs.experiments.sweeps.record import canonical_method
+from secateurs.experiments.sweeps.record import canonical_method, key_of
 from secateurs.experiments.sweeps.registry import CPU_SECONDS, evaluate
 from secateurs.experiments.sweeps.run import Counts, run_cells
 from secateurs.experiments.sweeps.settings import AdaptiveSettings, Cell, Sweep
@@ -108,11 +108,27 @@ def sweep_frame(sweep: Sweep, ledger: Ledger) -> pd.DataFrame:
 
 def finished(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
     """Select the rows of `sweep_frame` from the table of all cells of a ledger."""
+    frame = of_file(sweep, frame)
     # a table without a finished cell has all columns too
     wanted = ["label", "status", "seed", *sweep.axes, *sweep.family.metrics, CPU_SECONDS]
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *wanted])))
     known = frame["label"].isin([v.label for v in sweep.variants])
     return frame[(frame["status"] == "done") & known].reset_index(drop=True)
+
+
+def of_file(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
+    """Select the cells that the file asks for; a folder may also hold those of earlier files.
+
+    The key of a cell depends on all its settings.  Adaptive rounds add seeds, so in an adaptive
+    sweep every seed is one that the file can ask for.
+    """
+    if frame.empty:
+        return frame
+    seeds = {int(seed) for seed in frame["seed"]}
+    if sweep.adaptive is None:
+        seeds &= set(sweep.seeds)
+    asked = {key_of(cell) for cell in replace(sweep, seeds=sorted(seeds)).cells()}
+    return frame[frame["key"].isin(asked)].reset_index(drop=True)
 
 
 def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
