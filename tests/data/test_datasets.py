@@ -8,6 +8,7 @@ import io
 import struct
 import urllib.error
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -187,12 +188,44 @@ def test_task_follows_from_the_target(tmp_path: Path, target: str, task: str, dt
     st.sampled_from(["int64", "float64", "Int64", "int8", "int64[pyarrow]"]),
 )
 @settings(max_examples=40, deadline=None)
-def test_whole_numbers_are_classes_when_few(y: list[int], dtype: str) -> None:
-    values, task = read_target(pd.Series(y, dtype=dtype, name="y"), None)
-    few = len(set(y)) <= min(20, max(2, len(y) // 2))
-    assert task == ("classification" if few else "regression")
-    assert values.dtype == (np.int64 if few else np.float64)
-    assert values.tolist() == y
+def test_a_class_needs_rows_and_an_equal_share(y: list[int], dtype: str) -> None:
+    target = read_target(pd.Series(y, dtype=dtype, name="y"), None)
+    counts = Counter(y)
+    codes = set(y) in ({*range(k)} for k in range(2, 11)) or (
+        set(y) in ({*range(1, k + 1)} for k in range(2, 11))
+    )
+    equal = max(counts.values()) <= 2 * min(counts.values())
+    classes = len(y) >= 5 * len(counts) and (len(counts) == 2 or (codes and equal))
+    assert target.task == ("classification" if classes else "regression")
+    assert target.values.dtype == (np.int64 if classes else np.float64)
+    assert target.values.tolist() == y
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "task"),
+    [
+        ("y", np.arange(60) % 3, "classification"),
+        ("children", np.arange(60) % 3, "regression"),
+        ("numBids", 1 + np.arange(60) % 3, "regression"),
+        ("y", np.random.default_rng(0).poisson(2, 200), "regression"),
+        ("class", np.random.default_rng(0).poisson(2, 200), "classification"),
+        ("species_id", np.repeat([3, 7, 12], 20), "classification"),
+        ("speed", np.repeat([85, 95, 110], 20), "regression"),
+        ("y", np.arange(60) // 2, "regression"),
+    ],
+)
+def test_counts_and_measurements_are_quantities(name: str, values: np.ndarray, task: str) -> None:
+    target = read_target(pd.Series(values, name=name), None)
+    assert target.task == task
+    assert target.reason
+
+
+@pytest.mark.parametrize("n_classes", [101, 50])
+def test_many_or_rare_classes_are_asked_for(n_classes: int) -> None:
+    y = pd.Series([f"n{i % n_classes}" for i in range(200 if n_classes == 50 else 1000)], name="y")
+    with pytest.raises(ValueError, match=f"{n_classes} classes in .*--task classification"):
+        read_target(y, None)
+    assert read_target(y, "classification").task == "classification"
 
 
 def test_the_task_can_be_given(tmp_path: Path) -> None:
@@ -232,16 +265,19 @@ def test_the_target_must_be_a_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("x,y\n1,a\n2,\n3,b\n4,\n", "missing values in 2 rows, first in row 1"),
+        ("x,y\n1,\n2,\n3,\n4,\n", "no value in the target column 'y'"),
+        ("x,y\n1,a\n2,b\n3,b\n4,\n", "2 classes in 3 rows"),
         ("x,y\n1,a\n2,a\n", "same value in all 2 rows"),
         ("x,y\n1,0.5\n2,0.5\n", "same value"),
         ("x,y\n1,0.5\n2,inf\n", "1 infinite or too large values, first in row 1: inf"),
-        ("x,y\n1,3.5\n2,?\n3,4.5\n", "text in 1 rows, first in row 1: '?'"),
+        ("x,y\n1,3.5\n2,low\n3,4.5\n", "text in 1 rows, first in row 1: 'low'"),
         ("x,y\n", "empty"),
         ("y\n1\n2\n", "targets only"),
         ("", "cannot be read"),
         ("x,y\n1,2\n1,2,3,4\n", "cannot be read"),
-        ("x,y\n1,2,3\n1,2,3\n", "more fields than the header"),
+        ("x,y\n1,2,3,4\n1,2,3,4\n", "more fields than the header"),
+        ("x,y\n1,2\n3\n4,5\n", "1 fields in line 3"),
+        ('x,y\n"1\n2",2\n3\n4,5\n', "1 fields in line 4"),
         ('x,y\n1,"2\n', "cannot be read"),
     ],
 )
@@ -254,7 +290,6 @@ def test_bad_tables(tmp_path: Path, content: str, words: str) -> None:
     [
         ("a.parquet", b"PAR1 no parquet"),
         ("a.pq", b""),
-        ("a.csv", b"x,y\n\xff\xfe,1\n"),
         ("a.csv.gz", b"not gzip"),
         ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,2\n" * 1000)[:-20]),
     ],
@@ -310,8 +345,8 @@ def test_integer_labels_of_images_are_classes_however_many(tmp_path: Path) -> No
 @pytest.mark.parametrize("names", [("X", "y"), ("x", "y"), ("X_train", "y_train")])
 @pytest.mark.parametrize("dtype", ["float32", ">f8", "int16", "bool", "float16"])
 def test_npz_of_rows(tmp_path: Path, names: tuple[str, str], dtype: str) -> None:
-    X = np.asfortranarray(np.arange(12).reshape(6, 2) % 5).astype(dtype)
-    y = np.array(["no", "yes"] * 3)
+    X = np.asfortranarray(np.arange(20).reshape(10, 2) % 5).astype(dtype)
+    y = np.array(["no", "yes"] * 5)
     data = load_dataset(save(tmp_path / "a.npz", **dict(zip(names, (X, y), strict=True)), z=1))
     assert data.X.dtype.isnative
     assert data.X.dtype == np.dtype(dtype).newbyteorder("=")
@@ -327,7 +362,10 @@ def test_npz_of_targets(tmp_path: Path) -> None:
     assert load_dataset(save(path, X=X, y=y)).task == "regression"
     assert load_dataset(save(path, X=X, y=y[:, None])).y.shape == (4,)
     assert load_dataset(save(path, X=X, y=np.c_[y, y])).y.shape == (4, 2)
-    assert load_dataset(save(path, X=X, y=np.array([0.0, 1, 0, 1]))).y.dtype == np.int64
+    X, y = np.eye(10), np.array([0.0, 1] * 5)
+    assert load_dataset(save(path, X=X, y=y)).y.dtype == np.int64
+    assert load_dataset(save(path, X=X[:4], y=y[:4])).task == "regression"
+    assert load_dataset(save(path, X=X[:4], y=y[:4]), task="classification").y.dtype == np.int64
 
 
 def test_inputs_whose_sum_overflows_are_accepted(tmp_path: Path) -> None:
@@ -342,8 +380,10 @@ def test_arrays_are_not_copied() -> None:
 
 
 X, Y = np.eye(4), np.array([0, 1, 0, 1])
+X10, Y10 = np.eye(10), np.array([0, 1] * 5)
 HOLED = np.where(np.arange(16).reshape(4, 4) == 6, np.nan, 1.0)
 TEST = {"x_train": X, "y_train": Y}
+TEST10 = {"x_train": X10, "y_train": Y10}
 
 
 @pytest.mark.parametrize(
@@ -379,9 +419,9 @@ TEST = {"x_train": X, "y_train": Y}
         (TEST | {"x_test": X, "y_test": Y[1:]}, "4 rows of test inputs but 3 test targets"),
         (TEST | {"x_test": X[:0], "y_test": Y[:0]}, "empty test inputs"),
         (TEST | {"x_test": HOLED, "y_test": Y}, "X_test with 1 NaN"),
-        (TEST | {"x_test": X, "y_test": Y + 1}, "1 classes in test rows only"),
-        (TEST | {"x_test": X, "y_test": Y + 0.5}, "'y_test': got 0.5, which is not a class"),
-        (TEST | {"x_test": X, "y_test": Y.astype(str)}, "2 classes in test rows only"),
+        (TEST10 | {"x_test": X10, "y_test": Y10 + 1}, "1 classes in test rows only"),
+        (TEST10 | {"x_test": X10, "y_test": Y10 + 0.5}, "'y_test': got 0.5, which is not a class"),
+        (TEST10 | {"x_test": X10, "y_test": Y10.astype(str)}, "2 classes in test rows only"),
     ],
 )
 def test_bad_arrays(tmp_path: Path, arrays: dict, words: str) -> None:

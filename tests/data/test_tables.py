@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from secateurs.data import tables
 from secateurs.data.encoding import encode, encoded_names
-from secateurs.data.schema_fitting import fit_schema
+from secateurs.data.schema_fitting import HINTS, fit_schema
 from secateurs.data.tables import TableSchema
 
 relaxed = settings(max_examples=40, deadline=None)
@@ -63,7 +63,7 @@ def test_a_schema_from_json_encodes_to_the_same_bits(frame: pd.DataFrame) -> Non
     again = TableSchema.model_validate_json(schema.model_dump_json())
     assert again == schema
     first, second = encode(schema, frame), encode(again, frame)
-    assert first.dtype == np.float32
+    assert first.dtype == np.float64
     assert first.flags.c_contiguous
     assert first.tobytes() == second.tobytes()
     assert np.isfinite(first).all()
@@ -189,15 +189,12 @@ def test_text_that_reads_as_numbers_fits_a_numeric_column() -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"a": pd.to_datetime(["2020-01-01", None])}, "'a': got dates"),
-        ({"a": pd.Series([datetime.date(2020, 1, 1), None], dtype=object)}, "'a': got dates"),
         (
             {"a": pd.Series(pd.to_datetime(["2020-01-01", None])).astype("category")},
             "'a': got dates",
         ),
-        ({"a": pd.to_timedelta([1, 2])}, "'a': got dates"),
-        ({"a": [None, None]}, "'a': got no value"),
-        ({"a": [np.nan, np.nan]}, "'a': got no value"),
+        ({"a": [None, None]}, "no column to use: a .no value"),
+        ({"a": [np.nan, np.nan]}, "no column to use: a .no value"),
         ({"a": [1.0, np.inf]}, "'a': got 1 infinite or too large .*row 1: inf; expected numbers"),
         ({"a": [1.0, 1e39]}, "'a': got 1 infinite or too large .*row 1: 1e.39; expected numbers"),
         ({"a": pd.Series(["x", [1]], dtype=object)}, "'a': got a list in row 1"),
@@ -212,11 +209,103 @@ def test_unusable_columns_are_refused_by_name(columns: dict, words: str) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_a_column_of_identifiers_is_refused() -> None:
-    words = [f"id{i}" for i in range(tables.MAX_CATEGORIES)]
-    fit_schema(pd.DataFrame({"a": [*words, None]}))
-    with pytest.raises(ValueError, match="'a': got 1001 distinct"):
-        fit_schema(pd.DataFrame({"a": [*words, "one more"]}))
+def test_a_column_of_identifiers_is_left_out_and_rare_texts_count_as_unseen() -> None:
+    words = [f"id{i:04}" for i in range(tables.MAX_CATEGORIES + 1)]
+    x = np.arange(3.0 * len(words))
+    ids = [f"{word}{i}" for i in range(3) for word in words]
+    frame = pd.DataFrame({"x": x, "id": ids, "often": [*words, *words, *words[:-1], "id0000"]})
+    schema = fit_schema(frame)
+    assert [column.kind for column in schema.columns] == ["numeric", "left out", "categorical"]
+    assert schema.columns[2].n_rare == 1
+    assert len(schema.notes()) == 2
+    encoded = encode(schema, frame[["often", "x"]])  # an identifier may be missing
+    assert encoded.shape == (len(frame), 1 + tables.MAX_CATEGORIES)
+    assert not encoded[len(words) - 1, 1:].any()
+    frame.attrs[HINTS] = {"id": {"keep": True}}
+    assert fit_schema(frame).columns[1].kind == "categorical"
+    assert fit_schema(frame.astype({"id": "category"})).columns[1].kind == "categorical"
+    with pytest.raises(ValueError, match=r"id .* different texts"):
+        fit_schema(frame[["id"]].set_axis(["id "], axis=1))
+
+
+TIMES = {
+    "datetime64": pd.to_datetime(["2020-01-02 12:00", None, "2020-01-04 00:00"]),
+    "aware": pd.to_datetime(["2020-01-02 13:00+01:00", None, "2020-01-04 01:00+01:00"]),
+    "objects": [datetime.datetime(2020, 1, 2, 12), None, datetime.datetime(2020, 1, 4)],
+    "arrow": pd.array(
+        [datetime.datetime(2020, 1, 2, 12), None, datetime.datetime(2020, 1, 4)],
+        dtype=pd.ArrowDtype(pa.timestamp("ns")),
+    ),
+}
+
+
+@pytest.mark.parametrize("stored", TIMES)
+def test_times_are_days_however_they_are_stored(stored: str) -> None:
+    frame = pd.DataFrame({"t": pd.Series(TIMES[stored])})
+    schema = fit_schema(frame)
+    assert schema.columns[0].kind == "time"
+    assert encode(schema, frame)[:, 0].tolist() == [18263.5, 18264.25, 18265.0]
+    as_text = pd.DataFrame({"t": ["2020-01-02T12:00", None, "2020-01-04"]})
+    assert encode(schema, as_text)[:, 0].tolist() == [18263.5, 18264.25, 18265.0]
+    with pytest.raises(ValueError, match="'t': got 1 other values, first in row 0: 'soon'"):
+        encode(schema, pd.DataFrame({"t": ["soon"]}))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.to_timedelta(["90min", None, "3h"]),
+        [datetime.time(1, 30), None, datetime.time(3)],
+        [datetime.timedelta(hours=1.5), None, datetime.timedelta(hours=3)],
+    ],
+)
+def test_durations_and_times_of_day_are_hours(values: object) -> None:
+    frame = pd.DataFrame({"t": pd.Series(values)})
+    assert encode(fit_schema(frame), frame)[:, 0].tolist() == [1.5, 2.25, 3.0]
+
+
+def test_cyclic_parts_of_times() -> None:
+    frame = pd.DataFrame(
+        {"x": ["a", "b"], "t": pd.to_datetime(["2020-01-02 00:00", "2020-01-09 12:00"])}
+    )
+    frame.attrs[HINTS] = {"t": {"cyclic": True}}
+    schema = fit_schema(frame)
+    names = encoded_names(schema)
+    assert names[0] == "t"
+    assert names[-1] == "x=b"
+    table = pd.DataFrame(encode(schema, frame), columns=names)
+    np.testing.assert_allclose(table["t (of day cos)"], [1, -1], atol=1e-9)
+    radius = np.hypot(table["t (of week sin)"], table["t (of week cos)"])
+    np.testing.assert_allclose(radius, 1)
+    assert schema.sources == [1] * 7 + [0]
+
+
+@pytest.mark.parametrize(
+    ("categories", "value", "read"),
+    [
+        (["007", "010", "A12"], 7, "007"),
+        (["007", "010", "A12"], "7.0", "007"),
+        (["007", "7", "A12"], "7.0", None),
+        (["1.0", "2", "A"], 1, "1.0"),
+        (["1e3", "2", "A"], 1000.0, "1e3"),
+        (["True", "False", "maybe"], "true", "True"),
+        (["True", "False", "maybe"], np.True_, "True"),
+        (["A", "B", "C"], "a", None),
+    ],
+)
+def test_a_category_is_found_by_its_number(categories: list, value: object, read: object) -> None:
+    schema = fit_schema(pd.DataFrame({"c": categories}))
+    row = encode(schema, pd.DataFrame({"c": pd.Series([value], dtype=object)}))[0]
+    marked = [name for name, one in zip(encoded_names(schema), row, strict=True) if one]
+    assert marked == ([] if read is None else [f"c={read}"])
+
+
+def test_a_schema_of_version_1_reads_as_before() -> None:
+    old = TableSchema.model_validate_json(schema_text(NUMERIC, CATEGORICAL))
+    assert old.version == 1
+    assert fit_schema(pd.DataFrame({"a": [1.0]})).version == 2
+    frame = pd.DataFrame({"a": [2.0, None], "b": ["y", None]})
+    assert encode(old, frame).tolist() == [[2.0, 1.0], [0.0, 0.0]]
 
 
 def test_duplicate_names_are_refused() -> None:

@@ -33,6 +33,16 @@ class Dataset:
     X_test, y_test : like X and y, or None
     image_shape : tuple of int, or None
         Shape of the image in each row of `X`.
+    task_reason : str
+        How the task was found; "asked for" if it was given.
+    groups : array of text, shape [n], or None
+        Rows of one group stay together in every split.
+    weights : array of float64, shape [n], or None
+        Weights of the rows.
+    reading : str
+        How a table file was read, in one line; "" for other sources.
+    notes : tuple of str
+        What was left out or ambiguous in that file, with the options that overrule it.
     """
 
     name: str
@@ -43,6 +53,11 @@ class Dataset:
     X_test: NDArray[Any] | pd.DataFrame | None = None
     y_test: NDArray[Any] | None = None
     image_shape: tuple[int, ...] | None = None
+    task_reason: str = "asked for"
+    groups: NDArray[Any] | None = None
+    weights: NDArray[np.float64] | None = None
+    reading: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def dataset_from_arrays(
@@ -124,17 +139,21 @@ def checked_dataset(
             got = f"{len(inputs)} rows of {test}inputs but {len(targets)} {test}targets"
             raise bad_data(source, got, "the same number of both")
     try:
-        values, found_task = read_target(y, task)
-        test_values = None if y_test is None else read_target(y_test, found_task)[0]
+        found = read_target(y, task)
+        test_values = None if y_test is None else read_target(y_test, found.task).values
     except ValueError as error:
         raise DatasetError(f"{source}: {one_line(error)}") from error
+    values = found.values
     if (values == values[0]).all(axis=0).any():
         got = f"a target with the same value in all {len(values)} rows"
         raise bad_data(source, got, "at least two values")
     if test_values is not None:
-        _refuse_other_targets(source, found_task, values, test_values)
+        _refuse_other_targets(source, found.task, values, test_values)
     name = source if isinstance(source, str) else source.name
-    return Dataset(name, X, values, found_task, target_name, X_test, test_values)
+    return Dataset(
+        *(name, X, values, found.task, target_name, X_test, test_values),
+        task_reason=found.reason,
+    )
 
 
 def _refuse_other_targets(

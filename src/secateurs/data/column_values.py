@@ -10,26 +10,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.data.date_text import DAY, ISO, is_clock, numbers_of_times, parse_dates
 from secateurs.data.errors import bad_column
 
-Kind = Literal["numeric", "categorical"]
+Kind = Literal["numeric", "categorical", "time", "left out"]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # words of pandas.api.types.infer_dtype
 _NUMERIC = {"boolean", "integer", "floating", "mixed-integer-float", "decimal"}
-_TIMES = {
+TIMES = {
     *("datetime64", "datetime", "date", "time", "timedelta64", "timedelta"),
     *("period", "interval"),
 }
 
 
 def column_kind(series: pd.Series[Any], name: str) -> Kind:
-    """Find whether a column holds numbers or categories; ValueError for dates and times.
+    """Find whether a column holds numbers, times or categories.
 
-    A column of pandas' category type is always categorical.  `name` is for error messages.
+    A column of pandas' category type is always categorical, and ValueError if it holds times.
+    `name` is for error messages.
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
+        _inferred(series, name)
         return "categorical"
+    inferred = _word(series)
+    if inferred in TIMES - {"interval"}:
+        return "time"
     return "numeric" if _inferred(series, name) in _NUMERIC else "categorical"
 
 
@@ -88,7 +94,39 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def as_days(series: pd.Series[Any], name: str, form: str | None = None) -> NDArray[np.float64]:
+    """Read a column of times as days since 1970-01-01, or hours of durations and times of day.
+
+    Texts are read by `form` or as ISO 8601.  ValueError, with the row, for other texts.
+    """
+    if _word(series) in TIMES:
+        return numbers_of_times(series)
+    objects = series.astype(object)
+    present = np.flatnonzero(objects.notna().to_numpy())
+    texts = [str(text) for text in objects.iloc[present]]
+    times = parse_dates(texts, form or ISO)
+    times = np.where(np.isnat(times), parse_dates(texts, ISO), times)
+    wrong = np.flatnonzero(np.isnat(times))
+    if len(wrong):
+        got = f"{len(wrong)} other values, first in row {series.index[present[wrong[0]]]}"
+        expected = f"times in the format {form or ISO}"
+        raise bad_column(name, f"{got}: {texts[wrong[0]]!r}", expected, "correct or empty them")
+    values = np.full(len(objects), np.nan)
+    days = times.astype("datetime64[us]").astype(np.int64) / (DAY * 1e6)
+    values[present] = days * 24 if form is not None and is_clock(form) else days
+    return values
+
+
 def _inferred(series: pd.Series[Any], name: str) -> str:
+    """Return the word of pandas for the values; ValueError for times."""
+    inferred = _word(series)
+    if inferred in TIMES:
+        do = "give numbers, such as days since a date, or leave the column out"
+        raise bad_column(name, f"dates or times ({inferred})", "numbers or text", do)
+    return inferred
+
+
+def _word(series: pd.Series[Any]) -> str:
     """Return the word of pandas for the values, whatever the array type that stores them."""
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -97,8 +135,4 @@ def _inferred(series: pd.Series[Any], name: str) -> str:
         values = series
     else:
         values = series.astype(object)
-    inferred = str(pd.api.types.infer_dtype(values, skipna=True))
-    if inferred in _TIMES:
-        do = "give numbers, such as days since a date, or leave the column out"
-        raise bad_column(name, f"dates or times ({inferred})", "numbers or text", do)
-    return inferred
+    return str(pd.api.types.infer_dtype(values, skipna=True))

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from secateurs.data import table_files
 from secateurs.data.built_in import BUILT_IN, built_in_dataset
 from secateurs.data.checked_dataset import Dataset, input_matrix
 from secateurs.data.errors import bad_data
@@ -28,20 +28,29 @@ from secateurs.data.idx import (
 )
 from secateurs.data.npz import dataset_from_npz, inputs_from_npz
 from secateurs.data.suggest import nearest
+from secateurs.data.table_files import BINARY_SUFFIXES, SUFFIXES, TEXT_SUFFIXES, read_table
+from secateurs.data.table_options import TableOptions
+from secateurs.data.table_roles import dataset_from_table
+from secateurs.data.tables import TableSchema
 from secateurs.data.targets import CLASSIFICATION, REGRESSION
 
-_FORMATS = f"{', '.join(table_files.SUFFIXES)}, .npz, IDX files or a directory of them"
+_FORMATS = (
+    f"{', '.join((*TEXT_SUFFIXES, *BINARY_SUFFIXES))}, .npz, IDX files or a directory of them"
+)
 
 
 def load_dataset(
-    name_or_path: str | Path, target: str | None = None, task: str | None = None
+    name_or_path: str | Path,
+    target: str | None = None,
+    task: str | None = None,
+    options: TableOptions | None = None,
 ) -> Dataset:
     """Load a data set by name or from a file.
 
     Parameters
     ----------
     name_or_path : str or Path
-        One of `BUILT_IN`, or the path of a table (.csv, .csv.gz, .tsv, .parquet), of an .npz
+        One of `BUILT_IN`, or the path of a table (see `secateurs.data.read_table`), of an .npz
         archive with ``x_train, y_train`` and optionally ``x_test, y_test`` or with ``X, y``,
         of a directory with the four IDX files of MNIST, or of one IDX file of images whose
         labels are in a file beside it.  A Path is never taken for a name.
@@ -49,9 +58,11 @@ def load_dataset(
         Target column.  A table requires it, and other data do not accept it.  Several numeric
         targets are separated by commas.
     task : {"classification", "regression"}, optional
-        By default text, booleans, categories, the integer labels of images, and whole numbers
-        with at most ``min(20, max(2, n // 2))`` distinct values are classes; other numbers, and
-        several targets, are regression.
+        By default text, booleans, the integer labels of images, and whole numbers that look like
+        class numbers are classes (`secateurs.data.targets.read_target` has the rule, and
+        ``Dataset.task_reason`` the reason); other numbers, and several targets, are regression.
+    options : TableOptions, optional
+        How a table is read, and the roles of its columns.
 
     Returns
     -------
@@ -79,7 +90,7 @@ def load_dataset(
         did_you_mean = nearest(str(name_or_path).lower(), BUILT_IN)
         raise bad_data(path, "no file and no built-in data set of this name", known + did_you_mean)
     if _is_table(path):
-        return table_files.dataset_from_table(path, target, task)
+        return dataset_from_table(path, target, task, options or TableOptions())
     _refuse_target(target, str(path))
     if _is_npz(path):
         return dataset_from_npz(path, task)
@@ -90,7 +101,11 @@ def load_dataset(
     raise bad_data(path, "an unknown kind of file", _FORMATS)
 
 
-def load_inputs(name_or_path: str | Path) -> NDArray[Any] | pd.DataFrame:
+def load_inputs(
+    name_or_path: str | Path,
+    schema: TableSchema | None = None,
+    options: TableOptions | None = None,
+) -> NDArray[Any] | pd.DataFrame:
     """Load the inputs of rows to predict; no targets are needed.
 
     Parameters
@@ -98,11 +113,16 @@ def load_inputs(name_or_path: str | Path) -> NDArray[Any] | pd.DataFrame:
     name_or_path : str or Path
         As for `load_dataset`.  An .npz archive gives its array ``X``, ``x`` or ``x_test``; a data
         set with test rows gives these.
+    schema : TableSchema, optional
+        The ``table_`` of a fitted model: a row of a text file is then read as the fit read such
+        rows, whatever the other rows of the file hold.
+    options : TableOptions, optional
+        How a table is read.
 
     Returns
     -------
     array [n, d] or DataFrame
-        A table comes with all its columns.
+        A table comes with all its columns, or with those of the schema.
 
     Raises
     ------
@@ -112,7 +132,7 @@ def load_inputs(name_or_path: str | Path) -> NDArray[Any] | pd.DataFrame:
     path = Path(name_or_path).expanduser()
     if path.is_file() and not _is_built_in(name_or_path):
         if _is_table(path):
-            return table_files.read_table_file(path)
+            return read_table(path, options, schema=schema).frame
         if _is_npz(path):
             return input_matrix(inputs_from_npz(path), path, "X")
         if is_idx_name(path):
@@ -125,6 +145,7 @@ def split(dataset: Dataset, test_size: float | int = 0.2, random_state: int = 0)
     """Keep rows out for testing, unless the data set has its own test rows.
 
     Classes keep their shares if each has at least two rows and both parts have room for all.
+    Groups are never divided; `test_size` is then a share or number of groups.
 
     Parameters
     ----------
@@ -146,21 +167,45 @@ def split(dataset: Dataset, test_size: float | int = 0.2, random_state: int = 0)
     if dataset.X_test is not None:
         return dataset
     n = len(dataset.y)
-    n_test = test_size if isinstance(test_size, int) else math.ceil(test_size * n)
-    strata = None
-    if dataset.task == CLASSIFICATION:
-        counts = Counter(dataset.y.tolist())
-        if min(counts.values()) >= 2 and len(counts) <= min(n_test, n - n_test):
-            strata = dataset.y
     try:
-        X, X_test, y, y_test = train_test_split(
-            dataset.X, dataset.y, test_size=test_size, random_state=random_state, stratify=strata
-        )
+        if dataset.groups is not None:
+            splitter = GroupShuffleSplit(1, test_size=test_size, random_state=random_state)
+            train, test = next(splitter.split(np.arange(n), groups=dataset.groups))
+        else:
+            strata = _strata(dataset, test_size)
+            train, test = train_test_split(
+                np.arange(n), test_size=test_size, random_state=random_state, stratify=strata
+            )
     except ValueError as error:
         got = f"test_size={test_size} for {n} rows"
+        if dataset.groups is not None:
+            got += f" in {len(set(dataset.groups.tolist()))} groups"
         expected = "a share between 0 and 1, or a number of rows that leaves some to train on"
         raise bad_data(dataset.name, got, expected) from error
-    return replace(dataset, X=X, y=y, X_test=X_test, y_test=y_test)
+    return replace(
+        dataset,
+        X=_rows(dataset.X, train),
+        y=dataset.y[train],
+        X_test=_rows(dataset.X, test),
+        y_test=dataset.y[test],
+        groups=None if dataset.groups is None else dataset.groups[train],
+        weights=None if dataset.weights is None else dataset.weights[train],
+    )
+
+
+def _strata(dataset: Dataset, test_size: float | int) -> NDArray[Any] | None:
+    """Return the classes if each can have its share in both parts."""
+    if dataset.task != CLASSIFICATION:
+        return None
+    n = len(dataset.y)
+    n_test = test_size if isinstance(test_size, int) else math.ceil(test_size * n)
+    counts = Counter(dataset.y.tolist())
+    shared = min(counts.values()) >= 2 and len(counts) <= min(n_test, n - n_test)
+    return dataset.y if shared else None
+
+
+def _rows(X: NDArray[Any] | pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[Any] | pd.DataFrame:
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
 
 
 def _is_built_in(name_or_path: str | Path) -> bool:
@@ -168,7 +213,7 @@ def _is_built_in(name_or_path: str | Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    return path.name.lower().endswith(table_files.SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def _is_npz(path: Path) -> bool:

@@ -11,8 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.data.column_values import Kind, as_numbers, as_texts, column_kind
-from secateurs.data.errors import bad_column
+from secateurs.data.column_values import Kind, as_days, as_numbers, as_texts, column_kind
 from secateurs.data.tables import (
     MAX_CATEGORIES,
     MISSING,
@@ -20,6 +19,11 @@ from secateurs.data.tables import (
     TableSchema,
     refuse_duplicates,
 )
+
+HINTS = "secateurs.columns"  # key of DataFrame.attrs: what a file says about its columns
+READ_HINTS = {"numeric": ("decimal", "unit", "missing"), "time": ("format", "cyclic", "missing")}
+SMALLEST_UNIQUE = 10  # rows from which distinct texts in all of them are identifiers
+MANY_TEXTS = 20  # distinct texts that a column of categories may have in any number of rows
 
 Gather = Callable[[Any], list[Any]]  # from this process's JSON value to the list of all processes'
 
@@ -34,11 +38,16 @@ def fit_schema(
 ) -> TableSchema:
     """Read a training table once and decide how to encode it.
 
-    Numbers and booleans are numeric; their missing values become the median.  Text, categories
-    and mixtures are categorical, by the text of each value (a whole float reads as an integer,
-    so ``1`` and ``1.0`` are one category).  Missing values become the category `MISSING` if
-    there are any, otherwise the most frequent category.  Categories are sorted, except that of
-    two the fill comes first, because the first of two has no encoded column.
+    Numbers and booleans are numeric, and dates and times are times; their missing values become
+    the median.  Text, categories and mixtures are categorical, by the text of each value (a whole
+    float reads as an integer, so ``1`` and ``1.0`` are one category).  Missing values become the
+    category `MISSING` if there are any, otherwise the most frequent category.  Categories are
+    sorted, except that of two the fill comes first, because the first of two has no encoded
+    column.  Beyond `MAX_CATEGORIES`, the most frequent have a column of their own.
+
+    A column without a value is left out, and so is one of texts that differ from row to row
+    (`identifies`), unless it has pandas' category type or ``frame.attrs[HINTS]``, which
+    `secateurs.data.read_table` fills, says to keep it.
 
     Parameters
     ----------
@@ -59,8 +68,7 @@ def fit_schema(
     Raises
     ------
     ValueError
-        The table is empty, has duplicate names, or has a column that holds dates, infinities,
-        no value, or more than `MAX_CATEGORIES` distinct texts.
+        The table is empty, has duplicate names, a column with infinities, or no column to use.
 
     Notes
     -----
@@ -73,26 +81,49 @@ def fit_schema(
     refuse_duplicates(names)
     if any(part != names for part in gather(names)):
         raise bad_value("the table", Shown("parts with different columns"), "the same in all")
+    hints = frame.attrs.get(HINTS, {})
     columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     parts = gather([_kind_here(name, column) for name, column in columns.items()])
-    kinds = {name: _whole_kind(name, kinds) for name, *kinds in zip(names, *parts, strict=True)}
+    kinds = {name: _whole_kind(kinds) for name, *kinds in zip(names, *parts, strict=True)}
     numbers = {
-        name: as_numbers(column, name)
-        for name, column in columns.items()
-        if kinds[name] == "numeric"
+        name: as_numbers(columns[name], name) if kind == "numeric" else as_days(columns[name], name)
+        for name, kind in kinds.items()
+        if kind in ("numeric", "time")
     }
     if rows is not None:
         numbers = {name: column[rows] for name, column in numbers.items()}
         columns = {name: column.iloc[rows] for name, column in columns.items()}
     medians = dict(zip(numbers, _medians(list(numbers.values()), gather), strict=True))
-    return TableSchema(
-        columns=[
-            ColumnSchema(name=name, kind="numeric", fill=medians[name])
-            if name in medians
-            else _fit_categories(name, column, gather)
-            for name, column in columns.items()
-        ]
-    )
+    fitted = []
+    for name, kind in kinds.items():
+        hint = hints.get(name, {})
+        if name in medians:
+            known = {key: hint[key] for key in READ_HINTS[kind] if key in hint}
+            fitted.append(ColumnSchema(name=name, kind=kind, fill=medians[name], **known))
+        elif kind == "categorical":
+            fitted.append(_fit_categories(name, columns[name], gather, hint))
+        else:
+            fitted.append(left_out(name, "no value in any row"))
+    if all(column.kind == "left out" for column in fitted):
+        got = Shown(f"no column to use: {', '.join(f'{c.name} ({c.reason})' for c in fitted)}")
+        raise bad_value("the table", got, "at least one", "keep one of them with --keep")
+    return TableSchema(version=2, columns=fitted)
+
+
+def left_out(name: str, reason: str) -> ColumnSchema:
+    """Make the schema of a column that is not used."""
+    return ColumnSchema(name=name, kind="left out", fill=None, reason=reason)
+
+
+def identifies(n_texts: int, n_rows: int) -> bool:
+    """Whether so many distinct texts in so many rows identify rows instead of describing them.
+
+    True if all differ in at least `SMALLEST_UNIQUE` rows, or if there are more than
+    `MANY_TEXTS` and fewer than two rows for each.
+    """
+    if n_texts == n_rows:
+        return n_rows >= SMALLEST_UNIQUE
+    return n_texts > MANY_TEXTS and 2 * n_texts > n_rows
 
 
 def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
@@ -100,27 +131,38 @@ def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
     return None if series.isna().all() else column_kind(series, name)
 
 
-def _whole_kind(name: str, kinds: list[Kind | None]) -> Kind:
+def _whole_kind(kinds: list[Kind | None]) -> Kind:
     """Kind of a column by the kinds of its parts: text in one part makes categories."""
-    if not any(kinds):
-        raise bad_column(name, "no value in any row", "at least one", "leave the column out")
-    return "categorical" if "categorical" in kinds else "numeric"
+    known = {kind for kind in kinds if kind is not None}
+    return known.pop() if len(known) == 1 else "categorical" if known else "left out"
 
 
-def _fit_categories(name: str, series: pd.Series[Any], gather: Gather) -> ColumnSchema:
+def _fit_categories(
+    name: str, series: pd.Series[Any], gather: Gather, hint: dict[str, Any]
+) -> ColumnSchema:
     texts = as_texts(series, name)
     present = series.notna().to_numpy()
-    parts = gather([Counter(texts[present].tolist()), bool(present.all())])
-    counts: Counter[str] = sum((Counter(part) for part, _ in parts), Counter())
-    if len(counts) - (MISSING in counts) > MAX_CATEGORIES:
-        do = "group them, or leave the column out if it only identifies rows"
-        raise bad_column(name, f"{len(counts)} distinct texts", f"at most {MAX_CATEGORIES}", do)
-    complete = all(all_present for _, all_present in parts)
-    fill = max(sorted(counts), key=counts.__getitem__) if complete and counts else MISSING
-    categories = sorted({*counts, fill})
+    chosen = isinstance(series.dtype, pd.CategoricalDtype) or bool(hint.get("keep"))
+    parts = gather([Counter(texts[present].tolist()), bool(present.all()), chosen])
+    counts: Counter[str] = sum((Counter(part) for part, *_ in parts), Counter())
+    chosen = any(part_chosen for *_, part_chosen in parts)
+    if not chosen and identifies(len(counts), counts.total()):
+        return left_out(name, f"{len(counts)} different texts in {counts.total()} rows")
+    complete = all(all_present for _, all_present, _ in parts)
+    order = sorted(counts, key=lambda text: (-counts[text], text))
+    fill = order[0] if complete and counts else MISSING
+    kept = [text for text in order if text != MISSING][:MAX_CATEGORIES]
+    categories = sorted({*kept, fill, *({MISSING} & counts.keys())})
     if len(categories) == 2:
         categories.sort(key=lambda category: category != fill)
-    return ColumnSchema(name=name, kind="categorical", fill=fill, categories=categories)
+    return ColumnSchema(
+        name=name,
+        kind="categorical",
+        fill=fill,
+        categories=categories,
+        n_rare=len(counts.keys() - set(categories)),
+        missing=hint.get("missing", []),
+    )
 
 
 def _medians(columns: list[NDArray[np.float64]], gather: Gather) -> list[float]:

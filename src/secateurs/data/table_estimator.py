@@ -15,6 +15,7 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.saved_model import Count, FitRecord, Names
 from secateurs.core.splits import Words, combined_keys, group_keys, row_keys
 from secateurs.data.encoding import encode, encoded_names
+from secateurs.data.frames import as_frame
 from secateurs.data.schema_fitting import Gather, alone, fit_schema
 from secateurs.data.tables import TableSchema
 
@@ -45,8 +46,10 @@ class TableEstimator(Estimator):
         reset: bool,
         gather: Gather = alone,
         rows: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.float32] | None:
-        """Return a DataFrame as numbers [n, n_encoded], or None for anything else.
+    ) -> NDArray[np.float64] | None:
+        """Return a data frame as numbers [n, n_encoded], or None for anything else.
+
+        After the fit, columns are found by name, in any order, and others are ignored.
 
         Parameters
         ----------
@@ -65,16 +68,21 @@ class TableEstimator(Estimator):
         """
         if reset:
             self.table_ = None
+        X = as_frame(X)
         if isinstance(X, pd.DataFrame):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            if reset or self.table_ is None:
+                validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
                 self.table_ = fit_schema(X, gather, rows)
             if self.table_ is not None:
                 return encode(self.table_, X)
-        if self.table_ is not None and self.table_.of_kind("categorical"):
-            raise ValueError(
-                f"X: got {type(X).__name__}; expected a DataFrame with the columns of the fit, "
-                f"because this {type(self).__name__} was fitted on categories"
+        table = self.table_
+        if table is not None and len(table.of_kind("numeric")) < len(table.columns):
+            raise bad_value(
+                "X",
+                Shown(type(X).__name__),
+                "a DataFrame with the columns of the fit",
+                f"this {type(self).__name__} was fitted on texts or times",
             )
         return None
 

@@ -1,51 +1,354 @@
-"""Reading of CSV and Parquet files, and the choice of their target columns."""
+"""Reading of table files: text in any dialect, Parquet and Arrow."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.feather as pa_feather
 
-from secateurs.data.checked_dataset import Dataset, checked_dataset
-from secateurs.data.errors import bad_data, listed, unreadable
-from secateurs.data.suggest import nearest
+from secateurs.data import dialect as dialects
+from secateurs.data.column_text import (
+    NumberFit,
+    ReadColumn,
+    TextColumn,
+    fit_numbers,
+    read_numbers,
+    read_times,
+    read_words,
+    words_for_missing,
+)
+from secateurs.data.dialect import Dialect, find_dialect
+from secateurs.data.errors import DatasetError, bad_data, one_line, unreadable
+from secateurs.data.file_text import read_text
+from secateurs.data.reading_by_schema import read_known_columns
+from secateurs.data.schema_fitting import HINTS
+from secateurs.data.table_options import TableOptions
+from secateurs.data.tables import TableSchema
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")
+BINARY_SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
+PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+SUFFIXES = (*(text + packed for text in TEXT_SUFFIXES for packed in PACKED), *BINARY_SUFFIXES)
+MAX_COLUMNS = 1_000_000
+_QUOTED_MISSING = ["NA", "NaN", "N/A", "null", "NULL"]
+_UNNAMED = re.compile(r"Unnamed: \d+|")
 
 
-def dataset_from_table(path: Path, target: str | None, task: str | None) -> Dataset:
-    """Read a table, and take the named columns as targets and all others as inputs."""
-    frame = read_table_file(path)
-    columns = list(frame.columns)
-    if target is None:
-        raise bad_data(path, "no target", f"the name of one of its columns, {listed(columns)}")
-    wanted = [target] if target in columns else [part.strip() for part in target.split(",")]
-    for column in wanted:
-        if column not in columns:
-            known = f"one of its columns, {listed(columns)}{nearest(column, columns)}"
-            raise bad_data(path, f"target {column!r}", known)
-        if columns.count(column) > 1 or wanted.count(column) > 1:
-            raise bad_data(path, f"target column {column!r} twice", "one column, named once")
-    if len(wanted) == len(columns):
-        raise bad_data(path, "targets only", "at least one other column, to use as input")
-    y = frame[wanted[0]] if len(wanted) == 1 else frame[wanted]
-    return checked_dataset(path, frame.drop(columns=wanted), y, task, ", ".join(wanted))
+@dataclass(frozen=True, eq=False)
+class TableFile:
+    """A table and how it was read.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Numbers, booleans, times and texts.  ``frame.attrs`` keeps what the schema of a fit needs
+        to read later files alike.
+    reading : str
+        One line, such as "; separated, decimal comma, cp1252, 4 columns".
+    notes : tuple of str
+        What was left out, renamed or ambiguous, each with the option that overrules it.
+    index : str or None
+        Name of a leading column without a name.
+    """
+
+    frame: pd.DataFrame
+    reading: str
+    notes: tuple[str, ...] = ()
+    index: str | None = None
+    decimal: str = field(default=".")
 
 
-def read_table_file(path: Path) -> pd.DataFrame:
-    """Read a table with all its columns, whose names become text."""
-    name = path.name.lower()
+def read_table(
+    path: str | Path,
+    options: TableOptions | None = None,
+    *,
+    schema: TableSchema | None = None,
+    strict: tuple[str, ...] = (),
+) -> TableFile:
+    """Read a table of any dialect.
+
+    Parameters
+    ----------
+    path : str or Path
+        Text (delimiter, decimal mark, encoding, compression and header are found), Parquet,
+        Feather or Arrow.
+    options : TableOptions, optional
+        What is known about the file.  `drop`, `id`, `group` and `weight` have no effect here.
+    schema : TableSchema, optional
+        Read the columns of a fitted model, its ``table_``, as the fit read them.
+    strict : tuple of str
+        Columns in which a text among numbers is not read as missing.
+
+    Returns
+    -------
+    TableFile
+
+    Raises
+    ------
+    DatasetError
+        The file cannot be read; the message names the line or column, and the option that helps.
+
+    Notes
+    -----
+    O(size of the file) time and memory.
+    """
+    path, options = Path(path).expanduser(), (options or TableOptions()).checked()
     try:
-        if name.endswith((".parquet", ".pq")):
+        if path.name.lower().endswith(BINARY_SUFFIXES):
+            return _read_binary(path)
+        return _read_text_table(path, options, schema, strict)
+    except DatasetError:
+        raise
+    except ValueError as error:
+        raise DatasetError(f"{path}: {one_line(error)}") from error
+
+
+def _read_binary(path: Path) -> TableFile:
+    try:
+        if path.name.lower().endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
         else:
-            separator = "\t" if name.endswith((".tsv", ".tsv.gz")) else ","
-            frame = pd.read_csv(path, sep=separator, low_memory=False)
-            if frame.shape[1] == 1 and ";" in str(frame.columns[0]):
-                frame = pd.read_csv(path, sep=";", low_memory=False)
+            frame = pa_feather.read_table(path).to_pandas().reset_index(drop=True)
     except Exception as error:  # a damaged file can raise any error of the readers
-        raise unreadable(path, error, "a CSV or Parquet table", "write it again") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # how pandas reads a row longer than the header
-        raise bad_data(path, "rows with more fields than the header", "a name for every column")
+        raise unreadable(path, error, "a Parquet or Arrow table", "write it again") from error
     frame.columns = pd.Index([str(column) for column in frame.columns])
-    return frame
+    frame.attrs = {}
+    return TableFile(frame, f"{path.suffix.lower()[1:]}, {frame.shape[1]} columns")
+
+
+def _read_text_table(
+    path: Path, options: TableOptions, schema: TableSchema | None, strict: tuple[str, ...]
+) -> TableFile:
+    content = read_text(path, options.encoding)
+    if not content.text.strip():
+        raise bad_data(path, "an empty file, which cannot be read", "a header and rows")
+    try:
+        dialect = find_dialect(content.text, options.delimiter)
+        table, notes = _rows(content.text, dialect, path)
+    except csv.Error as error:
+        raise unreadable(path, error, "a CSV table", "write it again") from error
+    names, table, more, index = _named(table, dialect, path)
+    notes = [*dialect.notes, *notes, *more]
+    texts = [TextColumn.of(name, table.column(i)) for i, name in enumerate(names)]
+    n = table.num_rows
+    if schema is not None:
+        columns = read_known_columns(texts, schema, options.decimal)
+        frame = pd.DataFrame(columns, index=pd.RangeIndex(n))
+        return TableFile(frame, "", tuple(notes))
+    read, decimal = _typed(texts, options, dialect, strict)
+    frame = pd.DataFrame(
+        {column.name: each.values for column, each in zip(texts, read, strict=True)},
+        index=pd.RangeIndex(n),
+    )
+    pairs = zip(texts, read, strict=True)
+    hints = {column.name: each.hint for column, each in pairs if each.hint}
+    for column, each in zip(texts, read, strict=True):
+        if each.kind == "times" and "cyclic" in options.dates:
+            hints[column.name]["cyclic"] = True
+    frame.attrs = {HINTS: hints}
+    notes += [note for each in read for note in each.notes]
+    reading = [f"{dialects.NAMES.get(dialect.delimiter, dialect.delimiter)} separated"]
+    reading += [f"decimal {'comma' if decimal == ',' else 'point'}", content.encoding]
+    reading += [content.compression] if content.compression else []
+    reading += [] if dialect.header else ["no header"]
+    line = ", ".join([*reading, f"{len(names)} columns"])
+    return TableFile(frame, line, tuple(notes), index, decimal)
+
+
+def _rows(text: str, dialect: Dialect, path: Path) -> tuple[pa.Table, list[str]]:
+    """Return the rows as a table of texts, without empty rows and repeated headers."""
+    body = text[dialect.start :]
+    if dialect.delimiter == " ":
+        body = _with_commas(body)
+    delimiter = "," if dialect.delimiter == " " else dialect.delimiter
+    names = [str(i) for i in range(dialect.width)]
+    if not body.strip():
+        empty = dict.fromkeys(map(str, range(len(dialect.header or ()))), pa.array([], pa.string()))
+        return pa.table(empty), []
+    _refuse_open_quote(body, delimiter, dialect, path)
+    data = body.encode("utf-8", errors="replace")
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(data),
+            # one block, so that a long quoted field cannot straddle two
+            read_options=pa_csv.ReadOptions(
+                column_names=names, use_threads=False, block_size=max(1 << 20, len(data) + 1)
+            ),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=dialect.quoted,
+                null_values=_QUOTED_MISSING,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise _ragged(body, delimiter, dialect, path, error) from error
+    return _without_empty_rows(table, dialect)
+
+
+def _with_commas(body: str) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(
+        filter(None, dialects.records_of(body, " "))
+    )
+    return stream.getvalue()
+
+
+def _ragged(
+    body: str, delimiter: str, dialect: Dialect, path: Path, error: Exception
+) -> DatasetError:
+    """Make the error for the first row of another width, with its line."""
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
+    before = 0
+    try:
+        for record in reader:
+            if record and len(record) != dialect.width:
+                got = f"{len(record)} fields in line {dialect.line + before + 1}"
+                do = "correct that line, or give --delimiter"
+                return bad_data(path, f"{got}, so it cannot be read", f"{dialect.width}", do)
+            before = reader.line_num
+    except csv.Error:
+        pass
+    return unreadable(path, error, "rows of one width", "correct them, or give --delimiter")
+
+
+def _refuse_open_quote(body: str, delimiter: str, dialect: Dialect, path: Path) -> None:
+    """Refuse a file that ends inside a quoted field, which swallows the rows behind it."""
+    if body.count('"') % 2 == 0:
+        return
+    before = 0
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for _ in reader:
+            before = reader.line_num
+    except csv.Error as error:
+        if "end of data" in str(error):
+            got = f"a quoted field that starts in line {dialect.line + before + 1} and never ends"
+            do = "correct that line"
+            raise bad_data(path, f"{got}, so it cannot be read", "closed quotes", do) from error
+
+
+def _without_empty_rows(table: pa.Table, dialect: Dialect) -> tuple[pa.Table, list[str]]:
+    notes: list[str] = []
+    if not table.num_rows or not table.num_columns:
+        return table, notes
+    trimmed = [pc.fill_null(pc.utf8_trim_whitespace(column), "") for column in table.columns]
+    empty = np.ones(table.num_rows, dtype=bool)
+    repeated = np.full(table.num_rows, dialect.header is not None)
+    header = [*(dialect.header or ())]
+    header = [""] * (table.num_columns - len(header)) + header
+    for column, name in zip(trimmed, header, strict=False):
+        empty &= pc.equal(column, "").to_numpy()
+        repeated &= pc.equal(column, name).to_numpy()
+    repeated &= ~empty
+    # a single column may hold missing values
+    if empty.any() and table.num_columns > 1:
+        notes.append(f"{empty.sum()} empty rows left out")
+    else:
+        empty[:] = False
+    if repeated.any():
+        notes.append(f"{repeated.sum()} repeated headers left out")
+    kept = ~(empty | repeated)
+    return (table if kept.all() else table.filter(pa.array(kept))), notes
+
+
+def _named(
+    table: pa.Table, dialect: Dialect, path: Path
+) -> tuple[list[str], pa.Table, list[str], str | None]:
+    """Name the columns; leave out empty ones without a name and copies of others."""
+    width, header, notes, index = table.num_columns, dialect.header, [], None
+    if header is None:
+        return [f"column{i + 1}" for i in range(width)], table, [], None
+    header = [name.lstrip("#").strip() if i == 0 else name for i, name in enumerate(header)]
+    if len(header) == width - 1:
+        last_is_empty = not _has_text(table.column(width - 1))
+        header = [*header, ""] if last_is_empty else ["", *header]
+    if len(header) != width:
+        more = ", more fields than the header" if width > len(header) else ""
+        raise bad_data(
+            path,
+            f"{len(header)} names in the header and rows of {width} fields{more}",
+            "a name for every column",
+            "correct the header, or give --delimiter",
+        )
+    kept: list[int] = []
+    names: list[str] = []
+    for i, name in enumerate(header):
+        if _UNNAMED.fullmatch(name):
+            if not _has_text(table.column(i)):
+                continue
+            name = f"Unnamed: {i}"
+            index = name if i == 0 else index
+        if name in names:
+            if table.column(i).equals(table.column(kept[names.index(name)])):
+                notes.append(f"the copy of column {name!r} left out")
+                continue
+            renamed = next(
+                f"{name}.{k}" for k in range(1, width + 2) if f"{name}.{k}" not in header
+            )
+            notes.append(f"a second column {name!r} renamed to {renamed!r}")
+            name = renamed
+        kept.append(i)
+        names.append(name)
+    return names, table.select(kept), notes, index
+
+
+def _has_text(column: pa.ChunkedArray) -> bool:
+    texts = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
+    return bool(len(texts) and pc.any(pc.not_equal(texts, "")).as_py())
+
+
+def _typed(
+    texts: list[TextColumn], options: TableOptions, dialect: Dialect, strict: tuple[str, ...]
+) -> tuple[list[ReadColumn], str]:
+    """Decide the type of every column; also return the decimal mark of the file."""
+    missing = [options.missing_words(column.name) for column in texts]
+    fits = [
+        fit_numbers(column, words, options.decimal)
+        for column, words in zip(texts, missing, strict=True)
+    ]
+    decimal = options.decimal or _mark_of_file(fits, dialect)
+    read: list[ReadColumn | None] = []
+    convention: set[str] = set()
+    for column, fit, words in zip(texts, fits, missing, strict=True):
+        numbers = read_numbers(column, fit, decimal, words, strict=column.name in strict)
+        if numbers is not None:
+            convention |= words_for_missing(column, fit)
+        read.append(numbers)
+    day_first = "day-first" in options.dates or (
+        "month-first" not in options.dates and (decimal == "," or dialect.delimiter == ";")
+    )
+    return [
+        each
+        or read_times(column, words, day_first=day_first)
+        or read_words(column, words, frozenset(convention))
+        for each, column, words in zip(read, texts, missing, strict=True)
+    ], decimal
+
+
+def _mark_of_file(fits: list[NumberFit], dialect: Dialect) -> str:
+    """Decide the decimal mark of columns that fit both, by the other columns of the file.
+
+    Without evidence, 3.548 has a decimal point, and 1,234 has a decimal comma only where
+    semicolons separate.
+    """
+    votes = {fit.vote for fit in fits} | {
+        reader.decimal for fit in fits if len(fit.readers) == 1 for reader in fit.readers.values()
+    }
+    if "," in votes and "." not in votes:
+        return ","
+    if "." in votes and "," not in votes:
+        return "."
+    ambiguous = [text for fit in fits if fit.ambiguous for text in fit.present]
+    with_points = any("." in text for text in ambiguous)
+    return "," if dialect.delimiter == ";" and not with_points else "."

@@ -118,10 +118,7 @@ class SparseMultiIndexBase(
         check_is_fitted(self)
         column = np.arange(self.n_features_in_)  # of each encoded column
         if self.table_ is not None:
-            columns = self.table_.columns
-            numeric = [j for j, c in enumerate(columns) if c.kind == "numeric"]
-            categories = [len(c.encoded_categories) for c in columns]  # 0 for a numeric column
-            column = np.r_[np.array(numeric, dtype=np.int64), np.repeat(column, categories)]
+            column = np.array(self.table_.sources, dtype=np.int64)
         mask = np.zeros(self.n_features_in_, dtype=bool)
         mask[column[self.support_]] = True
         return np.flatnonzero(mask) if indices else mask

@@ -1,0 +1,148 @@
+"""Dates and times as people write them, and the numbers they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+ISO = "ISO8601"
+#: Formats of dates, in the order in which they are tried; a year of four digits comes first.
+DATE_FORMATS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"),
+    *("%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y"),
+    *("%d-%b-%y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d"),
+    *("%Y-%m", "%b %Y", "%B %Y", "%a %b %d %Y"),
+)
+CLOCK_FORMATS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+_GAPS = (" ", "T", ", ")
+FORMATS = (
+    ISO,
+    *DATE_FORMATS,
+    *(f"{date}{gap}{clock}" for date in DATE_FORMATS for gap in _GAPS for clock in CLOCK_FORMATS),
+    *CLOCK_FORMATS,
+)
+_ISO_PATTERN = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?)?"
+)
+_LOOKS_LIKE = re.compile(r"(?=.*[0-9])[\w ,.:/+-]{4,40}")
+_TESTED = 20  # texts on which a format must hold before the whole column is tried
+DAY = 86_400.0
+PERIODS = (("of year", 365.2425), ("of week", 7.0), ("of day", 1.0))
+
+
+@dataclass(frozen=True)
+class DateFormat:
+    """A format that reads every text of a column, and whether another order also would."""
+
+    format: str
+    other: str | None = None
+
+
+def find_format(texts: Sequence[str], *, day_first: bool) -> DateFormat | None:
+    """Find the format of a column of dates or times; None if there is none.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Distinct texts without the missing ones.
+    day_first : bool
+        Decides between the two orders of day and month where every text fits both.
+
+    Notes
+    -----
+    O(number of texts) time; a column that holds no dates is left after its first text.
+    """
+    if not texts or not all(_LOOKS_LIKE.fullmatch(text.strip()) for text in texts[:_TESTED]):
+        return None
+    found = [form for form in FORMATS if _reads(texts, form)]
+    if not found:
+        return None
+    first = found[0]
+    swapped = _swapped(first)
+    if swapped == first or swapped not in found:
+        return DateFormat(first)
+    return DateFormat(first, swapped) if day_first else DateFormat(swapped, first)
+
+
+def _swapped(form: str) -> str:
+    return form.replace("%d", "%0").replace("%m", "%d").replace("%0", "%m")
+
+
+def _reads(texts: Sequence[str], form: str) -> bool:
+    for part in (texts[:1], texts[:_TESTED], texts):
+        if np.isnat(parse_dates(part, form)).any():
+            return False
+    return True
+
+
+def parse_dates(texts: Sequence[str], form: str) -> NDArray[np.datetime64]:
+    """Read texts as times in UTC, to the microsecond; those that do not fit become NaT.
+
+    A time of day is a time on 1970-01-01.
+    """
+    stripped = [text.strip() for text in texts]
+    if form == ISO:
+        stripped = [text if _ISO_PATTERN.fullmatch(text) else "" for text in stripped]
+    try:
+        read = pd.to_datetime(
+            pd.Series(stripped, dtype=object), format=form, errors="coerce", utc=True
+        )
+    except (ValueError, OverflowError):
+        return np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[us]")
+    values = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    if is_clock(form):
+        values = values - values.astype("datetime64[D]") + np.datetime64(0, "us")
+    return np.asarray(values)
+
+
+def is_clock(form: str) -> bool:
+    """Whether a format holds a time of day without a date."""
+    return form in CLOCK_FORMATS
+
+
+def numbers_of_times(series: pd.Series[Any]) -> NDArray[np.float64]:
+    """Return days since 1970-01-01 (UTC) of times, hours of durations and of times of day.
+
+    Missing times are NaN.  Periods count from their start.
+    """
+    kind = series.dtype
+    if isinstance(kind, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    elif isinstance(kind, pd.ArrowDtype) or kind.kind == "O":
+        series = _as_times(series)
+    if series.dtype.kind == "m":
+        return np.asarray(series.dt.total_seconds().to_numpy(dtype=np.float64) / 3600)
+    if getattr(series.dtype, "tz", None) is not None:
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = series.to_numpy().astype("datetime64[us]")
+    return np.where(np.isnat(values), np.nan, values.astype(np.int64) / (DAY * 1e6))
+
+
+def _as_times(series: pd.Series[Any]) -> pd.Series[Any]:
+    """Return Python or Arrow dates, times and durations as datetime64 or timedelta64."""
+    objects = series.astype(object)
+    present = objects.dropna()
+    first = present.iloc[0] if len(present) else None
+    if hasattr(first, "hour") and not hasattr(first, "year"):
+        return pd.to_timedelta(objects.map(str, na_action="ignore"))
+    if hasattr(first, "total_seconds"):
+        return pd.to_timedelta(objects)
+    return pd.to_datetime(objects, utc=True)
+
+
+def cyclic_parts(days: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sine and cosine of the time of year, of week and of day, shape [n, 6]."""
+    angles = np.outer(days, [2 * np.pi / period for _, period in PERIODS])
+    return np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(days), -1)
+
+
+def cyclic_names(name: str) -> list[str]:
+    """Return the names of the columns of `cyclic_parts`."""
+    return [f"{name} ({part} {wave})" for part, _ in PERIODS for wave in ("sin", "cos")]
