@@ -101,8 +101,10 @@ def test_mixed_tables_are_encoded_and_missing_values_filled():
     assert model.score(new, y_new) > 0.9
     with pytest.raises(ValueError, match="DataFrame"):
         model.predict(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(new[["colour", "age", "member"]])
+    shuffled = new[["colour", "age", "member"]].assign(extra=1)
+    np.testing.assert_array_equal(model.predict(shuffled), model.predict(new))
+    with pytest.raises(ValueError, match="also the columns 'age'"):
+        model.predict(new[["colour", "member"]])
 
 
 def test_the_file_round_trips_bit_for_bit(digits, tmp_path):

@@ -28,6 +28,8 @@ def features(
     *,
     target: recipe.Target = None,
     task: recipe.Task = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     max_features: int | None = None,
     alpha: float = 0.1,
     seed: recipe.Seed = 0,
@@ -58,7 +60,7 @@ def features(
     recipe.check_options(top=top)
     if output is not None and output.suffix.lower() != ".csv":
         raise bad_value("--output", str(output), "a name that ends in .csv")
-    loaded = load_dataset(table, target=target, task=task)
+    loaded = load_dataset(table, target=target, task=task, options=dialect.options(roles))
     if loaded.y.ndim != 1:
         raise bad_value("--target", Shown(f"{loaded.y.shape[1]} columns"), "one column")
     dataset = split(loaded, recipe.TEST_SHARE, random_state=seed)
@@ -111,8 +113,7 @@ def _describe(dataset: Dataset, fitted: Any, top: int) -> Description:
         fitted,
         f"{dataset.name}: {'R²' if metric == 'r2' else metric} is {score:.3f} on {n_test} "
         "test rows.",
-        dataset=dataset.name,
-        task=dataset.task,
+        data=dataset,
         n_train=len(dataset.y),
         n_test=n_test,
         metric=metric,

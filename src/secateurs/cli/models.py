@@ -14,13 +14,21 @@ from secateurs.core.archive import read_archive
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.datasets import load_inputs
+from secateurs.data.table_files import READING
 from secateurs.loading import load
 from secateurs.sensing.estimator import MatrixSensing
 
 COLUMNS = "prediction"  # how the first line of a table of predictions begins
 
 
-def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
+def predict(
+    model: Path,
+    data: str,
+    /,
+    *,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    output: Path | None = None,
+) -> int:
     """Predict the rows of a data set with a saved model.
 
     Parameters
@@ -28,7 +36,8 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
     model
         A file written by `secateurs fit --output` or another command.
     data
-        Rows in any form that `secateurs fit` reads; a table needs no target column.
+        Rows in any form that `secateurs fit` reads.  The columns of a table are found by name
+        and read as the fit read them; it needs no target column, and others are ignored.
     output
         Write the predictions to this file (.csv); by default they go to standard output.
     """
@@ -39,8 +48,11 @@ def predict(model: Path, data: str, /, *, output: Path | None = None) -> int:
             *(str(model), Shown("a matrix, which predicts measurements")),
             "a model that predicts the rows of a table",
         )
-    X: Any = load_inputs(data)
-    if isinstance(X, pd.DataFrame) and hasattr(fitted, "feature_names_in_"):
+    schema = getattr(fitted, "table_", None)
+    X: Any = load_inputs(data, schema, dialect.options())
+    if isinstance(X, pd.DataFrame) and X.attrs.get(READING):
+        note(f"read as: {X.attrs[READING]}")
+    if schema is None and isinstance(X, pd.DataFrame) and hasattr(fitted, "feature_names_in_"):
         names = list(fitted.feature_names_in_)
         missing = [name for name in names if name not in X.columns]
         if missing:

@@ -14,11 +14,12 @@ Exit status: 0; 1 where a claim or a cell failed; 2 for bad input; 130 after Ctr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 
 from secateurs.cli.terminal import show, show_json, show_line
@@ -26,6 +27,8 @@ from secateurs.core.description import Description
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value, check_integer
 from secateurs.core.solution import explain
+from secateurs.data.checked_dataset import Dataset
+from secateurs.data.table_options import TableOptions
 
 TEST_SHARE = 0.2  # share of the rows that become test rows where a data set has none
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -45,7 +48,68 @@ Task = Annotated[
     str | None,
     Parameter(help="classification or regression; by default inferred from the target."),
 ]
+Words = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 ModelFile = Annotated[Path | None, Parameter(help="Write the model to this file (.safetensors).")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TableDialect:
+    """Options of every command that reads a table; what is not given is found from the file.
+
+    Attributes
+    ----------
+    delimiter
+        What separates the fields of a text table: one character, tab or space.
+    decimal
+        The decimal mark of all its numbers: . or ,
+    encoding
+        The encoding of its text, such as cp1252.
+    na
+        A word that means a missing value, or COLUMN=WORD for one column; may be repeated.
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    na: Words = ()
+
+    def options(self, roles: TableRoles | None = None) -> TableOptions:
+        """Return what the user said about a table, for `secateurs.data`."""
+        return TableOptions(**vars(self), **(vars(roles) if roles is not None else {}))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TableRoles:
+    """Options of every command that fits a table: the roles of its columns.
+
+    Attributes
+    ----------
+    drop
+        A column that is not used; may be repeated, as the next two.
+    id
+        A column that identifies the rows, which is not used as an input.
+    keep
+        A column that is used although it looks like an identifier.
+    group
+        A column of groups: rows of one group stay together in every split.
+    weight
+        A column of the weights of the rows.
+    dates
+        cyclic also gives the times of year, week and day of dates as inputs; day-first and
+        month-first say how 03/04/2020 is read.
+    """
+
+    drop: Words = ()
+    id: Words = ()
+    keep: Words = ()
+    group: str | None = None
+    weight: str | None = None
+    dates: Words = ()
+
+
+DEFAULT_DIALECT, DEFAULT_ROLES = TableDialect(), TableRoles()
 
 
 def check_options(
@@ -106,7 +170,24 @@ def integer_or_auto(option: str, text: str) -> int | str:
     return int(text)
 
 
-def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
+def reading_notes(dataset: Dataset, model: Any) -> tuple[str, ...]:
+    """Say how a table was read, the task and its reason, and which columns are not used."""
+    notes = [f"Read as: {dataset.reading}."] if dataset.reading else []
+    if dataset.task_reason != "asked for":
+        other = "regression" if dataset.task == "classification" else "classification"
+        whole = dataset.y.dtype.kind != "O" and bool(np.all(dataset.y == np.rint(dataset.y)))
+        notes.append(
+            f"Task: {dataset.task}, because {dataset.target_name} holds {dataset.task_reason}"
+            f"{f'; --task {other} overrules' if whole else ''}."
+        )
+    table = getattr(model, "table_", None)
+    notes += [f"{note[:1].upper()}{note[1:]}." for note in dataset.notes]
+    return (*notes, *(table.notes() if table is not None else ()))
+
+
+def describe_fit(
+    model: Any, headline: str, *, data: Dataset | None = None, **facts: Any
+) -> Description:
     """Describe a model that was just fitted.
 
     Parameters
@@ -114,16 +195,32 @@ def describe_fit(model: Any, headline: str, **facts: Any) -> Description:
     model : Estimator
     headline : str
         Sentences about the data and the score, shown before the model's own description.
+    data : Dataset, optional
+        The training rows; how they were read becomes the first notes.
     **facts
         Facts that are added to those of the model, or replace them.
     """
     seconds = model.report_["seconds"]
     own: Description = model.describe()
+    notes = () if data is None else reading_notes(data, model)
+    read = {} if data is None else reading_facts(data, notes)
     return replace(
         own,
         headline=f"{headline} The fit took {seconds:.1f} s.\n{own.headline}",
-        facts={**own.facts, "seconds": seconds, **facts},
+        facts={**own.facts, "seconds": seconds, **read, **facts},
+        notes=(*notes, *own.notes),
     )
+
+
+def reading_facts(dataset: Dataset, notes: tuple[str, ...]) -> dict[str, Any]:
+    """Return how a data set was read, for JSON."""
+    return {
+        "dataset": dataset.name,
+        "task": dataset.task,
+        "task_reason": dataset.task_reason,
+        "reading": dataset.reading,
+        "notes": list(notes),
+    }
 
 
 def drawing(function: str, *arguments: Any) -> Callable[[Path], None]:

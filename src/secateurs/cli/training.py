@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from cyclopts import Parameter
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
@@ -17,6 +19,7 @@ from secateurs.core.group import Group, distributed
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
+from secateurs.data.table_options import TableOptions
 from secateurs.training.budget_paths import BudgetPath, budget_path
 from secateurs.training.comparison import LABELS, Estimator, compare, result_row
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
@@ -34,9 +37,11 @@ def fit(
     data: str,
     /,
     *,
-    nonzeros: int,
+    nonzeros: str,
     target: recipe.Target = None,
     task: recipe.Task = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     hidden: Hidden = "50",
     epochs: Epochs = None,
     seed: recipe.Seed = 0,
@@ -55,10 +60,12 @@ def fit(
     ----------
     data
         A built-in name (digits, breast_cancer, wine, diabetes, mnist, fashion_mnist) or the
-        path of a table (.csv, .parquet), an .npz archive, or IDX files.  Under torchrun each
-        process takes every N-th row; with {rank} in the path each process reads its own file.
+        path of a table (.csv, .tsv, .txt, .parquet, ...), an .npz archive, or IDX files.  Under
+        torchrun each process takes every N-th row; with {rank} in the path each process reads
+        its own file.
     nonzeros
-        The budget: the most weights of the network, biases included.
+        The budget: the most weights of the network, biases included; auto chooses it on
+        held-out rows.
     compare_methods
         Also train dense networks, prune them, and show their scores on the same rows.
     plot
@@ -73,13 +80,26 @@ def fit(
                     *("--compare", Shown(f"{group.size} processes"), "one process"),
                     do="run the comparison without torchrun",
                 )
-            settings = _settings(hidden, epochs, seed, nonzeros)
-            dataset = rows_of_process(data, target, task, seed, group)
+            if compare_methods and roles.group is not None:
+                raise bad_value(
+                    *("--compare", Shown("a --group"), "one of the two"),
+                    do="compare without --group",
+                )
+            settings = _settings(
+                hidden, epochs, seed, recipe.integer_or_auto("--nonzeros", nonzeros)
+            )
+            dataset = rows_of_process(data, target, task, seed, group, dialect.options(roles))
             group.require_same("the task", dataset.task.encode())
         model = _new_model(dataset.task, settings)
         with progress(quiet=json or group.rank > 0) as bar:
             began = time.process_time()
-            model.fit(dataset.X, dataset.y, progress=bar(LABELS["prune_regrow"]), group=group)
+            model.fit(
+                dataset.X,
+                dataset.y,
+                progress=bar(LABELS["prune_regrow"]),
+                group=group,
+                **_row_options(dataset),
+            )
             cpu = time.process_time() - began
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
             if group.rank > 0:  # every process has the same model; the first one shows it
@@ -103,17 +123,35 @@ def fit(
     )
 
 
+def _row_options(dataset: Dataset) -> dict[str, Any]:
+    """Return the groups and weights of the training rows, as options of ``fit``."""
+    options = {"groups": dataset.groups, "sample_weight": dataset.weights}
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def rows_of_process(
-    data: str, target: str | None, task: str | None, seed: int, group: Group
+    data: str,
+    target: str | None,
+    task: str | None,
+    seed: int,
+    group: Group,
+    options: TableOptions | None = None,
 ) -> Dataset:
     """Load and split a data set; in a group, keep the training rows of this process only."""
-    whole = load_dataset(data.replace("{rank}", str(group.rank)), target=target, task=task)
+    path = data.replace("{rank}", str(group.rank))
+    whole = load_dataset(path, target=target, task=task, options=options)
     dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     if group.size == 1 or "{rank}" in data:
         return dataset
     rows = slice(group.rank, None, group.size)
     X = dataset.X.iloc[rows] if isinstance(dataset.X, pd.DataFrame) else dataset.X[rows]
-    return replace(dataset, X=X.copy(), y=dataset.y[rows].copy())  # so that the rest is freed
+    return replace(
+        dataset,
+        X=X.copy(),  # copies, so that the rest is freed
+        y=dataset.y[rows].copy(),
+        groups=None if dataset.groups is None else dataset.groups[rows].copy(),
+        weights=None if dataset.weights is None else dataset.weights[rows].copy(),
+    )
 
 
 def path(
@@ -123,6 +161,8 @@ def path(
     nonzeros: str,
     target: recipe.Target = None,
     task: recipe.Task = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     hidden: Hidden = "50",
     epochs: Epochs = None,
     seed: recipe.Seed = 0,
@@ -143,9 +183,8 @@ def path(
     recipe.check_options(plot=plot, inputs=[data])
     budgets = recipe.integers("--nonzeros", nonzeros)
     settings = _settings(hidden, epochs, seed, max(budgets))
-    dataset = split(
-        load_dataset(data, target=target, task=task), recipe.TEST_SHARE, random_state=seed
-    )
+    whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))
+    dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     with progress(quiet=json) as bar:
         result = budget_path(
             *(_new_model(dataset.task, settings), dataset.X, dataset.y, budgets),
@@ -160,8 +199,8 @@ def path(
     )
 
 
-def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int) -> dict[str, Any]:
-    recipe.check_options(seed=seed, nonzeros=nonzeros, epochs=epochs)
+def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int | str) -> dict[str, Any]:
+    recipe.check_options(seed=seed, epochs=epochs)
     return {
         "n_nonzero": nonzeros,
         "hidden_layer_sizes": hidden if hidden == "auto" else recipe.integers("--hidden", hidden),
@@ -182,6 +221,7 @@ def _describe_fit(
     assert dataset.y_test is not None
     n_test, widths = len(dataset.y_test), list(report["widths"])
     metric = "accuracy" if own["metric"] == "accuracy" else "R²"
+    constant = constant_score(dataset)
     columns = ("method", "weights", metric, "seconds", "training memory", "file")
     table = Table(
         columns,
@@ -200,8 +240,7 @@ def _describe_fit(
         model,
         f"{dataset.name}: {metric} is {own['score']:.4f} on {n_test} test rows. The fit used "
         f"{model.n_train_} rows; {n_held_out} were held out for choices and for the certificate.",
-        dataset=dataset.name,
-        task=dataset.task,
+        data=dataset,
         n_validation=n_held_out,
         n_test=n_test,
         d=widths[0],
@@ -211,14 +250,36 @@ def _describe_fit(
         dense_nonzeros=report["dense_nonzeros"],
         seed=model.random_state,
         compare=rows[1:],
+        constant_score=constant,
     )
     return replace(
         description,
         tables=(table,),
         notes=(
+            *recipe.reading_notes(dataset, model),
+            *_usefulness(own["score"], constant, metric),
             f"The network reads {report['inputs_used']} of {widths[0]} inputs; a dense network of "
             f"its shape has {report['dense_nonzeros']:,} weights.",
         ),
+    )
+
+
+def constant_score(dataset: Dataset) -> float:
+    """Score of the mean, or of the most frequent class, of the training rows on the test rows."""
+    kind = DummyClassifier if dataset.task == "classification" else DummyRegressor
+    dummy = kind().fit(np.zeros((len(dataset.y), 1)), dataset.y)
+    assert dataset.y_test is not None
+    return float(dummy.score(np.zeros((len(dataset.y_test), 1)), dataset.y_test))
+
+
+def _usefulness(score: float, constant: float, metric: str) -> tuple[str, ...]:
+    """Say that a model does not beat a constant prediction."""
+    if score > constant:
+        return ()
+    name = "the most frequent class" if metric == "accuracy" else "the mean"
+    return (
+        f"WARNING: the network is not better than {name} of the training rows, whose {metric} on "
+        f"the test rows is {constant:.4f}. Do not rely on its predictions.",
     )
 
 
@@ -244,9 +305,11 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
         for point in points
     ]
     best = max(points, key=lambda point: float(point["score"]))
+    notes = recipe.reading_notes(dataset, result.estimators[0])
     return Description(
         f"{dataset.name}: the best {result.metric} on the test rows is {best['score']:.4f}, with "
         f"{best['nonzeros']:,} weights.",
-        {"dataset": dataset.name, "task": dataset.task, "metric": result.metric, "path": points},
+        {**recipe.reading_facts(dataset, notes), "metric": result.metric, "path": points},
         (Table(columns, rows, numeric=frozenset(columns), most=len(rows)),),
+        notes,
     )

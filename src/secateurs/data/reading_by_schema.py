@@ -13,8 +13,8 @@ from secateurs.data.tables import OLD_MISSING_WORDS, ColumnSchema, TableSchema
 
 def read_known_columns(
     columns: list[TextColumn], schema: TableSchema, decimal: str | None
-) -> dict[str, pd.Series[Any]]:
-    """Read the columns of a schema; the others are left out.
+) -> tuple[dict[str, pd.Series[Any]], str]:
+    """Read the columns of a schema, and return the decimal mark; other columns are left out.
 
     The decimal mark is the one given, else the one that the numbers of the file show, else that
     of the fit.  Texts that do not fit their column stay as they are, and `encode` refuses them.
@@ -29,7 +29,8 @@ def read_known_columns(
     columns = [column for column in columns if column.name in known]
     numeric = [column for column in columns if known[column.name].kind == "numeric"]
     mark = decimal or _shown_mark([(column, known[column.name]) for column in numeric])
-    return {column.name: _read(column, known[column.name], schema, mark) for column in columns}
+    read = {column.name: _read(column, known[column.name], schema, mark) for column in columns}
+    return read, mark or next((c.decimal for c in schema.columns if c.decimal), ".")
 
 
 def _read(

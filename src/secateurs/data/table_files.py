@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from secateurs.data.column_text import (
 )
 from secateurs.data.dialect import Dialect, find_dialect
 from secateurs.data.errors import DatasetError, bad_data, one_line, unreadable
-from secateurs.data.file_text import read_text
+from secateurs.data.file_text import FileText, read_text
 from secateurs.data.reading_by_schema import read_known_columns
 from secateurs.data.schema_fitting import HINTS
 from secateurs.data.table_options import TableOptions
@@ -38,7 +38,7 @@ BINARY_SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 SUFFIXES = (*(text + packed for text in TEXT_SUFFIXES for packed in PACKED), *BINARY_SUFFIXES)
-MAX_COLUMNS = 1_000_000
+READING = "secateurs.reading"  # key of DataFrame.attrs: how the file was read
 _QUOTED_MISSING = ["NA", "NaN", "N/A", "null", "NULL"]
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 
@@ -64,7 +64,6 @@ class TableFile:
     reading: str
     notes: tuple[str, ...] = ()
     index: str | None = None
-    decimal: str = field(default=".")
 
 
 def read_table(
@@ -141,9 +140,10 @@ def _read_text_table(
     texts = [TextColumn.of(name, table.column(i)) for i, name in enumerate(names)]
     n = table.num_rows
     if schema is not None:
-        columns = read_known_columns(texts, schema, options.decimal)
+        columns, decimal = read_known_columns(texts, schema, options.decimal)
         frame = pd.DataFrame(columns, index=pd.RangeIndex(n))
-        return TableFile(frame, "", tuple(notes))
+        frame.attrs = {READING: _reading(dialect, decimal, content, len(names))}
+        return TableFile(frame, frame.attrs[READING], tuple(notes))
     read, decimal = _typed(texts, options, dialect, strict)
     frame = pd.DataFrame(
         {column.name: each.values for column, each in zip(texts, read, strict=True)},
@@ -154,14 +154,23 @@ def _read_text_table(
     for column, each in zip(texts, read, strict=True):
         if each.kind == "times" and "cyclic" in options.dates:
             hints[column.name]["cyclic"] = True
-    frame.attrs = {HINTS: hints}
+    frame.attrs = {HINTS: hints, READING: _reading(dialect, decimal, content, len(names))}
     notes += [note for each in read for note in each.notes]
-    reading = [f"{dialects.NAMES.get(dialect.delimiter, dialect.delimiter)} separated"]
-    reading += [f"decimal {'comma' if decimal == ',' else 'point'}", content.encoding]
-    reading += [content.compression] if content.compression else []
-    reading += [] if dialect.header else ["no header"]
-    line = ", ".join([*reading, f"{len(names)} columns"])
-    return TableFile(frame, line, tuple(notes), index, decimal)
+    return TableFile(frame, frame.attrs[READING], tuple(notes), index)
+
+
+def _reading(dialect: Dialect, decimal: str, content: FileText, n_columns: int) -> str:
+    """Write how a text table was read in one line."""
+    return ", ".join(
+        [
+            f"{dialects.NAMES.get(dialect.delimiter, dialect.delimiter)} separated",
+            f"decimal {'comma' if decimal == ',' else 'point'}",
+            content.encoding,
+            *([content.compression] if content.compression else []),
+            *([] if dialect.header else ["no header"]),
+            f"{n_columns} columns",
+        ]
+    )
 
 
 def _rows(text: str, dialect: Dialect, path: Path) -> tuple[pa.Table, list[str]]:
@@ -250,12 +259,11 @@ def _without_empty_rows(table: pa.Table, dialect: Dialect) -> tuple[pa.Table, li
     for column, name in zip(trimmed, header, strict=False):
         empty &= pc.equal(column, "").to_numpy()
         repeated &= pc.equal(column, name).to_numpy()
-    repeated &= ~empty
-    # a single column may hold missing values
-    if empty.any() and table.num_columns > 1:
-        notes.append(f"{empty.sum()} empty rows left out")
-    else:
-        empty[:] = False
+    # an empty row between others, or in a single column, is a row of missing values
+    last = table.num_rows if table.num_columns == 1 else int(np.flatnonzero(~empty).max(initial=-1))
+    empty[: last + 1] = False
+    if empty.any():
+        notes.append(f"{empty.sum()} empty rows at the end left out")
     if repeated.any():
         notes.append(f"{repeated.sum()} repeated headers left out")
     kept = ~(empty | repeated)
