@@ -411,7 +411,7 @@ def test_roles_of_columns(tmp_path: Path) -> None:
     data = load_dataset(path, "y", options=options)
     assert data.X.columns.tolist() == ["a"]
     assert len(data.y) == len(data.groups) == len(data.weights) == 60
-    assert any("1 rows without a target" in note for note in data.notes)
+    assert any("2 rows without a target" in note for note in data.notes)
     for wrong in (
         TableOptions(group="persn"),
         TableOptions(group="y"),

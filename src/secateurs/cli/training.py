@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ import numpy as np
 import pandas as pd
 from cyclopts import Parameter
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import UndefinedMetricWarning
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
@@ -104,12 +107,15 @@ def fit(
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
             if group.rank > 0:  # every process has the same model; the first one shows it
                 return recipe.INTERRUPTED if model.status_ == "interrupted" else 0
-            rows = [result_row(model, dataset.X_test, dataset.y_test, "prune_regrow", cpu)]
-            if compare_methods and model.status_ != "interrupted":
-                rows += compare(
-                    *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
-                    progress=lambda method: bar(LABELS[method]),
-                )
+            with warnings.catch_warnings():
+                # R² of a single test row is not defined, and shown so
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+                rows = [result_row(model, dataset.X_test, dataset.y_test, "prune_regrow", cpu)]
+                if compare_methods and model.status_ != "interrupted":
+                    rows += compare(
+                        *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
+                        progress=lambda method: bar(LABELS[method]),
+                    )
     return recipe.finish(
         _describe_fit(dataset, model, rows, n_held_out),
         json=json,
@@ -217,6 +223,7 @@ def _new_model(task: str, settings: dict[str, Any]) -> Estimator:
 def _describe_fit(
     dataset: Dataset, model: Estimator, rows: list[dict[str, Any]], n_held_out: int
 ) -> Description:
+    rows = [row | {"score": _defined(row["score"])} for row in rows]
     report, own = model.report_, rows[0]
     assert dataset.y_test is not None
     n_test, widths = len(dataset.y_test), list(report["widths"])
@@ -227,7 +234,7 @@ def _describe_fit(
         columns,
         [
             (
-                *(row["label"], f"{row['nonzeros']:,}", f"{row['score']:.4f}"),
+                *(row["label"], f"{row['nonzeros']:,}", _shown(row["score"])),
                 *(f"{row['seconds']:.1f}", format_bytes(row["peak_bytes"])),
                 format_bytes(row["file_bytes"]),
             )
@@ -238,7 +245,7 @@ def _describe_fit(
     )
     description = recipe.describe_fit(
         model,
-        f"{dataset.name}: {metric} is {own['score']:.4f} on {n_test} test rows. The fit used "
+        f"{dataset.name}: {metric} is {_shown(own['score'])} on {n_test} test rows. The fit used "
         f"{model.n_train_} rows; {n_held_out} were held out for choices and for the certificate.",
         data=dataset,
         n_validation=n_held_out,
@@ -264,17 +271,28 @@ def _describe_fit(
     )
 
 
-def constant_score(dataset: Dataset) -> float:
+def constant_score(dataset: Dataset) -> float | None:
     """Score of the mean, or of the most frequent class, of the training rows on the test rows."""
     kind = DummyClassifier if dataset.task == "classification" else DummyRegressor
     dummy = kind().fit(np.zeros((len(dataset.y), 1)), dataset.y)
     assert dataset.y_test is not None
-    return float(dummy.score(np.zeros((len(dataset.y_test), 1)), dataset.y_test))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return _defined(dummy.score(np.zeros((len(dataset.y_test), 1)), dataset.y_test))
 
 
-def _usefulness(score: float, constant: float, metric: str) -> tuple[str, ...]:
+def _defined(score: float) -> float | None:
+    """Return a score, or None where it is not defined, as R² of a single row."""
+    return float(score) if math.isfinite(score) else None
+
+
+def _shown(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4f}"
+
+
+def _usefulness(score: float | None, constant: float | None, metric: str) -> tuple[str, ...]:
     """Say that a model does not beat a constant prediction."""
-    if score > constant:
+    if score is None or constant is None or score > constant:
         return ()
     name = "the most frequent class" if metric == "accuracy" else "the mean"
     return (
@@ -288,7 +306,7 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
         {
             "budget": budget,
             "nonzeros": model.n_nonzero_,
-            "score": score,
+            "score": _defined(score),
             "seconds": model.report_["seconds"],
             "file_bytes": model.report_["file_bytes"],
         }
@@ -299,15 +317,17 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
     columns = ("budget", "weights", f"test {result.metric}", "seconds", "file")
     rows = [
         (
-            *(f"{point['budget']:,}", f"{point['nonzeros']:,}", f"{point['score']:.4f}"),
+            *(f"{point['budget']:,}", f"{point['nonzeros']:,}", _shown(point["score"])),
             *(f"{point['seconds']:.1f}", format_bytes(point["file_bytes"])),
         )
         for point in points
     ]
-    best = max(points, key=lambda point: float(point["score"]))
+    best = max(
+        points, key=lambda point: point["score"] if point["score"] is not None else -math.inf
+    )
     notes = recipe.reading_notes(dataset, result.estimators[0])
     return Description(
-        f"{dataset.name}: the best {result.metric} on the test rows is {best['score']:.4f}, with "
+        f"{dataset.name}: the best {result.metric} on the test rows is {_shown(best['score'])}, with "
         f"{best['nonzeros']:,} weights.",
         {**recipe.reading_facts(dataset, notes), "metric": result.metric, "path": points},
         (Table(columns, rows, numeric=frozenset(columns), most=len(rows)),),

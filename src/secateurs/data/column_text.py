@@ -6,6 +6,7 @@ where its texts fit both decimal marks or both orders of day and month.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from secateurs.data.date_text import DateFormat, find_format, is_clock, parse_dates
 from secateurs.data.errors import bad_column
-from secateurs.data.number_text import MISSING_NUMBERS, SPACES, TRUTHS, NumberReader
+from secateurs.data.number_text import MISSING_NUMBERS, SPACES, TRUTHS, NumberReader, text_as_number
 
 MOSTLY = 0.9  # share of the rows with numbers from which stray texts are read as missing
 MANY_NUMBERS = 10  # and the distinct numbers that such a column needs
@@ -56,6 +57,14 @@ class TextColumn:
             codes = np.where(codes == texts.index(""), -1, codes)
         counts = np.bincount(codes[codes >= 0], minlength=len(texts))
         return TextColumn(name, texts, codes, counts)
+
+    def spelled(self, words: Iterable[str]) -> frozenset[str]:
+        """Return the words, with every text of the column that is one of them as a number."""
+        words = frozenset(words)
+        numbers = {text_as_number(word) for word in words} - {None}
+        if not numbers:
+            return words
+        return words | {text for text in self.texts if text_as_number(text) in numbers}
 
     def present(self, missing: frozenset[str]) -> list[str]:
         """Return the texts that are not missing."""

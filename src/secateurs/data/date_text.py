@@ -61,7 +61,9 @@ def find_format(texts: Sequence[str], *, day_first: bool) -> DateFormat | None:
     """
     if not texts or not all(_LOOKS_LIKE.fullmatch(text.strip()) for text in texts[:_TESTED]):
         return None
-    found = [form for form in FORMATS if _reads(texts, form)]
+    marks = _marks(texts[0].strip())
+    likely = [form for form in FORMATS if form == ISO or _marks(form) == marks]
+    found = [form for form in likely if _reads(texts, form)]
     if not found:
         return None
     first = found[0]
@@ -69,6 +71,11 @@ def find_format(texts: Sequence[str], *, day_first: bool) -> DateFormat | None:
     if swapped == first or swapped not in found:
         return DateFormat(first)
     return DateFormat(first, swapped) if day_first else DateFormat(swapped, first)
+
+
+def _marks(text: str) -> str:
+    """Return the signs between the parts of a text or a format."""
+    return re.sub(r"%?[^\W_]", "", text)
 
 
 def _swapped(form: str) -> str:

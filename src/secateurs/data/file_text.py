@@ -96,6 +96,7 @@ def read_text(path: Path, encoding: str | None = None) -> FileText:
         raise unreadable(path, error, f"text in the encoding {name}", do) from error
     if text.startswith("\ufeff"):
         text = text[1:]
+    text = text.rstrip("\x1a")  # the end of a file of DOS
     if "\0" in text:
         got = "bytes that are not text"
         raise bad_data(path, got, "a table as text", "export it as CSV, or give --encoding")

@@ -36,9 +36,7 @@ def read_known_columns(
 def _read(
     column: TextColumn, known: ColumnSchema, schema: TableSchema, mark: str | None
 ) -> pd.Series[Any]:
-    missing = frozenset(known.missing)
-    if schema.version == 1:
-        missing = OLD_MISSING_WORDS
+    missing = OLD_MISSING_WORDS if schema.version == 1 else column.spelled(known.missing)
     present = column.present(missing)
     if known.kind != "categorical":
         present = [text for text in present if text.lower() not in MISSING_NUMBERS]
@@ -55,7 +53,7 @@ def _shown_mark(columns: list[tuple[TextColumn, ColumnSchema]]) -> str | None:
     """Return the decimal mark that most numbers show, if any does."""
     votes = {".": 0, ",": 0}
     for column, known in columns:
-        present = [t for t in column.present(frozenset(known.missing)) if t]
+        present = [t for t in column.present(column.spelled(known.missing)) if t]
         point, comma = (NumberReader(mark, present, known.unit) for mark in votes)
         votes["."] += sum(text in point.values for text in comma.strays)
         votes[","] += sum(text in comma.values for text in point.strays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from secateurs.core.archive import Archive
 from secateurs.core.estimator import Estimator
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.saved_model import Count, FitRecord, Names
+from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import Words, combined_keys, group_keys, row_keys
 from secateurs.data.encoding import encode, encoded_names
 from secateurs.data.frames import as_frame
@@ -29,7 +30,7 @@ class TableRecord(FitRecord):
 
 
 class TableEstimator(Estimator):
-    """Base of estimators that accept a DataFrame.
+    """Base of estimators that accept a data frame of pandas, polars, pyarrow or another library.
 
     Attributes
     ----------
@@ -38,6 +39,9 @@ class TableEstimator(Estimator):
     """
 
     table_: TableSchema | None
+
+    def _fit(self, X: Any, y: Any, progress: ProgressCallback | None, **options: Any) -> Self:
+        return super()._fit(as_frame(X), y, progress, **options)
 
     def _read_table(
         self,

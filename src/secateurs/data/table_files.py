@@ -320,7 +320,7 @@ def _typed(
     texts: list[TextColumn], options: TableOptions, dialect: Dialect, strict: tuple[str, ...]
 ) -> tuple[list[ReadColumn], str]:
     """Decide the type of every column; also return the decimal mark of the file."""
-    missing = [options.missing_words(column.name) for column in texts]
+    missing = [column.spelled(options.missing_words(column.name)) for column in texts]
     fits = [
         fit_numbers(column, words, options.decimal)
         for column, words in zip(texts, missing, strict=True)

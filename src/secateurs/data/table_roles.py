@@ -46,8 +46,9 @@ def dataset_from_table(
     left_out = _identifiers(frame, inputs, table.index, options.keep)
     inputs = [name for name in inputs if name not in left_out]
     if not inputs:
-        expected = "at least one other column, to use as input"
-        raise bad_data(path, "targets only", expected, "or keep an identifier with --keep")
+        got = "no input besides the target"
+        do = f"use {next(iter(left_out))!r} with --keep" if left_out else "drop fewer columns"
+        raise bad_data(path, got, "at least one column to use as input", do)
     complete = frame[wanted].notna().all(axis=1).to_numpy()
     if len(complete) and not complete.any():
         raise bad_data(
