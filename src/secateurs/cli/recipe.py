@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 
 from secateurs.cli.terminal import show, show_json, show_line
@@ -27,8 +26,10 @@ from secateurs.core.description import Description
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value, check_integer
 from secateurs.core.solution import explain
-from secateurs.data.checked_dataset import Dataset
 from secateurs.data.table_options import TableOptions
+
+if TYPE_CHECKING:  # pandas is imported by the commands that need it
+    from secateurs.data.checked_dataset import Dataset
 
 TEST_SHARE = 0.2  # share of the rows that become test rows where a data set has none
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -165,9 +166,8 @@ def integer_or_auto(option: str, text: str) -> int | str:
     """Read one integer >= 1, or ``auto``."""
     if text == "auto":
         return text
-    if not text.isdecimal() or int(text) < 1:
-        raise bad_value(option, text, "an integer >= 1 or auto")
-    return int(text)
+    number = int(text) if text.lstrip("-").isdecimal() else text
+    return check_integer(option, number, otherwise="auto")
 
 
 def reading_notes(dataset: Dataset, model: Any) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def reading_notes(dataset: Dataset, model: Any) -> tuple[str, ...]:
     notes = [f"Read as: {dataset.reading}."] if dataset.reading else []
     if dataset.task_reason != "asked for":
         other = "regression" if dataset.task == "classification" else "classification"
-        whole = dataset.y.dtype.kind != "O" and bool(np.all(dataset.y == np.rint(dataset.y)))
+        whole = dataset.y.dtype.kind != "O" and bool((dataset.y % 1 == 0).all())
         notes.append(
             f"Task: {dataset.task}, because {dataset.target_name} holds {dataset.task_reason}"
             f"{f'; --task {other} overrules' if whole else ''}."

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,44 +79,27 @@ def fit(
         with group.failing_together():
             if group.rank == 0:  # only this process writes files
                 recipe.check_options(output, plot=plot, inputs=[data])
-            if compare_methods and group.size > 1:
-                raise bad_value(
-                    *("--compare", Shown(f"{group.size} processes"), "one process"),
-                    do="run the comparison without torchrun",
-                )
-            if compare_methods and roles.group is not None:
-                raise bad_value(
-                    *("--compare", Shown("a --group"), "one of the two"),
-                    do="compare without --group",
-                )
-            settings = _settings(
-                hidden, epochs, seed, recipe.integer_or_auto("--nonzeros", nonzeros)
-            )
+            if compare_methods:
+                _check_comparison(group, roles)
+            budget = recipe.integer_or_auto("--nonzeros", nonzeros)
+            settings = _settings(hidden, epochs, seed, budget)
             dataset = rows_of_process(data, target, task, seed, group, dialect.options(roles))
             group.require_same("the task", dataset.task.encode())
         model = _new_model(dataset.task, settings)
         with progress(quiet=json or group.rank > 0) as bar:
             began = time.process_time()
-            model.fit(
-                dataset.X,
-                dataset.y,
-                progress=bar(LABELS["prune_regrow"]),
-                group=group,
-                **_row_options(dataset),
-            )
+            shown, rows_given = bar(LABELS["prune_regrow"]), _row_options(dataset, model)
+            model.fit(dataset.X, dataset.y, progress=shown, group=group, **rows_given)
             cpu = time.process_time() - began
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
             if group.rank > 0:  # every process has the same model; the first one shows it
                 return recipe.INTERRUPTED if model.status_ == "interrupted" else 0
-            with warnings.catch_warnings():
-                # R² of a single test row is not defined, and shown so
-                warnings.simplefilter("ignore", UndefinedMetricWarning)
-                rows = [result_row(model, dataset.X_test, dataset.y_test, "prune_regrow", cpu)]
-                if compare_methods and model.status_ != "interrupted":
-                    rows += compare(
-                        *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
-                        progress=lambda method: bar(LABELS[method]),
-                    )
+            rows = [_test_row(model, dataset, cpu)]
+            if compare_methods and model.status_ != "interrupted":
+                rows += compare(
+                    *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
+                    progress=lambda method: bar(LABELS[method]),
+                )
     return recipe.finish(
         _describe_fit(dataset, model, rows, n_held_out),
         json=json,
@@ -129,10 +113,31 @@ def fit(
     )
 
 
-def _row_options(dataset: Dataset) -> dict[str, Any]:
+def _check_comparison(group: Group, roles: recipe.TableRoles) -> None:
+    if group.size > 1:
+        raise bad_value(
+            *("--compare", Shown(f"{group.size} processes"), "one process"),
+            do="run the comparison without torchrun",
+        )
+    if roles.group is not None or roles.weight is not None:
+        do = "compare without --group and --weight"
+        raise bad_value("--compare", Shown("groups or weights of rows"), "neither", do)
+
+
+def _row_options(dataset: Dataset, model: Estimator) -> dict[str, Any]:
     """Return the groups and weights of the training rows, as options of ``fit``."""
+    if dataset.weights is not None and "sample_weight" not in signature(model.fit).parameters:
+        got = Shown("a column of weights")
+        raise bad_value("--weight", got, "none, because this network does not weight rows")
     options = {"groups": dataset.groups, "sample_weight": dataset.weights}
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _test_row(model: Estimator, dataset: Dataset, cpu: float) -> dict[str, Any]:
+    """Score the model on the test rows; R² of a single row is not defined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return result_row(model, dataset.X_test, dataset.y_test, "prune_regrow", cpu)
 
 
 def rows_of_process(
@@ -327,8 +332,8 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
     )
     notes = recipe.reading_notes(dataset, result.estimators[0])
     return Description(
-        f"{dataset.name}: the best {result.metric} on the test rows is {_shown(best['score'])}, with "
-        f"{best['nonzeros']:,} weights.",
+        f"{dataset.name}: the best {result.metric} on the test rows is "
+        f"{_shown(best['score'])}, with {best['nonzeros']:,} weights.",
         {**recipe.reading_facts(dataset, notes), "metric": result.metric, "path": points},
         (Table(columns, rows, numeric=frozenset(columns), most=len(rows)),),
         notes,
