@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from secateurs.data.checked_dataset import Dataset, checked_dataset
-from secateurs.data.errors import bad_data, listed, unreadable
+from secateurs.data.errors import bad_data, check_file, listed, unreadable
+from secateurs.data.parquet import read_parquet
 from secateurs.data.suggest import nearest
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq")
@@ -35,9 +36,10 @@ def dataset_from_table(path: Path, target: str | None, task: str | None) -> Data
 def read_table_file(path: Path) -> pd.DataFrame:
     """Read a table with all its columns, whose names become text."""
     name = path.name.lower()
+    check_file(path)
     try:
         if name.endswith((".parquet", ".pq")):
-            frame = pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
+            frame = read_parquet(path)
         else:
             separator = "\t" if name.endswith((".tsv", ".tsv.gz")) else ","
             frame = pd.read_csv(path, sep=separator, low_memory=False)
