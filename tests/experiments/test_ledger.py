@@ -154,7 +154,7 @@ def test_a_ledger_without_certificates_is_read_and_goes_on(tmp_path):
     assert contents(path) == [*old, (cell(5), record(5))]
     as_version_1(path)
     assert salvage(path)[0] == 6
-    assert version(path) == 2
+    assert version(path) == 3
 
 
 def test_a_finished_cell_stays_a_failed_one_does_not(tmp_path):
