@@ -22,6 +22,7 @@ from secateurs.experiments.sweeps.ledger import (
 )
 from secateurs.experiments.sweeps.record import Record, canonical, canonical_method, key_of
 from secateurs.experiments.sweeps.table import cell_table, export_cells
+from tests.core.test_output_files import make_special
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -146,15 +147,14 @@ def test_a_ledger_without_certificates_is_read_and_goes_on(tmp_path):
     assert contents(path) == old
     with Ledger(path) as ledger:
         assert not [name for name in cell_table(ledger) if name.startswith("certificate.")]
-        ledger.note_start({"versions": {}})
     assert version(path) == 1  # reading leaves it to the older program
     with Ledger(path) as ledger:
         ledger.add([(cell(5), record(5)), (cell(1), record(1))])  # a finished cell stays
-    assert version(path) == 2
+    assert version(path) == 3
     assert contents(path) == [*old, (cell(5), record(5))]
     as_version_1(path)
     assert salvage(path)[0] == 6
-    assert version(path) == 2
+    assert version(path) == 3
 
 
 def test_a_finished_cell_stays_a_failed_one_does_not(tmp_path):
@@ -280,3 +280,55 @@ def test_other_databases_and_versions_are_refused(tmp_path):
     later.close()
     with pytest.raises(LedgerError, match="version 9"):
         Ledger(path)
+
+
+def test_no_flipped_bit_changes_what_a_ledger_says(tmp_path):
+    """It is refused with the way out, or it was one that means nothing."""
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.add((cell(i), record(i)) for i in range(4))
+        for name in "ab":
+            ledger.note_start({"versions": {name: "1"}, "processor": "x"})
+    content = path.read_bytes()
+    expected = ledger_content(path)
+    used = [bit for bit in range(8 * len(content)) if content[bit // 8]]
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for i, bit in enumerate(rng.choice(used, 1500, replace=False).tolist()):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        other = tmp_path / f"{i}.sqlite"
+        other.write_bytes(changed)
+        try:
+            assert ledger_content(other) == expected, bit
+        except LedgerError as error:
+            n_refused += str(other) in str(error)
+    assert n_refused > 1000
+
+
+def ledger_content(path):
+    with Ledger(path) as ledger:
+        records = sorted(ledger.records(), key=lambda row: row[1].key)
+        return records, ledger.starts(), ledger.keys("done")
+
+
+def test_starts_of_earlier_versions_are_read(tmp_path):
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.note_start({"new": 1})
+    database = sqlite3.connect(path)
+    database.execute("INSERT INTO starts (environment) VALUES (?)", ['{"old":1}'])
+    database.execute("PRAGMA user_version=2")
+    database.commit()
+    database.close()
+    with Ledger(path) as ledger:
+        assert ledger.starts() == [{"new": 1}, {"old": 1}]
+        ledger.note_start({"newer": 1})
+    with Ledger(path) as ledger:
+        assert len(ledger.starts()) == 3
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+def test_a_ledger_is_a_regular_file(tmp_path, kind):
+    with pytest.raises(LedgerError, match="no regular file"):
+        Ledger(make_special(tmp_path, kind))

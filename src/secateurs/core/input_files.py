@@ -6,11 +6,9 @@ refused by name before their content is read.
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from pathlib import Path
-from typing import IO
 
 from secateurs.core.parameters import Shown, bad_value
 
@@ -78,51 +76,23 @@ def most_bytes() -> int:
     return min(MOST_BYTES, memory // 2)
 
 
-def check_unpacked(path: str | Path, n_bytes: int) -> None:
+def check_unpacked(path: str | Path, n_bytes: int, always: int = ALWAYS_UNPACKED) -> None:
     """Refuse a file that unpacks to far more bytes than it has: a bomb.
 
     Raises
     ------
     ValueError
-        `n_bytes` is above `ALWAYS_UNPACKED`, and either above `MOST_EXPANSION` times the size of
+        `n_bytes` is above `always`, and either above `MOST_EXPANSION` times the size of
         the file or above what is read on this machine.
     """
     size = check_input(path)
-    limit = max(ALWAYS_UNPACKED, min(MOST_EXPANSION * size, most_bytes()))
+    limit = max(always, min(MOST_EXPANSION * size, most_bytes()))
     if n_bytes > limit:
         raise bad_value(
             *(str(path), Shown(f"{size} bytes that unpack to {n_bytes} or more")),
             f"at most {limit} bytes when unpacked",
             do="unpack it, or write it without compression",
         )
-
-
-class BoundedStream(io.RawIOBase):
-    """A binary stream that unpacks a file, and stops with ValueError at a bomb.
-
-    Parameters
-    ----------
-    stream : binary file
-        What unpacks the file.
-    path : str or Path
-        The packed file.
-    """
-
-    def __init__(self, stream: IO[bytes], path: str | Path):
-        self._stream, self._path, self._read = stream, path, 0
-
-    def readable(self) -> bool:
-        """Whether one can read from it."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Unpack into a buffer and return the number of bytes."""
-        piece = self._stream.read(len(buffer))
-        self._read += len(piece)
-        if self._read > ALWAYS_UNPACKED:
-            check_unpacked(self._path, self._read)
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def _shown(path: str | Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from secateurs.core.input_files import check_unpacked
 from secateurs.core.parameters import Shown, bad_value
 
 MAX_LISTED = 30  # names in a message
@@ -44,6 +45,21 @@ def refuse_non_finite(values: NDArray[np.generic], source: str | Path, label: st
         first = tuple(bad[0].tolist())
         got = f"{label} with {len(bad)} NaN or infinite entries, the first at {first}"
         raise bad_data(source, got, "finite numbers", "fill these entries or delete their rows")
+
+
+def check_file(path: Path, n_unpacked: int = 0) -> None:
+    """Raise DatasetError unless a file is a regular one whose content has a bounded size.
+
+    Parameters
+    ----------
+    path : Path
+    n_unpacked : int
+        Bytes that the file says it unpacks to.
+    """
+    try:
+        check_unpacked(path, n_unpacked)
+    except (ValueError, FileNotFoundError) as error:
+        raise DatasetError(one_line(error)) from error
 
 
 def listed(names: list[str]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.data.checked_dataset import Dataset, dataset_from_arrays
-from secateurs.data.errors import bad_data, unreadable
+from secateurs.data.errors import bad_data, check_file, unreadable
 
 #: Largest content of a compressed file, in bytes.  The user must unpack a larger one.
 MAX_IDX_GZ_BYTES = 4 << 30
@@ -65,6 +65,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     are read.  A compressed file is unpacked up to one byte beyond the announced size.
     """
     packed = path.suffix.lower() == ".gz"
+    check_file(path)
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
             dtype, shape, header = _read_header(file, path)
@@ -75,6 +76,7 @@ def read_idx(path: Path) -> NDArray[Any]:
             if packed and entries > MAX_IDX_GZ_BYTES:
                 got = f"a compressed file of {entries} bytes"
                 raise bad_data(path, got, f"at most {MAX_IDX_GZ_BYTES}", "unpack it first")
+            check_file(path, entries)
             size = path.stat().st_size
             if not packed and size != header + entries:
                 raise bad_data(path, f"{size} bytes", expected, FETCH_AGAIN)

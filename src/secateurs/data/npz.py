@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.data.checked_dataset import Dataset, dataset_from_arrays
-from secateurs.data.errors import DatasetError, bad_data, listed, one_line, unreadable
+from secateurs.data.errors import DatasetError, bad_data, check_file, listed, one_line, unreadable
 
 SPLIT_NAMES = ("x_train", "y_train", "x_test", "y_test")
 PLAIN_NAMES = ("x", "y")
@@ -22,9 +22,12 @@ HOW_TO_WRITE = "write it with numpy.savez"
 @contextmanager
 def open_npz(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     """Open an archive; give it and its array names, by their lower case."""
+    check_file(path)
     if not zipfile.is_zipfile(path):
         raise bad_data(path, "a file that is not an .npz archive", "one", HOW_TO_WRITE)
     try:
+        with zipfile.ZipFile(path) as packed:
+            check_file(path, sum(one.file_size for one in packed.infolist()))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             keys = {key.lower(): key for key in archive.files}
             if len(keys) < len(archive.files):
@@ -46,6 +49,8 @@ def npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:
         raise bad_data(path, got, "a plain array of numbers or text") from error
     if not isinstance(array, np.ndarray):
         raise bad_data(path, f"{key!r}, which is not an array", "arrays", HOW_TO_WRITE)
+    if array.dtype.itemsize == 0:  # any number of them takes no bytes
+        raise bad_data(path, f"array {key!r} of empty entries", "numbers or text")
     return array
 
 

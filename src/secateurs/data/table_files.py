@@ -27,8 +27,9 @@ from secateurs.data.column_text import (
     words_for_missing,
 )
 from secateurs.data.dialect import Dialect, find_dialect
-from secateurs.data.errors import DatasetError, bad_data, one_line, unreadable
+from secateurs.data.errors import DatasetError, bad_data, check_file, one_line, unreadable
 from secateurs.data.file_text import FileText, read_text
+from secateurs.data.parquet import read_parquet
 from secateurs.data.reading_by_schema import read_known_columns
 from secateurs.data.schema_fitting import HINTS
 from secateurs.data.table_options import TableOptions
@@ -101,6 +102,7 @@ def read_table(
     O(size of the file) time and memory.
     """
     path, options = Path(path).expanduser(), (options or TableOptions()).checked()
+    check_file(path)
     try:
         if path.name.lower().endswith(BINARY_SUFFIXES):
             return _read_binary(path)
@@ -114,7 +116,7 @@ def read_table(
 def _read_binary(path: Path) -> TableFile:
     try:
         if path.name.lower().endswith((".parquet", ".pq")):
-            frame = pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
+            frame = read_parquet(path)
         else:
             frame = pa_feather.read_table(path).to_pandas().reset_index(drop=True)
     except Exception as error:  # a damaged file can raise any error of the readers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from secateurs.core.input_files import check_input, check_unpacked
 from secateurs.core.parameters import Shown, bad_value, check_counts, check_integer, check_real
 
 FloatArray = NDArray[np.float64]
@@ -19,6 +22,8 @@ N_TEST = 2000  # test rows
 MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons differ at least
 MAX_DRAWS = 200  # draws of one neuron, after which separation counts as impossible
 BLOCK = 1 << 22  # most activations computed, or places listed, at once
+MOST_FEATURES = 1 << 29  # numbers that the features of all pixels may be, 4 GB
+BYTES_A_PIXEL = 8
 WHITE = 16.0  # largest value of a digit of scikit-learn
 
 
@@ -188,6 +193,11 @@ def image_function(
     check_real("sigma", sigma, above=0)
     pixels = _grey_image(image)
     h, w = pixels.shape
+    if h * w * n_features > MOST_FEATURES:
+        gigabytes = BYTES_A_PIXEL * h * w * n_features / 1e9
+        got = Shown(f"{h} x {w} pixels with {n_features} features each, {gigabytes:.0f} GB")
+        expected = f"at most {MOST_FEATURES // n_features} pixels with that many features"
+        raise bad_value("image", got, expected, "give a smaller picture or fewer features")
     check_integer("n_test", n_test, 0, h * w - 1)
     rng = np.random.default_rng(random_state)
     B = rng.standard_normal((n_features // 2, 2)) * sigma
@@ -284,13 +294,19 @@ def _grey_image(image: int | str | Path | NDArray[Any]) -> FloatArray:
 
 def _read_png(path: str | Path) -> NDArray[Any]:
     """Return the grey values of a file: the mean of its colours, without transparency."""
-    from matplotlib.image import imread  # noqa: PLC0415 (workers need not wait for it)
+    from matplotlib.image import imread  # noqa: PLC0415 (workers need not wait for them)
+    from PIL import Image  # noqa: PLC0415
 
     if not Path(path).is_file():
         raise bad_value("image", str(path), "an existing file")
+    check_input(path)
     try:
-        pixels = np.asarray(imread(path))
-    except (OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a picture of very many pixels is refused
+            with Image.open(path) as picture:
+                check_unpacked(path, math.prod(picture.size) * BYTES_A_PIXEL)
+            pixels = np.asarray(imread(path))
+    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise bad_value("image", str(path), f"a readable PNG file ({error})") from error
     if pixels.ndim == 3:
         n_colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateurs.core.input_files import check_input
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.tickets.layers import convolution, linear
 
@@ -68,6 +69,7 @@ def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
         ) from error
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ONNX file at {path}")
+    check_input(path)
     try:
         # onnx refuses weights outside the directory of the file
         model = onnx.load(str(path), format="protobuf")

@@ -12,6 +12,7 @@ from pathlib import Path
 import safetensors
 from torch import Tensor, nn
 
+from secateurs.core.input_files import check_input
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.tickets.layers import linear
 
@@ -44,6 +45,7 @@ def read_state(path: str | Path) -> nn.Sequential:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no model file at {path}")
+    check_input(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -19,8 +19,9 @@ from typing import Any, Self
 from secateurs.experiments.sweeps.record import Record, Status, canonical, text_key
 
 APPLICATION_ID = 0x53656361  # "Seca": this file is a ledger
-VERSION = 2  # version of the records; those of version 1 have no certificates
-READABLE = (1, VERSION)
+# version of the file: records of version 1 have no certificates, starts before 3 no checksum
+VERSION = 3
+READABLE = (1, 2, VERSION)
 MISSES = 10_000  # unreadable rows in sequence after which salvage takes the file to be over
 _COLUMNS = ("key", "status")  # fields of a record that have columns of their own
 
@@ -67,11 +68,24 @@ class Ledger:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_file():
+            raise LedgerError(f"{self.path}: got no regular file; expected a ledger")
         try:
             self._database = _connect(self.path)
-            self._open()
+            try:
+                self._open()
+                self.starts()
+            except BaseException:
+                self._database.close()
+                raise
+        except sqlite3.OperationalError as error:
+            if "no such" in str(error):  # a name in the file is damaged
+                raise self._damaged(str(error)) from error
+            raise self._explained(error) from error
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        except UnicodeError as error:  # in the messages of SQLite about a damaged file
+            raise self._damaged("its names cannot be read") from error
 
     def _open(self) -> None:
         execute = self._database.execute
@@ -152,17 +166,32 @@ class Ledger:
 
     def note_start(self, environment: Mapping[str, Any]) -> None:
         """Record the machine and the versions with which a run was started."""
+        text = canonical(environment)
         try:
+            self._database.execute(f"PRAGMA user_version={VERSION}")
             self._database.execute(
-                "INSERT INTO starts (environment) VALUES (?)", [canonical(environment)]
+                "INSERT INTO starts (environment) VALUES (?)", [f"{_start_checksum(text)} {text}"]
             )
+            self._version = VERSION
         except sqlite3.Error as error:
             raise self._explained(error) from error
 
     def starts(self) -> list[dict[str, Any]]:
         """Return the environments of all starts, in order."""
         rows = self._database.execute("SELECT environment FROM starts ORDER BY number")
-        return [json.loads(text) for (text,) in rows]
+        return [self._start(text) for (text,) in rows]
+
+    def _start(self, written: Any) -> dict[str, Any]:
+        """Check and decode the environment of one start."""
+        try:
+            if written.startswith("{"):  # of a version without checksums
+                return dict(json.loads(written))
+            checksum, _, text = written.partition(" ")
+            if checksum == _start_checksum(text):
+                return dict(json.loads(text))
+        except (AttributeError, TypeError, ValueError):
+            pass
+        raise self._damaged("a start does not match its checksum")
 
     def records(self) -> Iterator[tuple[dict[str, Any], Record]]:
         """Yield settings and record of every cell, in the order in which they were added."""
@@ -267,5 +296,11 @@ def _checksum(settings: str, status: str, record: str) -> int:
     return zlib.crc32(f"{settings}\n{status}\n{record}".encode())
 
 
-def _intact(key: str, settings: str, status: str, record: str, checksum: int) -> bool:
-    return key == text_key(settings) and _checksum(settings, status, record) == checksum
+def _start_checksum(environment: str) -> str:
+    return f"{zlib.crc32(environment.encode()):08x}"
+
+
+def _intact(key: Any, settings: Any, status: Any, record: Any, checksum: Any) -> bool:
+    if not all(isinstance(text, str) for text in (key, settings, status, record)):
+        return False
+    return bool(key == text_key(settings) and _checksum(settings, status, record) == checksum)

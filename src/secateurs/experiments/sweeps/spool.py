@@ -2,7 +2,8 @@
 
 The first line holds the settings of the cell and is written when the cell starts; the last line
 holds its record and is written when it ends.  Between them may stand a traceback, which the time
-limit writes before it ends the process.  A worker locks the file for as long as it works on it.
+limit writes before it ends the process.  Both lines begin with a checksum.  A worker locks the
+file for as long as it works on it.
 
 The ledger has a single writer, the parent, which writes in batches.  When the parent or a worker is
 killed between two batches, the spool still has every finished cell, and shows which cells were
@@ -16,6 +17,7 @@ import fcntl
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -119,7 +121,22 @@ def clear_spool(folder: Path, keys: Iterable[str]) -> None:
 
 def _write(file: int, content: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):  # a full disk, as above
-        os.write(file, (json.dumps(content) + "\n").encode())
+        text = json.dumps(content)
+        os.write(file, f"{_checksum(text)} {text}\n".encode())
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _read(line: str) -> Any:
+    """Decode a line; ValueError if it was cut short or changed."""
+    if line.startswith("{"):  # of a version without checksums
+        return json.loads(line)
+    checksum, _, text = line.partition(" ")
+    if checksum != _checksum(text):
+        raise ValueError("the line does not match its checksum")
+    return json.loads(text)
 
 
 def _locked(file: int) -> bool:
@@ -135,12 +152,12 @@ def _locked(file: int) -> bool:
 def _trace(content: bytes) -> Trace:
     first, *lines = content.decode(errors="replace").split("\n")
     try:
-        cell = json.loads(first)
+        cell = _read(first)
     except ValueError:
         return Trace(running=False)
     text = "\n".join(lines).strip()
     try:  # a record that was cut short is no JSON
-        record = Record(**json.loads(text.rpartition("\n")[2]))
+        record = Record(**_read(text.rpartition("\n")[2]))
     except (ValueError, TypeError):
         return Trace(running=False, cell=cell, text=text)
     return Trace(running=False, cell=cell, record=record)
