@@ -25,7 +25,7 @@ import torch
 from secateurs.core.atomic_write import write_atomically
 from secateurs.features.baselines import one_large_step, spectral
 from secateurs.features.planted import MultiIndexProblem, planted_multi_index
-from secateurs.features.published_network import pruned_network
+from secateurs.features.pruned_network import pruned_network
 from secateurs.features.solver import multi_index
 
 M = 8
