@@ -2,7 +2,7 @@
 
     without the extra column the probe is e_1 itself.  For y = he2 + 2 sqrt(3) he4 of x_1
     (normalised) and b = 0 the gradient at e_1 has the mean
-        sum_k gamma_k (sqrt k c_{k-1} + sqrt(k+1) c_{k+1}) = phi(0) (1 / sqrt 2 - 1 / sqrt 2) = 0 (1)
+        sum_k gamma_k (sqrt k c_{k-1} + sqrt(k+1) c_{k+1}) = phi(0) (1 - 1) / sqrt 2 = 0     (1)
     with c_k the Hermite coefficients of the step 1(u > 0): the informative term, along v, and the
     term along the probe cancel.
     without the split into odd and even parts, y = he1 + he2 of <v, x> with v_i = -1 / sqrt M has

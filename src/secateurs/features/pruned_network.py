@@ -12,10 +12,10 @@ k, and the difference keeps the odd part.  Without biases relu' has no even part
 k = 3 needs the biases in (3).  In expectation (4) is proportional to c_k <w, v>^(k - 1) v and to
 components of higher degree.
 
-Source: Vural & Erdogdu, "Pruning is Optimal for Learning Sparse Features in High-Dimensions" (COLT
-2024), of which only the abstract and a summary were available.  (1) to (4) are derived here.  Step
-sizes, the distribution of the biases, and that all stages use the same rows, are choices made here
-and unverified.
+Source: derived here from the model of Vural & Erdogdu (COLT 2024).  Their own algorithms are in
+`published_pruning` and `published_network`; they know neither k nor the sign of the parity, need
+about four times as many rows, and split the pruning where this splits the step.  Step sizes and the
+distribution of the biases are choices made here.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def pruned_network(
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[PrunedFit]:
-    """Run the algorithm of the paper for a known information exponent and sparsity.
+    """Prune by the statistic of a known exponent, and take one gradient step on the kept inputs.
 
     Parameters
     ----------

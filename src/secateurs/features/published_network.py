@@ -1,4 +1,4 @@
-"""Algorithms 2 and 2+ of the paper, as printed: prune, take one gradient step, fit the second layer.
+"""Algorithms 2 and 2+ of the paper, as printed: prune, one gradient step, second layer.
 
     J <- Algorithm 1                                                  published_pruning.py
     2+ only:  mu_J = (1/n) sum_i y_i x_iJ;   y <- y - <mu_J, x_J>                          (1)

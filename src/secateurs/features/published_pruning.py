@@ -106,8 +106,10 @@ def published_pruning(
             progress(Progress(i + 1, d, math.nan, M))
     first = np.flatnonzero(b >= 0)[:1]
     odd_support = np.unique(np.nonzero(odd[first])[1])  # of the last probe, e_d
-    J = np.unique(np.concatenate([odd_support, *(top(norm, M) for norm in norms)]))  # (5)
-    return PublishedPruning(J[J < d - 1], odd_support[odd_support < d - 1], *norms, b)
+    kept = np.union1d(odd_support, np.concatenate([top(norm, M) for norm in norms]))  # (5)
+    inputs = np.arange(source.d)
+    J, odd_J = np.intersect1d(kept, inputs), np.intersect1d(odd_support, inputs)
+    return PublishedPruning(J, odd_J, norms[0], norms[1], b)
 
 
 def split_gradients(yZ: FloatArray, u: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
