@@ -212,7 +212,7 @@ def gap() -> Figure:
 
 SCALING_STYLES = {
     "multi_index": ("inputs pruned (multi_index)", {"color": OURS, "marker": "o", "linewidth": 2}),
-    "paper, k and M given": ("inputs pruned (paper's)", {"color": "#3a6ea5", "marker": "s"}),
+    "k and M given": ("inputs pruned, k and M given", {"color": "#3a6ea5", "marker": "s"}),
     "one large step": ("not pruned, one large step", {"color": "#b5651d", "marker": "^"}),
     "spectral": ("not pruned, spectral", {"color": "#7a5195", "marker": "v"}),
 }

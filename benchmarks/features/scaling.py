@@ -25,7 +25,7 @@ import torch
 from secateurs.core.atomic_write import write_atomically
 from secateurs.features.baselines import one_large_step, spectral
 from secateurs.features.planted import MultiIndexProblem, planted_multi_index
-from secateurs.features.published_network import pruned_network
+from secateurs.features.pruned_network import pruned_network
 from secateurs.features.solver import multi_index
 
 M = 8
@@ -38,11 +38,11 @@ MOST_NUMBERS = 1 << 27  # largest n d of a problem
 Fit = Callable[[MultiIndexProblem, int, int], Any]
 METHODS: dict[str, Fit] = {
     "multi_index": lambda p, _, seed: multi_index(p.X, p.y, random_state=seed),
-    "paper, k and M given": lambda p, k, seed: pruned_network(p.X, p.y, k, M, random_state=seed),
+    "k and M given": lambda p, k, seed: pruned_network(p.X, p.y, k, M, random_state=seed),
     "one large step": lambda p, k, seed: one_large_step(p.X, p.y, k, random_state=seed),
     "spectral": lambda p, _, seed: spectral(p.X, p.y, random_state=seed),
 }
-GUESS = {"multi_index": 2, "paper, k and M given": 4, "one large step": 8, "spectral": 8}
+GUESS = {"multi_index": 2, "k and M given": 4, "one large step": 8, "spectral": 8}
 GROWTH = {"one large step": 2.0, "spectral": 1.0}  # guessed slopes, only to start the search
 LIMITS = {"one large step": {1: 1600, 2: 400, 3: 0}, "spectral": {1: 400, 2: 400, 3: 0}}
 

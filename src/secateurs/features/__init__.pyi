@@ -7,6 +7,8 @@ __all__ = [
     "one_large_step",
     "planted_multi_index",
     "pruned_network",
+    "published_network",
+    "published_pruning",
     "screen",
     "spectral",
 ]
@@ -14,7 +16,9 @@ __all__ = [
 from .baselines import adam_mlp, one_large_step, spectral
 from .estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 from .planted import planted_multi_index
-from .published_network import pruned_network
+from .pruned_network import pruned_network
+from .published_network import published_network
+from .published_pruning import published_pruning
 from .result import MultiIndexFit
 from .screening import screen
 from .solver import multi_index

@@ -25,7 +25,7 @@ from secateurs.features.network import (
     on_raw_columns,
     train,
 )
-from secateurs.features.published_network import checked_target, one_step
+from secateurs.features.pruned_network import checked_target, one_step
 from secateurs.features.ranks import center_and_scale, standardised
 
 POWER_STEPS = 60  # of the spectral method

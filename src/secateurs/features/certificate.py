@@ -186,7 +186,7 @@ def _lower_bound(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         "unknown",
         float(measured["n"]),
         bound,
-        f"{PAPER}, order of n; derived, agreement with the theorem unverified",
+        f"{PAPER}, Theorem 2: the order of n",
     )
 
 

@@ -1,94 +1,81 @@
-"""Prune the inputs, take one gradient step, solve for the second layer; k and M must be given.
+"""Algorithms 2 and 2+ of the paper, as printed: prune, one gradient step, second layer.
 
-    s_j = (1/n) sum_i y_i h_k(x_ij);   J = { M inputs of largest |s_j| }               (1)
-    several directions, k = 2:  H = (1/n) sum_i y_i (x_i x_i^T - I), entries below the
-        noise set to 0, J = { M rows of largest norm }                                 (2)
-    g(w) = (1/n) sum_i y_i relu'(<w, x_iJ> + b) x_iJ,  w on the sphere of R^J          (3)
-    w <- g(w) + g(-w) for odd k,  g(w) - g(-w) for even k                              (4)
-    second layer by ridge regression on relu(<w, x_J> + b'), b' random                 (5)
+    J <- Algorithm 1                                                  published_pruning.py
+    2+ only:  mu_J = (1/n) sum_i y_i x_iJ;   y <- y - <mu_J, x_J>                          (1)
+    W ~ uniform on the unit sphere of R^J,   b ~ N(0, 1),   a ~ Unif{-1, 1}
+    W <- W - eta_1 (grad + W / eta_1) = -eta_1 grad,
+         grad_j = -(a_j / n) sum_i y_i relu'(<W_j, x_iJ> + b_j) x_iJ                       (2)
+    b ~ N(0, 1) anew,   a <- 0
+    repeat:  a <- a - eta_2 (H^T (H a - y) / n + lambda a),   H = relu(X_J W^T + b)        (3)
+    output  <a, relu(W x_J + b)>,   for 2+ plus <mu_J, x_J>
 
-(4) is a split into even and odd parts: the sum keeps the even part of relu', which responds to odd
-k, and the difference keeps the odd part.  Without biases relu' has no even part but its mean, so
-k = 3 needs the biases in (3).  In expectation (4) is proportional to c_k <w, v>^(k - 1) v and to
-components of higher degree.
+The step (2) is a plain gradient; the split into odd and even parts belongs to the pruning.  All
+stages use the same rows.
 
-Source: Vural & Erdogdu, "Pruning is Optimal for Learning Sparse Features in High-Dimensions" (COLT
-2024), of which only the abstract and a summary were available.  (1) to (4) are derived here.  Step
-sizes, the distribution of the biases, and that all stages use the same rows, are choices made here
-and unverified.
+Source: Vural & Erdogdu (COLT 2024, PMLR 247:4787-4861), Algorithms 2 and 2+; Theorem 4 for one
+index, Theorem 5 for several.  Theorem 4 takes eta_1 of order M^((k - 1) / 2), for which one must
+know the exponent k.  By default eta_1 is chosen here to give W rows of root mean square norm 1.
+The start of (3) at 0, the number of steps, and eta_2 = 1 / (largest eigenvalue of H^T H / n +
+lambda) are choices made here.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
+from secateurs.core.parameters import check_counts, check_real
 from secateurs.core.solution import Progress, ProgressCallback, Solution
-from secateurs.data.columns import Columns, columns_of
-from secateurs.features.network import LARGEST_BIAS, LEAST_ACTIVE, MOST_ACTIVE, IndexNetwork
-from secateurs.features.planted import normalised_hermite
-from secateurs.features.ranks import (
-    FloatArray,
-    IntArray,
-    center_and_scale,
-    require_finite,
-    standardised,
-)
-from secateurs.features.screening import check_target
+from secateurs.data.columns import columns_of
+from secateurs.features.network import IndexNetwork
+from secateurs.features.pruned_network import PrunedFit
+from secateurs.features.published_pruning import published_pruning
+from secateurs.features.ranks import FloatArray
+from secateurs.features.screening import FEWEST_ROWS, check_target
 
-MAX_EXPONENT = 4
-FEWEST_SPLIT_ROWS, FEWEST_VALIDATION_ROWS = 10, 2
-RIDGES = (1e-4, 1e-2, 1.0, 100.0)  # penalties, in units of a hidden unit's variance
-BLOCK = 512  # rows of H at once
 PRUNED, STEPPED, SOLVED = 1, 2, 3  # the stages
 
 
-@dataclass(frozen=True, eq=False)
-class PrunedFit:
-    """A network on the inputs that were kept."""
-
-    support: IntArray  # increasing, [M]
-    scores: FloatArray  # |s_j| of (1), or the row norms of (2), for y of variance 1, [d]
-    network: IndexNetwork  # on X[:, support]
-
-    def predict(self, X: Any) -> FloatArray:
-        """Return values for rows with all d columns."""
-        return self.network.predict(columns_of(X).take(self.support))
-
-
-def pruned_network(
+def published_network(
     X: Any,
     y: NDArray[Any],
-    k: int,
-    n_features: int,
+    sparsity: int,
     *,
-    directions: int = 1,
-    hidden: int = 512,
-    validation: float = 0.2,
+    several_indices: bool = False,
+    width: int = 128,
+    pruning_width: int = 8,
+    shrinkage: float | None = None,
+    step_size: float | None = None,
+    weight_decay: float = 1e-3,
+    n_steps: int = 3000,
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[PrunedFit]:
-    """Run the algorithm of the paper for a known information exponent and sparsity.
+    """Run Algorithm 2, or with `several_indices` Algorithm 2+; the exponent is not given.
 
     Parameters
     ----------
     X : anything that `columns_of` reads, [n, d]
-        Inputs, assumed Gaussian; columns are standardised.
+        Inputs, which the paper assumes to be standard normal; they are used as they are.
     y : array [n]
-    k : int
-        Information exponent, from 1 to 4.
-    n_features : int
-        M, the number of inputs to keep.
-    directions : int
-        With more than 1, k must be 2.
-    hidden : int
-    validation : float
-        Share of the rows on which the ridge penalty is chosen.
+        Used as it is.
+    sparsity : int
+        M, from 1 to d.
+    several_indices : bool
+        Subtract the linear part before the step, and add it to the output (Algorithm 2+).
+    width : int
+        m, half the number of neurons of the network.
+    pruning_width, shrinkage : int and float
+        m and c of Algorithm 1, whose time grows with m.
+    step_size : float, optional
+        eta_1; by default such that the rows of W have root mean square norm 1.
+    weight_decay : float
+        lambda of (3).
+    n_steps : int
+        Steps of (3).
     random_state : int or None
     progress : callable, optional
         Called after pruning, the gradient step and the second layer.
@@ -96,7 +83,8 @@ def pruned_network(
     Returns
     -------
     Solution of PrunedFit
-        Status "converged".  Measured: "val_r2", "ridge", "rows" (n).
+        Status "converged".  The scores of the fit are the larger of the odd and the even norm of
+        each probe.  Measured: "train_r2", "step_size", "rows".
 
     Raises
     ------
@@ -105,127 +93,74 @@ def pruned_network(
 
     Notes
     -----
-    O(n d k + n M hidden) time; (2) takes O(n d^2) time and a copy of X in memory instead.
+    O(n d^2 pruning_width + n M width + n_steps width^2) time.
     """
     source = columns_of(X)
-    target = checked_target(source, y, k, hidden, validation)
-    check_integer("n_features", n_features, 1, source.d)
-    if check_integer("directions", directions) > 1 and k != 2:
-        raise bad_value("directions", directions, f"1 if k = {k}", "use k = 2 for more")
-    scores = row_norms(source, target) if directions > 1 else hermite_scores(source, target, k)
-    support = np.sort(np.argsort(-scores, kind="stable")[:n_features])
-    _report(progress, PRUNED, math.nan, len(support))
-    solution = one_step(source.take(support), y, k, hidden, validation, random_state, progress)
-    fit = PrunedFit(support, scores, solution.value)
-    return Solution(fit, solution.status, solution.history, solution.measured)
+    values = check_target(y, source.n, FEWEST_ROWS)
+    check_counts(width=width, n_steps=n_steps)
+    check_real("weight_decay", weight_decay, above=0)
+    if step_size is not None:
+        check_real("step_size", step_size, above=0)
+    prune_seed, seed = np.random.SeedSequence(random_state).generate_state(2)
+    kept = published_pruning(
+        source, values, sparsity, width=pruning_width, shrinkage=shrinkage,
+        random_state=int(prune_seed),
+    )  # fmt: skip
+    J = kept.support
+    Z = source.take(J)
+    _report(progress, PRUNED, math.nan, len(J))
+    mu = Z.T @ values / len(Z) if several_indices else np.zeros(len(J))  # (1)
+    target = values - Z @ mu
+    rng = np.random.default_rng(int(seed))
+    a = np.repeat([1.0, -1.0], width) * np.tile(rng.choice([-1.0, 1.0], width), 2)
+    W = a[:, None] * np.tile(_first_layer(Z, target, width, rng), (2, 1))
+    eta = 1.0 / max(_mean_norm(W), 1e-300) if step_size is None else float(step_size)
+    W *= eta
+    _report(progress, STEPPED, math.nan, len(J))
+    b = np.tile(rng.standard_normal(width), 2)
+    a = _second_layer(np.maximum(Z @ W.T + b, 0.0), target, weight_decay, n_steps)
+    network = _with_linear_part(W, b, a, mu)
+    r2 = 1.0 - float(np.square(network.predict(Z) - values).mean()) / float(values.var())
+    _report(progress, SOLVED, 1.0 - r2, len(J))
+    fit = PrunedFit(J, np.maximum(kept.odd_norms, kept.even_norms)[:-1], network)
+    history: dict[str, list[float]] = {"step": [SOLVED], "loss": [1 - r2], "n_nonzero": [len(J)]}
+    measured = {"train_r2": r2, "step_size": eta, "rows": len(Z)}
+    return Solution(fit, "converged", history, measured)
 
 
-def checked_target(
-    source: Columns, y: NDArray[Any], k: int, hidden: int, validation: float
+def _first_layer(
+    Z: FloatArray, target: FloatArray, width: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Check the arguments that all networks here have in common; return y standardised."""
-    values = check_target(y, source.n, FEWEST_SPLIT_ROWS)
-    check_integer("k", k, 1, MAX_EXPONENT)
-    check_integer("hidden", hidden)
-    check_real("validation", validation, above=0, below=1)
-    if round(validation * source.n) < FEWEST_VALIDATION_ROWS:
-        shown = Shown(f"{validation} of {source.n} rows")
-        raise bad_value("validation", shown, f"a share of at least {FEWEST_VALIDATION_ROWS} rows")
-    return standardised(values)
-
-
-def hermite_scores(source: Columns, target: FloatArray, k: int) -> FloatArray:
-    """Return |s_j| (1), [d]; one pass, O(n d k)."""
-    out = np.empty(source.d)
-    for start, block in source.blocks():
-        values = np.asarray(block, dtype=np.float64)
-        require_finite(np.asarray(np.isfinite(values).all(axis=0)), source, start)
-        Z = standardised(values)
-        out[start : start + Z.shape[1]] = np.abs(target @ normalised_hermite(Z, k)) / len(target)
-    return out
-
-
-def row_norms(source: Columns, target: FloatArray) -> FloatArray:
-    """Return the row norms of the thresholded H (2), [d]; O(n d^2) time, a copy of X in float64."""
-    X = standardised(source.take(np.arange(source.d)))
-    n, d = X.shape
-    noise = math.sqrt(2.0 * math.log(max(d * d, 2)) / n)
-    out = np.empty(d)
-    for a in range(0, d, BLOCK):
-        H = (X[:, a : a + BLOCK] * target[:, None]).T @ X / n
-        out[a : a + BLOCK] = np.sqrt(np.square(np.where(np.abs(H) > noise, H, 0.0)).sum(axis=1))
-    return out
-
-
-def one_step(
-    X: FloatArray,
-    y: NDArray[Any],
-    k: int,
-    hidden: int,
-    validation: float,
-    random_state: int | None,
-    progress: ProgressCallback | None = None,
-) -> Solution[IndexNetwork]:
-    """Apply (3) to (5) to the inputs X [n, s]; `pruned_network` lists what is measured."""
-    values = np.asarray(y, dtype=np.float64)
-    n, s = X.shape
-    rng = np.random.default_rng(random_state)
-    center, scale = center_and_scale(X)
-    Z = (X - center) / scale
-    target = (values - values.mean()) / values.std()
-    order = rng.permutation(n)
-    n_val = round(validation * n)
-    val, train = order[:n_val], order[n_val:]
-    W = gradient_step(Z[train], target[train], k, hidden, rng)
-    _report(progress, STEPPED, math.nan, s)
-    bias = rng.uniform(-LARGEST_BIAS, LARGEST_BIAS, len(W))
-    H = np.maximum(Z @ W.T + bias, 0.0)
-    active = (H[train] > 0).mean(axis=0)
-    good = (active >= LEAST_ACTIVE) & (active <= MOST_ACTIVE)  # other units fit single rows
-    good = good if good.any() else np.ones(len(W), dtype=bool)
-    W, bias, H = W[good], bias[good], H[:, good]
-    w, intercept, ridge, r2 = _second_layer(H, target, train, val)
-    _report(progress, SOLVED, 1.0 - r2, s)
-    spread, mean = float(values.std()), float(values.mean())
-    network = IndexNetwork(
-        center, scale, W, bias, spread * w[:, None], np.array([spread * intercept + mean])
-    )
-    history: dict[str, list[float]] = {"step": [SOLVED], "loss": [1.0 - r2], "n_nonzero": [s]}
-    measured = {"val_r2": r2, "ridge": ridge, "rows": n}
-    return Solution(network, "converged", history, measured)
-
-
-def gradient_step(
-    X: FloatArray, target: FloatArray, k: int, hidden: int, rng: np.random.Generator
-) -> FloatArray:
-    """Return the first layer [hidden, s] after (3) and (4), scaled to root mean square norm 1."""
-    n, s = X.shape
-    W = rng.standard_normal((hidden, s))
+    """Return -grad_j / a_j of (2) for random neurons, [m, |J|]."""
+    W = rng.standard_normal((width, Z.shape[1]))
     W /= np.linalg.norm(W, axis=1, keepdims=True)
-    bias = rng.standard_normal(hidden)
-    U = X @ W.T
-    sign = 1.0 if k % 2 else -1.0
-    gate = (U + bias > 0).astype(np.float64) + sign * (-U + bias > 0)
-    step = (gate * target[:, None]).T @ X / n
-    return np.asarray(step / max(math.sqrt(float(np.square(step).sum(axis=1).mean())), 1e-300))
+    gate = (Z @ W.T + rng.standard_normal(width) > 0).astype(np.float64)
+    return np.asarray((gate * target[:, None]).T @ Z / len(Z))
+
+
+def _mean_norm(W: FloatArray) -> float:
+    """Return the root mean square norm of the rows."""
+    return math.sqrt(float(np.square(W).sum(axis=1).mean()))
 
 
 def _second_layer(
-    H: FloatArray, target: FloatArray, train: IntArray, val: IntArray
-) -> tuple[FloatArray, float, float, float]:
-    """Solve (5); return weights, intercept, ridge penalty and R^2 on the validation rows."""
-    mean, level = H[train].mean(axis=0), float(target[train].mean())
-    F = H - mean
-    gram = F[train].T @ F[train]
-    right = F[train].T @ (target[train] - level)
-    unit = float(np.mean(np.diag(gram))) + 1e-12
-    spread = float(np.square(target[val] - target[val].mean()).sum()) + 1e-300
-    tries = []
-    for ridge in RIDGES:
-        w = np.linalg.solve(gram + ridge * unit * np.eye(len(gram)), right)
-        r2 = 1.0 - float(np.square(target[val] - level - F[val] @ w).sum()) / spread
-        tries.append((w, level - float(mean @ w), ridge, r2))
-    return max(tries, key=lambda fit: fit[3])
+    H: FloatArray, target: FloatArray, weight_decay: float, n_steps: int
+) -> FloatArray:
+    """Take the steps (3); return a."""
+    gram, right = H.T @ H / len(H), H.T @ target / len(H)
+    a = np.zeros(H.shape[1])
+    rate = 1.0 / (float(np.linalg.eigvalsh(gram)[-1]) + weight_decay)
+    for _ in range(n_steps):
+        a = a - rate * (gram @ a - right + weight_decay * a)
+    return a
+
+
+def _with_linear_part(W: FloatArray, b: FloatArray, a: FloatArray, mu: FloatArray) -> IndexNetwork:
+    """Return the network; <mu, x> = relu(<mu, x>) - relu(-<mu, x>) takes two more units."""
+    if mu.any():
+        W, b, a = np.vstack([W, mu, -mu]), np.r_[b, 0.0, 0.0], np.r_[a, 1.0, -1.0]
+    s = W.shape[1]
+    return IndexNetwork(np.zeros(s), np.ones(s), W, b, a[:, None], np.zeros(1))
 
 
 def _report(progress: ProgressCallback | None, stage: int, loss: float, size: int) -> None:

@@ -1,18 +1,20 @@
 """How many rows the theory asks for, with the inputs pruned and without.
 
-    M_eff = R_q^(2 / (2 - q))                                                         (1)
+    M_eff = (R_q / r^(q / 2))^(2 / (2 - q))                                           (1)
     correlational lower bound     min(M_eff, sqrt d)^k                                (2)
     pruned inputs                 M_eff^k log d / c^2                                 (3)
-    pruned, share e given up      (R_q / e)^(2 k / (2 - q)) log d / c^2               (4)
+    pruned, share e given up      M_eff^k (1/e)^(k (1 + k q / (2 - q))) log d / c^2   (4)
     not pruned, one large step    d^k                                                 (5)
     rotation invariant            max(d, d^(k / 2))                                   (6)
 
-Here d is the number of inputs, k the information exponent, R_q the soft sparsity of the directions,
-and c the coefficient of he_k / sqrt(k!) in the link.  All are orders of magnitude.
+Here d is the number of inputs, k the information exponent, R_q the soft sparsity of the r
+directions, and c the coefficient of he_k / sqrt(k!) in the link.  All are orders of magnitude.
 
-Source: the model of Vural & Erdogdu (COLT 2024), of which only the abstract and a summary were
-available; (1) to (6) are derived here, and their agreement with the theorems is unverified.  R_q
-must be given: estimates of it from data were measured to be two to five times too small.
+Source: Vural & Erdogdu (COLT 2024, PMLR 247:4787-4861): (1) and (2) Theorem 2, (3) Theorems 4 and
+5 with the factor log d of a union bound in the place of their logarithms, (4) Lemma 34.  An
+earlier version had (R_q / e)^(2 k / (2 - q)) for (4), which agrees for q = 0 and for k = 1 only,
+and is too small otherwise.  The factor 1 / c^2, (5) and (6) are derived here.  R_q must be given:
+estimates of it from data were measured to be two to five times too small.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from secateurs.features.null_scores import normal_threshold
 MARGIN = 1.3  # standard deviations above a threshold at which nine of ten scores pass
 
 
-def effective_sparsity(sparsity: float, q: float = 0.0) -> float:
+def effective_sparsity(sparsity: float, q: float = 0.0, directions: int = 1) -> float:
     """Return M_eff (1), the number of inputs that corresponds to a soft sparsity R_q.
 
     Parameters
@@ -33,6 +35,8 @@ def effective_sparsity(sparsity: float, q: float = 0.0) -> float:
     sparsity : float
         With q = 0 the number of inputs that matter, otherwise R_q = sum_j ||V_j||^q.
     q : float in [0, 2)
+    directions : int
+        r; R_q is divided by r^(q / 2).
 
     Raises
     ------
@@ -41,16 +45,19 @@ def effective_sparsity(sparsity: float, q: float = 0.0) -> float:
     """
     check_real("q", q, least=0, below=2)
     check_real("sparsity", sparsity, above=0)
-    return float(sparsity ** (2.0 / (2.0 - q)))
+    check_counts(directions=directions)
+    return float((sparsity / directions ** (q / 2.0)) ** (2.0 / (2.0 - q)))
 
 
-def correlational_lower_bound(d: int, k: int, sparsity: float, q: float = 0.0) -> float:
+def correlational_lower_bound(
+    d: int, k: int, sparsity: float, q: float = 0.0, directions: int = 1
+) -> float:
     """Return the rows (2) that any correlational statistical query method needs, up to constants.
 
-    Transforms of y and second passes over the data leave that class and may need fewer.  Derived.
+    Transforms of y and second passes over the data leave that class and may need fewer.  Theorem 2.
     """
     check_counts(d=d, k=k)
-    return float(min(effective_sparsity(sparsity, q), math.sqrt(d)) ** k)
+    return float(min(effective_sparsity(sparsity, q, directions), math.sqrt(d)) ** k)
 
 
 def pruned_rows(
@@ -58,6 +65,7 @@ def pruned_rows(
     k: int,
     sparsity: float,
     q: float = 0.0,
+    directions: int = 1,
     *,
     coefficient: float = 1.0,
     dropped: float | None = None,
@@ -68,7 +76,7 @@ def pruned_rows(
     ----------
     d, k : int
         Inputs and information exponent.
-    sparsity, q : float
+    sparsity, q, directions : float, float and int
         As in `effective_sparsity`.
     coefficient : float
         c, the coefficient of he_k / sqrt(k!) in the link when y has variance 1.
@@ -82,18 +90,18 @@ def pruned_rows(
 
     Notes
     -----
-    Up to constants.  Derived, and checked on planted problems for k <= 3.
+    Up to constants.  (3) was checked on planted problems for k <= 3; (4) was not.
     """
     check_counts(d=d, k=k)
     if check_real("coefficient", coefficient) == 0:
         raise bad_value("coefficient", coefficient, "a number other than 0")
-    size = effective_sparsity(sparsity, q)
+    size = effective_sparsity(sparsity, q, directions) ** k
     if dropped is not None:
         check_real("dropped", dropped, above=0, most=1)
         if q == 0:
             raise bad_value("q", q, "a number > 0", "leave out `dropped` to use q = 0")
-        size = effective_sparsity(sparsity / dropped, q)
-    return float(size**k * math.log(max(d, 2)) / coefficient**2)
+        size *= (1.0 / dropped) ** (k * (1.0 + k * q / (2.0 - q)))
+    return float(size * math.log(max(d, 2)) / coefficient**2)
 
 
 def unpruned_rows(d: int, k: int, *, rotation_invariant: bool = False) -> float:

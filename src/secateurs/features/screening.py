@@ -8,9 +8,9 @@
 Here h_k = he_k / sqrt(k!).  If T is y itself and the inputs are Gaussian, (1) is the gradient of
 the correlation loss at a neuron that starts at +-e_j, split into even and odd Hermite parts.
 
-Source: this is the pruning statistic of Vural & Erdogdu (COLT 2024) as derived here; the text of
-the paper was not available.  Ranks and the other transforms are additions: sign(he_3), for
-example, has information exponent 1.
+Source: derived from the pruning of Vural & Erdogdu (COLT 2024), whose own Algorithm 1 is in
+`published_pruning`.  Ranks and the other transforms are additions: sign(he_3), for example, has
+information exponent 1.
 """
 
 from __future__ import annotations

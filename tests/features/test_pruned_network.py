@@ -6,7 +6,7 @@ import pytest
 from secateurs.data.columns import columns_of
 from secateurs.features.baselines import adam_mlp, one_large_step, spectral
 from secateurs.features.planted import normalised_hermite, planted_multi_index
-from secateurs.features.published_network import (
+from secateurs.features.pruned_network import (
     gradient_step,
     hermite_scores,
     pruned_network,
