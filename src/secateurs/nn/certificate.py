@@ -4,8 +4,36 @@ from __future__ import annotations
 
 from secateurs.core.certificate import Certificate, Check
 
+FORMS = {"class": "in its own class", "graph": "as an exported graph"}
 MIN_GAP = 2.0  # smallest norm that was kept over the largest that was removed
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
+
+
+def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, form: str) -> Check:
+    """Check that a smaller module computes the function of the silenced one.
+
+    Parameters
+    ----------
+    error, tolerance : float
+        Largest difference over the largest output, in float64.
+    n_calls : int
+        Calls that were compared.
+    n_groups : int
+        Groups that were also removed alone.
+    form : str
+        "class" or "graph".
+    """
+    alone = f", and each of {n_groups} groups alone" if n_groups else ""
+    return Check(
+        "equality",
+        f"the smaller module ({FORMS[form]}) and the wide one with the removed channels set to "
+        f"zero gave the same outputs in float64, to {error:.3g} of the largest output, on "
+        f"{n_calls} calls: the example, random inputs and other numbers of rows{alone}",
+        "holds" if error <= tolerance else "fails",
+        error,
+        tolerance,
+        "measured",
+    )
 
 
 def neuron_certificate(

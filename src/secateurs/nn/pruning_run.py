@@ -78,12 +78,12 @@ class PruningRun:
         return PrunedModule(
             network.module,
             {name: index.numpy() for name, index in network.kept.items()},
-            self.original.loss,
-            best.loss,
-            self.status,
-            dict(self.history),
-            dict(self.widths_tried),
-            neuron_certificate(
+            loss_before=self.original.loss,
+            loss_after=best.loss,
+            status=self.status,
+            history=dict(self.history),
+            widths_tried=dict(self.widths_tried),
+            certificate=neuron_certificate(
                 agreement=network.agreement,
                 agreement_tolerance=rounding_tolerance(next(network.module.parameters()).dtype),
                 gaps={

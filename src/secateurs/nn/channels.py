@@ -1,0 +1,271 @@
+"""The channels of a torch module that can be removed, and what each of them costs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from secateurs.core.description import Description, Table
+from secateurs.core.parameters import bad_value
+from secateurs.data.suggest import nearest
+from secateurs.nn.axes import Fixed
+from secateurs.nn.program import Program
+from secateurs.nn.slots import IntArray
+from secateurs.nn.walk import GraphWalk
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Coordinates of a parameter or buffer that go with a channel.
+
+    Attributes
+    ----------
+    name : str
+        The parameter or buffer.
+    axis : int
+    per_channel : int
+        How many coordinates of this axis go with each channel.
+    """
+
+    name: str
+    axis: int
+    per_channel: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that are interchangeable: each can be removed, and all cost the same.
+
+    Attributes
+    ----------
+    name : str
+        The module whose parameter is first in the group, with a number if there are several.
+    size : int
+    places : tuple of Place
+        Where a channel appears.
+    n_parameters : int
+        Numbers in the module that go with one channel while all others stay.
+    flops : float
+        Floating-point operations on the example inputs that go with one channel.
+    inside_heads : bool
+        The channels are positions inside heads or copies of a channel. Removing them is exact,
+        but keeps the class of the module less often.
+    atoms : tuple of int
+        The slot of each channel.
+    """
+
+    name: str
+    size: int
+    places: tuple[Place, ...]
+    n_parameters: int
+    flops: float
+    inside_heads: bool
+    atoms: tuple[int, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelPlan:
+    """What can be removed from a module.
+
+    Attributes
+    ----------
+    groups : dict of str to ChannelGroup
+    fixed : tuple of Fixed
+        What cannot be removed, with the node and the reason.
+    n_parameters : int
+    flops : float
+        Floating-point operations of all products and convolutions on the example inputs.
+    unknown : dict of str to int
+        Operations without a rule, and how often they were met; what they read is fixed.
+    program : Program
+        The exported graph, and a copy of the module.
+    was_training : bool
+        Whether the given module was in training mode; smaller modules get the same mode.
+    names : dict of int to str
+        The names of the parameters of the given module by their ``id``, for its optimiser.
+    """
+
+    groups: dict[str, ChannelGroup]
+    fixed: tuple[Fixed, ...]
+    n_parameters: int
+    flops: float
+    unknown: dict[str, int]
+    program: Program = field(repr=False)
+    graph_walk: GraphWalk = field(repr=False)
+    was_training: bool = False
+    names: dict[int, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def module(self) -> nn.Module:
+        """The copy of the module that was planned, in eval mode."""
+        return self.program.module
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Number of channels of each group."""
+        return {name: group.size for name, group in self.groups.items()}
+
+    def group(self, name: str) -> ChannelGroup:
+        """Return a group by name; ValueError with the nearest name if there is none."""
+        if name not in self.groups:
+            known = ", ".join(list(self.groups)[:8])
+            raise bad_value(
+                "group", name, f"one of the {len(self.groups)} groups {known}",
+                nearest(name, self.groups).strip(" ;,") if self.groups else "",
+            )  # fmt: skip
+        return self.groups[name]
+
+    def gone(self, kept: Mapping[str, IntArray]) -> frozenset[int]:
+        """Return the atoms of all channels that are not kept; groups that are not named stay."""
+        lost: set[int] = set()
+        for name, index in kept.items():
+            atoms = self.group(name).atoms
+            stays = set(np.asarray(index).tolist())
+            lost.update(atom for i, atom in enumerate(atoms) if i not in stays)
+        return frozenset(lost)
+
+    def keep_mask(self, slots: IntArray, gone: frozenset[int]) -> BoolArray:
+        """Return which coordinates of an axis stay."""
+        walk = self.graph_walk.walk
+        distinct, inverse = np.unique(walk.slots.find(slots), return_inverse=True)
+        stays = np.array([not (self._atoms(int(slot)) & gone) for slot in distinct], dtype=bool)
+        return stays[inverse]
+
+    def _atoms(self, root: int) -> frozenset[int]:
+        known: dict[int, frozenset[int]] = self.__dict__.setdefault("_known_atoms", {})
+        if root not in known:
+            known[root] = self.graph_walk.walk.slots.atoms(root)
+        return known[root]
+
+    def cost(self, kept: Mapping[str, IntArray]) -> tuple[float, int]:
+        """Return the FLOPs on the example inputs and the number of parameters that are left."""
+        gone = self.gone(kept)
+        left: dict[int, int] = {}
+
+        def n(slots: IntArray) -> int:
+            key = id(slots)
+            if key not in left:
+                left[key] = int(self.keep_mask(slots, gone).sum())
+            return left[key]
+
+        flops = sum(
+            2 * product.factor * float(np.prod([float(n(axis)) for axis in product.axes]))
+            for product in self.graph_walk.walk.products
+        )
+        parameters = dict(self.module.named_parameters())
+        count = 0
+        for name, parameter in parameters.items():
+            axes = self.graph_walk.parameters.get(name)
+            count += (
+                parameter.numel()
+                if axes is None
+                else int(np.prod([n(axis.slots) for axis in axes], dtype=np.int64))
+            )
+        return flops, count
+
+    def __str__(self) -> str:
+        lines = [self.describe().headline, ""]
+        if self.groups:
+            wide = max(len(name) for name in self.groups)
+            lines += [
+                f"  {g.name:{wide}}  {g.size:6,} channels  {g.n_parameters:9,} parameters and "
+                f"{g.flops:.3g} FLOPs each{'  (inside heads)' if g.inside_heads else ''}"
+                for g in self.groups.values()
+            ]
+        if self.fixed:
+            lines += ["", "What cannot be removed:"]
+            lines += [f"  {reason}: {names}" for reason, names in self._reasons().items()]
+        return "\n".join(lines)
+
+    def _reasons(self) -> dict[str, str]:
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for part in self.fixed:
+            where = f" in {part.module}" if part.module else ""
+            key = f"{part.reason} (node {part.node}{where})"
+            by_reason[key].append(f"{part.name} axis {part.axis}")
+        return {
+            reason: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            for reason, names in by_reason.items()
+        }
+
+    def describe(self) -> Description:
+        """Describe the plan, for a terminal or a program."""
+        n_channels = sum(group.size for group in self.groups.values())
+        return Description(
+            f"{len(self.groups)} groups with {n_channels:,} channels can be made smaller; the "
+            f"module has {self.n_parameters:,} parameters and takes {self.flops:.3g} FLOPs on "
+            "the example inputs.",
+            {
+                "groups": {
+                    g.name: {"size": g.size, "parameters": g.n_parameters, "flops": g.flops}
+                    for g in self.groups.values()
+                },
+                "fixed": [vars(part) for part in self.fixed],
+                "parameters": self.n_parameters,
+                "flops": self.flops,
+                "unknown": self.unknown,
+            },
+            (
+                Table(
+                    ("group", "channels", "parameters each", "FLOPs each"),
+                    [
+                        (g.name, f"{g.size:,}", f"{g.n_parameters:,}", f"{g.flops:.3g}")
+                        for g in self.groups.values()
+                    ],
+                    numeric=frozenset({"channels", "parameters each", "FLOPs each"}),
+                ),
+                Table(
+                    ("fixed", "because"),
+                    [(names, reason) for reason, names in self._reasons().items()],
+                ),
+            ),
+        )
+
+
+def priced(
+    draft: ChannelPlan, group: ChannelGroup, flops: float, n_parameters: int
+) -> ChannelGroup:
+    """Note what one channel of a group costs."""
+    less_flops, fewer = draft.cost({group.name: np.arange(1, group.size)})
+    return replace(group, n_parameters=n_parameters - fewer, flops=flops - less_flops)
+
+
+def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
+    """Group the atoms that appear at the same places, as often."""
+    slots = graph_walk.walk.slots
+    places: dict[int, Counter[tuple[str, int]]] = defaultdict(Counter)
+    for name, axes in graph_walk.parameters.items():
+        for d, axis in enumerate(axes):
+            for slot, count in _counted(slots.find(axis.slots)):
+                for atom in slots.atoms(slot) if slot else ():
+                    places[atom][name, d] += count
+    families: dict[tuple[tuple[tuple[str, int], int], ...], list[int]] = defaultdict(list)
+    for atom, counter in places.items():
+        families[tuple(counter.items())].append(atom)
+    inside = {slots.root(slot) for slot in slots.inside}
+    names: Counter[str] = Counter()
+    groups = []
+    for signature, atoms in families.items():
+        if len(atoms) < 2:
+            continue  # the only channel of its kind has to stay
+        of_group = tuple(Place(name, d, count) for (name, d), count in signature)
+        owner = of_group[0].name.rpartition(".")[0] or of_group[0].name
+        names[owner] += 1
+        name = owner if names[owner] == 1 else f"{owner}#{names[owner]}"
+        is_inside = bool(inside & set(atoms))
+        groups.append(ChannelGroup(name, len(atoms), of_group, 0, 0.0, is_inside, tuple(atoms)))
+    return groups
+
+
+def _counted(roots: IntArray) -> list[tuple[int, int]]:
+    distinct, first, counts = np.unique(roots, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return list(zip(distinct[order].tolist(), counts[order].tolist(), strict=True))

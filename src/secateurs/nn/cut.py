@@ -1,0 +1,176 @@
+"""A choice of channels to keep, and the smaller modules that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.optim import Optimizer
+
+from secateurs.core.certificate import Certificate
+from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.nn.certificate import equality_check
+from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.optimizer_state import carry_optimizer
+from secateurs.nn.pruned_module import PrunedModule
+from secateurs.nn.shrink_graph import shrunk_graph
+from secateurs.nn.shrink_module import Change, shrunk_modules
+from secateurs.nn.slots import IntArray
+from secateurs.nn.verify import Agreement, NotEqualError, verify, verify_each_group
+
+FORMS = ("auto", "class", "graph")
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Which channels of a plan are kept.
+
+    Attributes
+    ----------
+    plan : ChannelPlan
+    kept : dict of str to int64 array
+        For every group the channels that stay, increasing.
+    source : nn.Module
+        The wide module, whose weights may have been repaired; it is not modified.
+    """
+
+    plan: ChannelPlan
+    kept: dict[str, IntArray]
+    source: nn.Module = field(repr=False)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels left in each group."""
+        return {name: len(index) for name, index in self.kept.items()}
+
+    @property
+    def flops(self) -> float:
+        """FLOPs on the example inputs after the cut."""
+        return self.plan.cost(self.kept)[0]
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the module after the cut."""
+        return self.plan.cost(self.kept)[1]
+
+    def __str__(self) -> str:
+        flops, n_parameters = self.plan.cost(self.kept)
+        lines = [
+            f"{n_parameters:,} of {self.plan.n_parameters:,} parameters and "
+            f"{flops / max(self.plan.flops, 1):.1%} of the FLOPs are left."
+        ]
+        lines += [
+            f"  {name}: {len(index)} of {self.plan.groups[name].size}"
+            for name, index in self.kept.items()
+        ]
+        return "\n".join(lines)
+
+    def apply(
+        self,
+        optimizer: Optimizer | None = None,
+        form: str = "auto",
+        *,
+        data: Sequence[Any] = (),
+        each_group: bool = True,
+    ) -> PrunedModule:
+        """Make the smaller module, and verify that it is the silenced one.
+
+        Parameters
+        ----------
+        optimizer : Optimizer, optional
+            It trains the module that was given to `plan`.  Its parameters are replaced by those
+            of the smaller module, and its state (moments, momentum) is cut with them.
+            Schedulers keep working, because they hold the optimiser.  Make copies that average
+            weights (EMA) again from the smaller module.
+        form : {"auto", "class", "graph"}
+            "class" is the module's own class with smaller tensors; "graph" is the exported graph,
+            in eval mode.  "auto" takes the class if it is right, else the graph.
+        data : sequence of inputs
+            Further inputs on which both are compared, each like `example_inputs`.
+        each_group : bool
+            Whether every group is also verified alone.
+
+        Returns
+        -------
+        PrunedModule
+
+        Raises
+        ------
+        NotEqualError
+            No form computes the function of the silenced module to 1e-10 of its largest output.
+
+        Notes
+        -----
+        Cost: copies of the module in float64, and about ten forward passes, and two for each
+        group.
+        """
+        check_choice("form", form, FORMS)
+        module, used, changes, agreement = self._verified(form, data)
+        if each_group:
+            error, n_groups = verify_each_group(self.plan, self.source, self.kept)
+            agreement = replace(agreement, error=max(error, agreement.error), n_groups=n_groups)
+        module.train(self.plan.was_training)
+        if optimizer is not None:
+            carry_optimizer(optimizer, self.plan, self.plan.gone(self.kept), module)
+        flops, n_parameters = self.plan.cost(self.kept)
+        return PrunedModule(
+            module=module,
+            kept=self.kept,
+            form=used,
+            certificate=Certificate((equality_check(**vars(agreement), form=used),)),
+            flops=(self.plan.flops, flops),
+            n_parameters=(self.plan.n_parameters, n_parameters),
+            changes=tuple(changes),
+            plan=self.plan,
+        )
+
+    def _verified(
+        self, form: str, data: Sequence[Any]
+    ) -> tuple[nn.Module, str, list[Change], Agreement]:
+        gone = self.plan.gone(self.kept)
+        reason = ""
+        if form != "graph":
+            for module, changes in shrunk_modules(self.plan, gone, self.source):
+                try:
+                    agreement = verify(self.plan, self.source, self.kept, module, data)
+                except NotEqualError as error:
+                    reason = str(error)
+                else:
+                    return module, "class", changes, agreement
+        if form == "class":
+            raise NotEqualError(
+                f"form='class': {reason}; use form='graph', or keep the groups inside heads whole"
+            )
+        graph = shrunk_graph(self.plan, gone, self.source)
+        agreement = verify(self.plan, self.source, self.kept, graph, data)
+        return graph, "graph", [], agreement
+
+
+def keep(plan: ChannelPlan, kept: Mapping[str, Any], source: nn.Module | None = None) -> Cut:
+    """Choose channels by hand.
+
+    Parameters
+    ----------
+    plan : ChannelPlan
+    kept : dict of str to sequence of int
+        For each group the numbers of the channels that stay; other groups stay whole.
+    source : nn.Module, optional
+        A copy of the planned module with other weights.
+
+    Raises
+    ------
+    ValueError
+        A group is unknown, or its channels are not distinct numbers in range, at least one.
+    """
+    chosen = {name: np.arange(group.size) for name, group in plan.groups.items()}
+    for name, index in kept.items():
+        size = plan.group(name).size
+        channels = np.unique(np.asarray(index, dtype=np.int64).reshape(-1))
+        if not len(channels) or channels[0] < 0 or channels[-1] >= size:
+            got = Shown(f"channels {np.asarray(index).tolist()}")
+            raise bad_value(f"kept[{name!r}]", got, f"at least one number from 0 to {size - 1}")
+        chosen[name] = channels
+    return Cut(plan, chosen, plan.module if source is None else source)

@@ -1,0 +1,197 @@
+"""Operations that only move entries: reshape, transpose, cat, split, slice, repeat, padding, ...
+
+They need no rule each.  The operation is run on the coordinates of its operands instead of their
+values.  Where the coordinates land says what each axis of the result carries:
+
+    a coordinate that varies along one axis of the result:   that axis carries it       (a map)
+    along several:  a flat axis was split, and its coordinate is a pair                 (a split)
+    two coordinates along one axis of the result:  it is removed with either            (a merge)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateurs.nn.axes import Axes, Axis, Walk, is_free
+from secateurs.nn.rules.call import Call, Rule, short_name
+from secateurs.nn.slots import FIXED, IntArray
+from secateurs.nn.torch_parts import tree_map
+
+MOVES = (
+    "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze",
+    "squeeze", "expand", "cat", "stack", "split", "split_with_sizes", "unbind", "slice", "select",
+    "flip", "roll", "repeat", "pixel_shuffle", "pixel_unshuffle", "diagonal", "constant_pad_nd",
+    "channel_shuffle", "native_channel_shuffle", "unfold", "as_strided", "chunk", "narrow",
+    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+    "replication_pad2d", "replication_pad3d", "im2col", "movedim", "unsafe_split",
+    "repeat_interleave", "rot90",
+)  # fmt: skip
+AS_RESHAPE = ("view", "_unsafe_view", "_reshape_alias")
+MOST = 1 << 24  # coordinates are counted in float32, which is exact up to here
+FloatArray = NDArray[np.float32]
+
+
+def move(call: Call) -> list[Axes]:
+    """Note where the operation moves the coordinates of its operands."""
+    walk, name = call.walk, short_name(call.operation)
+    operands = _operands(call)
+    sources = [walk.axes(tensor) for tensor in operands]
+    outputs = [_Output(walk, tuple(t.shape)) for t in call.outputs]
+    if name in ("expand", "repeat"):
+        outputs[0].free_copies(sources[0])
+    pads_with_zeros = not call.argument(2, "value", 0) if name == "constant_pad_nd" else True
+    for number, axes in enumerate(sources):
+        for d, axis in enumerate(axes):
+            # a fixed axis says nothing, unless its places are those of another operand
+            free = is_free(walk, axis)
+            if (len(operands) > 1 or free) and 0 < len(axis) < MOST:
+                distinct = walk.slots.find(axis.slots)
+                labels = np.arange(len(distinct))
+                if free:
+                    distinct, labels = np.unique(distinct, return_inverse=True)
+                moved = _run(call, number, d, labels)
+                found = Axis(distinct, axis.zero)
+                for output, coordinates in zip(outputs, moved, strict=True):
+                    output.carry(found, coordinates, number)
+    return [output.axes(pads_with_zeros=pads_with_zeros) for output in outputs]
+
+
+def _operands(call: Call) -> list[Tensor]:
+    first = call.args[0]
+    return list(first) if isinstance(first, tuple | list) else [first]
+
+
+def _run(call: Call, number: int, d: int, labels: IntArray) -> list[Tensor]:
+    """Run the operation on labels, from 1, of axis d of an operand; the others have 0."""
+    name = short_name(call.operation)
+    place = iter(range(len(_operands(call))))
+
+    def numbered(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        here = next(place, -1)
+        if here == -1:
+            return leaf  # an index or the like
+        if here != number:
+            return torch.zeros(()).expand(leaf.shape)
+        shape = [1] * leaf.ndim
+        shape[d] = len(labels)
+        numbers = torch.from_numpy(labels + 1.0).to(torch.float32).view(shape).expand(leaf.shape)
+        return numbers.contiguous() if name == "as_strided" else numbers
+
+    operation = call.operation
+    args = list(tree_map(numbered, call.args))
+    kwargs = {key: value for key, value in call.kwargs.items() if key != "memory_format"}
+    if name in AS_RESHAPE:
+        operation, args = torch.ops.aten.reshape.default, args[:2]
+    if name == "constant_pad_nd":
+        args, kwargs = args[:2], {}
+    moved = operation(*args, **kwargs)
+    return list(moved) if isinstance(moved, tuple | list) else [moved]
+
+
+class _Output:
+    """The axes of one result, while the coordinates of the operands are carried to it."""
+
+    def __init__(self, walk: Walk, shape: tuple[int, ...]) -> None:
+        self.walk = walk
+        self.slots = [np.full(n, -1, dtype=np.int64) for n in shape]
+        self.zero = [True] * len(shape)
+        self.carried = [False] * len(shape)
+        self.source = [np.full(n, -1, dtype=np.int64) for n in shape]
+
+    def axes(self, *, pads_with_zeros: bool) -> Axes:
+        """Coordinates that carry nothing are fixed."""
+        return [
+            Axis(np.maximum(slots, 0), zero and carried and pads_with_zeros)
+            for slots, zero, carried in zip(self.slots, self.zero, self.carried, strict=True)
+        ]
+
+    def free_copies(self, source: Axes) -> None:
+        """Free the axes along which one coordinate is copied."""
+        lead = len(self.slots) - len(source)
+        for i, slots in enumerate(self.slots):
+            if len(slots) > 1 and (i < lead or len(source[i - lead]) == 1):
+                self.slots[i] = self.walk.slots.new(len(slots))
+                self.walk.slots.inside.update(self.slots[i].tolist())
+
+    def carry(self, axis: Axis, moved: Tensor, source: int) -> None:
+        """Give each axis the slots of the coordinates that vary along it."""
+        small = moved
+        for b in range(moved.ndim):
+            if moved.stride(b) == 0 and moved.shape[b] > 1:
+                small = small.narrow(b, 0, 1)
+        coordinates: FloatArray = small.numpy()
+        here = coordinates > 0
+        if not here.any():
+            return
+        varying = [b for b in range(small.ndim) if _varies(coordinates, here, b)]
+        if not varying:
+            self.walk.fix(
+                [Axis(axis.slots[np.unique(coordinates[here]).astype(np.int64) - 1])],
+                "one of its coordinates is selected",
+            )
+        elif len(varying) == 1:
+            self._map(axis, coordinates, varying[0], source)
+        else:
+            self._split(axis, coordinates, here, varying, source)
+
+    def _map(self, axis: Axis, coordinates: FloatArray, b: int, source: int) -> None:
+        others = tuple(i for i in range(coordinates.ndim) if i != b)
+        at = coordinates.max(axis=others) if others else coordinates
+        places = np.flatnonzero(at > 0)
+        self._put(b, places, axis.slots[at[places].astype(np.int64) - 1], axis, source)
+
+    def _split(
+        self, axis: Axis, coordinates: FloatArray, here: NDArray[np.bool_], varying: list[int],
+        source: int,
+    ) -> None:  # fmt: skip
+        slots = self.walk.slots
+        fresh = {b: slots.new(coordinates.shape[b]) for b in varying}
+        index = np.nonzero(here)
+        rows = np.stack([coordinates[here].astype(np.int64) - 1, *(index[b] for b in varying)])
+        for coordinate, *places in np.unique(rows, axis=1).T.tolist():
+            parts = [int(fresh[b][j]) for b, j in zip(varying, places, strict=True)]
+            slots.define(int(axis.slots[coordinate]), parts)
+        slots.inside.update(fresh[varying[-1]].tolist())
+        for b in varying:
+            self._put(b, np.arange(len(fresh[b])), fresh[b], axis, source)
+
+    def _put(
+        self, b: int, places: NDArray[np.int64], found: NDArray[np.int64], axis: Axis, source: int
+    ) -> None:
+        """Let the places of an axis carry slots; what is there already is united or merged."""
+        slots, own = self.walk.slots, self.slots[b]
+        roots = slots.find(found)
+        if roots.any():
+            self.zero[b] = self.zero[b] and axis.zero
+            self.carried[b] = True
+        empty = own[places] < 0
+        own[places[empty]] = roots[empty]
+        self.source[b][places[empty]] = source
+        for i, slot in zip(places[~empty].tolist(), roots[~empty].tolist(), strict=True):
+            if self.source[b][i] != source:
+                slots.unite(int(own[i]), slot)  # the same place in two operands of a cat
+            elif own[i] == FIXED:
+                own[i] = slot
+            elif slot not in (FIXED, slots.root(int(own[i]))):
+                merged = int(slots.new(1)[0])
+                slots.define(merged, [int(own[i]), slot])
+                own[i] = merged
+
+
+def _varies(coordinates: FloatArray, here: NDArray[np.bool_], b: int) -> bool:
+    """Whether the coordinate changes along this axis of the result."""
+    if coordinates.shape[b] == 1:
+        return False
+    high = coordinates.max(axis=b)
+    low = np.where(here, coordinates, np.float32(MOST)).min(axis=b)
+    return bool(((high != low) & (high > 0)).any())
+
+
+RULES: dict[str, Rule] = dict.fromkeys(MOVES, move)

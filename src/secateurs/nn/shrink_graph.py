@@ -1,0 +1,292 @@
+"""The exported graph with smaller tensors: the form of a pruned module that always exists."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.nn.axes import Axis
+from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.rules.call import short_name
+from secateurs.nn.torch_parts import tree_leaves, tree_unflatten
+
+aten = torch.ops.aten
+Sizes = Callable[[Axis], int]
+SHAPED = {
+    "view": 1, "_unsafe_view": 1, "reshape": 1, "expand": 1, "full": 0, "zeros": 0, "ones": 0,
+    "empty": 0, "rand": 0, "randn": 0, "new_zeros": 1, "new_full": 1, "new_ones": 1,
+    "new_empty": 1,
+}  # fmt: skip
+# the place of `groups` among the arguments of a convolution
+GROUPS = {
+    "conv1d": 6, "conv2d": 6, "conv3d": 6, "conv_transpose1d": 6, "conv_transpose2d": 6,
+    "conv_transpose3d": 6, "convolution": 8,
+}  # fmt: skip
+
+
+class PrunedGraph(nn.Module):
+    """A module that runs an exported graph; its state keeps the names of the original.
+
+    Batch normalisation and dropout are in eval mode, as they were exported.
+
+    Parameters
+    ----------
+    graph_module : fx.GraphModule
+    names : list of str or None
+        The tensor of the state for each placeholder; None for an input.
+    tensors : dict of str to Tensor
+    out_spec : TreeSpec
+        How the outputs are put together.
+    """
+
+    def __init__(
+        self,
+        graph_module: fx.GraphModule,
+        names: Sequence[str | None],
+        tensors: dict[str, Tensor],
+        out_spec: Any,
+    ) -> None:
+        super().__init__()
+        self.graph_module = graph_module
+        self._names = list(names)
+        # a closure, because copies of a TreeSpec warn
+        self._together: Callable[[Any], Any] = lambda leaves: tree_unflatten(leaves, out_spec)
+        self.state = nn.Module()
+        for name, tensor in tensors.items():
+            _register(self.state, name, tensor)
+        self._state = [None if name is None else operator.attrgetter(name) for name in names]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the graph."""
+        given = iter(tree_leaves((args, kwargs)))
+        placed = [next(given) if get is None else get(self.state) for get in self._state]
+        return self._together(self.graph_module(*placed))
+
+
+def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        child = root._modules[part]
+        assert child is not None
+        root = child
+    if isinstance(tensor, nn.Parameter):
+        root.register_parameter(last, tensor)
+    else:
+        root.register_buffer(last, tensor)
+
+
+def state_of(plan: ChannelPlan, module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that the graph reads, by name, with their values in a module."""
+    found: dict[str, Tensor] = {}
+    for name, value in zip(plan.program.names, plan.program.arguments, strict=True):
+        if name is None:
+            continue
+        try:
+            found[name] = operator.attrgetter(name)(module)
+        except AttributeError:  # a constant of the graph
+            if not isinstance(value, Tensor):
+                got = Shown(f"a {type(value).__name__} as the state {name!r}")
+                raise bad_value("module", got, "tensors only") from None
+            found[name] = value
+    return found
+
+
+def cut_tensors(plan: ChannelPlan, gone: frozenset[int], module: nn.Module) -> dict[str, Tensor]:
+    """Cut every parameter and buffer that the graph reads; tensors that were tied stay tied."""
+    made: dict[int, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    for name, old in state_of(plan, module).items():
+        if id(old) not in made:
+            new = cut_tensor(plan, name, old.detach(), gone)
+            is_trained = isinstance(old, nn.Parameter)
+            made[id(old)] = nn.Parameter(new, old.requires_grad) if is_trained else new
+        found[name] = made[id(old)]
+    return found
+
+
+def cut_tensor(plan: ChannelPlan, name: str, tensor: Tensor, gone: frozenset[int]) -> Tensor:
+    """Cut a tensor that has the axes of a parameter; a copy in any case."""
+    for d, axis in enumerate(plan.graph_walk.parameters[name]):
+        stays = torch.from_numpy(plan.keep_mask(axis.slots, gone))
+        if not bool(stays.all()):
+            index = stays.nonzero()[:, 0].to(tensor.device)
+            tensor = tensor.index_select(d, index)
+    return tensor.clone()
+
+
+def convolution_groups(plan: ChannelPlan, gone: frozenset[int]) -> dict[str, int]:
+    """Return the number of groups that each convolution has left, by the name of its weight."""
+    nodes = [n for n in plan.program.exported.graph.nodes if n.op == "placeholder"]
+    names = dict(zip(nodes, plan.program.names, strict=True))
+    found: dict[str, int] = {}
+    for node in plan.program.exported.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if short_name(node.target) in GROUPS:
+            name = names.get(node.args[1])
+            left = _Rewriting(plan, gone, node, node).groups_left()
+            if name is not None and left is not None:
+                found[name] = left
+    return found
+
+
+def shrunk_graph(plan: ChannelPlan, gone: frozenset[int], source: nn.Module) -> PrunedGraph:
+    """Rewrite the graph for the smaller tensors of a module.
+
+    Sizes in the arguments of operations follow the slots of their results.
+    """
+    old_graph = plan.program.exported.graph
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    result = graph.graph_copy(old_graph, copies)
+    graph.output(result)
+    for old, new in copies.items():
+        if old.op == "call_function" and isinstance(old.target, torch._ops.OpOverload):
+            _Rewriting(plan, gone, old, new).rewrite()
+    graph.lint()
+    program = plan.program
+    module = fx.GraphModule(program.graph_module, graph)
+    tensors = cut_tensors(plan, gone, source)
+    return PrunedGraph(module, program.names, tensors, program.exported.call_spec.out_spec)
+
+
+class _Rewriting:
+    """One node, before and after."""
+
+    def __init__(self, plan: ChannelPlan, gone: frozenset[int], old: fx.Node, new: fx.Node) -> None:
+        self.plan, self.gone, self.old, self.new = plan, gone, old, new
+        self.name = short_name(old.target)
+        self.out: Any = plan.graph_walk.by_node[old]
+        self.args: list[Any] = list(new.args)
+
+    def size(self, axis: Axis) -> int:
+        """Length of an axis after the cut."""
+        return int(self.plan.keep_mask(axis.slots, self.gone).sum())
+
+    def operand(self, i: int) -> tuple[Axis, ...]:
+        """Return the axes of an operand before the cut."""
+        node = self.old.args[i]
+        axes = self.plan.graph_walk.by_node[node] if isinstance(node, fx.Node) else ()
+        return tuple(axes)
+
+    def argument(self, i: int, name: str, default: Any) -> Any:
+        """Return an argument of the new node."""
+        return self.args[i] if i < len(self.args) else self.new.kwargs.get(name, default)
+
+    def rewrite(self) -> None:
+        """Change the arguments of the node where they are sizes."""
+        if self.name in SHAPED:
+            self._shape(SHAPED[self.name])
+        elif self.name in GROUPS:
+            self._groups(GROUPS[self.name])
+        elif self.name in REWRITES:
+            REWRITES[self.name](self)
+        self.new.args = tuple(self.args)
+
+    def _shape(self, place: int) -> None:
+        sizes = list(self.args[place])
+        for i, axis in enumerate(self.out):
+            left = self.size(axis)
+            if left == len(axis) or sizes[i] == -1:
+                continue
+            if isinstance(sizes[i], int):
+                sizes[i] = left
+            elif -1 not in [size for size in sizes if isinstance(size, int)]:
+                sizes[i] = -1  # a multiple of the number of rows
+        self.args[place] = sizes
+        if self.name == "view":
+            self.new.target = aten.reshape.default
+
+    def groups_left(self) -> int | None:
+        """Return the number of groups of a convolution; None if it has no groups."""
+        if self.argument(GROUPS[self.name], "groups", 1) == 1:
+            return None
+        x, weight = self.operand(0), self.operand(1)
+        is_transposed = "transpose" in self.name or (self.name == "convolution" and self.args[6])
+        channels = self.out[1] if is_transposed else x[1]
+        return self.size(channels) // self.size(weight[1])
+
+    def _groups(self, place: int) -> None:
+        left = self.groups_left()
+        if left is None:
+            return
+        if place < len(self.args):
+            self.args[place] = left
+        else:
+            self.new.kwargs = {**self.new.kwargs, "groups": left}
+
+    def group_norm(self) -> None:
+        """Keep the number of channels in each group."""
+        channels = self.operand(0)[1]
+        per_group = len(channels) // self.args[1]
+        self.args[1] = self.size(channels) // per_group
+
+    def slice(self) -> None:
+        """Move the ends of a slice to what is left."""
+        d = self.argument(1, "dim", 0)
+        axis = self.operand(0)[d]
+        stays = self.plan.keep_mask(axis.slots, self.gone)
+        if stays.all():
+            return
+        n = len(stays)
+        start, end, step = (self.argument(i, "", v) for i, v in ((2, 0), (3, n), (4, 1)))
+        first, last, _ = slice(start, end).indices(n)
+        self.args = [self.args[0], d, int(stays[:first].sum()), int(stays[:last].sum()), step]
+
+    def select(self) -> None:
+        """Count the coordinates that are left before the selected one."""
+        axis = self.operand(0)[self.args[1]]
+        stays = self.plan.keep_mask(axis.slots, self.gone)
+        self.args[2] = int(stays[: self.args[2] % len(stays)].sum())
+
+    def split(self) -> None:
+        """Give every piece its own size."""
+        d = self.argument(2, "dim", 0)
+        if all(self.size(axes[d]) == len(axes[d]) for axes in self.out):
+            return
+        self.new.target = aten.split_with_sizes.default
+        self.new.kwargs = {}
+        self.args = [self.args[0], [self.size(axes[d]) for axes in self.out], d]
+
+    def unflatten(self) -> None:
+        """Give the new axes their sizes."""
+        d = self.args[1] % len(self.operand(0))
+        sizes = list(self.args[2])
+        for i in range(len(sizes)):
+            if self.size(self.out[d + i]) != len(self.out[d + i]):
+                sizes[i] = self.size(self.out[d + i])
+        self.args[2] = sizes
+
+    def repeat(self) -> None:
+        """Change how often something is repeated, where the copies are fewer."""
+        x = self.operand(0)
+        lead = len(self.out) - len(x)
+        times = list(self.args[1])
+        for i, axis in enumerate(self.out):
+            before = len(x[i - lead]) if i >= lead else 1
+            if self.size(axis) != len(axis) and before == 1:
+                times[i] = self.size(axis)
+        self.args[1] = times
+
+    def attention(self) -> None:
+        """Keep the scale, which follows from the width of a head unless it is given."""
+        if self.argument(6, "scale", None) is None:
+            self.new.kwargs = {**self.new.kwargs, "scale": len(self.operand(0)[-1]) ** -0.5}
+
+
+REWRITES: dict[str, Callable[[_Rewriting], None]] = {
+    "group_norm": _Rewriting.group_norm,
+    "slice": _Rewriting.slice,
+    "select": _Rewriting.select,
+    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split"), _Rewriting.split),
+    "unflatten": _Rewriting.unflatten,
+    "repeat": _Rewriting.repeat,
+    "scaled_dot_product_attention": _Rewriting.attention,
+}

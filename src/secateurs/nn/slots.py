@@ -1,0 +1,151 @@
+"""Which coordinates of which axes must be removed together: a union-find of slots.
+
+Every coordinate of every axis of every tensor has a slot:
+
+    0           it cannot be removed (rows, outputs, sums over an axis, unknown operations)
+    plain       an atom: it is removed or kept, with everything that was united with it
+    composite   (a, b, ...): it is removed if any of its parts is; a flat axis of heads x dims
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FIXED = 0
+
+
+class Slots:
+    """A union-find of slots.
+
+    Attributes
+    ----------
+    inside : set of int
+        Slots of positions inside heads, the last axis where a flat axis was split.
+    """
+
+    def __init__(self) -> None:
+        self._up = np.zeros(1024, dtype=np.int64)
+        self._size = 1
+        self._parts: dict[int, tuple[int, ...]] = {}
+        self.inside: set[int] = set()
+
+    def new(self, n: int) -> IntArray:
+        """Make n slots that are tied to nothing."""
+        first, self._size = self._size, self._size + n
+        while len(self._up) < self._size:
+            self._up = np.concatenate([self._up, np.zeros_like(self._up)])
+        fresh = np.arange(first, self._size)
+        self._up[first : self._size] = fresh
+        return fresh
+
+    def find(self, slots: IntArray) -> IntArray:
+        """Return the representative of every slot."""
+        root = self._up[slots]
+        while True:
+            above = self._up[root]
+            if np.array_equal(above, root):
+                return root
+            root = above
+
+    def root(self, slot: int) -> int:
+        """Return the representative of one slot."""
+        up = self._up
+        while (above := int(up[slot])) != slot:
+            up[slot] = up[above]
+            slot = above
+        return slot
+
+    def unite_axes(self, first: IntArray, second: IntArray) -> None:
+        """Unite two axes of the same length coordinate by coordinate."""
+        a, b = self.find(first), self.find(second)
+        different = a != b
+        if not different.any():
+            return
+        pairs = np.unique(np.stack([a[different], b[different]]), axis=1)
+        if self._is_simple(*pairs):
+            self._up[pairs[1]] = pairs[0]
+            return
+        for one, other in pairs.T.tolist():
+            self.unite(one, other)
+
+    def _is_simple(self, a: IntArray, b: IntArray) -> bool:
+        """Whether plain slots b, each once, can all be hung below the slots a at once."""
+        return (
+            len(np.unique(b)) == len(b)
+            and not bool((b == FIXED).any())
+            and not np.isin(b, a).any()
+            and not any(slot in self._parts for slot in b.tolist())
+        )
+
+    def unite(self, a: int, b: int) -> None:
+        """Unite two slots; composites of equal length are united part by part."""
+        todo = [(a, b)]
+        while todo:
+            a, b = (self.root(slot) for slot in todo.pop())
+            if a == b:
+                continue
+            if b == FIXED:
+                a, b = b, a
+            ours, theirs = self._parts.pop(a, None), self._parts.pop(b, None)
+            self._up[b] = a
+            if a == FIXED:
+                todo += [(FIXED, part) for part in theirs or ()]
+                continue
+            if ours is not None and theirs is not None:
+                todo += self._united_parts(a, ours, theirs)
+            elif (parts := ours or theirs) is not None:
+                self._parts[a] = parts
+
+    def _united_parts(
+        self, a: int, ours: tuple[int, ...], theirs: tuple[int, ...]
+    ) -> list[tuple[int, int]]:
+        left, right = (
+            [root for part in parts if (root := self.root(part)) != FIXED]
+            for parts in (ours, theirs)
+        )
+        if len(left) == len(right):
+            self._parts[a] = tuple(left)
+            return list(zip(left, right, strict=True))
+        # one flat axis that is split in two ways: nothing of it can be removed
+        return [(FIXED, part) for part in (*left, *right, a)]
+
+    def define(self, a: int, parts: Iterable[int]) -> None:
+        """Let slot a be removed if any of the parts is."""
+        parts = tuple(parts)
+        if len(parts) == 1:
+            self.unite(a, parts[0])
+            return
+        composite = int(self.new(1)[0])
+        self._parts[composite] = parts
+        self.unite(a, composite)
+
+    def fix(self, slots: IntArray) -> bool:
+        """Let none of these be removed; return whether one of them could be until now."""
+        free = np.unique(self.find(slots))
+        free = free[free != FIXED]
+        for slot in free.tolist():
+            self.unite(FIXED, slot)
+        return bool(len(free))
+
+    def is_fixed(self, slots: IntArray) -> bool:
+        """Whether none of these slots can be removed."""
+        return not self.find(slots).any()
+
+    def atoms(self, slot: int) -> frozenset[int]:
+        """Return the atoms of which each alone removes this slot."""
+        found: set[int] = set()
+        todo, seen = [slot], set()
+        while todo:
+            root = self.root(todo.pop())
+            if root == FIXED or root in seen:
+                continue
+            seen.add(root)
+            if root in self._parts:
+                todo += self._parts[root]
+            else:
+                found.add(root)
+        return frozenset(found)

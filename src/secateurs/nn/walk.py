@@ -1,0 +1,133 @@
+"""The walk over an exported graph: every operation runs once, and its rule notes the axes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from secateurs.nn.axes import Axes, Fixed, Walk, fixed, tensors_in
+from secateurs.nn.program import Program, whole_attention
+from secateurs.nn.rules import apply_rule
+from secateurs.nn.rules.call import short_name
+from secateurs.nn.slots import FIXED
+from secateurs.nn.torch_parts import TorchDispatchMode, tree_map
+
+WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
+
+
+class _Rules(TorchDispatchMode):
+    """Apply the rule of every elementary operation that runs inside the block."""
+
+    def __init__(self, walk: Walk) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.walk = walk
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        apply_rule(self.walk, func, args, kwargs or {}, result)
+        return result
+
+
+class GraphWalk(fx.Interpreter):
+    """Run a program on its example inputs, and note the axes of every value.
+
+    Attributes
+    ----------
+    walk : Walk
+    by_node : dict
+        The axes of the value of each node, nested like the value.
+    parameters : dict of str to Axes
+    fixed_parts : list of Fixed
+    readers : dict of str to list of (str, Axis)
+        For each parameter that multiplies a value, the module that does it.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program.graph_module)
+        self.program = program
+        self.walk = Walk(on_fix=self._on_fix)
+        self.by_node: dict[fx.Node, Any] = {}
+        self.parameters: dict[str, Axes] = {}
+        self.fixed_parts: list[Fixed] = []
+        self._names = iter(program.names)
+        self._alive: dict[tuple[str, int], int] = {}
+        self.outputs: Any = None
+
+    def walk_through(self) -> None:
+        """Run the program once."""
+        with torch.no_grad(), whole_attention(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the export has raised them already
+            # the fused recurrent layers of oneDNN have no rule; the plain ones are made of products
+            with torch.backends.mkldnn.flags(enabled=False):
+                self.outputs = self.run(*self.program.arguments)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a node, and keep the axes of its value."""
+        self.walk.node = n.name
+        stack = n.meta.get("nn_module_stack") or {}
+        self.walk.module = next((path for path, _ in reversed(list(stack.values()))), "")
+        value = super().run_node(n)
+        if n.op == "output":
+            for tensor in tensors_in(value):
+                self.walk.fix(self.walk.axes(tensor), "it is an output")
+        elif n.op == "placeholder":
+            self._read_placeholder(value)
+        self.by_node[n] = tree_map(self._axes_or_none, value)
+        return value
+
+    def _axes_or_none(self, leaf: Any) -> Any:
+        return tuple(self.walk.axes(leaf)) if isinstance(leaf, Tensor) else None
+
+    def _read_placeholder(self, value: Any) -> None:
+        name = next(self._names)
+        if not isinstance(value, Tensor) or name is None:
+            return
+        known = self.walk.axes(value) if self.walk.knows(value) else None
+        if known is None:
+            known = self._new_axes(value, name)
+            self.walk.assign(value, known)
+        self.parameters[name] = known
+        for d, axis in enumerate(known):
+            if len(axis) > 1 and axis.slots.any():
+                self._alive[name, d] = len(axis)
+
+    def _new_axes(self, value: Tensor, name: str) -> Axes:
+        """Free axes for a tensor of numbers; indices and masks never shrink."""
+        if not value.is_floating_point():
+            return fixed(value.shape)
+        signature = self.program.exported.graph_signature
+        trained = name in signature.parameters
+        return self.walk.free(value.shape, zero=trained or not bool(value.any()))
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation: whole if it has a rule as a whole, else part by part."""
+        if not isinstance(target, torch._ops.OpOverload):
+            with _Rules(self.walk):
+                return super().call_function(target, args, kwargs)
+        if short_name(target) in WHOLE:
+            result = super().call_function(target, args, kwargs)
+            apply_rule(self.walk, target, args, kwargs, result)
+            return result
+        if target is torch.ops.aten.view.default:  # strides can differ from those of the export
+            target = torch.ops.aten.reshape.default
+        with _Rules(self.walk):
+            return super().call_function(target, args, kwargs)
+
+    def _on_fix(self, reason: str) -> None:
+        """Note which parameters lost coordinates by this."""
+        for (name, d), alive in list(self._alive.items()):
+            slots = self.parameters[name][d].slots
+            left = int(np.count_nonzero(self.walk.slots.find(slots) != FIXED))
+            if left == alive:
+                continue
+            if reason:
+                node, module = self.walk.node, self.walk.module
+                self.fixed_parts.append(Fixed(name, d, alive - left, node, module, reason))
+            if left:
+                self._alive[name, d] = left
+            else:
+                del self._alive[name, d]
