@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from secateurs.data.columns import columns_of
-from secateurs.data.matrix import canonical_sparse
+from secateurs.data.sparse_matrix import canonical_sparse
 from secateurs.features import SparseMultiIndexRegressor
 from secateurs.training import SparseMLPClassifier
 

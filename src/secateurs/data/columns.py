@@ -16,7 +16,7 @@ from scipy import sparse
 
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.errors import bad_column, bad_data, unreadable
-from secateurs.data.matrix import REAL_KINDS, canonical_sparse
+from secateurs.data.sparse_matrix import REAL_KINDS, canonical_sparse
 
 BLOCK_ELEMENTS = 1 << 23  # numbers in a block: 32 MB in float32
 MAPPED_BYTES = 1 << 27  # bytes that are read from a mapped file before its pages are handed back

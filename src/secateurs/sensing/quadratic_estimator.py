@@ -28,7 +28,7 @@ from secateurs.core.parameters import check_choice, check_integer, check_real
 from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import Split, hold_out
-from secateurs.data.matrix import canonical_sparse
+from secateurs.data.sparse_matrix import canonical_sparse
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names, split_keys
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.factored import scale_of
