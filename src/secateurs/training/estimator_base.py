@@ -37,10 +37,18 @@ from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.reservoir import MOST_ROWS, Stream, add_rows, empty_reservoir, pooled
 from secateurs.training.row_checks import held_out_loss, row_checks
 from secateurs.training.scaling import input_scaling
+from secateurs.training.streaming import (
+    CHUNK_EPOCHS,
+    CHUNK_EXCHANGES,
+    LEAST_INTERVAL,
+    first_stream,
+    follow,
+)
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import TrainingData, is_sparse
+from secateurs.training.training_data import Scaling, TrainingData, is_sparse
 
 SHORT_RUN = 3  # widths are compared after a third of the steps
 N_SEEDS = 2**31 - 1
@@ -48,6 +56,8 @@ N_SEEDS = 2**31 - 1
 
 class SparseMLP(FittedPerceptron):
     """Base of the classifier and the regressor, which describe the parameters."""
+
+    _stream: Stream | None = None  # of `partial_fit`; not written to a file
 
     def __init__(
         self,
@@ -164,6 +174,7 @@ class SparseMLP(FittedPerceptron):
         *,
         classes: Any = None,
         resume: bool = False,
+        keep_sample: bool = False,
         groups: Any = None,
         start: SparseMLP | None = None,
         group: Group = ALONE,
@@ -174,22 +185,38 @@ class SparseMLP(FittedPerceptron):
         numbers = self._read_targets(y, inputs, classes=classes, resume=resume, group=group)
         if not resume:  # without a random_state every process draws another seed
             self.seed_ = group.gather(draw_seed(self.random_state))[0]
-        fraction = 0.0 if resume else self.validation_fraction
+        if resume:
+            return self._read_chunk(self._read_inputs(X, reset=False), numbers)
         keys = split_keys(inputs, numbers, groups)
-        split = hold_out(keys, fraction, self.seed_, exact=group.size == 1)
+        split = hold_out(keys, self.validation_fraction, self.seed_, exact=group.size == 1)
         if is_table:  # its encoding is learnt on the training rows
-            rows = None if resume else split.train
-            inputs = self._read_inputs(X, reset=not resume, group=group, rows=rows)
-        if not resume:
-            self._require_same_model(inputs, group)
-        scaled = self._scale_targets(numbers, split.train, resume=resume, group=group)
-        task = FitTask(inputs, *scaled, split, group, resume=resume, **options)
+            inputs = self._read_inputs(X, reset=True, group=group, rows=split.train)
+        self._require_same_model(inputs, group)
+        shift, scale = self._target_scale(numbers[split.train], group)
+        targets = self._scaled(numbers, shift, scale)
+        task = FitTask(inputs, targets, shift, scale, split, group, **options)
+        self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
         self.split_digest_, self._n_tried = split.digest, 1
         if start is None:
             return task
         self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
         same = getattr(start, "split_digest_", None) == split.digest
         return replace(task, initial=start.fitted_.network, certified_start=same)
+
+    def _read_chunk(self, inputs: Any, numbers: NDArray[Any]) -> FitTask:
+        """Return the rows of a chunk together with a sample of earlier rows."""
+        if self._stream is None:  # the rows of the fit are not known
+            self._stream = Stream(empty_reservoir(inputs, numbers, self.seed_), MOST_ROWS)
+        sample = self._stream.sample
+        all_inputs, all_numbers = pooled(sample, inputs, numbers)
+        add_rows(sample, inputs, numbers)
+        shift, scale = self._target_scale(sample.targets, ALONE)
+        split = hold_out(split_keys(all_inputs, all_numbers), 0.0, self.seed_)
+        task = FitTask(all_inputs, all_numbers, shift, scale, split)
+        task = replace(task, stream=self._stream, n_new=len(numbers))
+        if not self._stream.is_due:
+            task = follow(task, self.fitted_)
+        return replace(task, targets=self._scaled(all_numbers, task.out_shift, task.out_scale))
 
     @abstractmethod
     def _read_targets(
@@ -198,10 +225,16 @@ class SparseMLP(FittedPerceptron):
         """Return class numbers [n] or float64 targets; keep the classes or the shape of `y`."""
 
     @abstractmethod
-    def _scale_targets(
-        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
-    ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-        """Return targets, shift and scale, which are measured on the training rows."""
+    def _target_scale(
+        self, numbers: NDArray[Any], group: Group
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return shift and scale of the targets, [k] each, measured on these rows."""
+
+    @abstractmethod
+    def _scaled(
+        self, numbers: NDArray[Any], shift: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> NDArray[Any]:
+        """Return the targets with which the network is trained."""
 
     def _require_same_model(self, inputs: Any, group: Group) -> None:
         """Raise GroupError unless all processes have the same parameters and columns."""
@@ -210,39 +243,77 @@ class SparseMLP(FittedPerceptron):
         group.require_same("the set of parameters or of columns", json.dumps(model).encode())
 
     def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
-        if data.resume:
-            scaling = self.fitted_.full_scaling(data.inputs)
-            seed = (self.seed_ + self.n_steps_ + 1) % N_SEEDS
-            data = replace(data, initial=self.fitted_.network)
-        else:
-            scaling, seed = input_scaling(data.inputs, data.train, data.group), self.seed_
-            constant = np.flatnonzero(scaling.variance == 0)
-            names = input_names(self) if len(constant) else []
-            self.constant_inputs_ = [names[j] for j in constant]
+        if data.stream is not None and not data.stream.is_due:
+            self._solve_chunk(data, data.stream, progress)
+            return
+        scaling = input_scaling(data.inputs, data.train, data.group)
+        constant = np.flatnonzero(scaling.variance == 0)
+        names = input_names(self) if len(constant) else []
+        self.constant_inputs_ = [names[j] for j in constant]
+        rows = self._training_data(data, scaling)
+        hidden = self._hidden_widths(data, rows, self.seed_)
+        solution = self._train(data, rows, hidden, self.seed_, progress)
+        self._keep(data, rows, solution)
+        if data.stream is not None:
+            data.stream.n_fresh, data.stream.n_steps = data.stream.sample.n_seen, 0
+
+    def _solve_chunk(
+        self, data: FitTask, stream: Stream, progress: ProgressCallback | None
+    ) -> None:
+        """Train the fitted network further, as `secateurs.training.streaming` says: (4)."""
+        network, scaling = data.initial, data.scaling
+        assert network is not None
+        assert scaling is not None
+        rows = self._training_data(data, scaling)
+        epochs = CHUNK_EPOCHS if is_auto(self.max_epochs) else min(self.max_epochs, CHUNK_EPOCHS)
+        batch, n_steps = run_length(data.n_new, rows.d, self.batch_size, epochs)
+        with threads_for(self.n_nonzero * batch):
+            solution = prune_regrow(
+                rows,
+                network.widths[1:-1],
+                self.n_nonzero,
+                n_steps=n_steps,
+                batch_size=batch,
+                learning_rate=stream.rate(self.learning_rate),
+                weight_decay=chosen(self.weight_decay, auto_weight_decay(stream.sample.n_seen)),
+                overshoot=max(self.overshoot, network.n_nonzero / self.n_nonzero),
+                exchange_every=max(LEAST_INTERVAL, n_steps // CHUNK_EXCHANGES),
+                initial=network,
+                random_state=(self.seed_ + self.n_steps_ + 1) % N_SEEDS,
+                progress=progress,
+            )
+        stream.n_steps += n_steps
+        self._keep(data, rows, solution)
+
+    def _training_data(self, data: FitTask, scaling: Scaling) -> TrainingData:
         n = int(data.group.total(len(data.train)))
-        noise = chosen(self.input_noise, auto_noise(n))
-        rows = TrainingData(
+        seen = n if data.stream is None else data.stream.sample.n_seen
+        return TrainingData(
             data.inputs,
             data.targets,
             scaling,
             len(data.out_shift),
             rows=None if len(data.train) == data.inputs.shape[0] else data.train,
-            noise=noise,
+            noise=chosen(self.input_noise, auto_noise(seen)),
             device=auto_device(self.device),
             group=data.group,
         )
-        hidden = self._hidden_widths(data, rows, seed)
-        solution = self._train(data, rows, hidden, seed, progress)
-        self.fitted_ = FittedNetwork.build(solution.value, scaling, data.out_shift, data.out_scale)
-        self.status_, self.n_train_ = solution.status, n
+
+    def _keep(self, data: FitTask, rows: TrainingData, solution: Solution[SparseNetwork]) -> None:
+        """Set the fitted attributes; after a chunk, they continue those of the calls before."""
+        self.fitted_ = FittedNetwork.build(
+            solution.value, rows.scaling, data.out_shift, data.out_scale
+        )
         n_steps, peak = (int(solution.measured[name]) for name in ("n_steps", "peak_support"))
-        history = solution.history
-        if data.resume:
+        history, n_train = solution.history, rows.n_all
+        if data.stream is not None:
             earlier, before = self.history_, self.n_steps_
             history["step"] = [before + step for step in history["step"]]
             history = {name: earlier[name] + history[name] for name in history}
             n_steps += before
+            n_train = self.n_train_ + data.n_new
             peak = max(peak, int(self.certificate_["support"].measured or 0))
+        self.status_, self.n_train_ = solution.status, n_train
         self.history_, self.n_steps_ = history, n_steps
         self.loss_curve_ = history["loss"]
         self.peak_support_ = peak
@@ -250,10 +321,11 @@ class SparseMLP(FittedPerceptron):
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
-        if task.resume:
-            return self.fitted_.network.widths[1:-1]
         if self.hidden_layer_sizes != "auto":
             return tuple(int(m) for m in self.hidden_layer_sizes)
+        candidates = auto_widths(self.n_nonzero, rows.n_outputs)
+        if task.stream is not None:  # a chunk has no held-out rows
+            return (candidates[len(candidates) // 2],)
         if task.group.total(len(task.held_out)) == 0:
             raise bad_value(
                 "validation_fraction",
@@ -264,7 +336,7 @@ class SparseMLP(FittedPerceptron):
             )
         short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
         losses = {}
-        for m in auto_widths(self.n_nonzero, rows.n_outputs):
+        for m in candidates:
             network = self._train(short, rows, (m,), seed).value
             scales = rows.scaling, task.out_shift, task.out_scale
             losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
@@ -280,8 +352,8 @@ class SparseMLP(FittedPerceptron):
         progress: ProgressCallback | None = None,
     ) -> Solution[SparseNetwork]:
         """Run the trainer with the parameters of this estimator."""
-        epochs = 1 if task.resume else self.max_epochs
-        batch, n_steps = run_length(rows.n_all, rows.d, self.batch_size, epochs, task.shorten)
+        length = self.batch_size, self.max_epochs, task.shorten
+        batch, n_steps = run_length(rows.n_all, rows.d, *length)
         trainer = task.trainer
         n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
         if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
@@ -311,7 +383,7 @@ class SparseMLP(FittedPerceptron):
             support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
         ]
         self.validation_score_ = None
-        if not data.resume:  # all rows are used for training then
+        if data.stream is None:  # with a stream all rows are used for training
             extra_bits = self._extra_bits()
             self.validation_score_, more = row_checks(self.fitted_, data, self._n_tried, extra_bits)
             checks += more

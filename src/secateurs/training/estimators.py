@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from secateurs.training.reading import (
     read_numbers,
     standardised,
 )
+from secateurs.training.rescaling import with_outputs
 
 
 class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
@@ -117,22 +119,51 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         *,
         progress: ProgressCallback | None = None,
     ) -> Self:
-        """Continue training for one epoch on these rows; the first call is a `fit`.
+        """Train on the next rows of a stream; the first call is a `fit`.
+
+        Until 2000 rows have been seen, a call after which the rows have doubled fits them afresh.
+        Other calls train for 20 epochs of the rows given, mixed with a sample of earlier rows.
+        The scaling follows that sample, inputs that were silent can be grown, and a changed
+        `n_nonzero` counts from the next call on.
 
         Parameters
         ----------
         X, y : as in `fit`
-            All rows are used for training, so the certificate says nothing about new rows.
+            From the second call on all rows are used for training, so the certificate says
+            nothing about new rows.
         classes : array, optional
-            All classes that there can be, for the first call; by default those of `y`.
+            All classes that there can be, for the first call; by default those of `y`.  Later
+            calls may add classes.
         progress : callable, optional
 
         Returns
         -------
         self
+
+        Notes
+        -----
+        Memory: the chunk, and up to 2000 rows or 4 million numbers.  The sample is not written to
+        a file: a model that was read from a file never fits afresh.
         """
         resume = hasattr(self, "fitted_")
-        return self._fit(X, y, progress, resume=resume, classes=classes)
+        if resume and classes is not None:
+            self._add_classes(np.unique(classes))
+        options = {"resume": resume, "classes": classes, "keep_sample": True}
+        return self._fit(X, y, progress, **options)
+
+    def _add_classes(self, classes: NDArray[Any]) -> None:
+        """Give the network outputs for classes that it does not have; nothing leads to them."""
+        known = np.union1d(self.classes_, classes)
+        if len(known) == len(self.classes_):
+            return
+        place, k = np.searchsorted(known, self.classes_), len(known)
+        network = with_outputs(self.fitted_.network, place, k)
+        self.fitted_ = replace(
+            self.fitted_, network=network, out_shift=np.zeros(k), out_scale=np.ones(k)
+        )
+        if self._stream is not None:
+            self._stream.sample.targets = place[self._stream.sample.targets]
+        self.classes_ = known
 
     def _read_targets(
         self, y: Any, inputs: Any, *, classes: Any, resume: bool, group: Group
@@ -143,11 +174,17 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         numbers, self.classes_ = read_classes(y, inputs, known, group)
         return numbers
 
-    def _scale_targets(
-        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        del train, resume, group  # class numbers are not scaled
-        return numbers, np.zeros(len(self.classes_)), np.ones(len(self.classes_))
+    def _target_scale(
+        self, numbers: NDArray[Any], group: Group
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        del numbers, group  # class numbers are not scaled
+        return np.zeros(len(self.classes_)), np.ones(len(self.classes_))
+
+    def _scaled(
+        self, numbers: NDArray[Any], shift: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        del shift, scale
+        return numbers
 
     def _recorded_targets(self) -> dict[str, Any]:
         return {"classes": ClassLabels.from_array(self.classes_), "one_column": False}
@@ -181,19 +218,20 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         return outputs[:, 0] if self._one_column else outputs
 
     def partial_fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
-        """Continue training for one epoch on these rows; the first call is a `fit`.
+        """Train on the next rows of a stream, as `SparseMLPClassifier.partial_fit` does.
 
         Parameters
         ----------
         X, y : as in `fit`
-            All rows are used for training, so the certificate says nothing about new rows.
+            From the second call on all rows are used for training, so the certificate says
+            nothing about new rows.
         progress : callable, optional
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, progress, resume=hasattr(self, "fitted_"))
+        return self._fit(X, y, progress, resume=hasattr(self, "fitted_"), keep_sample=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -218,15 +256,16 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
     def _n_targets(self) -> int:
         return len(self.fitted_.out_shift)
 
-    def _scale_targets(
-        self, numbers: NDArray[Any], train: NDArray[np.int64], *, resume: bool, group: Group
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-        if resume:
-            shift, scale = self.fitted_.out_shift, self.fitted_.out_scale
-        else:
-            shift, scale = fit_standardisation(numbers[train], group)
+    def _target_scale(
+        self, numbers: NDArray[Any], group: Group
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return fit_standardisation(numbers, group)
+
+    def _scaled(
+        self, numbers: NDArray[Any], shift: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
         columns = numbers.reshape(len(numbers), -1)
-        return standardised(columns, shift, scale).astype(np.float32), shift, scale
+        return standardised(columns, shift, scale).astype(np.float32)
 
     def _recorded_targets(self) -> dict[str, Any]:
         return {"classes": None, "one_column": self._one_column}

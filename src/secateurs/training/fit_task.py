@@ -12,7 +12,9 @@ from secateurs.core.group import ALONE, Group
 from secateurs.core.splits import Split
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.reservoir import Stream
 from secateurs.training.trainers import Trainer
+from secateurs.training.training_data import Scaling
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,12 @@ class FitTask:
         Whether the initial network, if there is one, was fitted without the held-out rows.
     shorten : int
         Divide the number of steps by this.
-    resume : bool
-        Train the fitted network for one more epoch.
+    stream : Stream or None
+        Train the fitted network further; the rows are those of a chunk and of the sample.
+    n_new : int
+        Rows of the chunk.
+    scaling : Scaling or None
+        The scaling of the inputs with which `initial` computes, in a stream.
     """
 
     inputs: Any
@@ -51,7 +57,9 @@ class FitTask:
     initial: SparseNetwork | None = None
     certified_start: bool = True
     shorten: int = 1
-    resume: bool = False
+    stream: Stream | None = None
+    n_new: int = 0
+    scaling: Scaling | None = None
 
     @property
     def train(self) -> NDArray[np.int64]:
