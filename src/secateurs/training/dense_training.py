@@ -132,10 +132,12 @@ class DenseTraining:
         self._v = [torch.zeros_like(W) for W in self.weights]
         self._n_updates = 0
 
-    def gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def gradients(
+        self, inputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return the mean loss of a batch, 0-d, and the gradient of every weight matrix."""
         H = dense_forward(self.weights, inputs)
-        loss, D = output_gradient(H[-1], targets)
+        loss, D = output_gradient(H[-1], targets, weights=weights)
         return loss, dense_gradients(self.weights, H, D)
 
     def train(self, n_steps: int) -> None:
@@ -160,7 +162,7 @@ class DenseTraining:
         for t in run:
             rows = next(stream)
             inputs = data.noisy_inputs(rows, units, self.generator)
-            loss, gradients = self.gradients(inputs, data.targets(rows))
+            loss, gradients = self.gradients(inputs, data.targets(rows), data.weights(rows))
             self._adam(gradients, self.learning_rate * learning_rate_at(t - 1, n_steps))
             losses += loss
             since += 1

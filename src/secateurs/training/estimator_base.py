@@ -37,6 +37,7 @@ from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.reading import weighted_rows
 from secateurs.training.reservoir import MOST_ROWS, Stream, add_rows, empty_reservoir, pooled
 from secateurs.training.row_checks import held_out_loss, row_checks
 from secateurs.training.scaling import input_scaling
@@ -91,6 +92,7 @@ class SparseMLP(FittedPerceptron):
         self,
         X: Any,
         y: Any,
+        sample_weight: Any = None,
         *,
         groups: Any = None,
         progress: ProgressCallback | None = None,
@@ -104,6 +106,10 @@ class SparseMLP(FittedPerceptron):
             Numeric arrays may have any real dtype.  A DataFrame may hold categories and missing
             values; `table_` records how they were encoded.
         y : array, shape [n], or [n, k] for several regression targets
+        sample_weight : array, shape [n], optional
+            What each row counts for in the loss of training.  A row with the weight 0 is left
+            out; equal weights are the same as none.  Scales, held-out scores and the certificate
+            do not use the weights.
         groups : array of numbers or texts, shape [n], optional
             Rows of one group, such as those of one patient, are never split between training
             rows and held-out rows.  By default, equal rows are a group.
@@ -126,7 +132,8 @@ class SparseMLP(FittedPerceptron):
         FloatingPointError
             Training diverged.
         """
-        return self._fit(X, y, progress, groups=groups, group=group)
+        options = {"sample_weight": sample_weight, "groups": groups, "group": group}
+        return self._fit(X, y, progress, **options)
 
     def fit_with(
         self,
@@ -136,6 +143,7 @@ class SparseMLP(FittedPerceptron):
         *,
         initial: SparseMLP | None = None,
         shorten: int = 1,
+        sample_weight: Any = None,
         groups: Any = None,
         progress: ProgressCallback | None = None,
     ) -> Self:
@@ -143,7 +151,7 @@ class SparseMLP(FittedPerceptron):
 
         Parameters
         ----------
-        X, y, groups, progress
+        X, y, sample_weight, groups, progress
             As for `fit`.
         trainer : Trainer
             One of `secateurs.training.TRAINERS`.  All except `prune_regrow` use their own
@@ -159,8 +167,8 @@ class SparseMLP(FittedPerceptron):
         -------
         self
         """
-        options = {"groups": groups, "trainer": trainer, "shorten": shorten}
-        return self._fit(X, y, progress, start=initial, **options)
+        options = {"sample_weight": sample_weight, "groups": groups, "trainer": trainer}
+        return self._fit(X, y, progress, start=initial, shorten=shorten, **options)
 
     def _prepare(self, X: Any, y: Any, **options: Any) -> FitTask:
         with options.get("group", ALONE).failing_together():
@@ -175,26 +183,33 @@ class SparseMLP(FittedPerceptron):
         classes: Any = None,
         resume: bool = False,
         keep_sample: bool = False,
+        sample_weight: Any = None,
         groups: Any = None,
         start: SparseMLP | None = None,
         group: Group = ALONE,
         **options: Any,
     ) -> FitTask:
+        X, y, groups, weights = weighted_rows(X, y, groups, sample_weight)
         is_table = isinstance(X, pd.DataFrame)
         inputs = X if is_table else self._read_inputs(X, reset=not resume, group=group)
         numbers = self._read_targets(y, inputs, classes=classes, resume=resume, group=group)
-        if not resume:  # without a random_state every process draws another seed
-            self.seed_ = group.gather(draw_seed(self.random_state))[0]
         if resume:
             return self._read_chunk(self._read_inputs(X, reset=False), numbers)
+        # without a random_state every process draws another seed
+        self.seed_ = group.gather(draw_seed(self.random_state))[0]
         keys = split_keys(inputs, numbers, groups)
         split = hold_out(keys, self.validation_fraction, self.seed_, exact=group.size == 1)
         if is_table:  # its encoding is learnt on the training rows
             inputs = self._read_inputs(X, reset=True, group=group, rows=split.train)
-        self._require_same_model(inputs, group)
+        self._require_same_model(inputs, group, has_weights=weights is not None)
         shift, scale = self._target_scale(numbers[split.train], group)
         targets = self._scaled(numbers, shift, scale)
-        task = FitTask(inputs, targets, shift, scale, split, group, **options)
+        if weights is not None and group.size == 1 and (weights == weights[0]).all():
+            weights = None
+        elif weights is not None:
+            mine = float(weights[split.train].sum())
+            weights = weights * (group.total(len(split.train)) / group.total(mine))
+        task = FitTask(inputs, targets, shift, scale, split, group, weights, **options)
         self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
         self.split_digest_, self._n_tried = split.digest, 1
         if start is None:
@@ -236,10 +251,11 @@ class SparseMLP(FittedPerceptron):
     ) -> NDArray[Any]:
         """Return the targets with which the network is trained."""
 
-    def _require_same_model(self, inputs: Any, group: Group) -> None:
+    def _require_same_model(self, inputs: Any, group: Group, *, has_weights: bool) -> None:
         """Raise GroupError unless all processes have the same parameters and columns."""
         names, width = self._recorded_names(), inputs.shape[1]
-        model = [type(self).__name__, self._recorded_parameters(), names, width, is_sparse(inputs)]
+        kind = [type(self).__name__, is_sparse(inputs), has_weights]
+        model = [*kind, self._recorded_parameters(), names, width]
         group.require_same("the set of parameters or of columns", json.dumps(model).encode())
 
     def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
@@ -294,6 +310,7 @@ class SparseMLP(FittedPerceptron):
             scaling,
             len(data.out_shift),
             rows=None if len(data.train) == data.inputs.shape[0] else data.train,
+            weights=data.weights,
             noise=chosen(self.input_noise, auto_noise(seen)),
             device=auto_device(self.device),
             group=data.group,

@@ -32,6 +32,8 @@ class FitTask:
         Rows to train on, and rows kept out of training, for widths and the certificate.
     group : Group
         Processes that share the fit.
+    weights : array of float64, shape [n], or None
+        What each row counts for in the loss, with a mean of 1 over the training rows.
     trainer : Trainer
     initial : SparseNetwork or None
         Start `prune_regrow` from this network.
@@ -53,6 +55,7 @@ class FitTask:
     out_scale: NDArray[np.float64]
     split: Split
     group: Group = ALONE
+    weights: NDArray[np.float64] | None = None
     trainer: Trainer = prune_regrow
     initial: SparseNetwork | None = None
     certified_start: bool = True

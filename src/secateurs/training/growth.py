@@ -50,7 +50,7 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
     if k > 0:
         n_rows = int(data.group.total(len(rows)))
         H = net.forward(data.inputs(rows, net.units[0]))
-        _, D = output_gradient(H[-1], data.targets(rows), n_rows)
+        _, D = output_gradient(H[-1], data.targets(rows), n_rows, data.weights(rows))
         for layer in range(net.n_layers - 1, -1, -1):
             _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
             if layer:

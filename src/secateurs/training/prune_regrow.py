@@ -127,7 +127,8 @@ def prune_regrow(
         for t in run:
             rows = next(stream)
             inputs = data.noisy_inputs(rows, net.units[0], generator)
-            losses += gradient_on_support(net, inputs, data.targets(rows), n_batch)
+            targets, weights = data.targets(rows), data.weights(rows)
+            losses += gradient_on_support(net, inputs, targets, n_batch, weights)
             group.sum_(net.grad)
             adam.step(net, learning_rate_at(t - 1, n_steps))  # (1)
             since += 1
@@ -177,7 +178,11 @@ def _first_network(
 
 
 def gradient_on_support(
-    net: CompactNetwork, inputs: Tensor, targets: Tensor, n_batch: int | None = None
+    net: CompactNetwork,
+    inputs: Tensor,
+    targets: Tensor,
+    n_batch: int | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Write the gradient of the mean loss of a batch to ``net.grad`` and return the loss, 0-d.
 
@@ -185,7 +190,7 @@ def gradient_on_support(
     the gradient are the part that comes from these rows.
     """
     H = net.forward(inputs)
-    loss, D = output_gradient(H[-1], targets, n_batch)
+    loss, D = output_gradient(H[-1], targets, n_batch, weights)
     for layer in range(net.n_layers - 1, -1, -1):
         net.matrices[layer].sampled_product(D, H[layer])
         if layer:

@@ -67,6 +67,50 @@ def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
     return np.unique(np.concatenate([np.array(labels, dtype=kind) for kind, labels in found]))
 
 
+def weighted_rows(
+    X: Any, y: Any, groups: Any, sample_weight: Any
+) -> tuple[Any, Any, Any, NDArray[np.float64] | None]:
+    """Return the rows that count, and their weights, or None.
+
+    Parameters
+    ----------
+    X, y, groups : as in a fit
+    sample_weight : array, shape [n], or None
+        Rows with the weight 0 are left out before anything else is done.
+
+    Raises
+    ------
+    ValueError
+        The weights are not n finite numbers of which none is negative and one is positive.
+    """
+    if sample_weight is None:
+        return X, y, groups, None
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    n = X.shape[0] if len(X.shape) else 0
+    if weights.shape != (n,):
+        got = Shown(f"shape {weights.shape}")
+        raise bad_value("sample_weight", got, f"one weight for each of the {n} rows")
+    if (weights < 0).any() or not (weights > 0).any():
+        got = Shown(f"weights from {weights.min():g} to {weights.max():g}")
+        raise bad_value(
+            "sample_weight", got, "weights of which none is below zero and one is above zero"
+        )
+    rows = np.flatnonzero(weights)
+    if len(rows) < n:
+        X, y, groups = (None if v is None else _taken(v, rows) for v in (X, y, groups))
+        weights = weights[rows]
+    return X, y, groups, weights
+
+
+def _taken(values: Any, rows: NDArray[np.int64]) -> Any:
+    if hasattr(values, "iloc"):
+        return values.iloc[rows]
+    return values.tocsr()[rows] if hasattr(values, "tocsr") else np.asarray(values)[rows]
+
+
 def read_numbers(y: Any, X: Any) -> NDArray[np.float64]:
     """Return regression targets as an array of shape [n] or [n, k] with as many rows as `X`."""
     y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

@@ -60,7 +60,8 @@ def rigl(
         share = exchange_share(t, run.n_steps)
         if share > 0:
             rows = next(score_rows)
-            _, gradients = run.gradients(data.inputs(rows, units), data.targets(rows))
+            batch = data.inputs(rows, units), data.targets(rows), data.weights(rows)
+            _, gradients = run.gradients(*batch)
             layers = zip(run.weights, run.masks, gradients, strict=True)
             run.keep(torch.cat([_replaced(*layer, share) for layer in layers]))
     return run.solution()

@@ -56,6 +56,8 @@ class TrainingData:
         Number of classes, or k.
     rows : array of int64 [n], optional
         Rows to use; all by default.  The methods count rows within these.
+    weights : array of float64 [N], optional
+        What each row counts for in the loss, with a mean of about 1; 1 by default.
     noise : float
         Standard deviation of the Gaussian noise that `noisy_inputs` adds to scaled inputs.
     device : torch.device
@@ -79,6 +81,7 @@ class TrainingData:
         n_outputs: int,
         *,
         rows: NDArray[np.int64] | None = None,
+        weights: NDArray[np.float64] | None = None,
         noise: float = 0.0,
         device: torch.device | str = "cpu",
         group: Group = ALONE,
@@ -98,6 +101,9 @@ class TrainingData:
         self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         factor = float(scaling.scale[0])
         plain = scaling.shift is None and (scaling.scale == factor).all()
+        self._weights = None
+        if weights is not None:
+            self._weights = torch.from_numpy(weights.astype(np.float32)).to(self.device)
         self._factor = factor if plain and _IN_FLOAT32 < factor < 1 / _IN_FLOAT32 else None
 
     def _place(self, X: Any) -> Tensor:
@@ -128,6 +134,12 @@ class TrainingData:
         """Return class numbers, shape [B], or standardised targets, shape [k, B]."""
         y = self._y[self._absolute(rows).to(self.device)]
         return y if self.is_classification else y.t().contiguous()
+
+    def weights(self, rows: Tensor) -> Tensor | None:
+        """Return what each row counts for, shape [B]; None where all count the same."""
+        if self._weights is None:
+            return None
+        return self._weights[self._absolute(rows).to(self.device)]
 
     def inputs(self, rows: Tensor, units: Tensor) -> Tensor:
         """Return scaled inputs, features first, with the constant 1 as the last row.
