@@ -96,7 +96,7 @@ def weighted_rows(
     if (weights < 0).any() or not (weights > 0).any():
         got = Shown(f"weights from {weights.min():g} to {weights.max():g}")
         raise bad_value(
-            "sample_weight", got, "weights of which none is below zero and one is above zero"
+            "sample_weight", got, "none below zero, and one above zero"
         )
     rows = np.flatnonzero(weights)
     if len(rows) < n:
