@@ -17,12 +17,14 @@ from secateurs.core.certificate import Certificate
 from secateurs.core.estimator import draw_seed
 from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
-from secateurs.core.parameters import bad_value, check_integer, check_real, is_integer
+from secateurs.core.parameters import bad_value
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import hold_out
 from secateurs.core.threads import threads_for
 from secateurs.data.table_estimator import input_names, split_keys
-from secateurs.sparse.network import MAX_UNITS, SparseNetwork
+from secateurs.sparse.network import SparseNetwork
+from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
+from secateurs.training.choice import Candidate, Choice
 from secateurs.training.defaults import (
     auto_device,
     auto_noise,
@@ -36,8 +38,10 @@ from secateurs.training.defaults import (
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
+from secateurs.training.model_choice import Comparison
+from secateurs.training.parameter_checks import check_parameters
 from secateurs.training.prune_regrow import prune_regrow
-from secateurs.training.row_checks import held_out_loss, row_checks
+from secateurs.training.row_checks import baseline_scores, held_out_loss, row_checks
 from secateurs.training.scaling import input_scaling
 from secateurs.training.trainers import Trainer
 from secateurs.training.training_data import TrainingData, is_sparse
@@ -51,7 +55,7 @@ class SparseMLP(FittedPerceptron):
 
     def __init__(
         self,
-        n_nonzero: int = 500,
+        n_nonzero: int | str = 500,
         hidden_layer_sizes: tuple[int, ...] | str = (50,),
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
@@ -63,6 +67,7 @@ class SparseMLP(FittedPerceptron):
         device: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
+        model: str = "auto",
     ) -> None:
         self.n_nonzero = n_nonzero
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -76,6 +81,7 @@ class SparseMLP(FittedPerceptron):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.model = model
 
     def fit(
         self,
@@ -219,25 +225,30 @@ class SparseMLP(FittedPerceptron):
             constant = np.flatnonzero(scaling.variance == 0)
             names = input_names(self) if len(constant) else []
             self.constant_inputs_ = [names[j] for j in constant]
+        self._scaling = scaling
         n = int(data.group.total(len(data.train)))
-        noise = chosen(self.input_noise, auto_noise(n))
         rows = TrainingData(
             data.inputs,
             data.targets,
             scaling,
             len(data.out_shift),
             rows=None if len(data.train) == data.inputs.shape[0] else data.train,
-            noise=noise,
+            noise=chosen(self.input_noise, auto_noise(n)),
             device=auto_device(self.device),
             group=data.group,
         )
+        if not data.resume:
+            self._choose_budget(data, rows, seed)
         hidden = self._hidden_widths(data, rows, seed)
-        solution = self._train(data, rows, hidden, seed, progress)
+        solution = self._chosen_solution(data, rows, hidden, seed, progress)
         self.fitted_ = FittedNetwork.build(solution.value, scaling, data.out_shift, data.out_scale)
         self.status_, self.n_train_ = solution.status, n
+        self._keep_history(solution, resume=data.resume)
+
+    def _keep_history(self, solution: Solution[SparseNetwork], *, resume: bool) -> None:
         n_steps, peak = (int(solution.measured[name]) for name in ("n_steps", "peak_support"))
         history = solution.history
-        if data.resume:
+        if resume:
             earlier, before = self.history_, self.n_steps_
             history["step"] = [before + step for step in history["step"]]
             history = {name: earlier[name] + history[name] for name in history}
@@ -247,6 +258,58 @@ class SparseMLP(FittedPerceptron):
         self.loss_curve_ = history["loss"]
         self.peak_support_ = peak
         self.peak_bytes_ = int(solution.measured["peak_bytes"])
+
+    def _chosen_solution(
+        self,
+        task: FitTask,
+        rows: TrainingData,
+        hidden: tuple[int, ...],
+        seed: int,
+        progress: ProgressCallback | None,
+    ) -> Solution[SparseNetwork]:
+        """Train the model that is chosen on the training rows, or the network that is asked for."""
+        self.choice_ = None
+        free = task.trainer is prune_regrow and not task.resume and task.initial is None
+        if not free or self.model == "network" or rows.group.size > 1:
+            return self._train(task, rows, hidden, seed, progress)
+        comparison = self._comparison(task, rows, hidden, seed, self.budget_)
+        solution, self.choice_ = comparison.solve(
+            *(None if is_auto(v) else float(v) for v in (self.input_noise, self.weight_decay)),
+            only_line=self.model == "line",
+            progress=progress,
+        )
+        return solution
+
+    def _comparison(
+        self, task: FitTask, rows: TrainingData, hidden: tuple[int, ...], seed: int, budget: int
+    ) -> Comparison:
+        def train(
+            part: TrainingData,
+            candidate: Candidate,
+            initial: SparseNetwork | None,
+            n_nonzero: int,
+            shorten: int,
+            progress: ProgressCallback | None = None,
+        ) -> Solution[SparseNetwork]:
+            inner = replace(task, initial=initial, shorten=shorten * task.shorten)
+            return self._train(
+                *(inner, part, candidate.hidden, seed, progress),
+                decay=candidate.decay,
+                n_nonzero=n_nonzero,
+            )
+
+        return Comparison(task, rows, hidden, budget, self.overshoot, seed, train)
+
+    def _choose_budget(self, task: FitTask, rows: TrainingData, seed: int) -> None:
+        """Keep the budget as `budget_`; "auto" compares some on the training rows."""
+        self.budget_scores_: dict[int, float] | None = None
+        if not is_auto(self.n_nonzero):
+            self.budget_ = int(self.n_nonzero)
+            return
+        widths = (AUTO_WIDTH,) if is_auto(self.hidden_layer_sizes) else self.hidden_layer_sizes
+        hidden = tuple(int(m) for m in widths)
+        make = partial(self._comparison, task, rows, hidden, seed)
+        self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden)
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
@@ -264,7 +327,7 @@ class SparseMLP(FittedPerceptron):
             )
         short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
         losses = {}
-        for m in auto_widths(self.n_nonzero, rows.n_outputs):
+        for m in auto_widths(self.budget_, rows.n_outputs):
             network = self._train(short, rows, (m,), seed).value
             scales = rows.scaling, task.out_shift, task.out_scale
             losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
@@ -278,14 +341,19 @@ class SparseMLP(FittedPerceptron):
         hidden: tuple[int, ...],
         seed: int,
         progress: ProgressCallback | None = None,
+        decay: float | None = None,
+        n_nonzero: int | None = None,
     ) -> Solution[SparseNetwork]:
         """Run the trainer with the parameters of this estimator."""
+        budget = self.budget_ if n_nonzero is None else n_nonzero
+        if decay is None:
+            decay = chosen(self.weight_decay, auto_weight_decay(rows.n_all))
         epochs = 1 if task.resume else self.max_epochs
         batch, n_steps = run_length(rows.n_all, rows.d, self.batch_size, epochs, task.shorten)
         trainer = task.trainer
         n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
         if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
-            n_weights = min(n_weights, int(self.overshoot * self.n_nonzero))
+            n_weights = min(n_weights, int(self.overshoot * budget))
             trainer = partial(
                 prune_regrow,
                 learning_rate=self.learning_rate,
@@ -297,24 +365,27 @@ class SparseMLP(FittedPerceptron):
             return trainer(
                 rows,
                 hidden,
-                self.n_nonzero,
+                budget,
                 n_steps=n_steps,
                 batch_size=batch,
-                weight_decay=chosen(self.weight_decay, auto_weight_decay(rows.n_all)),
+                weight_decay=decay,
                 random_state=seed,
                 progress=progress,
             )
 
     def _certify(self, data: FitTask) -> Certificate:
         checks = [
-            budget_check(self.n_nonzero_, self.n_nonzero),
-            support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
+            budget_check(self.n_nonzero_, self.budget_),
+            support_check(self.peak_support_, int(max(1, self.overshoot) * self.budget_)),
         ]
-        self.validation_score_ = None
+        self.validation_score_, self.baseline_scores_ = None, {}
         if not data.resume:  # all rows are used for training then
             extra_bits = self._extra_bits()
             self.validation_score_, more = row_checks(self.fitted_, data, self._n_tried, extra_bits)
             checks += more
+            line = self.choice_.line if isinstance(self.choice_, Choice) else None
+            self.baseline_scores_ = baseline_scores(self._scaling, line, data)
+            del self._scaling
         return Certificate(tuple(checks))
 
     def _extra_bits(self) -> int:
@@ -325,19 +396,4 @@ class SparseMLP(FittedPerceptron):
         return 8 * characters + 64 * n_scales
 
     def _check_parameters(self) -> None:
-        check_integer("n_nonzero", self.n_nonzero, 1)
-        hidden = self.hidden_layer_sizes
-        widths = hidden if isinstance(hidden, tuple | list) else ()
-        valid = len(widths) > 0 and all(is_integer(m, 1, MAX_UNITS) for m in widths)
-        if not valid and not is_auto(hidden):
-            expected = f"a tuple of widths from 1 to {MAX_UNITS} such as (50,), or 'auto'"
-            raise bad_value("hidden_layer_sizes", hidden, expected)
-        for name in ("max_epochs", "batch_size"):
-            if not is_auto(getattr(self, name)):
-                check_integer(name, getattr(self, name), 1, otherwise="'auto'")
-        check_real("learning_rate", self.learning_rate, above=0)
-        check_real("overshoot", self.overshoot, least=1)
-        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
-        for name in ("input_noise", "weight_decay"):
-            if not is_auto(getattr(self, name)):
-                check_real(name, getattr(self, name), least=0, otherwise="'auto'")
+        check_parameters(self)
