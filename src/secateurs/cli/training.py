@@ -266,7 +266,7 @@ def _describe_fit(
     )
     return replace(
         description,
-        tables=(table,),
+        tables=(table, *description.tables[2:]),  # without the layers and the inputs
         notes=(
             *recipe.reading_notes(dataset, model),
             *_usefulness(own["score"], constant, metric),

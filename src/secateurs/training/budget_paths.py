@@ -85,7 +85,7 @@ def budget_path(
         seed = draw_seed(seed)
     for s in ordered:
         model = clone(estimator).set_params(n_nonzero=s, random_state=seed)
-        if not fitted:
+        if not fitted or not fitted[-1].fitted_.network.widths[1:-1]:  # none, or a line
             model.fit(X, y, groups=groups, progress=progress)
         else:
             before = fitted[-1].fitted_.network

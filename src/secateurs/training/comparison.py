@@ -91,6 +91,8 @@ def compare(
         check_choice("methods", method, list(TRAINERS))
         model = clone(estimator)
         if hasattr(estimator, "fitted_"):
+            model.n_nonzero = estimator.budget_
+        if hasattr(estimator, "fitted_") and estimator.fitted_.network.widths[1:-1]:
             model.hidden_layer_sizes = estimator.fitted_.network.widths[1:-1]
         began = time.process_time()
         callback = progress(method) if progress is not None else _ignore

@@ -11,14 +11,99 @@ from numpy.typing import NDArray
 from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.solution import explain
 from secateurs.data.table_estimator import input_names
+from secateurs.training.model_file import ChoiceRecord
 
 MAX_SHOWN_CLASSES = 20
+LABELS = {"constant": "mean or most frequent class", "line": "linear model", "network": "network"}
+CHOSEN = {"constant": "to answer a constant", "line": "a linear model", "network": "a network"}
 
 
 def input_strength(model: Any) -> NDArray[np.float64]:
     """Return the sum of |weight| out of each scaled input, shape [d]."""
     strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
     return strength.ravel()
+
+
+def choice_facts(model: Any) -> dict[str, Any]:
+    """Return what was chosen on the training rows, and the scores of simpler models.
+
+    "beats_line" and "beats_constant" compare the model with the line and with the mean or the most
+    frequent class on the held-out rows; without any, on the training rows that were predicted.
+    They are None where there is nothing to compare.
+    """
+    choice = ChoiceRecord.of(model.choice_)
+    budgets = model.budget_scores_
+    own, others = model.validation_score_, dict(model.baseline_scores_)
+    if own is None and choice is not None:
+        own, others = choice.scores.get(choice.model), dict(choice.scores)
+    line, constant = others.get("line"), others.get("constant")
+    is_network = choice is None or choice.model == "network"
+    return {
+        "chosen": "network" if choice is None else choice.model,
+        "choice": None if choice is None else choice.model_dump(),
+        "line_score": line,
+        "constant_score": constant,
+        "beats_line": None if line is None or own is None or not is_network else own > line,
+        "beats_constant": None if constant is None or own is None else own > constant,
+        "constant_inputs": list(model.constant_inputs_),
+        "budget_scores": budgets and {str(s): score for s, score in budgets.items()},
+    }
+
+
+def choice_sentences(model: Any, facts: dict[str, Any]) -> list[str]:
+    """Return sentences about the choice, about simpler models and about constant inputs."""
+    sentences = []
+    choice = facts["choice"]
+    if choice is not None and choice["n_rows"]:
+        shown = ", ".join(f"{LABELS[name]} {score:.4f}" for name, score in choice["scores"].items())
+        how = f" with input noise {choice['input_noise']:g}" if choice["input_noise"] else ""
+        sentences.append(
+            f"Cross-validation on the training rows chose {CHOSEN[choice['model']]}{how}; the "
+            f"scores on {choice['n_rows']} predicted rows are: {shown}."
+        )
+    if facts["budget_scores"]:
+        sentences.append(f"The budget of {model.budget_} weights was chosen on training rows, too.")
+    sentences += [sentence for sentence, _ in warnings_of(facts)]
+    if facts["constant_inputs"]:
+        names, more = facts["constant_inputs"][:MAX_SHOWN_CLASSES], ""
+        if len(facts["constant_inputs"]) > len(names):
+            more = f" and {len(facts['constant_inputs']) - len(names)} more"
+        sentences.append(f"Inputs with a single value are not used: {', '.join(names)}{more}.")
+    return sentences
+
+
+def warnings_of(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return a sentence and the name of the simpler model for each that is as good."""
+    found = []
+    if facts["beats_constant"] is False:
+        found.append(
+            (
+                "WARNING: on the held-out rows the model is no better than always answering the "
+                "mean, or the most frequent class.",
+                "constant",
+            )
+        )
+    if facts["beats_line"] is False:
+        text = "NOTE: on the held-out rows the network is no better than a linear model."
+        found.append((text, "line"))
+    return found
+
+
+def scores_table(model: Any, facts: dict[str, Any]) -> Table:
+    """Return the scores of the model and of simpler ones; those not beaten are emphasised."""
+    own = model.validation_score_
+    rows = [] if own is None else [("this model", f"{own:.4f}")]
+    for name, score in (("line", facts["line_score"]), ("constant", facts["constant_score"])):
+        if score is not None and own is not None:
+            rows.append((LABELS[name], f"{score:.4f}"))
+    weak = {LABELS[name] for _, name in warnings_of(facts)}
+    return Table(
+        ("model", "score"),
+        rows,
+        title="Scores on the held-out rows; bold: a simpler model that is as good.",
+        numeric=frozenset({"score"}),
+        strong=frozenset(i for i, (label, _) in enumerate(rows) if label in weak),
+    )
 
 
 def describe_network(model: Any, file_bytes: int) -> Description:
@@ -31,23 +116,25 @@ def describe_network(model: Any, file_bytes: int) -> Description:
     facts = {
         "widths": widths,
         "nonzeros": network.n_nonzero,
-        "budget": int(model.n_nonzero),
+        "budget": model.budget_,
         "nonzeros_per_layer": [len(keys) for keys in network.keys],
         "classes": classes,
         "inputs_used": [{"name": names[j], "strength": float(strength[j])} for j in used],
         "n_steps": model.n_steps_,
         "validation_score": model.validation_score_,
         "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
+        **choice_facts(model),
     }
     headline = [
         f"{type(model).__name__} with layers {'-'.join(map(str, widths))}: it has "
-        f"{network.n_nonzero} weights, and its budget is {model.n_nonzero}.",
+        f"{network.n_nonzero} weights, and its budget is {model.budget_}.",
         f"The file takes {format_bytes(file_bytes)}.",
         f"It was trained on {model.n_train_} rows in {model.n_steps_} steps with random seed "
         f"{model.seed_}; {explain(model.status_)}.",
     ]
     if model.validation_score_ is not None:
         headline.append(f"Its score on the held-out rows is {model.validation_score_:.4f}.")
+    headline += choice_sentences(model, facts)
     if classes is not None:
         more = ", ..." if len(classes) > MAX_SHOWN_CLASSES else ""
         shown = ", ".join(str(label) for label in classes[:MAX_SHOWN_CLASSES])
@@ -73,4 +160,4 @@ def describe_network(model: Any, file_bytes: int) -> Description:
         title=f"The network reads {len(used)} of {widths[0]} inputs.",
         numeric=frozenset({"sum of |weight|"}),
     )
-    return Description("\n".join(headline), facts, (layers, inputs))
+    return Description("\n".join(headline), facts, (layers, inputs, scores_table(model, facts)))

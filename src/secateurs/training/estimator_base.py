@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from dataclasses import replace
-from functools import partial
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -17,52 +15,29 @@ from secateurs.core.certificate import Certificate
 from secateurs.core.estimator import draw_seed
 from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
-from secateurs.core.parameters import bad_value, check_integer, check_real, is_integer
-from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import hold_out
-from secateurs.core.threads import threads_for
-from secateurs.data.table_estimator import input_names, split_keys
-from secateurs.sparse.network import MAX_UNITS, SparseNetwork
-from secateurs.training.defaults import (
-    auto_device,
-    auto_noise,
-    auto_weight_decay,
-    auto_widths,
-    chosen,
-    exchange_interval,
-    is_auto,
-    run_length,
-)
+from secateurs.data.table_estimator import split_keys
+from secateurs.training.choice import Choice
 from secateurs.training.fit_task import FitTask
-from secateurs.training.fitted_estimator import FittedPerceptron
-from secateurs.training.fitted_network import FittedNetwork
-from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.parameter_checks import check_parameters
 from secateurs.training.reading import weighted_rows
 from secateurs.training.reservoir import MOST_ROWS, Stream, add_rows, empty_reservoir, pooled
-from secateurs.training.row_checks import held_out_loss, row_checks
-from secateurs.training.scaling import input_scaling
-from secateurs.training.streaming import (
-    CHUNK_EPOCHS,
-    CHUNK_EXCHANGES,
-    LEAST_INTERVAL,
-    first_stream,
-    follow,
-)
+from secateurs.training.row_checks import baseline_scores, row_checks
+from secateurs.training.streaming import first_stream, follow
+from secateurs.training.trainable import TrainablePerceptron
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import Scaling, TrainingData, is_sparse
-
-SHORT_RUN = 3  # widths are compared after a third of the steps
-N_SEEDS = 2**31 - 1
+from secateurs.training.training_data import is_sparse
 
 
-class SparseMLP(FittedPerceptron):
+class SparseMLP(TrainablePerceptron):
     """Base of the classifier and the regressor, which describe the parameters."""
 
     _stream: Stream | None = None  # of `partial_fit`; not written to a file
 
     def __init__(
         self,
-        n_nonzero: int = 500,
+        n_nonzero: int | str = 500,
         hidden_layer_sizes: tuple[int, ...] | str = (50,),
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
@@ -74,6 +49,7 @@ class SparseMLP(FittedPerceptron):
         device: str = "auto",
         random_state: Any = None,
         verbose: int = 0,
+        model: str = "auto",
     ) -> None:
         self.n_nonzero = n_nonzero
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -87,6 +63,7 @@ class SparseMLP(FittedPerceptron):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.model = model
 
     def fit(
         self,
@@ -258,152 +235,19 @@ class SparseMLP(FittedPerceptron):
         model = [*kind, self._recorded_parameters(), names, width]
         group.require_same("the set of parameters or of columns", json.dumps(model).encode())
 
-    def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
-        if data.stream is not None and not data.stream.is_due:
-            self._solve_chunk(data, data.stream, progress)
-            return
-        scaling = input_scaling(data.inputs, data.train, data.group)
-        constant = np.flatnonzero(scaling.variance == 0)
-        names = input_names(self) if len(constant) else []
-        self.constant_inputs_ = [names[j] for j in constant]
-        rows = self._training_data(data, scaling)
-        hidden = self._hidden_widths(data, rows, self.seed_)
-        solution = self._train(data, rows, hidden, self.seed_, progress)
-        self._keep(data, rows, solution)
-        if data.stream is not None:
-            data.stream.n_fresh, data.stream.n_steps = data.stream.sample.n_seen, 0
-
-    def _solve_chunk(
-        self, data: FitTask, stream: Stream, progress: ProgressCallback | None
-    ) -> None:
-        """Train the fitted network further, as `secateurs.training.streaming` says: (4)."""
-        network, scaling = data.initial, data.scaling
-        assert network is not None
-        assert scaling is not None
-        rows = self._training_data(data, scaling)
-        epochs = CHUNK_EPOCHS if is_auto(self.max_epochs) else min(self.max_epochs, CHUNK_EPOCHS)
-        batch, n_steps = run_length(data.n_new, rows.d, self.batch_size, epochs)
-        with threads_for(self.n_nonzero * batch):
-            solution = prune_regrow(
-                rows,
-                network.widths[1:-1],
-                self.n_nonzero,
-                n_steps=n_steps,
-                batch_size=batch,
-                learning_rate=stream.rate(self.learning_rate),
-                weight_decay=chosen(self.weight_decay, auto_weight_decay(stream.sample.n_seen)),
-                overshoot=max(self.overshoot, network.n_nonzero / self.n_nonzero),
-                exchange_every=max(LEAST_INTERVAL, n_steps // CHUNK_EXCHANGES),
-                initial=network,
-                random_state=(self.seed_ + self.n_steps_ + 1) % N_SEEDS,
-                progress=progress,
-            )
-        stream.n_steps += n_steps
-        self._keep(data, rows, solution)
-
-    def _training_data(self, data: FitTask, scaling: Scaling) -> TrainingData:
-        n = int(data.group.total(len(data.train)))
-        seen = n if data.stream is None else data.stream.sample.n_seen
-        return TrainingData(
-            data.inputs,
-            data.targets,
-            scaling,
-            len(data.out_shift),
-            rows=None if len(data.train) == data.inputs.shape[0] else data.train,
-            weights=data.weights,
-            noise=chosen(self.input_noise, auto_noise(seen)),
-            device=auto_device(self.device),
-            group=data.group,
-        )
-
-    def _keep(self, data: FitTask, rows: TrainingData, solution: Solution[SparseNetwork]) -> None:
-        """Set the fitted attributes; after a chunk, they continue those of the calls before."""
-        self.fitted_ = FittedNetwork.build(
-            solution.value, rows.scaling, data.out_shift, data.out_scale
-        )
-        n_steps, peak = (int(solution.measured[name]) for name in ("n_steps", "peak_support"))
-        history, n_train = solution.history, rows.n_all
-        if data.stream is not None:
-            earlier, before = self.history_, self.n_steps_
-            history["step"] = [before + step for step in history["step"]]
-            history = {name: earlier[name] + history[name] for name in history}
-            n_steps += before
-            n_train = self.n_train_ + data.n_new
-            peak = max(peak, int(self.certificate_["support"].measured or 0))
-        self.status_, self.n_train_ = solution.status, n_train
-        self.history_, self.n_steps_ = history, n_steps
-        self.loss_curve_ = history["loss"]
-        self.peak_support_ = peak
-        self.peak_bytes_ = int(solution.measured["peak_bytes"])
-
-    def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
-        """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
-        if self.hidden_layer_sizes != "auto":
-            return tuple(int(m) for m in self.hidden_layer_sizes)
-        candidates = auto_widths(self.n_nonzero, rows.n_outputs)
-        if task.stream is not None:  # a chunk has no held-out rows
-            return (candidates[len(candidates) // 2],)
-        if task.group.total(len(task.held_out)) == 0:
-            raise bad_value(
-                "validation_fraction",
-                self.validation_fraction,
-                "a share that gives held-out rows, on which hidden_layer_sizes='auto' compares "
-                f"widths, from {task.inputs.shape[0]} rows",
-                "raise it or give the widths",
-            )
-        short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
-        losses = {}
-        for m in candidates:
-            network = self._train(short, rows, (m,), seed).value
-            scales = rows.scaling, task.out_shift, task.out_scale
-            losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
-        self.validation_losses_, self._n_tried = losses, len(losses)
-        return (min(losses, key=losses.__getitem__),)
-
-    def _train(
-        self,
-        task: FitTask,
-        rows: TrainingData,
-        hidden: tuple[int, ...],
-        seed: int,
-        progress: ProgressCallback | None = None,
-    ) -> Solution[SparseNetwork]:
-        """Run the trainer with the parameters of this estimator."""
-        length = self.batch_size, self.max_epochs, task.shorten
-        batch, n_steps = run_length(rows.n_all, rows.d, *length)
-        trainer = task.trainer
-        n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
-        if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
-            n_weights = min(n_weights, int(self.overshoot * self.n_nonzero))
-            trainer = partial(
-                prune_regrow,
-                learning_rate=self.learning_rate,
-                overshoot=self.overshoot,
-                exchange_every=exchange_interval(n_steps),
-                initial=task.initial,
-            )
-        with threads_for(n_weights * rows.part(batch)):
-            return trainer(
-                rows,
-                hidden,
-                self.n_nonzero,
-                n_steps=n_steps,
-                batch_size=batch,
-                weight_decay=chosen(self.weight_decay, auto_weight_decay(rows.n_all)),
-                random_state=seed,
-                progress=progress,
-            )
-
     def _certify(self, data: FitTask) -> Certificate:
         checks = [
-            budget_check(self.n_nonzero_, self.n_nonzero),
-            support_check(self.peak_support_, int(max(1, self.overshoot) * self.n_nonzero)),
+            budget_check(self.n_nonzero_, self.budget_),
+            support_check(self.peak_support_, int(max(1, self.overshoot) * self.budget_)),
         ]
-        self.validation_score_ = None
+        self.validation_score_, self.baseline_scores_ = None, {}
         if data.stream is None:  # with a stream all rows are used for training
             extra_bits = self._extra_bits()
             self.validation_score_, more = row_checks(self.fitted_, data, self._n_tried, extra_bits)
             checks += more
+            line = self.choice_.line if isinstance(self.choice_, Choice) else None
+            self.baseline_scores_ = baseline_scores(self._scaling, line, data)
+            del self._scaling
         return Certificate(tuple(checks))
 
     def _extra_bits(self) -> int:
@@ -414,19 +258,4 @@ class SparseMLP(FittedPerceptron):
         return 8 * characters + 64 * n_scales
 
     def _check_parameters(self) -> None:
-        check_integer("n_nonzero", self.n_nonzero, 1)
-        hidden = self.hidden_layer_sizes
-        widths = hidden if isinstance(hidden, tuple | list) else ()
-        valid = len(widths) > 0 and all(is_integer(m, 1, MAX_UNITS) for m in widths)
-        if not valid and not is_auto(hidden):
-            expected = f"a tuple of widths from 1 to {MAX_UNITS} such as (50,), or 'auto'"
-            raise bad_value("hidden_layer_sizes", hidden, expected)
-        for name in ("max_epochs", "batch_size"):
-            if not is_auto(getattr(self, name)):
-                check_integer(name, getattr(self, name), 1, otherwise="'auto'")
-        check_real("learning_rate", self.learning_rate, above=0)
-        check_real("overshoot", self.overshoot, least=1)
-        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
-        for name in ("input_noise", "weight_decay"):
-            if not is_auto(getattr(self, name)):
-                check_real(name, getattr(self, name), least=0, otherwise="'auto'")
+        check_parameters(self)

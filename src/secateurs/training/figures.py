@@ -71,7 +71,7 @@ def _draw_training(axis: Axes, model: Estimator) -> None:
     axis.set_ylabel("training loss", color=OURS)
     twin = axis.twinx()
     twin.step(history["step"], history["n_nonzero"], color=OTHERS, where="post")
-    twin.axhline(model.n_nonzero, color=OTHERS, linestyle=":", linewidth=1)
+    twin.axhline(model.budget_, color=OTHERS, linestyle=":", linewidth=1)
     twin.set_ylabel("weights", color=OTHERS)
     twin.set_ylim(bottom=0)
     axis.set_title("training")

@@ -17,10 +17,11 @@ from secateurs.core.archive import Archive
 from secateurs.core.description import Description
 from secateurs.core.group import ALONE, Group
 from secateurs.data.table_estimator import TableEstimator
-from secateurs.training.description import describe_network
+from secateurs.training.choice import Choice, Model
+from secateurs.training.description import choice_facts, describe_network
 from secateurs.training.export import dense_module, write_onnx
 from secateurs.training.fitted_network import FittedNetwork
-from secateurs.training.model_file import ModelRecord, archived_fit, model_bytes
+from secateurs.training.model_file import ChoiceRecord, ModelRecord, archived_fit, model_bytes
 from secateurs.training.reading import read_array
 
 
@@ -31,6 +32,10 @@ class FittedPerceptron(TableEstimator):
     fitted_: FittedNetwork
     validation_score_: float | None
     constant_inputs_: list[str]
+    baseline_scores_: dict[Model, float]
+    choice_: Choice | ChoiceRecord | None
+    budget_: int
+    budget_scores_: dict[int, float] | None
     n_steps_: int
     peak_support_: int
     peak_bytes_: int
@@ -99,7 +104,8 @@ class FittedPerceptron(TableEstimator):
             "nonzeros": network.n_nonzero,
             "nonzeros_per_layer": [len(keys) for keys in network.keys],
             "inputs_used": len(self.fitted_.columns),
-            "constant_inputs": getattr(self, "constant_inputs_", []),  # not in the file
+            "constant_inputs": self.constant_inputs_,
+            **choice_facts(self),
             "peak_support": self.peak_support_,
             "peak_bytes": self.peak_bytes_,
             "dense_nonzeros": n_dense,
@@ -111,6 +117,9 @@ class FittedPerceptron(TableEstimator):
         return describe_network(self, len(self._file_content()))
 
     def _file_content(self) -> bytes:
+        budgets = None
+        if self.budget_scores_ is not None:
+            budgets = {str(s): score for s, score in self.budget_scores_.items()}
         record = ModelRecord(
             **self._recorded_fit(),
             **self._recorded_table(),
@@ -119,6 +128,11 @@ class FittedPerceptron(TableEstimator):
             out_shift=self.fitted_.out_shift.tolist(),
             out_scale=self.fitted_.out_scale.tolist(),
             validation_score=self.validation_score_,
+            baseline_scores=self.baseline_scores_,
+            choice=ChoiceRecord.of(self.choice_),
+            constant_inputs=self.constant_inputs_,
+            budget=self.budget_,
+            budget_scores=budgets,
         )
         return model_bytes(self.fitted_, record)
 
@@ -131,6 +145,11 @@ class FittedPerceptron(TableEstimator):
         model = cls._restored_fit(archive, record)
         model.fitted_ = archived_fit(archive, record, model._restore_table(archive, record))
         model.n_steps_, model.validation_score_ = record.n_steps, record.validation_score
+        model.baseline_scores_ = dict(record.baseline_scores)
+        model.choice_, model.constant_inputs_ = record.choice, list(record.constant_inputs)
+        model.budget_ = record.budget or int(model.n_nonzero)
+        found = record.budget_scores
+        model.budget_scores_ = None if found is None else {int(s): v for s, v in found.items()}
         model.loss_curve_ = model.history_.get("loss", [])
         model._restore_targets(record)
         return model

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from secateurs.core.archive import Archive
-from secateurs.core.saved_model import MAX_NAMES, Number, Strict
+from secateurs.core.saved_model import MAX_NAMES, Count, Names, Number, Strict
 from secateurs.data.table_estimator import TableRecord
 from secateurs.sparse.storage import archived_network, network_bytes
+from secateurs.training.choice import Choice, Model
 from secateurs.training.fitted_network import FittedNetwork
 
 
@@ -32,6 +33,32 @@ class ClassLabels(Strict):
         return np.array(self.values, dtype=self.dtype)
 
 
+class ChoiceRecord(Strict):
+    """The models that were compared on the training rows."""
+
+    model: Model
+    scores: dict[Model, Number]
+    n_rows: Annotated[int, Field(ge=0)]
+    input_noise: Number | None
+    weight_decay: Number | None
+    from_line: bool | None
+
+    @classmethod
+    def of(cls, choice: Choice | ChoiceRecord | None) -> ChoiceRecord | None:
+        """Return the record of a choice; that of a model from a file is one already."""
+        if not isinstance(choice, Choice):
+            return choice
+        is_network = choice.model == "network"
+        return cls(
+            model=choice.model,
+            scores=choice.scores,
+            n_rows=choice.n_rows,
+            input_noise=choice.candidate.noise if is_network else None,
+            weight_decay=choice.candidate.decay if is_network else None,
+            from_line=choice.candidate.from_line if is_network else None,
+        )
+
+
 class ModelRecord(TableRecord):
     """Everything in the file except the weights and the input scaling."""
 
@@ -43,6 +70,12 @@ class ModelRecord(TableRecord):
     one_column: bool
     history: dict[Literal["step", "loss", "n_nonzero"], list[Number]]  # type: ignore[assignment]
     validation_score: Number | None
+    # files of 0.1.0 do not have the fields below
+    baseline_scores: dict[Model, Number] = Field(default_factory=dict)
+    choice: ChoiceRecord | None = None
+    constant_inputs: Names = Field(default_factory=list)
+    budget: Count | None = None
+    budget_scores: dict[str, Number] | None = None
 
 
 def model_bytes(fitted: FittedNetwork, record: ModelRecord) -> bytes:

@@ -95,9 +95,7 @@ def weighted_rows(
         raise bad_value("sample_weight", got, f"one weight for each of the {n} rows")
     if (weights < 0).any() or not (weights > 0).any():
         got = Shown(f"weights from {weights.min():g} to {weights.max():g}")
-        raise bad_value(
-            "sample_weight", got, "none below zero, and one above zero"
-        )
+        raise bad_value("sample_weight", got, "none below zero, and one above zero")
     rows = np.flatnonzero(weights)
     if len(rows) < n:
         X, y, groups = (None if v is None else _taken(v, rows) for v in (X, y, groups))

@@ -17,9 +17,12 @@ from secateurs.core.generalization import (
     occam_check,
     unit_error_rates,
 )
+from secateurs.sparse.network import SparseNetwork
+from secateurs.training.choice import Model
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.reading import standardised, sum_over_rows
+from secateurs.training.training_data import Scaling
 
 UNIT = "variances of the training targets"
 
@@ -33,6 +36,39 @@ def held_out_loss(fitted: FittedNetwork, task: FitTask) -> float:
     else:
         losses = np.square(standardised(outputs, fitted.out_shift, fitted.out_scale) - y)
     return task.group.total(float(losses.sum())) / task.group.total(losses.size)
+
+
+def baseline_scores(
+    scaling: Scaling, line: SparseNetwork | None, task: FitTask
+) -> dict[Model, float]:
+    """Return the scores on the held-out rows of the training mean, or of the most frequent class.
+
+    The score of a line, of scaled inputs, is added where there is one.
+    """
+    y, group = task.targets[task.held_out], task.group
+    n = int(group.total(len(y)))
+    if not n:
+        return {}
+    k = len(task.out_shift)
+    scores: dict[Model, float] = {}
+    if line is not None:
+        fitted = FittedNetwork.build(line, scaling, np.zeros(k), np.ones(k))
+        outputs = fitted.outputs(task.inputs[task.held_out])
+    if y.ndim == 1:
+        counts = np.bincount(task.targets[task.train], minlength=k)
+        frequent = int(group.sum_(torch.from_numpy(counts)).argmax())
+        scores["constant"] = group.total(float((y == frequent).sum())) / n
+        if line is not None:
+            scores["line"] = group.total(float((outputs.argmax(axis=1) == y).sum())) / n
+        return scores
+    y = y.astype(np.float64)
+    centre = sum_over_rows(y, group) / n
+    total = group.total(float(np.square(y - centre).sum()))
+    if total > 0:
+        scores["constant"] = 1 - group.total(float(np.square(y).sum())) / total
+        if line is not None:
+            scores["line"] = 1 - group.total(float(np.square(outputs - y).sum())) / total
+    return scores
 
 
 def row_checks(

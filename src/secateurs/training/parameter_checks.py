@@ -1,0 +1,31 @@
+"""Check the constructor parameters of the perceptron estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real, is_integer
+from secateurs.sparse.network import MAX_UNITS
+from secateurs.training.defaults import is_auto
+
+
+def check_parameters(model: Any) -> None:
+    """Raise ValueError for parameters that make no sense, by name."""
+    if not is_auto(model.n_nonzero):
+        check_integer("n_nonzero", model.n_nonzero, 1, otherwise="'auto'")
+    check_choice("model", model.model, ["auto", "network", "line"])
+    hidden = model.hidden_layer_sizes
+    widths = hidden if isinstance(hidden, tuple | list) else ()
+    valid = len(widths) > 0 and all(is_integer(m, 1, MAX_UNITS) for m in widths)
+    if not valid and not is_auto(hidden):
+        expected = f"a tuple of widths from 1 to {MAX_UNITS} such as (50,), or 'auto'"
+        raise bad_value("hidden_layer_sizes", hidden, expected)
+    for name in ("max_epochs", "batch_size"):
+        if not is_auto(getattr(model, name)):
+            check_integer(name, getattr(model, name), 1, otherwise="'auto'")
+    check_real("learning_rate", model.learning_rate, above=0)
+    check_real("overshoot", model.overshoot, least=1)
+    check_real("validation_fraction", model.validation_fraction, least=0, below=1)
+    for name in ("input_noise", "weight_decay"):
+        if not is_auto(getattr(model, name)):
+            check_real(name, getattr(model, name), least=0, otherwise="'auto'")

@@ -1,0 +1,254 @@
+"""Train a sparse perceptron on rows that have been read: choices, networks, chunks of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from secateurs.core.parameters import bad_value
+from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.threads import threads_for
+from secateurs.data.table_estimator import input_names
+from secateurs.sparse.network import SparseNetwork
+from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
+from secateurs.training.choice import Candidate
+from secateurs.training.defaults import (
+    auto_device,
+    auto_noise,
+    auto_weight_decay,
+    auto_widths,
+    chosen,
+    exchange_interval,
+    is_auto,
+    run_length,
+)
+from secateurs.training.fit_task import FitTask
+from secateurs.training.fitted_estimator import FittedPerceptron
+from secateurs.training.fitted_network import FittedNetwork
+from secateurs.training.model_choice import Comparison
+from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.reservoir import Stream
+from secateurs.training.row_checks import held_out_loss
+from secateurs.training.scaling import input_scaling
+from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, LEAST_INTERVAL
+from secateurs.training.training_data import Scaling, TrainingData
+
+SHORT_RUN = 3  # widths are compared after a third of the steps
+N_SEEDS = 2**31 - 1
+
+
+class TrainablePerceptron(FittedPerceptron):
+    """The part of the perceptron estimators that trains."""
+
+    n_nonzero: Any
+    hidden_layer_sizes: Any
+    max_epochs: Any
+    batch_size: Any
+    learning_rate: float
+    overshoot: float
+    validation_fraction: float
+    input_noise: Any
+    weight_decay: Any
+    model: str
+    _scaling: Scaling
+    _n_tried: int
+
+    def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
+        if data.stream is not None and not data.stream.is_due:
+            self._solve_chunk(data, data.stream, progress)
+            return
+        seed = self.seed_
+        scaling = input_scaling(data.inputs, data.train, data.group)
+        constant = np.flatnonzero(scaling.variance == 0)
+        names = input_names(self) if len(constant) else []
+        self.constant_inputs_ = [names[j] for j in constant]
+        self._scaling = scaling
+        rows = self._training_data(data, scaling)
+        self._choose_budget(data, rows, seed)
+        hidden = self._hidden_widths(data, rows, seed)
+        solution = self._chosen_solution(data, rows, hidden, seed, progress)
+        self._keep(data, rows, solution)
+        if data.stream is not None:
+            data.stream.n_fresh, data.stream.n_steps = data.stream.sample.n_seen, 0
+
+    def _solve_chunk(
+        self, data: FitTask, stream: Stream, progress: ProgressCallback | None
+    ) -> None:
+        """Train the fitted network further, as `secateurs.training.streaming` says: (4)."""
+        network, scaling = data.initial, data.scaling
+        assert network is not None
+        assert scaling is not None
+        rows = self._training_data(data, scaling)
+        epochs = CHUNK_EPOCHS if is_auto(self.max_epochs) else min(self.max_epochs, CHUNK_EPOCHS)
+        batch, n_steps = run_length(data.n_new, rows.d, self.batch_size, epochs)
+        with threads_for(self.budget_ * batch):
+            solution = prune_regrow(
+                rows,
+                network.widths[1:-1],
+                self.budget_,
+                n_steps=n_steps,
+                batch_size=batch,
+                learning_rate=stream.rate(self.learning_rate),
+                weight_decay=chosen(self.weight_decay, auto_weight_decay(stream.sample.n_seen)),
+                overshoot=max(self.overshoot, network.n_nonzero / self.budget_),
+                exchange_every=max(LEAST_INTERVAL, n_steps // CHUNK_EXCHANGES),
+                initial=network,
+                random_state=(self.seed_ + self.n_steps_ + 1) % N_SEEDS,
+                progress=progress,
+            )
+        stream.n_steps += n_steps
+        self._keep(data, rows, solution)
+
+    def _training_data(self, data: FitTask, scaling: Scaling) -> TrainingData:
+        n = int(data.group.total(len(data.train)))
+        seen = n if data.stream is None else data.stream.sample.n_seen
+        return TrainingData(
+            data.inputs,
+            data.targets,
+            scaling,
+            len(data.out_shift),
+            rows=None if len(data.train) == data.inputs.shape[0] else data.train,
+            weights=data.weights,
+            noise=chosen(self.input_noise, auto_noise(seen)),
+            device=auto_device(self.device),
+            group=data.group,
+        )
+
+    def _keep(self, data: FitTask, rows: TrainingData, solution: Solution[SparseNetwork]) -> None:
+        """Set the fitted attributes; after a chunk, they continue those of the calls before."""
+        self.fitted_ = FittedNetwork.build(
+            solution.value, rows.scaling, data.out_shift, data.out_scale
+        )
+        n_steps, peak = (int(solution.measured[name]) for name in ("n_steps", "peak_support"))
+        history, n_train = solution.history, rows.n_all
+        if data.stream is not None:
+            earlier, before = self.history_, self.n_steps_
+            history["step"] = [before + step for step in history["step"]]
+            history = {name: earlier[name] + history[name] for name in history}
+            n_steps += before
+            n_train = self.n_train_ + data.n_new
+            peak = max(peak, int(self.certificate_["support"].measured or 0))
+        self.status_, self.n_train_ = solution.status, n_train
+        self.history_, self.n_steps_ = history, n_steps
+        self.loss_curve_ = history["loss"]
+        self.peak_support_ = peak
+        self.peak_bytes_ = int(solution.measured["peak_bytes"])
+
+    def _chosen_solution(
+        self,
+        task: FitTask,
+        rows: TrainingData,
+        hidden: tuple[int, ...],
+        seed: int,
+        progress: ProgressCallback | None,
+    ) -> Solution[SparseNetwork]:
+        """Train the model that is chosen on the training rows, or the network that is asked for."""
+        self.choice_ = None
+        free = task.trainer is prune_regrow and task.initial is None
+        if not free or self.model == "network" or rows.group.size > 1:
+            return self._train(task, rows, hidden, seed, progress)
+        comparison = self._comparison(task, rows, hidden, seed, self.budget_)
+        solution, self.choice_ = comparison.solve(
+            *(None if is_auto(v) else float(v) for v in (self.input_noise, self.weight_decay)),
+            only_line=self.model == "line",
+            progress=progress,
+        )
+        return solution
+
+    def _comparison(
+        self, task: FitTask, rows: TrainingData, hidden: tuple[int, ...], seed: int, budget: int
+    ) -> Comparison:
+        def train(
+            part: TrainingData,
+            candidate: Candidate,
+            initial: SparseNetwork | None,
+            n_nonzero: int,
+            shorten: int,
+            progress: ProgressCallback | None = None,
+        ) -> Solution[SparseNetwork]:
+            inner = replace(task, initial=initial, shorten=shorten * task.shorten)
+            return self._train(
+                *(inner, part, candidate.hidden, seed, progress),
+                decay=candidate.decay,
+                n_nonzero=n_nonzero,
+            )
+
+        return Comparison(task, rows, hidden, budget, self.overshoot, seed, train)
+
+    def _choose_budget(self, task: FitTask, rows: TrainingData, seed: int) -> None:
+        """Keep the budget as `budget_`; "auto" compares some on the training rows."""
+        self.budget_scores_: dict[int, float] | None = None
+        if not is_auto(self.n_nonzero):
+            self.budget_ = int(self.n_nonzero)
+            return
+        widths = (AUTO_WIDTH,) if is_auto(self.hidden_layer_sizes) else self.hidden_layer_sizes
+        hidden = tuple(int(m) for m in widths)
+        make = partial(self._comparison, task, rows, hidden, seed)
+        self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden)
+
+    def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
+        """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
+        if self.hidden_layer_sizes != "auto":
+            return tuple(int(m) for m in self.hidden_layer_sizes)
+        candidates = auto_widths(self.budget_, rows.n_outputs)
+        if task.stream is not None:  # a stream has no held-out rows
+            return (candidates[len(candidates) // 2],)
+        if task.group.total(len(task.held_out)) == 0:
+            raise bad_value(
+                "validation_fraction",
+                self.validation_fraction,
+                "a share that gives held-out rows, on which hidden_layer_sizes='auto' compares "
+                f"widths, from {task.inputs.shape[0]} rows",
+                "raise it or give the widths",
+            )
+        short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
+        losses = {}
+        for m in candidates:
+            network = self._train(short, rows, (m,), seed).value
+            scales = rows.scaling, task.out_shift, task.out_scale
+            losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
+        self.validation_losses_, self._n_tried = losses, len(losses)
+        return (min(losses, key=losses.__getitem__),)
+
+    def _train(
+        self,
+        task: FitTask,
+        rows: TrainingData,
+        hidden: tuple[int, ...],
+        seed: int,
+        progress: ProgressCallback | None = None,
+        decay: float | None = None,
+        n_nonzero: int | None = None,
+    ) -> Solution[SparseNetwork]:
+        """Run the trainer with the parameters of this estimator."""
+        budget = self.budget_ if n_nonzero is None else n_nonzero
+        if decay is None:
+            decay = chosen(self.weight_decay, auto_weight_decay(rows.n_all))
+        length = self.batch_size, self.max_epochs, task.shorten
+        batch, n_steps = run_length(rows.n_all, rows.d, *length)
+        trainer = task.trainer
+        n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
+        if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
+            n_weights = min(n_weights, int(self.overshoot * budget))
+            trainer = partial(
+                prune_regrow,
+                learning_rate=self.learning_rate,
+                overshoot=self.overshoot,
+                exchange_every=exchange_interval(n_steps),
+                initial=task.initial,
+            )
+        with threads_for(n_weights * rows.part(batch)):
+            return trainer(
+                rows,
+                hidden,
+                budget,
+                n_steps=n_steps,
+                batch_size=batch,
+                weight_decay=decay,
+                random_state=seed,
+                progress=progress,
+            )
