@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_friedman1
 
 from secateurs import load
@@ -30,14 +31,14 @@ def smooth(n, seed=0):
 
 
 def regressor(**options):
-    return SparseMLPRegressor(60, (10,), random_state=0, **options)
+    return SparseMLPRegressor(60, (10,), random_state=0, model="network", **options)
 
 
-@pytest.mark.parametrize("size", [60, 400])
-def test_one_pass_over_a_stream_is_near_a_fit(size):
+@pytest.mark.parametrize(("size", "kind"), [(60, "network"), (400, "network"), (400, "auto")])
+def test_one_pass_over_a_stream_is_near_a_fit(size, kind):
     X, y = make_friedman1(2000, noise=1.0, random_state=0)
-    whole = regressor().fit(X[:1500], y[:1500]).score(X[1500:], y[1500:])
-    model = regressor()
+    model = regressor().set_params(model=kind)
+    whole = clone(model).fit(X[:1500], y[:1500]).score(X[1500:], y[1500:])
     for part in chunks(1500, size):
         model.partial_fit(X[part], y[part])
     assert model.n_nonzero_ <= 60
@@ -47,7 +48,7 @@ def test_one_pass_over_a_stream_is_near_a_fit(size):
 def test_classes_that_come_in_order():
     X, y = load_digits(return_X_y=True)
     order = np.argsort(y, kind="stable")
-    model = SparseMLPClassifier(300, (30,), random_state=0)
+    model = SparseMLPClassifier(300, (30,), random_state=0, model="network")
     for part in chunks(len(y), 300):
         model.partial_fit(X[order[part]], y[order[part]], classes=np.arange(10))
     assert model.score(X, y) > 0.85
@@ -86,7 +87,7 @@ def test_the_scale_of_a_target_may_grow():
 
 def test_a_larger_budget_is_used_and_a_smaller_one_kept():
     X, y = load_digits(return_X_y=True)
-    model = SparseMLPClassifier(100, (30,), random_state=0).partial_fit(X, y)
+    model = SparseMLPClassifier(100, (30,), random_state=0, model="network").partial_fit(X, y)
     before = model.score(X, y)
     model.set_params(n_nonzero=400)
     for _ in range(4):
@@ -101,7 +102,9 @@ def test_a_larger_budget_is_used_and_a_smaller_one_kept():
 def test_classes_can_be_added_later():
     X, y = load_digits(return_X_y=True)
     first = y < 7
-    model = SparseMLPClassifier(300, (30,), random_state=0).partial_fit(X[first], y[first])
+    model = SparseMLPClassifier(300, (30,), random_state=0, model="network").partial_fit(
+        X[first], y[first]
+    )
     with pytest.raises(ValueError, match="the class"):
         model.partial_fit(X, y)
     for _ in range(3):

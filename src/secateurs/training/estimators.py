@@ -121,7 +121,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     ) -> Self:
         """Train on the next rows of a stream; the first call is a `fit`.
 
-        Until 2000 rows have been seen, a call after which the rows have doubled fits them afresh.
+        Until 2000 rows have been seen, a call that triples the rows since the last fit fits afresh.
         Other calls train for 20 epochs of the rows given, mixed with a sample of earlier rows.
         The scaling follows that sample, inputs that were silent can be grown, and a changed
         `n_nonzero` counts from the next call on.

@@ -60,7 +60,12 @@ class Line:
 
 
 def fit_line(
-    Z: FloatArray, y: NDArray[Any], n_outputs: int, n_nonzero: int, penalty: float
+    Z: FloatArray,
+    y: NDArray[Any],
+    n_outputs: int,
+    n_nonzero: int,
+    penalty: float,
+    row_weights: FloatArray | None = None,
 ) -> Line:
     """Fit a linear model with at most `n_nonzero` weights, biases included.
 
@@ -74,6 +79,8 @@ def fit_line(
     n_nonzero : int
     penalty : float
         Weight of the sum of squared weights against the sum of the losses of all rows.
+    row_weights : array [n], optional
+        What the loss of each row counts for; 1 by default.
 
     Returns
     -------
@@ -87,14 +94,18 @@ def fit_line(
     Source: derived.  Step (2) is iterated pruning with the diagonal of the Hessian, as in Optimal
     Brain Damage (LeCun et al. 1990).
     """
+    counts = np.ones(len(y)) if row_weights is None else row_weights
     if y.ndim == 1:
-        return _fit_logistic(Z, y, n_outputs, n_nonzero, penalty)
-    return _fit_least_squares(Z, y, n_nonzero, penalty)
+        return _fit_logistic(Z, y, n_outputs, n_nonzero, penalty, counts)
+    return _fit_least_squares(Z, y, n_nonzero, penalty, counts)
 
 
-def _fit_least_squares(Z: FloatArray, Y: FloatArray, n_nonzero: int, penalty: float) -> Line:
-    centre, level = Z.mean(axis=0), Y.mean(axis=0)
-    C, R = Z - centre, Y - level
+def _fit_least_squares(
+    Z: FloatArray, Y: FloatArray, n_nonzero: int, penalty: float, counts: FloatArray
+) -> Line:
+    centre, level = (np.average(V, axis=0, weights=counts) for V in (Z, Y))
+    root = np.sqrt(counts)[:, None]
+    C, R = (Z - centre) * root, (Y - level) * root
     gram, cross = C.T @ C, C.T @ R
     gram[np.diag_indices_from(gram)] += penalty + RIDGE * max(np.trace(gram) / len(gram), 1e-30)
     W = np.stack([_solve(gram, cross[:, j]) for j in range(R.shape[1])])
@@ -135,7 +146,12 @@ def _largest(score: FloatArray, count: int) -> BoolArray:
 
 
 def _fit_logistic(
-    Z: FloatArray, y: NDArray[np.int64], n_outputs: int, n_nonzero: int, penalty: float
+    Z: FloatArray,
+    y: NDArray[np.int64],
+    n_outputs: int,
+    n_nonzero: int,
+    penalty: float,
+    counts: FloatArray,
 ) -> Line:
     n, d = Z.shape
     A = np.c_[Z, np.ones(n)]
@@ -145,24 +161,26 @@ def _fit_logistic(
     used = A.std(axis=0) > 0
     used[-1] = True
     free &= used
-    W = _minimise(A, y, free, np.zeros(free.shape), penalty, FIRST)
+    W = _minimise(A, y, counts, free, np.zeros(free.shape), penalty, FIRST)
     rounds = _rounds(int(free.sum()), n_nonzero)
     for count in rounds:
-        score = np.where(free, W**2 * _curvature(A, W), -1.0)
+        score = np.where(free, W**2 * _curvature(A, W, counts), -1.0)
         free &= _largest(score, count)
-        W = _minimise(A, y, free, W * free, penalty, LAST if count == rounds[-1] else BETWEEN)
+        n_steps = LAST if count == rounds[-1] else BETWEEN
+        W = _minimise(A, y, counts, free, W * free, penalty, n_steps)
     return Line(W[:, :-1], W[:, -1])
 
 
-def _curvature(A: FloatArray, W: FloatArray) -> FloatArray:
+def _curvature(A: FloatArray, W: FloatArray, counts: FloatArray) -> FloatArray:
     P = np.exp(log_softmax(A @ W.T, axis=1))
-    result: FloatArray = (P * (1 - P)).T @ A**2
+    result: FloatArray = (P * (1 - P) * counts[:, None]).T @ A**2
     return result
 
 
 def _minimise(
     A: FloatArray,
     y: NDArray[np.int64],
+    counts: FloatArray,
     free: BoolArray,
     start: FloatArray,
     penalty: float,
@@ -180,22 +198,24 @@ def _minimise(
         L = log_softmax(A @ W.T, axis=1)
         D = np.exp(L)
         D[rows, y] -= 1
-        gradient = (D.T @ A)[free] / n
-        return float(-L[rows, y].mean() + 0.5 * weight @ w**2), gradient + weight * w
+        gradient = ((D * counts[:, None]).T @ A)[free] / n
+        return float(-(counts @ L[rows, y]) / n + 0.5 * weight @ w**2), gradient + weight * w
 
     found = minimize(loss, start[free], jac=True, method="L-BFGS-B", options={"maxiter": n_steps})
     W[free] = found.x
     return W
 
 
-def constant(y: NDArray[Any], n_outputs: int, n_inputs: int) -> Line:
+def constant(
+    y: NDArray[Any], n_outputs: int, n_inputs: int, row_weights: FloatArray | None = None
+) -> Line:
     """Return the model that answers the mean, or the share of each class, for every row."""
     weights = np.zeros((n_outputs, n_inputs))
     if y.ndim == 1:
-        counts = np.bincount(y, minlength=n_outputs)
+        counts = np.bincount(y, row_weights, minlength=n_outputs)
         biases = np.log(np.maximum(counts, 0.5) / counts.max())
         return Line(weights, biases - biases[0] if n_outputs == 2 else biases)
-    level = y.mean(axis=0)
+    level = np.average(y, axis=0, weights=row_weights)
     return Line(weights, np.where(np.abs(level) > NEGLIGIBLE, level, 0.0))
 
 

@@ -86,6 +86,7 @@ class Comparison:
         self.n_nonzero, self.train = n_nonzero, train
         self.largest = max(n_nonzero, int(overshoot * n_nonzero))
         self.y = task.targets[task.train]
+        self._counts = None if task.weights is None else task.weights[task.train]
         places = n_places(rows.d, rows.n_outputs, classifies=rows.is_classification)
         self.work = len(task.train) * places
         self.is_exact = self.work <= EXACT and places <= self.largest and rows.d <= COLUMNS
@@ -120,12 +121,17 @@ class Comparison:
             return self.train(rows, Candidate(0.0), None, n_nonzero, short).value
         assert self._Z is not None
         Z, y = (self._Z, self.y) if at is None else (self._Z[at], self.y[at])
-        return fit_line(Z, y, self.rows.n_outputs, n_nonzero, penalty).network()
+        counts = self._counts_of(at)
+        return fit_line(Z, y, self.rows.n_outputs, n_nonzero, penalty, counts).network()
 
     def constant(self, at: NDArray[np.int64] | None = None) -> SparseNetwork:
         """Return the network that answers the mean or the shares of the classes."""
         y = self.y if at is None else self.y[at]
-        return constant(y, self.rows.n_outputs, self.rows.d).network()
+        return constant(y, self.rows.n_outputs, self.rows.d, self._counts_of(at)).network()
+
+    def _counts_of(self, at: NDArray[Any] | None) -> FloatArray | None:
+        """Return what these training rows count for; None where all count the same."""
+        return self._counts if self._counts is None or at is None else self._counts[at]
 
     def start(
         self,
@@ -217,7 +223,11 @@ class Comparison:
             name: self._fitted(net).outputs(self.task.inputs[where]) for name, net in models.items()
         }
         choice.scores = {name: score_of(values, y) for name, values in outputs.items()}
-        losses = {name: float(row_losses(values, y).mean()) for name, values in outputs.items()}
+        counts = None if self.task.weights is None else self.task.weights[where]
+        losses = {
+            name: float(np.average(row_losses(values, y), weights=counts))
+            for name, values in outputs.items()
+        }
         if losses["line"] <= losses["network"]:
             choice.model = "line"
             return replace(found, value=models["line"]), choice
@@ -243,6 +253,7 @@ class Comparison:
             self.rows.scaling,
             self.rows.n_outputs,
             rows=train,
+            weights=self.task.weights,
             noise=noise,
             device=self.rows.device,
         )
@@ -349,7 +360,10 @@ class Comparison:
             outputs.append(self._fitted(network).outputs(self.task.inputs[self.task.train[part]]))
         targets = np.concatenate([self.y[part] for part in parts])
         together = np.concatenate(outputs)
-        return row_losses(together, targets), score_of(together, targets)
+        losses = row_losses(together, targets)
+        if self._counts is not None:
+            losses = losses * np.concatenate([self._counts[part] for part in parts])
+        return losses, score_of(together, targets)
 
 
 def scaled_inputs(X: Any, rows: TrainingData, at: NDArray[np.int64]) -> FloatArray:

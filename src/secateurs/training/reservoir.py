@@ -12,6 +12,7 @@ from scipy import sparse
 from secateurs.training.training_data import is_sparse
 
 MOST_ROWS, MOST_ENTRIES = 2000, 1 << 22
+GROWTH = 3  # factor by which the rows grow between two fresh fits
 SETTLED = 1000  # steps after which the learning rate is divided by the square root of 2
 
 
@@ -91,8 +92,8 @@ class Stream:
 
     @property
     def is_due(self) -> bool:
-        """Whether the rows have doubled since the last fresh fit: (2)."""
-        return self.n_fresh < MOST_ROWS and self.sample.n_seen >= 2 * self.n_fresh
+        """Whether there are so many more rows since the last fresh fit that another one is due."""
+        return self.n_fresh < MOST_ROWS and self.sample.n_seen >= GROWTH * self.n_fresh
 
     def rate(self, learning_rate: float) -> float:
         """Return the learning rate of the next steps, which falls slowly."""

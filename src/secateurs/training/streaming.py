@@ -1,7 +1,7 @@
 """Train a perceptron further on rows that arrive in chunks: `partial_fit`.
 
     the chunk joins a uniform sample of all earlier rows                          (1)
-    until the sample is full, each time that the rows have doubled:
+    until the sample is full, each time that there are three times as many rows:
         fit afresh on them                                                        (2)
     otherwise:
         measure the scaling of the sample; if it drifted, move the weights to it  (3)

@@ -79,6 +79,8 @@ class TrainablePerceptron(FittedPerceptron):
         self, data: FitTask, stream: Stream, progress: ProgressCallback | None
     ) -> None:
         """Train the fitted network further, as `secateurs.training.streaming` says: (4)."""
+        if not is_auto(self.n_nonzero):  # it may have been changed
+            self.budget_ = int(self.n_nonzero)
         network, scaling = data.initial, data.scaling
         assert network is not None
         assert scaling is not None
