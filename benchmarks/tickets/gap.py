@@ -182,4 +182,6 @@ def _draw_proven(axis: Axes, d: int, bits: Sequence[int]) -> None:
     weights = [required_width(d, 1 / v, 0.5, "weights").necessary for v in x]
     axis.plot(x, neurons, color=NEURONS, linestyle="--", label="neurons, proven necessary")
     axis.fill_between(x, 1, neurons, color=OTHERS, alpha=0.15, linewidth=0)
-    axis.plot(x, weights, color=OURS, linestyle="--", label="weights, proven necessary")
+    axis.plot(
+        x, weights, color=OURS, linestyle="--", label="weights, proven necessary (uniform target)"
+    )

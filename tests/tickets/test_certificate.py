@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from secateurs.tickets.neuron.bounds import (
     breakpoint_bound,
     breakpoint_direction,
-    latitude_bound,
     nearest_angle,
     relaxation_bound,
 )
@@ -25,6 +24,7 @@ from secateurs.tickets.neuron.certificate import (
     required_width,
     ticket_certificate,
 )
+from secateurs.tickets.neuron.latitude import latitude_bound
 from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, fewest_neurons
 from secateurs.tickets.neuron.sup_error import sup_error

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateurs.tickets.neuron.bounds import latitude_bound
+from secateurs.tickets.neuron.latitude import latitude_bound
 from secateurs.tickets.neuron.pruned_neuron import checked
 from secateurs.tickets.neuron.sphere_cells import depth, longest_edge
 from secateurs.tickets.neuron.sup_error import closed_bound, sup_error

@@ -63,4 +63,5 @@ def _row(width: dict[str, Any]) -> tuple[str, ...]:
     else:
         number = f"{enough:,}" if enough < MANY else f"{enough:.3e}"
         basis = "proven" if width["sufficient_proven"] else "measured"
-    return (width["mode"], width["form"], f"{width['necessary']:,}", number, basis)
+    pruned = "weights (uniform target)" if width["mode"] == "weights" else "neurons"
+    return (pruned, width["form"], f"{width['necessary']:,}", number, basis)

@@ -6,15 +6,27 @@ Some claims are the paper's; others were found here about its setting.  Each say
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from secateurs.experiments.claims.claim import Claim, axis, combined, largest, seeds
-from secateurs.tickets import neuron_lower_bound, subset_sum, sup_error, unpack_masks
+from secateurs.tickets import (
+    neuron_lower_bound,
+    required_width,
+    subset_sum,
+    sup_error,
+    unpack_masks,
+)
+from secateurs.tickets.neuron.bounds import nearest_angle
+from secateurs.tickets.neuron.latitude import latitude_constant
 from secateurs.tickets.neuron.scaling import fewest_neurons, neuron_point
 
 PAPER = "Ferre', Giroire, Mallmann-Trenn & Natale (2026), arXiv 2603.02234"
+THEOREM = "derived here: docs/tickets_theorem.md"
+NETWORKS = 100  # random networks for each part that counts successes
 FIT_ROWS = 40  # points for each weight, to fit output weights
 EXACT_SUP_ERROR = 1e-9  # of a network that equals its target
 N_TERMS = 40  # candidates of a subset sum
@@ -67,6 +79,61 @@ def bound_holds(*, d: int, n: int, seed: int) -> dict[str, float]:
     return {"bound": bound, "error": upper, "ratio": bound / upper}
 
 
+def theorem_holds(*, d: int, n: int, angle: float, seed: int) -> dict[str, float]:
+    """Compare kappa_d sin(delta*) with networks fitted to the target from neurons on a ring.
+
+    The neurons are at one angle from the target, where the theorem says most about so many.
+    """
+    rng = np.random.default_rng([seed, d, n])
+    across = rng.standard_normal((n, d - 1))
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    W = np.column_stack([np.full(n, math.cos(angle)), math.sin(angle) * across])
+    target = np.eye(d)[0]
+    X = rng.standard_normal((FIT_ROWS * n * d, d))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    alpha = np.linalg.lstsq(np.maximum(X @ W.T, 0), np.maximum(X[:, 0], 0), rcond=None)[0]
+    error, _ = sup_error(W, alpha, target, "A", max_cells=0)
+    bound = latitude_constant(d) * math.sin(nearest_angle(W, target))
+    return {"bound": bound, "error": error, "ratio": bound / error}
+
+
+def too_narrow(*, d: int, share: float, seed: int) -> dict[str, float]:
+    """Count the networks, just below the width for probability 1/2, that the theorem excludes."""
+    kappa = latitude_constant(d)
+    eps = share * kappa
+    width = math.log(2) * (share ** (1 - d) - 1)
+    n = max(math.ceil(width) - 1, 1)
+    rng = np.random.default_rng([seed, d])
+    angles = [nearest_angle(rng.standard_normal((n, d)), np.eye(d)[0]) for _ in range(NETWORKS)]
+    excluded = float(np.mean(kappa * np.sin(angles) > eps))
+    return {"width": width, "excluded": excluded, "asked": required_width(d, eps).necessary}
+
+
+def one_near_neuron(*, d: int, eps: float, seed: int) -> dict[str, float]:
+    """Count the networks in which one neuron, with its best output weight, is within eps."""
+    theta = 2 * math.asin(eps / 2)
+    p = float(special.betainc((d - 1) / 2, 0.5, math.sin(theta) ** 2))
+    n = math.ceil(2 * math.log(2) / p)
+    rng = np.random.default_rng([seed, d])
+    W = rng.standard_normal((NETWORKS, n, d))
+    near = W[:, :, 0] >= math.cos(theta) * np.linalg.norm(W, axis=2)
+    return {"neurons": n, "reached": float(near.any(axis=1).mean())}
+
+
+def gap(*, d: int, bits: int, seed: int) -> dict[str, float]:
+    """Compare the neurons that weight pruning needs with those that neuron pruning must have."""
+    needed, proven = fewest_neurons(d, 2.0**-bits, seed), required_width(d, 2.0**-bits).necessary
+    return {"weights": needed, "neurons": proven, "ratio": needed / proven}
+
+
+def one_weight(*, d: int, eps: float, delta: float, seed: int) -> dict[str, float]:
+    """Measure how often one neuron with one weight is within eps of an axis."""
+    asked = required_width(d, eps, delta, "weights").necessary
+    alpha, w = np.random.default_rng(seed).standard_normal((2, 200_000))
+    reached = float(((alpha > 0) & (w > 0) & (np.abs(alpha * w - 1) <= eps)).mean())
+    return {"asked": asked, "reached": reached, "ratio": reached / (1 - delta)}
+
+
 def form_b(*, a: float, b: float) -> dict[str, float]:
     """Measure four neurons +-e1, +-e2 that equal the target exactly, under form B."""
     W = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -110,12 +177,20 @@ def _log_slope(frame: pd.DataFrame) -> float:
     return float(np.polyfit(-np.log(medians), np.log(medians.index.to_numpy(dtype=float)), 1)[0])
 
 
+_exponent = partial(
+    Claim,
+    measure=neurons_reach,
+    judge=_log_slope,
+    quantity="slope of log width against log (1 / error)",
+    source=f"{THEOREM}, exponent d - 1; slope: measured, benchmarks/tickets/neuron_pruning.py",
+)
+
 CLAIMS = (
     Claim(
         name="subset-sum",
         statement="A random subset sum needs about log2(1 / eps) terms: one for each bit.",
         source="Lueker (1998), Pensia et al. (2020), order; slope: measured, "
-        "benchmarks/tickets/subset_sums.py",
+        "benchmarks/tickets/subset_sum.py",
         measure=terms,
         quick=combined(axis("eps", 1e-2, 1e-3, 1e-4, 1e-5), seeds(1), n=2000),
         full=combined(axis("eps", 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), seeds(4), n=5000),
@@ -142,7 +217,7 @@ CLAIMS = (
         statement="Pruning weights reaches eps with a number of neurons proportional to "
         "d log2(1 / eps).",
         source=f"{PAPER}, upper bound, with Pensia et al. (2020); constant: measured, "
-        "benchmarks/tickets/subset_sums.py",
+        "benchmarks/tickets/subset_sum.py",
         measure=weights_needed,
         quick=combined(axis("d", 2, 4), axis("bits", 4, 7, 10), seeds(6)),
         full=combined(axis("d", 2, 4, 8, 16), axis("bits", 4, 6, 8, 10, 12), seeds(20)),
@@ -192,5 +267,95 @@ CLAIMS = (
         quantity="share of targets that are exact, excluded by the bound, and refused",
         expected=1.0,
         low=1.0,
+    ),
+    Claim(
+        name="dimension-aware-bound",
+        statement="The error of neurons that all have at least the angle delta* from the target is "
+        "at least kappa_d sin(delta*), for any output weights (form A).",
+        source=f"{THEOREM}, Theorem 1",
+        measure=theorem_holds,
+        quick=combined(axis("d", 3, 4, 6), axis("n", 12, 40), axis("angle", 0.1, 0.5), seeds(2)),
+        full=combined(
+            axis("d", 2, 3, 4, 5, 6, 8),
+            axis("n", 12, 40, 120),
+            axis("angle", 0.1, 0.5, 1.0),
+            seeds(5),
+        ),
+        judge=largest("ratio"),
+        quantity="largest bound over error",
+        expected=0.2,
+        high=1.0,
+    ),
+    Claim(
+        name="dimension-aware-width",
+        statement="Just below the width ln 2 ((kappa_d / eps)^(d-1) - 1) at least half of the "
+        "random networks have no subset within eps, whatever their output weights.",
+        source=f"{THEOREM}, Theorem 2; tolerance: four standard errors",
+        measure=too_narrow,
+        quick=combined(axis("d share", (2, 0.05), (3, 0.15), (4, 0.25)), seeds(4)),
+        full=combined(axis("d share", (2, 0.02), (3, 0.05), (4, 0.1), (6, 0.3)), seeds(20)),
+        judge=lambda frame: float(frame.groupby("d")["excluded"].mean().min()),
+        quantity="smallest share of networks that the theorem excludes, over d",
+        expected=0.6,
+        low=0.4,
+    ),
+    Claim(
+        name="free-output-weights",
+        statement="With free output weights 2 ln 2 / p_d(eps) neurons, of order eps^-(d-1), are "
+        "enough in at least half of the networks: the exponent of the lower bound is right.",
+        source=f"{THEOREM}, Proposition 3; tolerance: four standard errors",
+        measure=one_near_neuron,
+        quick=combined(axis("d eps", (2, 0.01), (3, 0.1), (4, 0.3)), seeds(2)),
+        full=combined(axis("d eps", (2, 0.002), (3, 0.05), (4, 0.2), (5, 0.4)), seeds(10)),
+        judge=lambda frame: float(frame.groupby("d")["reached"].mean().min()),
+        quantity="smallest share of networks with a near neuron, over d",
+        expected=0.5,
+        low=0.36,
+    ),
+    _exponent(
+        name="neurons-polynomial-3",
+        statement="Negative: for d = 3 the neurons that pruning neurons needs grow as the square "
+        "of 1 / eps.",
+        quick=combined(axis("n", 64, 256, 1024), seeds(5), d=3),
+        full=combined(axis("n", 64, 256, 1024, 4096), seeds(12), d=3),
+        expected=2.0,
+        low=1.6,
+        high=2.5,
+    ),
+    _exponent(
+        name="neurons-polynomial-4",
+        statement="Negative: for d = 4 they grow faster still. The fitted slope rises from 2, on "
+        "networks of up to 1024 neurons, towards the exponent 3 of the lower bound.",
+        quick=combined(axis("n", 64, 256, 1024), seeds(5), d=4),
+        full=combined(axis("n", 64, 256, 1024, 4096), seeds(12), d=4),
+        expected=2.4,
+        low=1.8,
+        high=3.3,
+    ),
+    Claim(
+        name="exponential-gap",
+        statement="For small eps pruning weights reaches eps with fewer neurons than pruning "
+        "neurons must have, whatever the solver.",
+        source=f"{PAPER}, the gap; forms: B for weights, A for neurons",
+        measure=gap,
+        quick=combined(axis("d", 2, 3, 4), axis("bits", 10, 13), seeds(4)),
+        full=combined(axis("d", 2, 3, 4, 8), axis("bits", 10, 13, 16), seeds(20)),
+        judge=largest("ratio"),
+        quantity="largest number of neurons for weights over that proven necessary for neurons",
+        expected=0.25,
+        high=0.5,
+    ),
+    Claim(
+        name="uniform-targets",
+        statement="Negative: the width that weight pruning must have holds for targets drawn "
+        "uniformly and not for an axis, which one weight reaches more often than the bound allows.",
+        source="derived: the count of masks; tests/tickets/test_certificate.py",
+        measure=one_weight,
+        quick=combined(axis("d eps delta", (8, 0.1, 0.99), (100, 0.24, 0.975)), seeds(1)),
+        full=combined(axis("d eps delta", (8, 0.1, 0.99), (100, 0.24, 0.975)), seeds(10)),
+        judge=lambda frame: float(frame["ratio"][frame["asked"] > 1].min()),
+        quantity="smallest share of an axis reached by one weight over the share allowed",
+        expected=1.3,
+        low=1.1,
     ),
 )

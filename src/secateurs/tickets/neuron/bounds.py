@@ -10,7 +10,7 @@ breakpoint (form A, every subset and every alpha).  On the plane of w* and a uni
     h is linear and f is not:
     e(x(delta)) + e(x(-delta)) - 2 cos(delta) e(x0) = sin(delta), so sup |e| >= tan(delta / 2) / 2.
 
-latitude (form A, every subset and every alpha; the proof is in `latitude_bound`).
+latitude (form A, every subset and every alpha; `secateurs.tickets.neuron.latitude`).
 
 relaxation (both forms, these alphas, every subset).  For points x_k and weights
     sum |y_k| <= 1,  sup |e| >= sum_k y_k (f(x_k) - h(x_k)) >= sum y_k f_k - sum_i max(0, (A^T y)_i)
@@ -20,22 +20,18 @@ relaxation (both forms, these alphas, every subset).  For points x_k and weights
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from secateurs.tickets.neuron.latitude import latitude_bound
 from secateurs.tickets.neuron.pruned_neuron import Array, PrunedNeuron, scaled_rows, unit_rows
 from secateurs.tickets.neuron.sup_error import bracket
 
-ROUNDING = 1e-14  # of an angle for d <= 64, and of the closed forms for each pair of latitudes
+ROUNDING = 1e-14  # of an angle for d <= 64
 STARTS, SIGN_CHANGES, SAMPLES = 12, 40, 64  # of the search for x0; samples for each dimension
+SAMPLED_NUMBERS = 1 << 22  # at most, in all samples
 COLUMNS, COLUMN_ROUNDS = 64, 12  # neurons added to the relaxation at once, and how often
-MANY_TERMS = (
-    128  # above it (d > 256) Remez's exchange is left out, which costs a third of the bound
-)
-SHARES, LARGEST_ANGLE = 41, 1.55  # intervals of latitudes that are tried
 PIVOTS = 10  # simplex steps for each row, after which the relaxation is given up
 CELLS = 2000  # of the sphere, for the worst points of a fractional network
 WORST_POINTS = 12  # that are added to the relaxation
@@ -77,7 +73,8 @@ def breakpoint_direction(W: Array, target: Array, random_state: int = 0) -> tupl
     rng = np.random.default_rng(random_state)
     if d == 2 or not len(W):
         return plane[0], angle(np.eye(d - 1)[0])
-    sample = unit_rows(rng.standard_normal((SAMPLES * d, d - 1)))
+    n_samples = min(SAMPLES * d, max(STARTS, SAMPLED_NUMBERS // d))
+    sample = unit_rows(rng.standard_normal((n_samples, d - 1)))
     angles = np.array([angle(u) for u in sample])
     best, delta = sample[int(angles.argmax())], float(angles.max())
     V = across / np.maximum(along, 1e-12 * np.linalg.norm(W, axis=1))[:, None]
@@ -133,79 +130,6 @@ def nearest_angle(W: Array, target: Array) -> float:
     along = W @ unit
     across = np.linalg.norm(W - along[:, None] * unit, axis=1)
     return float(np.arctan2(across, np.abs(along)).min(initial=np.pi / 2))
-
-
-def latitude_bound(delta: float, d: int) -> float:
-    """Bound the sup error from below for a unit target that no line +-w_i is within `delta` of.
-
-    Form A, every number of neurons, every subset and every alpha: at least c_d delta, with
-    c_2 = 1 / 4, c_3 = c_4 = 1 / 16 and c_d ~ .14 / d up to d = 256 (.09 / d and falling above,
-    where Remez's exchange is left out).
-
-    Notes
-    -----
-    Proof (derived).  An odd d is embedded in d + 1 by a coordinate of weight 0, which loses up to
-    30 %.  Let M(t) be the mean of e = f - h over the points of the sphere at the latitudes t and
-    -t with respect to w*: |M| <= sup |e|.  Odd parts cancel, so f has the mean sin(t) / 2, and a
-    neuron at the angle beta from the axis has half the mean of
-    |sin(t) cos(beta) + cos(t) sin(beta) c|, where c is the coordinate of a uniform point of the
-    sphere in R^(d-1).  Its density is (1 - c^2)^((d-4)/2) up to a constant, for even d a polynomial
-    (for d = 2, c = +-1).  With y = tan(t) / tan(beta) < 1 the mean of |y + c| has a second
-    derivative proportional to (1 - y^2)^((d-4)/2) (for d = 2 the mean is constant), so it is an
-    even polynomial in y of degree d - 2.  Hence for all t <= beta (y = 1 by continuity), with
-    T = tan(t),
-
-        M_neuron / cos(t)  is in the span of  1, T^2, .., T^(d-2)  and  M_f / cos(t) = T / 2.
-
-    With delta <= every beta this holds on [0, delta] for all neurons at once.  At d/2 + 1 latitudes
-    the divided difference weights c_k = 1 / prod_(j != k) (T_k^2 - T_j^2) annihilate the span:
-
-        |sum c_k T_k| / 2 = |sum c_k M(t_k) / cos(t_k)| <= sup |e| sum |c_k| / cos(t_k).
-
-    Any latitudes in [0, delta] give a bound.  The function uses those where the best even
-    polynomial is furthest from |T|, on the best interval [0, delta'].
-    """
-    delta = min(delta, np.pi / 2) - ROUNDING
-    if delta <= 0:
-        return 0.0
-    d += d % 2
-    nodes, log_c = _alternation(d // 2)
-    c = np.exp(log_c - log_c.max())
-    signs = (-1.0) ** np.arange(len(c))
-    best = 0.0
-    for share in np.linspace(0.2, 1, SHARES):
-        T = np.tan(min(share * delta, LARGEST_ANGLE)) * nodes
-        best = max(best, abs(float((signs * c * T).sum())) / float((c * np.hypot(1, T)).sum()))
-    return max(best / 2 - ROUNDING * len(c) ** 2, 0.0)
-
-
-@cache
-def _alternation(terms: int) -> tuple[Array, Array]:
-    """Return the nodes of largest error of |x| by even polynomials, and log |c_k|.
-
-    The polynomials have `terms` terms, and the nodes come from Remez's exchange.  Their scale
-    changes the weights of the divided difference by one common factor only.
-    """
-    nodes = np.append(0.0, np.cos(np.arange(terms) * np.pi / (2 * terms - 1))[::-1])
-    grid = np.sin(np.linspace(0, np.pi / 2, 60 * terms + 1 if terms <= MANY_TERMS else 1))
-    basis = np.arange(0, 2 * terms, 2)
-    signs = (-1.0) ** np.arange(terms + 1)
-    for _ in range(30 if terms <= MANY_TERMS else 0):
-        system = np.column_stack([np.cos(np.outer(np.arccos(nodes), basis)), signs])
-        solution = np.linalg.solve(system, nodes)
-        error = grid - np.cos(np.outer(np.arccos(grid), basis)) @ solution[:-1]
-        peaks = [0]
-        for k in range(1, len(grid)):  # one extremum for each run of one sign
-            if error[k] * error[peaks[-1]] <= 0:
-                peaks.append(k)
-            elif abs(error[k]) > abs(error[peaks[-1]]):
-                peaks[-1] = k
-        if len(peaks) != terms + 1 or np.array_equal(grid[peaks], nodes):
-            break
-        nodes = grid[peaks]
-    gaps = np.abs(nodes[:, None] ** 2 - nodes**2)
-    np.fill_diagonal(gaps, 1.0)
-    return nodes, -np.log(gaps).sum(axis=1)
 
 
 def breakpoint_points(W: Array, target: Array, random_state: int = 0) -> Array:

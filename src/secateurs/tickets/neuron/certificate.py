@@ -19,7 +19,8 @@ from scipy import integrate, special, stats
 
 from secateurs.core.certificate import Certificate, Check, Verdict
 from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real
-from secateurs.tickets.neuron.bounds import any_output_bound, latitude_bound
+from secateurs.tickets.neuron.bounds import any_output_bound
+from secateurs.tickets.neuron.latitude import latitude_bound
 from secateurs.tickets.neuron.pruned_neuron import Form, checked, scaled_rows
 from secateurs.tickets.neuron.sup_error import sup_error
 
@@ -27,7 +28,7 @@ Mode = Literal["weights", "neurons"]
 
 PAPER = "Ferre, Giroire, Mallmann-Trenn & Natale, arXiv 2603.02234"
 BREAKPOINT = f"derived; the argument of {PAPER} on a plane through w*"
-LATITUDE = "derived: proof in secateurs.tickets.neuron.bounds.latitude_bound"
+LATITUDE = "derived: the theorem of docs/tickets_theorem.md, every lemma checked by a test"
 COUNTING = "derived: 2^(masks) functions against the cap that each can serve"
 COUNTING_WEIGHTS = f"{COUNTING}; for a target drawn uniformly from the sphere, false for an axis"
 SINGLE = "derived: one neuron with ||alpha w - w*|| <= eps, by quadrature minus its error estimate"
@@ -75,8 +76,9 @@ def neuron_lower_bound(
 
     Notes
     -----
-    Proofs in `secateurs.tickets.neuron.bounds`.  `select_neurons` returns a larger bound that
-    holds for the given alpha.  Cost: O(d) nonnegative least squares problems of size [d, N].
+    Proofs in `secateurs.tickets.neuron.bounds` and docs/tickets_theorem.md.  `select_neurons`
+    returns a larger bound that holds for the given alpha.  Cost: O(d) nonnegative least squares
+    problems of size [d, N].
     """
     rows = scaled_rows(np.atleast_1d(np.asarray(W, dtype=float)))  # alpha can undo any scale
     given = checked(rows, np.ones(len(rows)), target, form)
@@ -156,7 +158,7 @@ def required_width(
     Necessary, neurons, form A: the error is at least tan(phi / 2) / 2 with phi the least of N
     angles uniform on [0, pi / 2] (gives .272 / eps at delta = 1 / 2), and at least
     latitude_bound(phi) with phi the angle to the nearest line, P(phi < t) = 2 cap(t): that is
-    Omega(eps^-(d-1)).
+    Omega(eps^-(d-1)), more than ln(1 / delta) ((kappa_d / eps)^(d-1) - 1).
     Sufficient, neurons: one neuron with ||alpha w - w*|| <= eps, by quadrature minus its error
     estimate; the measured need is far lower, about eps^-(d-1).
     Sufficient, weights: a line in log2(1 / eps) through the medians of 100 networks for d = 2, 3,
