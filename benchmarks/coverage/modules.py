@@ -35,7 +35,7 @@ class ModuleTruth:
             return float(self.loss(module(self.X), self.y))
 
 
-@judge("module", "removal")
+@judge("module", "equality")
 def neurons_are_gone(check: Check, truth: ModuleTruth) -> bool:
     """The layers have as many neurons as were kept, and the difference is at most what is allowed.
 

@@ -72,11 +72,3 @@ def test_backward_hooks_that_only_watch_change_nothing_and_are_kept(solver, name
     seen.clear()
     module(torch.ones(1, 4, requires_grad=True)).sum().backward()
     assert seen == [1]
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_backward_hooks_of_a_container_cannot_be_traced(solver):
-    module = network()
-    module[0].register_full_backward_hook(lambda *_: None)
-    with pytest.raises(ValueError, match=r"cannot trace .*backward hooks.*; expected"):
-        pruned(solver, module)

@@ -4,17 +4,19 @@ __all__ = [
     "NotEqualError",
     "Plan",
     "PrunedModule",
+    "Scores",
     "l2_prune_neurons",
     "load_pruned",
     "plan",
+    "prune",
     "prune_neurons",
 ]
 
 from .channels import ChannelGroup
 from .cut import Cut
-from .l2_norm import l2_prune_neurons
 from .planning import Plan, plan
-from .prune import prune_neurons
 from .pruned_module import PrunedModule
+from .pruning import l2_prune_neurons, prune, prune_neurons
 from .reload import load_pruned
+from .scores import Scores
 from .verify import NotEqualError

@@ -88,6 +88,9 @@ class Walk:
     products : list of Product
     reasons : list
         (node, module, reason) of every event that fixed slots that were free.
+    readings : dict of int to None
+        The ``id`` of the slots of every axis that a linear layer or a convolution without groups
+        sums over, in the order of computation.
     unknown : dict of str to int
         How often an operation without a rule was met.
     """
@@ -96,6 +99,7 @@ class Walk:
     node: str = ""
     module: str = ""
     products: list[Product] = field(default_factory=list)
+    readings: dict[int, None] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     on_fix: Callable[[str], None] = lambda _: None
     _axes: Any = field(default_factory=WeakTensorKeyDictionary)

@@ -1,11 +1,12 @@
-"""The certificate of a module whose neurons were removed."""
+"""Checks of a module whose channels were removed."""
 
 from __future__ import annotations
 
-from secateurs.core.certificate import Certificate, Check
+from secateurs.core.certificate import Check, Verdict
 
 FORMS = {"class": "in its own class", "graph": "as an exported graph"}
 MIN_GAP = 2.0  # smallest norm that was kept over the largest that was removed
+MOST_FORCED = 0.1  # share of the removed channels that had not vanished
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
 
@@ -36,81 +37,81 @@ def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, 
     )
 
 
-def neuron_certificate(
-    *,
-    agreement: float,
-    agreement_tolerance: float,
-    gaps: dict[str, tuple[float, float]],
-    loss_before: float,
-    loss_after: float,
-    allowed_increase: float,
-) -> Certificate:
-    """Make the certificate of a removal of neurons.
-
-    Parameters
-    ----------
-    agreement, agreement_tolerance : float
-        Largest relative difference between outputs with neurons silenced and with them
-        removed, over all removals, and the largest difference that rounding explains.
-    gaps : dict of str to (float, float)
-        For each layer that lost neurons, the largest norm of its last removal and the smallest
-        norm that was kept after greedy pruning.
-    loss_before, loss_after : float
-        On the validation rows.
-    allowed_increase : float
-        Largest increase of the loss that is allowed.
-
-    Returns
-    -------
-    Certificate
-        Checks "removal", "norm gap", "validation loss", "stationarity" (always "unknown").
-    """
-    increase = loss_after - loss_before
-    return Certificate(
-        (
-            Check(
-                "removal",
-                "outputs with the neurons silenced and with them removed differed by at most "
-                f"{agreement:.3g} of the largest output on the probe rows",
-                "holds" if agreement <= agreement_tolerance else "fails",
-                agreement,
-                agreement_tolerance,
-                "measured at every removal",
-            ),
-            _gap(gaps),
-            Check(
-                "validation loss",
-                f"on the validation rows the loss went from {loss_before:.4g} to {loss_after:.4g}; "
-                f"an increase of {allowed_increase:.3g} is allowed (the state of training was "
-                "also chosen on these rows, and the given module may have been trained on them, "
-                "so the loss on new rows may be higher)",
-                "holds" if increase <= allowed_increase else "fails",
-                increase,
-                allowed_increase,
-                "measured",
-            ),
-            Check(
-                "stationarity",
-                "training under the penalty ended at an approximate second-order stationary "
-                "point, from which greedy pruning provably finds the right number of neurons "
-                "(this is not checked here, and proved for quadratic activations only)",
-                "unknown",
-                None,
-                None,
-                PAPER,
-            ),
-        )
+def loss_check(before: float, after: float, allowed: float | None) -> Check:
+    """Check the increase of the loss on the validation rows; "unknown" if none was allowed."""
+    increase = after - before
+    limit = "" if allowed is None else f"; an increase of {allowed:.3g} is allowed"
+    verdict: Verdict = "unknown"
+    if allowed is not None:
+        verdict = "holds" if increase <= allowed else "fails"
+    return Check(
+        "validation loss",
+        f"on the validation rows the loss went from {before:.4g} to {after:.4g}{limit} (the state "
+        "of training was also chosen on these rows, and the given module may have been trained "
+        "on them, so the loss on new rows may be higher)",
+        verdict,
+        increase,
+        allowed,
+        "measured",
     )
 
 
-def _gap(gaps: dict[str, tuple[float, float]]) -> Check:
+def path_checks(
+    gaps: dict[str, tuple[float, float]], n_forced: int, n_removed: int, agreement: float
+) -> tuple[Check, ...]:
+    """Check a path under the group lasso.
+
+    Parameters
+    ----------
+    gaps : dict of str to (float, float)
+        For each group that lost channels, the largest norm of its last removal and the smallest
+        norm that was kept after greedy pruning.
+    n_forced, n_removed : int
+        Channels that had not vanished when the path ended and were removed all the same, and all
+        channels that were removed.
+    agreement : float
+        Largest relative difference of outputs at the removals.
+
+    Returns
+    -------
+    tuple of Check
+        "norm gap", "path length" and "stationarity" (always "unknown").
+    """
+    forced = n_forced / max(n_removed, 1)
+    return (
+        gap_check(gaps),
+        Check(
+            "path length",
+            f"{n_forced} of {n_removed} removed channels had not vanished when the path ended; "
+            f"more than {MOST_FORCED:.0%} means that n_steps is too short (at the removals along "
+            f"the path the outputs changed by at most {agreement:.3g} of the largest output)",
+            "holds" if forced <= MOST_FORCED else "fails",
+            forced,
+            MOST_FORCED,
+            "counted",
+        ),
+        Check(
+            "stationarity",
+            "training under the penalty ended at an approximate second-order stationary point, "
+            "from which greedy pruning provably finds the right number of neurons (this is not "
+            "checked here, and proved for quadratic activations only)",
+            "unknown",
+            None,
+            None,
+            PAPER,
+        ),
+    )
+
+
+def gap_check(gaps: dict[str, tuple[float, float]]) -> Check:
+    """Check that the smallest norm that was kept is well above the largest that was removed."""
     ratios = {
         name: kept / removed if removed > 0 else float("inf")
         for name, (removed, kept) in gaps.items()
     }
     if not ratios:
         return Check(
-            "norm gap", "no neuron was removed", "unknown", None, MIN_GAP, "measured at removal"
+            "norm gap", "no channel was removed", "unknown", None, MIN_GAP, "measured at removal"
         )
     name = min(ratios, key=ratios.__getitem__)
     removed, kept = gaps[name]

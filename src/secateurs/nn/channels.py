@@ -136,14 +136,26 @@ class ChannelPlan:
         """Return which coordinates of an axis stay."""
         walk = self.graph_walk.walk
         distinct, inverse = np.unique(walk.slots.find(slots), return_inverse=True)
-        stays = np.array([not (self._atoms(int(slot)) & gone) for slot in distinct], dtype=bool)
+        stays = np.array([not (self.atoms(int(slot)) & gone) for slot in distinct], dtype=bool)
         return stays[inverse]
 
-    def _atoms(self, root: int) -> frozenset[int]:
+    def atoms(self, root: int) -> frozenset[int]:
+        """Return the atoms of which each removes the slot with this representative."""
         known: dict[int, frozenset[int]] = self.__dict__.setdefault("_known_atoms", {})
         if root not in known:
             known[root] = self.graph_walk.walk.slots.atoms(root)
         return known[root]
+
+    def channel_of(self, group: ChannelGroup, place: Place) -> IntArray:
+        """Return the channel of each coordinate of a place; -1 where it is of none."""
+        slots = self.graph_walk.parameters[place.name][place.axis].slots
+        number = {atom: i for i, atom in enumerate(group.atoms)}
+        distinct, inverse = np.unique(self.graph_walk.walk.slots.find(slots), return_inverse=True)
+        found = np.full(len(distinct), -1, dtype=np.int64)
+        for i, root in enumerate(distinct.tolist()):
+            for atom in self.atoms(root):
+                found[i] = number.get(atom, found[i])
+        return found[inverse]
 
     def cost(self, kept: Mapping[str, IntArray]) -> tuple[float, int]:
         """Return the FLOPs on the example inputs and the number of parameters that are left."""

@@ -16,8 +16,10 @@ from secateurs.nn.certificate import equality_check
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.optimizer_state import carry_optimizer
 from secateurs.nn.pruned_module import PrunedModule
-from secateurs.nn.shrink_graph import shrunk_graph
-from secateurs.nn.shrink_module import Change, shrunk_modules
+from secateurs.nn.reconstruction import ROWS, repaired
+from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, shrunk_graph
+from secateurs.nn.shrink_module import Change, change_sets, smaller
+from secateurs.nn.silence import embed
 from secateurs.nn.slots import IntArray
 from secateurs.nn.verify import Agreement, NotEqualError, verify, verify_each_group
 
@@ -68,6 +70,33 @@ class Cut:
         ]
         return "\n".join(lines)
 
+    def embedded(self, small: nn.Module) -> nn.Module:
+        """Return the wide module with the weights of a smaller one, and zeros elsewhere."""
+        return embed(self.plan, self.plan.gone(self.kept), small)
+
+    def repair(self, data: Any, n_rows: int = ROWS) -> Cut:
+        """Fit the layers that read removed channels again, by least squares.
+
+        Parameters
+        ----------
+        data : X, (X, y) or DataLoader
+            Calibration rows.
+        n_rows : int
+            Rows that are used.
+
+        Returns
+        -------
+        Cut
+            The same channels, with weights that compute what the wide module computed as well
+            as is possible from them.
+
+        Notes
+        -----
+        Cost: for each reader of removed channels two forward passes over the rows, and the
+        solution of a system of its features.  Memory: Gram matrices of at most 2049^2 numbers.
+        """
+        return replace(self, source=repaired(self.plan, self.kept, self.source, data, n_rows))
+
     def apply(
         self,
         optimizer: Optimizer | None = None,
@@ -114,7 +143,13 @@ class Cut:
             agreement = replace(agreement, error=max(error, agreement.error), n_groups=n_groups)
         module.train(self.plan.was_training)
         if optimizer is not None:
-            carry_optimizer(optimizer, self.plan, self.plan.gone(self.kept), module)
+            gone = self.plan.gone(self.kept)
+            carry_optimizer(
+                optimizer,
+                self.plan.names,
+                module,
+                lambda name, tensor: cut_tensor(self.plan, name, tensor, gone),
+            )
         flops, n_parameters = self.plan.cost(self.kept)
         return PrunedModule(
             module=module,
@@ -131,9 +166,11 @@ class Cut:
         self, form: str, data: Sequence[Any]
     ) -> tuple[nn.Module, str, list[Change], Agreement]:
         gone = self.plan.gone(self.kept)
+        tensors = cut_tensors(self.plan, gone, self.source)
         reason = ""
         if form != "graph":
-            for module, changes in shrunk_modules(self.plan, gone, self.source):
+            for changes in change_sets(self.plan, gone):
+                module = smaller(self.source, tensors, changes)
                 try:
                     agreement = verify(self.plan, self.source, self.kept, module, data)
                 except NotEqualError as error:
@@ -144,7 +181,7 @@ class Cut:
             raise NotEqualError(
                 f"form='class': {reason}; use form='graph', or keep the groups inside heads whole"
             )
-        graph = shrunk_graph(self.plan, gone, self.source)
+        graph = shrunk_graph(self.plan, gone, tensors)
         agreement = verify(self.plan, self.source, self.kept, graph, data)
         return graph, "graph", [], agreement
 

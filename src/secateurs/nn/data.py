@@ -91,17 +91,18 @@ def prepare_data(
     if isinstance(data, DataLoader):
         expected = "(X, y) or another DataLoader, because the rows of a DataLoader cannot be split"
         raise bad_value("validation", validation, expected)
-    rows = _checked_rows(data, "data")
+    rows = checked_rows(data, "data")
     share = check_real("validation", validation, above=0, below=1, otherwise="(X, y)")
     training, held = _split(rows, share, generator)
     return PruningData(training, held, batch_size, like, validation_given=False)
 
 
 def _checked(data: Any, name: str) -> Batch | DataLoader[Any]:
-    return data if isinstance(data, DataLoader) else _checked_rows(data, name)
+    return data if isinstance(data, DataLoader) else checked_rows(data, name)
 
 
-def _checked_rows(data: Any, name: str) -> Batch:
+def checked_rows(data: Any, name: str) -> Batch:
+    """Check that data are (X, y) with as many rows each, and finite."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(
             f"{name}: got {type(data).__name__}; expected (X, y) tensors or arrays, or a DataLoader"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.nn.data import Loss, PruningData
+from secateurs.nn.program import Inputs
 
 
 @contextmanager
@@ -24,10 +25,10 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def outputs(module: nn.Module, X: Tensor) -> Tensor:
+def outputs(module: nn.Module, inputs: Inputs) -> Tensor:
     """Compute the outputs of a module; TypeError unless they are one tensor."""
     with evaluation_mode(module):
-        out = module(X)
+        out = inputs.call(module)
     if not isinstance(out, Tensor):
         got = type(out).__name__
         raise TypeError(f"module: got outputs of type {got}; expected one Tensor; wrap the module")

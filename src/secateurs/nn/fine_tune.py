@@ -26,7 +26,7 @@ def fine_tune(
         work = network.copy()
         work.module.train()
         for mean in train_and_look(
-            loop, work.module, adam(work.module, run.learning_rate), run.loss, run.batches,
+            loop, lambda: work.module, adam(work.module, run.learning_rate), run.loss, run.batches,
             n_looks=LOOKS,
             learning_rate=lambda step: run.learning_rate * learning_rate_at(step, n_steps),
         ):  # fmt: skip

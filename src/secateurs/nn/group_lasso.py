@@ -48,7 +48,7 @@ def group_lasso_path(
     network : ShrinkingModule
         Trained and pruned in place.
     targets : dict of str to int
-        A layer is not pruned below its target, which is at least 1; every layer has one.
+        A group is not pruned below its target, which is at least 1; every group has one.
     n_steps : int
         Length of the path.
     keep_copies : bool
@@ -72,9 +72,9 @@ def group_lasso_path(
     sensing and quadratic activations; for other networks there is no theorem.
     """
     copies: list[ShrinkingModule] = []
-    if all(layer.width <= targets[layer.name] for layer in network.layers):
+    if _is_done(network, targets):
         return copies
-    module, smallest = network.module, network.n_neurons
+    smallest = network.n_neurons
 
     def strength(step: int) -> float:  # (2)
         growth: float = (STRONGEST / WEAKEST) ** (step / n_steps)
@@ -82,20 +82,21 @@ def group_lasso_path(
 
     def add_penalty(step: int) -> None:  # (1)
         weight = strength(step)
-        for layer in network.layers:
-            if layer.width > targets[layer.name]:
-                add_penalty_gradient(module, layer, weight / unit[layer.name], beta[layer.name])
+        for group in network.weights:
+            name = group.name
+            if group.width > targets[name]:
+                add_penalty_gradient(network.module, group, weight / unit[name], beta[name])
 
     with run.phase("group lasso", network, n_steps) as loop:
-        balance(module, network.layers)
-        module.train()
-        optimizer = adam(module, run.learning_rate)
+        balance(network.module, network.weights)
+        network.module.train()
+        optimizer = adam(network.module, run.learning_rate)
         unit = {
             name: max(float(q.max()), TINY) ** 0.5 for name, q in network.squared_norms().items()
         }
         beta = _betas(network)
         for mean in train_and_look(
-            loop, module, optimizer, run.loss, run.batches,
+            loop, lambda: network.module, optimizer, run.loss, run.batches,
             n_looks=LOOKS,
             learning_rate=lambda step: run.learning_rate * min(1.0, (step + 1) / WARM_UP),
             add_penalty=add_penalty,
@@ -113,10 +114,14 @@ def group_lasso_path(
                 if _is_worth_keeping(copy.n_neurons, smallest):  # (5)
                     smallest = copy.n_neurons
                     copies.append(copy)
-            done = all(layer.width <= targets[layer.name] for layer in network.layers)
-            if done or mean > HOPELESS * run.null_loss:
+            if _is_done(network, targets) or mean > HOPELESS * run.null_loss:
                 break
     return copies
+
+
+def _is_done(network: ShrinkingModule, targets: dict[str, int]) -> bool:
+    """Whether every group is at its target."""
+    return all(width <= targets[name] for name, width in network.widths.items())
 
 
 def _is_worth_keeping(n_neurons: int, last: int) -> bool:

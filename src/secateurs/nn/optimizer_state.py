@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.shrink_graph import PrunedGraph, cut_tensor
+from secateurs.nn.shrink_graph import PrunedGraph
 
 
 def carry_optimizer(
-    optimizer: Optimizer, plan: ChannelPlan, gone: frozenset[int], module: nn.Module
+    optimizer: Optimizer,
+    names: Mapping[int, str],
+    module: nn.Module,
+    cut: Callable[[str, Tensor], Tensor],
 ) -> None:
     """Let an optimiser train the smaller module, with its state cut like the parameters.
 
     Parameters
     ----------
     optimizer : Optimizer
-        It trains the module that was given to `plan`; changed in place.
-    plan : ChannelPlan
-    gone : frozenset of int
-        The atoms of the removed channels.
+        It trains the wide module; changed in place.
+    names : dict of int to str
+        The names of the parameters of the wide module, by their ``id``.
     module : nn.Module
         The smaller module.
+    cut : callable (name, tensor) -> tensor
+        Cuts a tensor like the parameter of that name.
 
     Raises
     ------
@@ -34,17 +39,17 @@ def carry_optimizer(
     state = module.state if isinstance(module, PrunedGraph) else module
     new = dict(state.named_parameters(remove_duplicate=False))
     replaced: dict[Tensor, nn.Parameter] = {}
-    names: dict[Tensor, str] = {}
+    owners: dict[Tensor, str] = {}
     for group in optimizer.param_groups:
         for old in group["params"]:
-            name = plan.names.get(id(old))
+            name = names.get(id(old))
             if name is None:
                 continue  # of another module
             if name not in new:
                 got = Shown(f"an optimiser of {name!r}, which the smaller module does not have")
                 do = "make a new optimiser"
                 raise bad_value("optimizer", got, "plain parameters", do)
-            replaced[old], names[old] = new[name], name
+            replaced[old], owners[old] = new[name], name
     if not replaced:
         got = Shown("an optimiser of other parameters")
         raise bad_value("optimizer", got, "an optimiser of the module that was given to plan")
@@ -53,12 +58,8 @@ def carry_optimizer(
     for old, parameter in replaced.items():
         if old in optimizer.state:
             optimizer.state[parameter] = {
-                key: _cut(plan, names[old], value, old, gone)
+                key: cut(owners[old], value)
+                if isinstance(value, Tensor) and value.shape == old.shape and old.ndim
+                else value
                 for key, value in optimizer.state.pop(old).items()
             }
-
-
-def _cut(plan: ChannelPlan, name: str, value: object, old: Tensor, gone: frozenset[int]) -> object:
-    if not isinstance(value, Tensor) or value.shape != old.shape or old.ndim == 0:
-        return value
-    return cut_tensor(plan, name, value, gone) if name in plan.graph_walk.parameters else value

@@ -9,8 +9,11 @@ from typing import Any
 from torch import nn
 
 from secateurs.nn.channels import ChannelPlan, find_groups, priced
+from secateurs.nn.choosing import Rounding, choose
 from secateurs.nn.cut import Cut, keep
 from secateurs.nn.program import read_program
+from secateurs.nn.reconstruction import ROWS
+from secateurs.nn.scores import Loss, Scores, score
 from secateurs.nn.walk import GraphWalk
 
 
@@ -47,6 +50,95 @@ class Plan(ChannelPlan):
             A group is unknown, or its channels are not numbers in range, at least one.
         """
         return keep(self, kept)
+
+    def score(
+        self,
+        how: str = "reconstruction",
+        data: Any = None,
+        loss: Loss | None = None,
+        *,
+        n_rows: int = ROWS,
+        source: nn.Module | None = None,
+    ) -> Scores:
+        """Score the channels.
+
+        Parameters
+        ----------
+        how : {"reconstruction", "norm", "taylor"}
+            "reconstruction": the share of the variance of the outputs of the layers that read a
+            channel, which is lost without it after the best repair.  "norm": the norm of its
+            weights.  "taylor": the square of the first-order change of the loss without it.
+        data : X, (X, y) or DataLoader
+            Calibration rows; "taylor" needs y.
+        loss : callable (output, target) -> Tensor
+            For "taylor".
+        n_rows : int
+            Rows that are used.
+        source : nn.Module, optional
+            A copy of the planned module with other weights.
+
+        Returns
+        -------
+        Scores
+        """
+        return score(self, how, data, loss, n_rows, source)
+
+    def choose(
+        self,
+        scores: Scores,
+        *,
+        flops: float | None = None,
+        params: float | None = None,
+        latency: float | None = None,
+        widths: Mapping[str, int] | None = None,
+        level: float | None = None,
+        round_to: int = 1,
+        per_layer: bool = False,
+        inside_heads: bool = False,
+        repair: bool = True,
+        source: nn.Module | None = None,
+    ) -> Cut:
+        """Choose the channels that stay.
+
+        Parameters
+        ----------
+        scores : Scores
+        flops, params, latency : float in (0, 1]
+            The share of the FLOPs, parameters, or seconds of a forward pass that may be left;
+            exactly one of these, `widths` and `level` is given.  Seconds are measured here, on
+            this machine and on the example inputs.
+        widths : dict of str to int
+            Channels to keep, by group; other groups stay whole.
+        level : float in [0, 1]
+            The share of all channels that goes.
+        round_to : int
+            Widths are rounded up to multiples of it.
+        per_layer : bool
+            The same share of every group, instead of one threshold for all.
+        inside_heads : bool
+            Whether positions inside heads may go.
+        repair : bool
+            Whether to repair the weights on the rows of the scores.
+        source : nn.Module, optional
+            A copy of the planned module with other weights.
+
+        Returns
+        -------
+        Cut
+            At least 5 % of the channels of every group stay.
+
+        Raises
+        ------
+        ValueError
+            No choice is small enough, or an argument cannot be used.
+        """
+        wanted = {"flops": flops, "params": params, "latency": latency, "level": level}
+        kept = choose(
+            self, scores, wanted, widths,
+            Rounding(round_to=round_to, per_layer=per_layer, inside_heads=inside_heads),
+        )  # fmt: skip
+        cut = keep(self, kept, source)
+        return cut.repair(scores.data) if repair and scores.data is not None else cut
 
 
 def plan(module: nn.Module, example_inputs: Any) -> Plan:

@@ -161,6 +161,8 @@ def plain_copy(module: nn.Module) -> nn.Module:
         raise bad_value(
             "module", Shown(f"a module that cannot be copied ({error})"), "a deepcopy of it"
         ) from error
+    if any(vars(child).get("_compiled_call_impl") is not None for child in module.modules()):
+        check_forward(module)  # a copy is not compiled any more
     for child in ours.modules():
         for hook in list(child._forward_pre_hooks.values()):
             remove = FOLDED_HOOKS.get(type(hook).__name__)

@@ -1,4 +1,4 @@
-"""The steps that `prune_neurons` and its baseline share, before and after their own algorithm."""
+"""The steps that every way of pruning shares, before and after its own algorithm."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ import numpy as np
 import torch
 from torch import nn
 
+from secateurs.core.certificate import Certificate, Check
 from secateurs.core.driver import Iterations
 from secateurs.core.estimator import draw_seed
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import History, Progress, Status
 from secateurs.core.threads import threads_for
-from secateurs.nn.certificate import neuron_certificate
+from secateurs.nn.certificate import equality_check, loss_check
 from secateurs.nn.data import Batch, Data, Loss, PruningData, prepare_data
 from secateurs.nn.evaluation import chunk_losses, constant_loss, outputs, probe_rows
-from secateurs.nn.groups import CONVS, NeuronLayer, find_layers
+from secateurs.nn.increase import increase_checks
+from secateurs.nn.planning import Plan, plan
+from secateurs.nn.program import Inputs
 from secateurs.nn.pruned_module import PrunedModule
-from secateurs.nn.remove import rounding_tolerance
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
+from secateurs.nn.silence import embed
 from secateurs.nn.training_steps import PruneCallback, PruneProgress
+from secateurs.nn.verify import verify
 
 PROBE_ROWS = 64  # rows on which outputs are compared at every removal
+PLAN_ROWS = 4  # rows of the example that is planned
 
 
 @dataclass
 class PruningRun:
     """The state that the phases of one run share; the last three are as in `PrunedModule`."""
 
+    plan: Plan
     loss: Loss
     data: PruningData
     batches: Iterator[Batch]
@@ -69,31 +75,47 @@ class PruningRun:
         return max(self.null_loss - scored.loss, 0.0)
 
     def result(
-        self, best: ScoredModule, allowed_increase: float, *, training: bool
+        self,
+        best: ScoredModule,
+        allowed_increase: float | None,
+        *,
+        certify: Any = None,
+        further: tuple[Check, ...] = (),
     ) -> PrunedModule:
-        """Make the result and its certificate, with the module in training or eval mode."""
-        network = best.network
-        network.module.train(training)
+        """Make the result, in the mode of the given module, and its certificate.
+
+        `certify` are rows that nothing was chosen on.
+        """
+        network, found = best.network, self.plan
+        gone = network.gone
+        agreement = verify(found, embed(found, gone, network.module), network.kept, network.module)
+        checks = [
+            equality_check(**vars(agreement), form=network.form),
+            *further,
+            loss_check(self.original.loss, best.loss, allowed_increase),
+        ]
+        if certify is not None:
+            checks += increase_checks(
+                self.original.network.module, network.module, self.loss, certify, self.data,
+                clip=2 * self.null_loss,
+            )  # fmt: skip
+        network.module.train(found.was_training)
         network.module.zero_grad(set_to_none=True)
+        flops, n_parameters = found.cost(network.kept)
         return PrunedModule(
-            network.module,
-            {name: index.numpy() for name, index in network.kept.items()},
+            module=network.module,
+            kept=network.kept,
+            certificate=Certificate(tuple(checks)),
+            form=network.form,
+            flops=(found.flops, flops),
+            n_parameters=(found.n_parameters, n_parameters),
             loss_before=self.original.loss,
             loss_after=best.loss,
             status=self.status,
             history=dict(self.history),
             widths_tried=dict(self.widths_tried),
-            certificate=neuron_certificate(
-                agreement=network.agreement,
-                agreement_tolerance=rounding_tolerance(next(network.module.parameters()).dtype),
-                gaps={
-                    name: (removed, network.smallest_kept[name])
-                    for name, removed in network.largest_removed.items()
-                },
-                loss_before=self.original.loss,
-                loss_after=best.loss,
-                allowed_increase=allowed_increase,
-            ),
+            changes=tuple(network.changes),
+            plan=found,
         )
 
 
@@ -109,13 +131,11 @@ def pruning_run(
     random_state: int | np.random.RandomState | None,
     progress: PruneCallback | None,
 ) -> Iterator[PruningRun]:
-    """Check the arguments, copy the module, and seed all random draws inside the block."""
+    """Check the arguments, plan the module, and seed all random draws inside the block."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: got {type(module).__name__}; expected an nn.Module")
     check_integer("batch_size", batch_size)
     check_real("learning_rate", learning_rate, least=0)
-    layers = find_layers(module)
-    _refuse_frozen(module, layers)
     seed = draw_seed(random_state)
     generator = torch.Generator().manual_seed(seed)
     device = next(module.parameters()).device
@@ -124,17 +144,22 @@ def pruning_run(
         own_draws = torch.random.fork_rng(devices=[])
     else:
         own_draws = torch.random.fork_rng([device], device_type=device.type)
-    has_convs = any(isinstance(m, CONVS) for m in module.modules())
+    has_convs = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
     work = batch_size * max(p.numel() for p in module.parameters())
     with own_draws, nullcontext() if has_convs else threads_for(work):
         torch.manual_seed(seed)
         pruning_data = prepare_data(data, validation, batch_size, module, generator)
-        ours = copy.deepcopy(module)
-        ours.zero_grad(set_to_none=True)
-        kept = {layer.name: torch.arange(layer.width) for layer in layers}
-        network = ShrinkingModule(ours, layers, kept, probe_rows(pruning_data, PROBE_ROWS))
-        _check_probe(network)
+        probe = Inputs.of(probe_rows(pruning_data, PROBE_ROWS))
+        found = plan(module, probe.rows(min(PLAN_ROWS, probe.n_rows)))
+        if not found.groups:
+            expected = "channels that can be removed (print secateurs.nn.plan of it)"
+            raise bad_value("module", Shown("no group of channels"), expected)
+        ours = copy.deepcopy(found.module)
+        _check_probe(ours, probe)
+        kept = {name: np.arange(group.size) for name, group in found.groups.items()}
+        network = ShrinkingModule(found, ours, kept, 0, frozenset(), probe)
         yield PruningRun(
+            found,
             loss,
             pruning_data,
             pruning_data.batches(generator),
@@ -150,40 +175,13 @@ def record_in_six_digits(history: History, **values: float) -> None:
     history.record(**{name: float(f"{value:.6g}") for name, value in values.items()})
 
 
-def checked_widths(keep: Any, layers: list[NeuronLayer]) -> dict[str, int]:
-    """Check the given numbers of neurons, and return them by layer."""
-    widths = {layer.name: layer.width for layer in layers}
-    if not isinstance(keep, dict):
-        if len(layers) > 1:
-            expected = (
-                f"'auto' or the numbers for some of the {len(layers)} hidden layers, {widths}"
-            )
-            raise bad_value("keep", keep, expected)
-        only = layers[0]
-        return {only.name: check_integer("keep", keep, 1, only.width, otherwise="'auto'")}
-    for name in keep:
-        if name not in widths:
-            raise bad_value("keep", Shown(f"layer {name!r}"), f"names of hidden layers, {widths}")
-    if not keep:
-        raise bad_value("keep", keep, f"at least one of the hidden layers, {widths}")
-    return {name: check_integer(f"keep[{name!r}]", k, 1, widths[name]) for name, k in keep.items()}
-
-
-def _check_probe(network: ShrinkingModule) -> None:
+def _check_probe(module: nn.Module, probe: Inputs) -> None:
     """Raise ValueError unless the module accepts the rows."""
-    probe = network.probe
     try:
-        outputs(network.module, probe)
+        outputs(module, probe)
     except RuntimeError as error:
+        rows = probe.tensors()[0]
         raise ValueError(
-            f"X: got rows of shape {tuple(probe.shape[1:])} and dtype {probe.dtype}; expected rows "
+            f"X: got rows of shape {tuple(rows.shape[1:])} and dtype {rows.dtype}; expected rows "
             f"that the module accepts ({error})"
         ) from error
-
-
-def _refuse_frozen(module: nn.Module, layers: list[NeuronLayer]) -> None:
-    for layer in layers:
-        weights = [module.get_submodule(n).weight for n in (layer.name, *layer.readers)]
-        if not all(isinstance(w, nn.Parameter) and w.requires_grad for w in weights):
-            got = Shown("frozen weights (requires_grad=False) in it or in a reader")
-            raise bad_value(f"layer {layer.name!r}", got, "weights that can be trained")

@@ -14,7 +14,7 @@ from secateurs.nn.cut import keep
 from secateurs.nn.planning import plan
 from secateurs.nn.program import Inputs, plain_copy
 from secateurs.nn.pruned_file import KIND, Record, checksum_of, state_tensors
-from secateurs.nn.shrink_graph import shrunk_graph
+from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
 from secateurs.nn.shrink_module import replace_tensors
 from secateurs.nn.torch_parts import tree_leaves
 from secateurs.nn.verify import difference
@@ -127,7 +127,7 @@ def _as_graph(
         if name.startswith("kept/")
     }
     gone = again.gone(keep(again, kept).kept)
-    loaded = shrunk_graph(again, gone, again.module)
+    loaded = shrunk_graph(again, gone, cut_tensors(again, gone, again.module))
     own = state_tensors(loaded)
     archive.require(
         {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in state.items()},

@@ -89,7 +89,8 @@ def state_of(plan: ChannelPlan, module: nn.Module) -> dict[str, Tensor]:
         if name is None:
             continue
         try:
-            found[name] = operator.attrgetter(name)(module)
+            state = module.state if isinstance(module, PrunedGraph) else module
+            found[name] = operator.attrgetter(name)(state)
         except AttributeError:  # a constant of the graph
             if not isinstance(value, Tensor):
                 got = Shown(f"a {type(value).__name__} as the state {name!r}")
@@ -98,25 +99,44 @@ def state_of(plan: ChannelPlan, module: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def cut_tensors(plan: ChannelPlan, gone: frozenset[int], module: nn.Module) -> dict[str, Tensor]:
-    """Cut every parameter and buffer that the graph reads; tensors that were tied stay tied."""
+def cut_tensors(
+    plan: ChannelPlan,
+    gone: frozenset[int],
+    module: nn.Module,
+    before: frozenset[int] = frozenset(),
+) -> dict[str, Tensor]:
+    """Cut every parameter and buffer that the graph reads; tensors that were tied stay tied.
+
+    `before` are the atoms that the module has lost already.
+    """
     made: dict[int, Tensor] = {}
     found: dict[str, Tensor] = {}
     for name, old in state_of(plan, module).items():
         if id(old) not in made:
-            new = cut_tensor(plan, name, old.detach(), gone)
+            new = cut_tensor(plan, name, old.detach(), gone, before)
             is_trained = isinstance(old, nn.Parameter)
             made[id(old)] = nn.Parameter(new, old.requires_grad) if is_trained else new
         found[name] = made[id(old)]
     return found
 
 
-def cut_tensor(plan: ChannelPlan, name: str, tensor: Tensor, gone: frozenset[int]) -> Tensor:
-    """Cut a tensor that has the axes of a parameter; a copy in any case."""
+def cut_tensor(
+    plan: ChannelPlan,
+    name: str,
+    tensor: Tensor,
+    gone: frozenset[int],
+    before: frozenset[int] = frozenset(),
+) -> Tensor:
+    """Cut a tensor that has the axes of a parameter; a copy in any case.
+
+    `before` are the atoms that it has lost already.
+    """
     for d, axis in enumerate(plan.graph_walk.parameters[name]):
-        stays = torch.from_numpy(plan.keep_mask(axis.slots, gone))
-        if not bool(stays.all()):
-            index = stays.nonzero()[:, 0].to(tensor.device)
+        stays = plan.keep_mask(axis.slots, gone)
+        if before:
+            stays = stays[plan.keep_mask(axis.slots, before)]
+        if not stays.all():
+            index = torch.from_numpy(stays.nonzero()[0]).to(tensor.device)
             tensor = tensor.index_select(d, index)
     return tensor.clone()
 
@@ -137,8 +157,10 @@ def convolution_groups(plan: ChannelPlan, gone: frozenset[int]) -> dict[str, int
     return found
 
 
-def shrunk_graph(plan: ChannelPlan, gone: frozenset[int], source: nn.Module) -> PrunedGraph:
-    """Rewrite the graph for the smaller tensors of a module.
+def shrunk_graph(
+    plan: ChannelPlan, gone: frozenset[int], tensors: dict[str, Tensor]
+) -> PrunedGraph:
+    """Rewrite the graph for smaller tensors, from `cut_tensors`.
 
     Sizes in the arguments of operations follow the slots of their results.
     """
@@ -153,7 +175,6 @@ def shrunk_graph(plan: ChannelPlan, gone: frozenset[int], source: nn.Module) -> 
     graph.lint()
     program = plan.program
     module = fx.GraphModule(program.graph_module, graph)
-    tensors = cut_tensors(plan, gone, source)
     return PrunedGraph(module, program.names, tensors, program.exported.call_spec.out_spec)
 
 

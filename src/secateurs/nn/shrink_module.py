@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from secateurs.nn.axes import Axis
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.shrink_graph import convolution_groups, cut_tensors
+from secateurs.nn.shrink_graph import convolution_groups
 from secateurs.nn.torch_parts import tree_leaves
 
 NAMED = frozenset(
@@ -91,17 +91,14 @@ MOST_CHOICES = 12  # of attributes that could have become several lengths
 Change = tuple[str, str, Any]  # submodule, attribute, new value
 
 
-def shrunk_modules(
-    plan: ChannelPlan, gone: frozenset[int], source: nn.Module
-) -> Iterator[tuple[nn.Module, list[Change]]]:
-    """Yield modules of the original class with smaller tensors, and the attributes changed.
+def change_sets(plan: ChannelPlan, gone: frozenset[int]) -> Iterator[list[Change]]:
+    """Yield choices of the attributes that change with the widths.
 
     First only the layers of torch change their attributes, then also attributes whose names are
     known, then every integer that is the length of an axis that got shorter.
     """
     lengths = _lengths(plan, gone)
-    tensors = cut_tensors(plan, gone, source)
-    layers = _of_layers(plan, gone, tensors, lengths)
+    layers = _of_layers(plan, gone, lengths)
     seen: list[list[Change]] = []
     for names in (frozenset[str](), NAMED, None):
         options = _of_attributes(plan, lengths, names)
@@ -114,7 +111,7 @@ def shrunk_modules(
             ]
             if changes not in seen:
                 seen.append(changes)
-                yield smaller(source, tensors, changes), changes
+                yield changes
 
 
 def smaller(source: nn.Module, tensors: dict[str, Tensor], changes: list[Change]) -> nn.Module:
@@ -206,11 +203,13 @@ def _of_attributes(
     return changes
 
 
-def _of_layers(
-    plan: ChannelPlan, gone: frozenset[int], tensors: dict[str, Tensor], lengths: Lengths
-) -> list[Change]:
+def _of_layers(plan: ChannelPlan, gone: frozenset[int], lengths: Lengths) -> list[Change]:
     """Return the attributes of torch's own layers to change."""
     groups = convolution_groups(plan, gone)
+    tensors = {
+        name: [int(plan.keep_mask(axis.slots, gone).sum()) for axis in axes]
+        for name, axes in plan.graph_walk.parameters.items()
+    }
     changes: list[Change] = []
     for path, child in plan.module.named_modules():
         name = f"{path}.weight" if path else "weight"
@@ -218,7 +217,7 @@ def _of_layers(
         if isinstance(child, KNOWN):
             found = _of_layer(child, weight, lengths[path], groups.get(name, 1))
         elif type(child).__name__ == "Conv1D" and weight is not None:  # of transformers
-            found = {"nx": weight.shape[0], "nf": weight.shape[1]}
+            found = {"nx": weight[0], "nf": weight[1]}
         else:
             continue
         changes += [(path, key, v) for key, v in found.items() if getattr(child, key) != v]
@@ -242,28 +241,31 @@ def _only(value: int, lengths: dict[int, set[int]]) -> int:
 
 
 def _of_layer(
-    layer: nn.Module, weight: Tensor | None, lengths: dict[int, set[int]], n_groups: int
+    layer: nn.Module,
+    weight: list[int] | None,
+    lengths: dict[int, set[int]],
+    n_groups: int,
 ) -> dict[str, Any]:
-    """Return the attributes of a layer of torch that follow from its smaller tensors."""
+    """Return the attributes of a layer of torch that follow from its smaller weight."""
     if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
         names = ("input_size", "hidden_size", "proj_size")
         sizes = {name: getattr(layer, name, 0) for name in names}
         return {name: _only(v, lengths) for name, v in sizes.items() if v}
     if isinstance(layer, nn.GroupNorm):
         n = _only(layer.num_channels, lengths)
-        n = n if weight is None else len(weight)
+        n = n if weight is None else weight[0]
         return {"num_channels": n, "num_groups": n // (layer.num_channels // layer.num_groups)}
     if isinstance(layer, nn.modules.batchnorm._NormBase):
         n = _only(layer.num_features, lengths)
-        return {"num_features": n if weight is None else len(weight)}
+        return {"num_features": n if weight is None else weight[0]}
     if weight is None:
         return {}
     if isinstance(layer, nn.Linear):
-        return {"out_features": weight.shape[0], "in_features": weight.shape[1]}
+        return {"out_features": weight[0], "in_features": weight[1]}
     if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-        return {"embedding_dim": weight.shape[1]}
+        return {"embedding_dim": weight[1]}
     if isinstance(layer, nn.modules.conv._ConvNd):
-        first, second = weight.shape[0], weight.shape[1] * n_groups
+        first, second = weight[0], weight[1] * n_groups
         n_in, n_out = (first, second) if layer.transposed else (second, first)
         return {"in_channels": n_in, "out_channels": n_out, "groups": n_groups}
     return {}

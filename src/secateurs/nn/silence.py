@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.shrink_graph import state_of
 
 
 @torch.no_grad()
@@ -33,3 +34,23 @@ def silence(plan: ChannelPlan, gone: frozenset[int], module: nn.Module) -> nn.Mo
                 index = (~stays).nonzero()[:, 0].to(parameters[name].device)
                 parameters[name].index_fill_(d, index, 0)
     return silent
+
+
+@torch.no_grad()
+def embed(plan: ChannelPlan, gone: frozenset[int], small: nn.Module) -> nn.Module:
+    """Return the wide module with the weights of a smaller one, and zeros elsewhere."""
+    wide = copy.deepcopy(plan.module)
+    inner = state_of(plan, small)
+    for name, tensor in state_of(plan, wide).items():
+        masks = [
+            torch.from_numpy(plan.keep_mask(axis.slots, gone))
+            for axis in plan.graph_walk.parameters[name]
+        ]
+        if tensor.ndim == 0:
+            tensor.copy_(inner[name])
+            continue
+        if isinstance(tensor, nn.Parameter):
+            tensor.zero_()
+        index = torch.meshgrid(*(mask.nonzero()[:, 0] for mask in masks), indexing="ij")
+        tensor[tuple(i.to(tensor.device) for i in index)] = inner[name].detach().to(tensor.dtype)
+    return wide

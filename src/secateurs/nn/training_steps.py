@@ -1,4 +1,4 @@
-"""Steps of Adam on a module, and the progress of a run of `prune_neurons`."""
+"""Steps of Adam on a module, and the progress of a run of `prune`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from secateurs.nn.evaluation import batch_loss
 
 @dataclass(frozen=True)
 class PruneProgress(Progress):
-    """State of a running `prune_neurons`; step and n_steps are those of the phase.
+    """State of a running `prune`; step and n_steps are those of the phase.
 
     Attributes
     ----------
     phase : str
         "group lasso", "choosing a width" or "fine-tuning".
     widths : dict of str to int
-        Neurons left in each hidden layer.
+        Channels left in each group.
     """
 
     phase: str
@@ -43,7 +43,7 @@ def adam(module: nn.Module, learning_rate: float) -> Adam:
 
 def train_and_look(
     loop: Iterations,
-    module: nn.Module,
+    module: Callable[[], nn.Module],
     optimizer: Optimizer,
     loss: Loss,
     batches: Iterator[Batch],
@@ -54,6 +54,7 @@ def train_and_look(
 ) -> Iterator[float]:
     """Train for the steps of a loop; yield the mean loss since the last look, `n_looks` times.
 
+    `module` returns the module that is trained now; it may get smaller between two looks.
     `learning_rate` and `add_penalty`, which adds to the gradients, are called with the step,
     counted from 0.  FloatingPointError if the loss becomes infinite or NaN.
     """
@@ -65,7 +66,7 @@ def train_and_look(
             group["lr"] = learning_rate(step - 1)
         X, y = next(batches)
         optimizer.zero_grad()
-        value = batch_loss(loss, module(X), y)
+        value = batch_loss(loss, module()(X), y)
         value.backward()  # type: ignore[no-untyped-call]
         add_penalty(step - 1)
         optimizer.step()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.program import Inputs, whole_attention
-from secateurs.nn.shrink_graph import shrunk_graph
+from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
 from secateurs.nn.silence import silence
 from secateurs.nn.slots import IntArray
 from secateurs.nn.torch_parts import TorchDispatchMode, tree_leaves, tree_map
@@ -193,7 +193,7 @@ def verify_each_group(plan: ChannelPlan, source: nn.Module, kept: Kept) -> tuple
     for name in groups:
         gone = plan.gone({name: kept[name]})
         reference = widened(silence(plan, gone, source))
-        alone = widened(shrunk_graph(plan, gone, source))
+        alone = widened(shrunk_graph(plan, gone, cut_tensors(plan, gone, source)))
         worst = max(worst, _compare(reference, alone, calls, f"group {name!r}")[0])
     return worst, len(groups)
 

@@ -42,8 +42,6 @@ class GraphWalk(fx.Interpreter):
         The axes of the value of each node, nested like the value.
     parameters : dict of str to Axes
     fixed_parts : list of Fixed
-    readers : dict of str to list of (str, Axis)
-        For each parameter that multiplies a value, the module that does it.
     """
 
     def __init__(self, program: Program) -> None:
@@ -64,6 +62,16 @@ class GraphWalk(fx.Interpreter):
             # the fused recurrent layers of oneDNN have no rule; the plain ones are made of products
             with torch.backends.mkldnn.flags(enabled=False):
                 self.outputs = self.run(*self.program.arguments)
+
+    @property
+    def readers(self) -> list[tuple[str, int]]:
+        """Weights that read channels, and the axis by which they do, in order of computation."""
+        axes = {
+            id(axis.slots): (name, d)
+            for name, of_name in self.parameters.items()
+            for d, axis in enumerate(of_name)
+        }
+        return [axes[key] for key in self.walk.readings if key in axes]
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node, and keep the axes of its value."""

@@ -19,6 +19,7 @@ def linear(call: Call) -> list[Axes]:
     if len(weight) != 2:
         raise ValueError
     call.walk.contract(x[-1], weight[1])
+    call.walk.readings[id(weight[1].slots)] = None
     call.walk.count(_rows(x[:-1]), weight[0], weight[1])
     return [_with_bias(call.walk, [*x[:-1], weight[0]], bias)]
 
@@ -69,6 +70,7 @@ def convolution(call: Call) -> list[Axes]:
     inner, outer = (weight[0], weight[1]) if transposed else (weight[1], weight[0])
     if n_groups == 1:
         walk.contract(x[1], inner)
+        walk.readings[id(inner.slots)] = None
         out = outer
     else:
         if not (x[1].zero or inner.zero):

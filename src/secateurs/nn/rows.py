@@ -1,0 +1,77 @@
+"""Rows of the user's data, in batches of arguments of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.nn.program import Inputs
+from secateurs.nn.torch_parts import tree_map
+
+BATCH = 256  # rows in one forward pass
+
+
+def batches(
+    data: Any, module: nn.Module, *, most: int | None = None, size: int = BATCH
+) -> Iterator[tuple[Inputs, Tensor | None]]:
+    """Yield the arguments of the module and the targets, batch by batch.
+
+    Parameters
+    ----------
+    data : X, (X, y) or DataLoader
+        X is a tensor or array, or a dict of them by the names of the arguments.  A loader yields
+        X or (X, y).
+    module : nn.Module
+        Floating-point inputs are moved to its device and dtype.
+    most : int, optional
+        Rows that are used; all by default.
+    size : int
+        Rows of a batch, for tensors.
+    """
+    parameter = next(module.parameters())
+
+    def placed(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            leaf = torch.from_numpy(leaf)
+        if not isinstance(leaf, Tensor):
+            return leaf
+        dtype = parameter.dtype if leaf.is_floating_point() else leaf.dtype
+        return leaf.to(parameter.device, dtype)
+
+    left = most
+    for X, y in _loaded(data) if isinstance(data, DataLoader) else _cut(data, size):
+        inputs = Inputs.of(tree_map(placed, X))
+        n = inputs.n_rows
+        if left is not None and n > left:
+            inputs, y, n = inputs.rows(left), None if y is None else y[:left], left
+        yield inputs, None if y is None else placed(y)
+        if left is not None:
+            left -= n
+            if left <= 0:
+                return
+
+
+def _loaded(loader: DataLoader[Any]) -> Iterator[tuple[Any, Any]]:
+    for batch in loader:
+        if isinstance(batch, tuple | list) and len(batch) == 2:
+            yield batch[0], batch[1]
+        else:
+            yield batch, None
+
+
+def _cut(data: Any, size: int) -> Iterator[tuple[Any, Any]]:
+    X, y = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
+    first = next(iter(X.values())) if isinstance(X, Mapping) else X
+    if not isinstance(first, Tensor | np.ndarray):
+        got = Shown(f"a {type(first).__name__}")
+        raise bad_value("data", got, "X, (X, y) with tensors or arrays, or a DataLoader")
+    for start in range(0, len(first), size):
+        rows = slice(start, start + size)
+        part = {k: v[rows] for k, v in X.items()} if isinstance(X, Mapping) else X[rows]
+        yield part, None if y is None else torch.as_tensor(y[rows])

@@ -1,0 +1,142 @@
+"""How much each channel matters: norms, Taylor expansion, reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.nn.channels import ChannelGroup, ChannelPlan
+from secateurs.nn.reconstruction import reconstruction_scores
+from secateurs.nn.rows import batches
+
+HOW = ("reconstruction", "norm", "taylor")
+FloatArray = NDArray[np.float64]
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A number for every channel; those with the smallest numbers go first.
+
+    Attributes
+    ----------
+    how : str
+    values : dict of str to float64 array
+        For each group.  Values of different groups can be compared.
+    data : object
+        The rows that were used, which also repair the cut; None for norms.
+    """
+
+    how: str
+    values: dict[str, FloatArray]
+    data: Any = None
+
+
+def score(
+    plan: ChannelPlan,
+    how: str,
+    data: Any,
+    loss: Loss | None,
+    n_rows: int,
+    source: nn.Module | None,
+) -> Scores:
+    """Score the channels of a plan; see `Plan.score`."""
+    module = plan.module if source is None else source
+    check_choice("how", how, HOW)
+    if how == "norm":
+        return Scores(how, norm_scores(plan, module), data)
+    if data is None:
+        raise bad_value("data", None, f"calibration rows for the score {how!r}")
+    if how == "taylor":
+        if loss is None:
+            raise bad_value("loss", None, "a loss for the score 'taylor'")
+        return Scores(how, taylor_scores(plan, module, data, loss, n_rows), data)
+    values = reconstruction_scores(plan, module, data, n_rows)
+    # a group that no layer reads directly is ranked by its norms, on the same scale
+    for name, norms in norm_scores(plan, module).items():
+        if name not in values:
+            order = np.argsort(norms, kind="stable")
+            shares = np.cumsum(norms[order] ** 2)
+            values[name] = np.empty_like(norms)
+            values[name][order] = shares / max(shares[-1], np.finfo(float).tiny)
+    return Scores(how, {name: values[name] for name in plan.groups}, data)
+
+
+def norm_scores(plan: ChannelPlan, module: nn.Module) -> dict[str, FloatArray]:
+    """Norm of the weights that go with each channel, over the mean of its group.
+
+    What writes a channel and what reads it are multiplied, because a scale can move from one to
+    the other without changing the function.
+    """
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    readers = set(plan.graph_walk.readers)
+    found = {}
+    for name, group in plan.groups.items():
+        halves = np.zeros((2, group.size))
+        for place in group.places:
+            parameter = parameters.get(place.name)
+            if parameter is not None:
+                square = parameter.detach().double().square().cpu()
+                half = int((place.name, place.axis) in readers)
+                halves[half] += _by_channel(plan, group, place, square)
+        sides = [half for half in halves if half.any()]
+        norms = np.sqrt(np.prod(sides, axis=0)) if sides else np.zeros(group.size)
+        found[name] = norms / max(float(norms.mean()), np.finfo(float).tiny)
+    return found
+
+
+def _by_channel(plan: ChannelPlan, group: ChannelGroup, place: Any, entries: Tensor) -> FloatArray:
+    """Sum the entries of a parameter that go with each channel."""
+    others = tuple(i for i in range(entries.ndim) if i != place.axis)
+    sums = (entries.sum(others) if others else entries).numpy()
+    channel = plan.channel_of(group, place)
+    mine = channel >= 0
+    found: FloatArray = np.bincount(channel[mine], sums[mine], group.size).astype(np.float64)
+    return found
+
+
+def taylor_scores(
+    plan: ChannelPlan, module: nn.Module, data: Any, loss: Loss, n_rows: int
+) -> dict[str, FloatArray]:
+    """Mean square change of the loss, to first order, when a channel is silenced.
+
+    The change is sum g w over the weights that write the channel, for each batch.
+    Source: Molchanov et al. (2019), "Importance estimation for neural network pruning".
+    """
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    readers = set(plan.graph_walk.readers)
+    found = {name: np.zeros(group.size) for name, group in plan.groups.items()}
+    for inputs, y in batches(data, module, most=n_rows, size=32):
+        if y is None:
+            got = Shown("rows without targets")
+            raise bad_value("data", got, "(X, y) for the score 'taylor'")
+        value = loss(inputs.call(module), y)
+        names = [name for name, p in parameters.items() if p.requires_grad]
+        gradients = torch.autograd.grad(
+            value, [parameters[name] for name in names], allow_unused=True
+        )
+        change = {
+            name: (g * parameters[name]).detach().double().cpu()
+            for name, g in zip(names, gradients, strict=True)
+            if g is not None
+        }
+        for name, group in plan.groups.items():
+            writers = [
+                p for p in group.places
+                if p.name in change and (p.name, p.axis) not in readers
+            ]  # fmt: skip
+            found[name] += (
+                sum(
+                    (_by_channel(plan, group, p, change[p.name]) for p in writers),
+                    start=np.zeros(group.size),
+                )
+                ** 2
+            )
+    return found
