@@ -24,6 +24,7 @@ MOSTLY = 0.9  # share of the rows with numbers from which stray texts are read a
 MANY_NUMBERS = 10  # and the distinct numbers that such a column needs
 _SMALLEST_FAST = 1000  # distinct texts from which Arrow reads plain numbers
 SENTINELS = {float(sign * int("9" * digits)) for sign in (-1, 1) for digits in range(2, 8)}
+LONGEST_EXACT = 15  # digits of a whole number that float64 always holds
 _COMMON_WORDS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-", "#N/A")
 
 
@@ -195,6 +196,10 @@ def read_numbers(
     elif fit.ambiguous:
         notes.append(_ambiguity(column.name, fit, reader))
     values = column.mapped(reader.values, float)
+    if max(map(len, reader.values)) > LONGEST_EXACT and len(set(reader.values.values())) < len(
+        {text.lstrip("+0") for text in reader.values}
+    ):
+        return None  # numbers of many digits that are different names
     sentinels = found_sentinels(values)
     if sentinels:
         shown = ", ".join(f"{value:g} in {count} rows" for value, count in sentinels)
@@ -292,6 +297,8 @@ def read_words(
     """Return a column of texts; the words in `convention` are missing in this file."""
     absent = missing | (convention & set(column.texts))
     present = column.present(absent)
+    if all(text.lower() in MISSING_NUMBERS for text in present):
+        absent, present = absent | set(present), []
     values = column.mapped({text: text for text in present}, object)
     if not present:
         return ReadColumn(pd.Series(values, dtype=float), "empty")

@@ -80,8 +80,8 @@ def find_dialect(text: str, delimiter: str | None = None) -> Dialect:
     if delimiter is None:
         scores = {mark: _score(_first(sample, mark)) for mark in DELIMITERS}
         delimiter = max(DELIMITERS, key=lambda mark: scores[mark])
-        if scores[delimiter] <= 0:
-            delimiter = ","
+        if scores[delimiter] <= 0:  # one column
+            delimiter = next((mark for mark in DELIMITERS[:4] if mark not in sample), ",")
     records = _first(sample, delimiter)
     width = _width(records)
     skipped = _titles(records, width)
@@ -175,6 +175,8 @@ def _score(records: list[list[str]]) -> float:
     header = next((r for r in records if len(r) > 1), records[0])
     if len(header) not in (width, width - 1):
         same /= 2
+    if width == 2 and len(records[0]) == 1 and any(record[-1] for record in records[1:]):
+        return 0.0  # one column of decimal commas, or of words
     fields = [field for record in records[1:] or records for field in record]
     plain = sum(map(_plainness, fields)) / len(fields)
     return same * same * plain
