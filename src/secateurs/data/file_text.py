@@ -32,8 +32,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# encodings that are guessed, for Latin letters and for other scripts
-_GUESSED = ("cp1252", "cp1250", "mac_roman")
+# encodings that are guessed where cp1252 does not read well, for Latin and other scripts
+_GUESSED = ("cp1250", "mac_roman")
 _OTHER_SCRIPTS = ("cp1251", "cp1253", "cp932", "gb18030", "big5", "cp949")
 _SIGN_IN_WORD = re.compile(r"[^\W\d_][\u00a1-\u00bf‚„…†‡‰‹›•™˜][^\W\d_]|[£¹³¿][^\W\d_]")
 _MAGIC = (
