@@ -21,6 +21,7 @@ from secateurs.data.encoding import encode
 from secateurs.data.file_text import read_text
 from secateurs.data.number_text import parse_number
 from secateurs.data.schema_fitting import fit_schema
+from secateurs.data.tables import ColumnSchema, TableSchema
 
 relaxed = settings(max_examples=60, deadline=None)
 
@@ -463,3 +464,24 @@ def test_packed_bombs_and_spreadsheets_are_refused(tmp_path: Path, monkeypatch) 
         archive.writestr("xl/workbook.xml", "")
     with pytest.raises(DatasetError, match="a spreadsheet"):
         read_text(path)
+
+
+def test_files_without_a_header_are_read_alike_row_by_row(tmp_path: Path) -> None:
+    rows = [f"{i}.5,{i % 3},{'u' if i % 2 else 'v'}\n" for i in range(20)]
+    table = read_table(csv_file(tmp_path, "".join(rows)))
+    schema = fit_schema(table.frame)
+    expected = encode(schema, table.frame)
+    for i in (0, 7, 19):
+        one = load_inputs(csv_file(tmp_path, rows[i]), schema)
+        np.testing.assert_array_equal(encode(schema, one)[0], expected[i])
+
+
+def test_a_schema_of_version_1_reads_files_as_before(tmp_path: Path) -> None:
+    columns = [
+        ColumnSchema(name="a", kind="numeric", fill=7.0),
+        ColumnSchema(name="b", kind="categorical", fill="x", categories=["x", "y"]),
+    ]
+    schema = TableSchema(columns=columns)
+    path = csv_file(tmp_path, "b,a\ny,1\nNA,NA\nNone,2.5\nz,true\n")
+    encoded = encode(schema, load_inputs(path, schema))
+    assert encoded.tolist() == [[1, 1], [7, 0], [2.5, 0], [1, 0]]

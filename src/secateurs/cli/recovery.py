@@ -255,6 +255,6 @@ def _numbers(X: Any) -> NDArray[Any]:
         if not pd.api.types.is_numeric_dtype(X[name]):
             raise bad_value(
                 *(f"column {name!r}", Shown(f"values of type {X[name].dtype}"), "numbers"),
-                do="leave the column out",
+                do=f"leave it out with --drop {name}",
             )
     return X.to_numpy(dtype=float)

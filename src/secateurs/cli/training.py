@@ -182,6 +182,9 @@ def path(
         Draw the score against the number of weights to this file (.png, .pdf, .svg).
     """
     recipe.check_options(plot=plot, inputs=[data])
+    if roles.group is not None or roles.weight is not None:
+        got = Shown("--group or --weight")
+        raise bad_value("path", got, "neither", "use secateurs fit for groups and weights")
     budgets = recipe.integers("--nonzeros", nonzeros)
     settings = _settings(hidden, epochs, seed, max(budgets))
     whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))

@@ -6,6 +6,7 @@ where its texts fit both decimal marks or both orders of day and month.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,29 +136,29 @@ def fit_numbers(column: TextColumn, missing: frozenset[str], decimal: str | None
     """Read a column as numbers with the mark given, or with both."""
     present = [t for t in column.present(missing) if t.lower() not in MISSING_NUMBERS]
     marks = [decimal] if decimal else [".", ","]
-    fast = _plain_numbers(present) if "." in marks else None
-    if fast is not None:
-        return NumberFit(present, {".": fast})
+    for mark in marks:
+        fast = _plain_numbers(present, mark)
+        if fast is not None:
+            return NumberFit(present, {mark: fast})
     return NumberFit(present, {mark: NumberReader(mark, present) for mark in marks})
 
 
-def _plain_numbers(present: list[str]) -> NumberReader | None:
-    """Read many plain numbers at once; None unless a decimal point is the only reading."""
+def _plain_numbers(present: list[str], mark: str) -> NumberReader | None:
+    """Read many plain numbers at once; None unless this decimal mark is the only reading."""
     if len(present) < _SMALLEST_FAST:
         return None
-    texts = pa.array(present)
-    thousands = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})*$|^[+-]?[0-9]+$"
+    texts, escaped = pa.array(present), re.escape(mark)
+    thousands = rf"^[+-]?[1-9][0-9]{{0,2}}({escaped}[0-9]{{3}})*$|^[+-]?[0-9]+$"
+    plain = rf"^[+-]?[0-9]*({escaped})?[0-9]*([eE][+-]?[0-9]+)?$"
     if pc.all(pc.match_substring_regex(texts, thousands)).as_py():
         return None
-    if not pc.all(
-        pc.match_substring_regex(texts, r"^[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?$", ignore_case=True)
-    ).as_py():
+    if not pc.all(pc.match_substring_regex(texts, plain)).as_py():
         return None
     try:
-        values = pc.cast(texts, pa.float64()).to_pylist()
+        values = pc.cast(pc.replace_substring(texts, mark, "."), pa.float64()).to_pylist()
     except pa.ArrowInvalid:
         return None
-    reader = NumberReader(".", ())
+    reader = NumberReader(mark, ())
     reader.values = dict(zip(present, values, strict=True))
     return reader
 

@@ -62,8 +62,12 @@ def records_of(text: str, delimiter: str) -> Iterator[list[str]]:
     )
 
 
-def find_dialect(text: str, delimiter: str | None = None) -> Dialect:
+def find_dialect(
+    text: str, delimiter: str | None = None, names: frozenset[str] = frozenset()
+) -> Dialect:
     """Find the dialect of a table from its first `SAMPLED` records.
+
+    If `names` of columns are known, a first record without any of them holds data.
 
     Each delimiter is scored by the share of records of equal width, times the share of fields
     that read as numbers, dates or plain words (van den Burg, Nazabal, Sutton, "Wrangling messy
@@ -87,26 +91,31 @@ def find_dialect(text: str, delimiter: str | None = None) -> Dialect:
     skipped = _titles(records, width)
     if skipped:
         notes.append(f"{skipped} lines before the header left out")
-    return _with_header(text, start, line, records[skipped:], delimiter, width, skipped, notes)
+    records = records[skipped:]
+    headless = not records or _is_data(records[0], records[1:])
+    if names and records:
+        headless = not names & {field.strip(SPACES).lstrip("#") for field in records[0]}
+    head = records[0] if records and not headless else None
+    return _with_header(text, start, line, head, delimiter, width, skipped, notes)
 
 
 def _with_header(
     text: str,
     start: int,
     line: int,
-    records: list[list[str]],
+    head: list[str] | None,
     delimiter: str,
     width: int,
     skipped: int,
     notes: list[str],
 ) -> Dialect:
-    """Find the header among the records, and the position behind it."""
+    """Find the position behind the header, if there is one."""
     n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, skipped)
     start = _line_start(text, start, n_lines)
     line += n_lines
-    if not records or _is_data(records[0], records[1:]):
+    if head is None:
         return Dialect(delimiter, None, width, start, line, False, tuple(notes))
-    header = [field.strip(SPACES) for field in records[0]]
+    header = [field.strip(SPACES) for field in head]
     n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, 1)
     end = _line_start(text, start, n_lines)
     fields = text[start:end].strip().split(delimiter)
@@ -205,6 +214,8 @@ def _titles(records: list[list[str]], width: int) -> int:
 
 def _is_data(first: list[str], rest: list[list[str]]) -> bool:
     """Whether the first record holds data: numbers over numbers, and not years or 0, 1, 2, ..."""
+    if not rest:
+        return all(_is_number(field.strip(SPACES)) for field in first)
     over = []
     for j, field in enumerate(first):
         below = [record[j].strip(SPACES) for record in rest if j < len(record)]

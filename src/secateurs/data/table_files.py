@@ -134,7 +134,8 @@ def _read_text_table(
     if not content.text.strip():
         raise bad_data(path, "an empty file, which cannot be read", "a header and rows")
     try:
-        dialect = find_dialect(content.text, options.delimiter)
+        known = frozenset(column.name for column in schema.columns) if schema else frozenset()
+        dialect = find_dialect(content.text, options.delimiter, known)
         table, notes = _rows(content.text, dialect, path)
     except csv.Error as error:
         raise unreadable(path, error, "a CSV table", "write it again") from error
