@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from matplotlib.image import imsave
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -165,3 +166,24 @@ def test_pipelines_that_give_frames():
     pipeline.fit(frame, frame["a"])
     assert input_names(model) == ["a", "b", "c"]
     assert pipeline.predict(frame).shape == (80,)
+
+
+def test_a_picture_has_a_cost_a_limit_and_a_smaller_size(capsys, tmp_path):
+    x = np.linspace(0, 1, 40)
+    imsave(tmp_path / "p.png", np.outer(x, x), cmap="gray")
+    status, _, err = run(capsys, "image", tmp_path / "p.png", "--nonzeros", 9, "--features", 10**6)
+    assert status == 2
+    assert "--size" in err
+    status, out, err = run(
+        *(capsys, "image", tmp_path / "p.png", "--nonzeros", 20, "--features", 200),
+        *("--size", 10, "--max-seconds", 0.001),
+    )
+    assert status == 0
+    assert "10 x 10 pixels, which take" in err
+    status, out, _ = run(
+        *(capsys, "image", tmp_path / "p.png", "--nonzeros", 20, "--features", 200),
+        *("--size", 10, "--max-seconds", 0.001, "--json"),
+    )
+    record = json.loads(out)
+    assert (record["shape"], record["stopped_by_time"]) == ([10, 10], True)
+    assert run(capsys, "image", "3", "--nonzeros", 9, "--max-seconds", 0)[0] == 2

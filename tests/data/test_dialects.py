@@ -21,6 +21,7 @@ from secateurs.data.encoding import encode
 from secateurs.data.file_text import read_text
 from secateurs.data.number_text import parse_number
 from secateurs.data.schema_fitting import fit_schema
+from secateurs.data.tables import ColumnSchema, TableSchema
 
 relaxed = settings(max_examples=60, deadline=None)
 
@@ -257,6 +258,19 @@ def test_words_survive_every_encoding(tmp_path: Path, encoding: str) -> None:
     assert table.frame["stadt"].tolist() == WORDS * 8
 
 
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1250", ["Łódź", "Kraków", "Gdańsk", "Poznań"]),
+        ("cp1251", ["Москва", "Казань", "Тверь", "Самара"]),
+        ("cp932", ["東京", "大阪", "京都", "名古屋"]),
+    ],
+)
+def test_other_scripts_are_recognised(tmp_path: Path, encoding: str, words: list[str]) -> None:
+    text = "x;y\n" + "".join(f"{word};{i}\n" for i, word in enumerate(words * 10))
+    assert read_table(csv_file(tmp_path, text, encoding)).frame["x"].tolist() == words * 10
+
+
 def test_euro_signs_are_cp1252(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a;preis\nx;5,50 €\ny;1.250,00 €\n", "cp1252")
     assert read_table(path).frame["preis"].tolist() == [5.5, 1250.0]
@@ -283,6 +297,8 @@ def test_euro_signs_are_cp1252(tmp_path: Path) -> None:
         ("a b  c\n1 2  3\n  4 5 6\n", ["a", "b", "c"], 2, None),
         ('a,b\n"1\n2",3\n4,5\n', ["a", "b"], 2, None),
         ("a\n1\n2\n", ["a"], 2, None),
+        ("a\n1,5\n2,5\n", ["a"], 2, None),
+        ("a;b\n1;2\n3;4\nTotal;6\n", ["a", "b"], 2, "the row of totals"),
         ("a,b\r1,2\r3,4\r", ["a", "b"], 2, None),
     ],
 )
@@ -362,10 +378,10 @@ def test_words_are_missing_only_where_the_column_says_so(tmp_path: Path) -> None
     table = read_table(csv_file(tmp_path, f"level,x\n{rows}"), TableOptions(na=("level=NA",)))
     assert table.frame["level"].isna().sum() == 5
     # R quotes texts, and writes a missing one without quotes
-    text = '"level","x"\n"None",NA\nNA,1\n"NA",2\n'
+    text = '"level","x"\n"None",NA\nNA,1\n"NA",2\n"Some",3\n'
     table = read_table(csv_file(tmp_path, text))
-    assert table.frame["level"].isna().tolist() == [False, True, False]
-    assert table.frame["x"].isna().tolist() == [True, False, False]
+    assert table.frame["level"].isna().tolist() == [False, True, False, False]
+    assert table.frame["x"].isna().tolist() == [True, False, False, False]
 
 
 def test_a_few_texts_among_numbers_are_missing_and_said(tmp_path: Path) -> None:
@@ -448,3 +464,24 @@ def test_packed_bombs_and_spreadsheets_are_refused(tmp_path: Path, monkeypatch) 
         archive.writestr("xl/workbook.xml", "")
     with pytest.raises(DatasetError, match="a spreadsheet"):
         read_text(path)
+
+
+def test_files_without_a_header_are_read_alike_row_by_row(tmp_path: Path) -> None:
+    rows = [f"{i}.5,{i % 3},{'u' if i % 2 else 'v'}\n" for i in range(20)]
+    table = read_table(csv_file(tmp_path, "".join(rows)))
+    schema = fit_schema(table.frame)
+    expected = encode(schema, table.frame)
+    for i in (0, 7, 19):
+        one = load_inputs(csv_file(tmp_path, rows[i]), schema)
+        np.testing.assert_array_equal(encode(schema, one)[0], expected[i])
+
+
+def test_a_schema_of_version_1_reads_files_as_before(tmp_path: Path) -> None:
+    columns = [
+        ColumnSchema(name="a", kind="numeric", fill=7.0),
+        ColumnSchema(name="b", kind="categorical", fill="x", categories=["x", "y"]),
+    ]
+    schema = TableSchema(columns=columns)
+    path = csv_file(tmp_path, "b,a\ny,1\nNA,NA\nNone,2.5\nz,true\n")
+    encoded = encode(schema, load_inputs(path, schema))
+    assert encoded.tolist() == [[1, 1], [7, 0], [2.5, 0], [1, 0]]

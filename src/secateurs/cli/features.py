@@ -68,7 +68,8 @@ def features(
     kind = SparseMultiIndexClassifier if classes else SparseMultiIndexRegressor
     fitted = kind(max_features=max_features, alpha=alpha, random_state=seed)
     with progress(quiet=json, counted="columns") as bar:
-        fitted.fit(dataset.X, dataset.y, progress=bar("features"))
+        options = recipe.row_options(dataset, fitted)
+        fitted.fit(dataset.X, dataset.y, progress=bar("features"), **options)
 
     def write_support(file: Path) -> None:
         write_atomically(file, support_table(fitted).to_csv(index=False).encode())

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from cyclopts import Parameter
 from secateurs.cli.terminal import show, show_json, show_line
 from secateurs.core.description import Description
 from secateurs.core.output_files import check_output
-from secateurs.core.parameters import bad_value, check_integer
+from secateurs.core.parameters import Shown, bad_value, check_integer
 from secateurs.core.solution import explain
 from secateurs.data.table_options import TableOptions
 
@@ -183,6 +184,26 @@ def reading_notes(dataset: Dataset, model: Any) -> tuple[str, ...]:
     table = getattr(model, "table_", None)
     notes += [f"{note[:1].upper()}{note[1:]}." for note in dataset.notes]
     return (*notes, *(table.notes() if table is not None else ()))
+
+
+def row_options(dataset: Dataset, model: Any) -> dict[str, Any]:
+    """Return the groups and weights of the training rows, as options of the model's ``fit``.
+
+    Raises
+    ------
+    ValueError
+        The user gave a column for one of them, and the model cannot use it.
+    """
+    given = {
+        "groups": ("--group", dataset.groups),
+        "sample_weight": ("--weight", dataset.weights),
+    }
+    known = signature(model.fit).parameters
+    for name, (option, values) in given.items():
+        if values is not None and name not in known:
+            expected = f"none, because {type(model).__name__} does not use it"
+            raise bad_value(option, Shown("a column"), expected, "leave the option out")
+    return {name: values for name, (_, values) in given.items() if values is not None}
 
 
 def describe_fit(

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import io
+import math
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 from secateurs.cli import recipe
-from secateurs.cli.terminal import progress
+from secateurs.cli.terminal import err, note, progress
 from secateurs.core.description import Description, format_bytes
-from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.parameters import Shown, bad_value, check_real
+from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.datasets import load_dataset
 from secateurs.recovery.estimator import SparseReLURegressor
 from secateurs.recovery.planted import image_function
 
 BYTES_A_WEIGHT = 12  # 8 for the weight and 4 for its position
+MOST_BYTES = 2_000_000_000  # of the random features of all pixels
+USUAL_PIXELS = 64 * 64
+QUICK_ENTRIES = 2_000_000  # features of all pixels up to which a fit takes seconds
+SECONDS_BETWEEN_LINES = 10.0
 NO_ERROR = 400.0  # dB that stand for no difference at all
 
 
@@ -29,6 +38,8 @@ def recover(
     nonzeros: str,
     neurons: int | None = None,
     target: recipe.Target = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     solver: str = "auto",
     intercept: recipe.Flag = False,
     seed: recipe.Seed = 0,
@@ -52,18 +63,20 @@ def recover(
     """
     recipe.check_options(output, seed=seed, inputs=[data])
     budget = recipe.integer_or_auto("--nonzeros", nonzeros)
-    dataset = load_dataset(data, target=target, task="regression")
+    options = dialect.options(roles)
+    dataset = load_dataset(data, target=target, task="regression", options=options)
     model = SparseReLURegressor(
         budget, neurons, solver=solver, fit_intercept=intercept, random_state=seed
     )
     with progress(quiet=json) as bar:
-        model.fit(_numbers(dataset.X), dataset.y, progress=bar("recovering"))
+        rows = recipe.row_options(dataset, model)
+        model.fit(_numbers(dataset.X), dataset.y, progress=bar("recovering"), **rows)
     n_held_out = len(dataset.y) - model.n_train_
     error = "unknown" if model.held_out_error_ is None else f"{model.held_out_error_:.2e}"
     description = recipe.describe_fit(
         model,
         f"{dataset.name}: the relative error on {n_held_out} held-out rows is {error}.",
-        dataset=dataset.name,
+        data=dataset,
         n_held_out=n_held_out,
         d=model.n_features_in_,
         neurons=model.report_["neurons"],
@@ -80,6 +93,8 @@ def image(
     neurons: int = 50,
     features: int = 1500,
     sigma: float = 2.0,
+    size: int | None = None,
+    max_seconds: float | None = None,
     seed: recipe.Seed = 0,
     output: Path | None = None,
     json: recipe.Json = False,
@@ -98,16 +113,28 @@ def image(
         Number of random Fourier features of the position of a pixel.
     sigma
         Standard deviation of their frequencies, in cycles over half the image.
+    size
+        Shrink the picture until its longer side has at most this many pixels.
+    max_seconds
+        Stop after about this time and draw the best network so far.
     output
         Draw the original, the fit and the error to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(plot=output, inputs=[picture], seed=seed, nonzeros=nonzeros)
-    source: str | int = int(picture) if picture.isdecimal() else picture
-    problem = image_function(source, features, sigma, random_state=seed)
+    recipe.check_options(plot=output, inputs=[picture], seed=seed, nonzeros=nonzeros, size=size)
+    limit = math.inf
+    if max_seconds is not None:
+        limit = check_real("--max-seconds", max_seconds, above=0)
+    pixels = shrunk(_grey(picture), size)
+    cost = _refuse_large(picture, pixels.shape, features)
+    if not json:
+        note(cost)
+    problem = image_function(pixels, features, sigma, random_state=seed)
     assert problem.image_shape is not None
     model = SparseReLURegressor(nonzeros, neurons, validation_fraction=0, random_state=seed)
-    with progress(quiet=json) as bar:
-        model.fit(problem.X, problem.y, progress=bar("drawing"))
+    with progress(quiet=json) as bar, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the status says it
+        clock = Clock(bar("drawing"), limit, quiet=json)
+        model.fit(problem.X, problem.y, progress=clock)
     original = problem.y.reshape(problem.image_shape)
     fitted = model.predict(problem.X).reshape(problem.image_shape)
     psnr = decibels(original, fitted)
@@ -132,7 +159,74 @@ def image(
     )
     draw = recipe.drawing("recovery:image_figure", original, fitted, psnr, model.n_nonzero_)
     description = Description(headline, facts)
-    return recipe.finish(description, json=json, status=model.status_, files=[(output, draw)])
+    facts["stopped_by_time"] = clock.stopped
+    status = "converged" if clock.stopped else model.status_
+    return recipe.finish(description, json=json, status=status, files=[(output, draw)])
+
+
+class Clock:
+    """Passes progress on, says it in lines where there is no terminal, and stops in time.
+
+    Parameters
+    ----------
+    shown : callable
+        The callback of a bar.
+    limit : float
+        Seconds after which the solver is interrupted, which keeps its best result.
+    quiet : bool
+        Whether no lines are printed.
+    """
+
+    def __init__(self, shown: ProgressCallback, limit: float, *, quiet: bool) -> None:
+        self.shown, self.limit = shown, limit
+        self.quiet = quiet or err.is_terminal
+        self.began = self.said = time.monotonic()
+        self.stopped = False
+
+    def __call__(self, state: Progress) -> None:
+        """Take one state of the solver."""
+        self.shown(state)
+        now = time.monotonic()
+        if not self.quiet and now - self.said >= SECONDS_BETWEEN_LINES:
+            self.said = now
+            note(
+                f"{now - self.began:.0f} s: step {state.step} of at most {state.n_steps}, loss "
+                f"{state.loss:.4g}, {state.n_nonzero} weights"
+            )
+        if now - self.began > self.limit:
+            self.stopped = True
+            raise KeyboardInterrupt
+
+
+def _grey(picture: str) -> NDArray[np.float64]:
+    """Return the grey values of a picture in [0, 1], shape [h, w]."""
+    source: str | int = int(picture) if picture.isdecimal() else picture
+    problem = image_function(source, 2, random_state=0)
+    assert problem.image_shape is not None
+    return np.asarray(problem.y.reshape(problem.image_shape))
+
+
+def shrunk(pixels: NDArray[np.float64], size: int | None) -> NDArray[np.float64]:
+    """Average squares of pixels until no side is longer than `size`; the edges may be cut."""
+    step = 1 if size is None else math.ceil(max(pixels.shape) / size)
+    h, w = (max(1, side // step) for side in pixels.shape)
+    block = min(step, *pixels.shape)
+    squares = pixels[: h * block, : w * block].reshape(h, block, w, block)
+    return np.asarray(squares.mean(axis=(1, 3)))
+
+
+def _refuse_large(picture: str, shape: tuple[int, ...], features: int) -> str:
+    """Return what a fit costs; ValueError if that is more than `MOST_BYTES`."""
+    h, w = shape
+    n_bytes = 8 * h * w * features
+    shown = f"{h} x {w} pixels, which take {format_bytes(n_bytes)} with {features} features"
+    if n_bytes > MOST_BYTES:
+        side = 2 ** int(math.log2(math.sqrt(USUAL_PIXELS * 1500 / max(1, features))))
+        expected = f"at most {format_bytes(MOST_BYTES)}"
+        do = f"shrink the picture with --size {max(1, side)}, or take fewer --features"
+        raise bad_value(picture, Shown(shown), expected, do)
+    slow = "minutes; --size and --max-seconds make it shorter"
+    return f"{shown}; the fit takes {slow if h * w * features > QUICK_ENTRIES else 'seconds'}"
 
 
 def decibels(original: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:
@@ -161,6 +255,6 @@ def _numbers(X: Any) -> NDArray[Any]:
         if not pd.api.types.is_numeric_dtype(X[name]):
             raise bad_value(
                 *(f"column {name!r}", Shown(f"values of type {X[name].dtype}"), "numbers"),
-                do="leave the column out",
+                do=f"leave it out with --drop {name}",
             )
     return X.to_numpy(dtype=float)

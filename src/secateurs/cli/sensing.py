@@ -73,6 +73,8 @@ def interactions(
     /,
     *,
     target: recipe.Target = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     components: str = "auto",
     seed: recipe.Seed = 0,
     top: recipe.Top = 15,
@@ -93,21 +95,23 @@ def interactions(
     """
     recipe.check_options(output, plot=plot, inputs=[data], seed=seed, top=top)
     rank = recipe.integer_or_auto("--components", components)
-    loaded = load_dataset(data, target=target, task="regression")
+    options = dialect.options(roles)
+    loaded = load_dataset(data, target=target, task="regression", options=options)
     dataset = split(loaded, recipe.TEST_SHARE, random_state=seed)
     X_test, y_test = dataset.X_test, dataset.y_test
     assert y_test is not None
     model = QuadraticRegressor(rank, random_state=seed)
     linear = QuadraticRegressor(0, random_state=seed)
     with progress(quiet=json, counted="squares") as bar:
-        model.fit(dataset.X, dataset.y, progress=bar("interactions"))
-        linear.fit(dataset.X, dataset.y)
+        rows = recipe.row_options(dataset, model)
+        model.fit(dataset.X, dataset.y, progress=bar("interactions"), **rows)
+        linear.fit(dataset.X, dataset.y, **rows)
     r2, linear_r2 = model.score(X_test, y_test), linear.score(X_test, y_test)
     description = recipe.describe_fit(
         model,
         f"{dataset.name}: R² is {r2:.3f} on {len(y_test)} test rows; that of a linear function is "
         f"{linear_r2:.3f}.",
-        dataset=dataset.name,
+        data=dataset,
         n_test=len(y_test),
         test_r2=r2,
         linear_test_r2=linear_r2,

@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,8 +87,8 @@ def fit(
         model = _new_model(dataset.task, settings)
         with progress(quiet=json or group.rank > 0) as bar:
             began = time.process_time()
-            shown, rows_given = bar(LABELS["prune_regrow"]), _row_options(dataset, model)
-            model.fit(dataset.X, dataset.y, progress=shown, group=group, **rows_given)
+            shown, options = bar(LABELS["prune_regrow"]), recipe.row_options(dataset, model)
+            model.fit(dataset.X, dataset.y, progress=shown, group=group, **options)
             cpu = time.process_time() - began
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
             if group.rank > 0:  # every process has the same model; the first one shows it
@@ -122,15 +121,6 @@ def _check_comparison(group: Group, roles: recipe.TableRoles) -> None:
     if roles.group is not None or roles.weight is not None:
         do = "compare without --group and --weight"
         raise bad_value("--compare", Shown("groups or weights of rows"), "neither", do)
-
-
-def _row_options(dataset: Dataset, model: Estimator) -> dict[str, Any]:
-    """Return the groups and weights of the training rows, as options of ``fit``."""
-    if dataset.weights is not None and "sample_weight" not in signature(model.fit).parameters:
-        got = Shown("a column of weights")
-        raise bad_value("--weight", got, "none, because this network does not weight rows")
-    options = {"groups": dataset.groups, "sample_weight": dataset.weights}
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _test_row(model: Estimator, dataset: Dataset, cpu: float) -> dict[str, Any]:
@@ -192,6 +182,9 @@ def path(
         Draw the score against the number of weights to this file (.png, .pdf, .svg).
     """
     recipe.check_options(plot=plot, inputs=[data])
+    if roles.group is not None or roles.weight is not None:
+        got = Shown("--group or --weight")
+        raise bad_value("path", got, "neither", "use secateurs fit for groups and weights")
     budgets = recipe.integers("--nonzeros", nonzeros)
     settings = _settings(hidden, epochs, seed, max(budgets))
     whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))

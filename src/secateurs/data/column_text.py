@@ -6,6 +6,7 @@ where its texts fit both decimal marks or both orders of day and month.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ MOSTLY = 0.9  # share of the rows with numbers from which stray texts are read a
 MANY_NUMBERS = 10  # and the distinct numbers that such a column needs
 _SMALLEST_FAST = 1000  # distinct texts from which Arrow reads plain numbers
 SENTINELS = {float(sign * int("9" * digits)) for sign in (-1, 1) for digits in range(2, 8)}
+LONGEST_EXACT = 15  # digits of a whole number that float64 always holds
 _COMMON_WORDS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-", "#N/A")
 
 
@@ -134,29 +136,29 @@ def fit_numbers(column: TextColumn, missing: frozenset[str], decimal: str | None
     """Read a column as numbers with the mark given, or with both."""
     present = [t for t in column.present(missing) if t.lower() not in MISSING_NUMBERS]
     marks = [decimal] if decimal else [".", ","]
-    fast = _plain_numbers(present) if "." in marks else None
-    if fast is not None:
-        return NumberFit(present, {".": fast})
+    for mark in marks:
+        fast = _plain_numbers(present, mark)
+        if fast is not None:
+            return NumberFit(present, {mark: fast})
     return NumberFit(present, {mark: NumberReader(mark, present) for mark in marks})
 
 
-def _plain_numbers(present: list[str]) -> NumberReader | None:
-    """Read many plain numbers at once; None unless a decimal point is the only reading."""
+def _plain_numbers(present: list[str], mark: str) -> NumberReader | None:
+    """Read many plain numbers at once; None unless this decimal mark is the only reading."""
     if len(present) < _SMALLEST_FAST:
         return None
-    texts = pa.array(present)
-    thousands = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})*$|^[+-]?[0-9]+$"
+    texts, escaped = pa.array(present), re.escape(mark)
+    thousands = rf"^[+-]?[1-9][0-9]{{0,2}}({escaped}[0-9]{{3}})*$|^[+-]?[0-9]+$"
+    plain = rf"^[+-]?[0-9]*({escaped})?[0-9]*([eE][+-]?[0-9]+)?$"
     if pc.all(pc.match_substring_regex(texts, thousands)).as_py():
         return None
-    if not pc.all(
-        pc.match_substring_regex(texts, r"^[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?$", ignore_case=True)
-    ).as_py():
+    if not pc.all(pc.match_substring_regex(texts, plain)).as_py():
         return None
     try:
-        values = pc.cast(texts, pa.float64()).to_pylist()
+        values = pc.cast(pc.replace_substring(texts, mark, "."), pa.float64()).to_pylist()
     except pa.ArrowInvalid:
         return None
-    reader = NumberReader(".", ())
+    reader = NumberReader(mark, ())
     reader.values = dict(zip(present, values, strict=True))
     return reader
 
@@ -195,6 +197,10 @@ def read_numbers(
     elif fit.ambiguous:
         notes.append(_ambiguity(column.name, fit, reader))
     values = column.mapped(reader.values, float)
+    if max(map(len, reader.values)) > LONGEST_EXACT and len(set(reader.values.values())) < len(
+        {text.lstrip("+0") for text in reader.values}
+    ):
+        return None  # numbers of many digits that are different names
     sentinels = found_sentinels(values)
     if sentinels:
         shown = ", ".join(f"{value:g} in {count} rows" for value, count in sentinels)
@@ -292,6 +298,8 @@ def read_words(
     """Return a column of texts; the words in `convention` are missing in this file."""
     absent = missing | (convention & set(column.texts))
     present = column.present(absent)
+    if all(text.lower() in MISSING_NUMBERS for text in present):
+        absent, present = absent | set(present), []
     values = column.mapped({text: text for text in present}, object)
     if not present:
         return ReadColumn(pd.Series(values, dtype=float), "empty")

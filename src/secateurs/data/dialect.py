@@ -62,8 +62,12 @@ def records_of(text: str, delimiter: str) -> Iterator[list[str]]:
     )
 
 
-def find_dialect(text: str, delimiter: str | None = None) -> Dialect:
+def find_dialect(
+    text: str, delimiter: str | None = None, names: frozenset[str] = frozenset()
+) -> Dialect:
     """Find the dialect of a table from its first `SAMPLED` records.
+
+    If `names` of columns are known, a first record without any of them holds data.
 
     Each delimiter is scored by the share of records of equal width, times the share of fields
     that read as numbers, dates or plain words (van den Burg, Nazabal, Sutton, "Wrangling messy
@@ -80,33 +84,38 @@ def find_dialect(text: str, delimiter: str | None = None) -> Dialect:
     if delimiter is None:
         scores = {mark: _score(_first(sample, mark)) for mark in DELIMITERS}
         delimiter = max(DELIMITERS, key=lambda mark: scores[mark])
-        if scores[delimiter] <= 0:
-            delimiter = ","
+        if scores[delimiter] <= 0:  # one column
+            delimiter = next((mark for mark in DELIMITERS[:4] if mark not in sample), ",")
     records = _first(sample, delimiter)
     width = _width(records)
     skipped = _titles(records, width)
     if skipped:
         notes.append(f"{skipped} lines before the header left out")
-    return _with_header(text, start, line, records[skipped:], delimiter, width, skipped, notes)
+    records = records[skipped:]
+    headless = not records or _is_data(records[0], records[1:])
+    if names and records:
+        headless = not names & {field.strip(SPACES).lstrip("#") for field in records[0]}
+    head = records[0] if records and not headless else None
+    return _with_header(text, start, line, head, delimiter, width, skipped, notes)
 
 
 def _with_header(
     text: str,
     start: int,
     line: int,
-    records: list[list[str]],
+    head: list[str] | None,
     delimiter: str,
     width: int,
     skipped: int,
     notes: list[str],
 ) -> Dialect:
-    """Find the header among the records, and the position behind it."""
+    """Find the position behind the header, if there is one."""
     n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, skipped)
     start = _line_start(text, start, n_lines)
     line += n_lines
-    if not records or _is_data(records[0], records[1:]):
+    if head is None:
         return Dialect(delimiter, None, width, start, line, False, tuple(notes))
-    header = [field.strip(SPACES) for field in records[0]]
+    header = [field.strip(SPACES) for field in head]
     n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, 1)
     end = _line_start(text, start, n_lines)
     fields = text[start:end].strip().split(delimiter)
@@ -175,6 +184,8 @@ def _score(records: list[list[str]]) -> float:
     header = next((r for r in records if len(r) > 1), records[0])
     if len(header) not in (width, width - 1):
         same /= 2
+    if width == 2 and len(records[0]) == 1 and any(record[-1] for record in records[1:]):
+        return 0.0  # one column of decimal commas, or of words
     fields = [field for record in records[1:] or records for field in record]
     plain = sum(map(_plainness, fields)) / len(fields)
     return same * same * plain
@@ -203,6 +214,8 @@ def _titles(records: list[list[str]], width: int) -> int:
 
 def _is_data(first: list[str], rest: list[list[str]]) -> bool:
     """Whether the first record holds data: numbers over numbers, and not years or 0, 1, 2, ..."""
+    if not rest:
+        return all(_is_number(field.strip(SPACES)) for field in first)
     over = []
     for j, field in enumerate(first):
         below = [record[j].strip(SPACES) for record in rest if j < len(record)]

@@ -22,6 +22,7 @@ from secateurs.data.errors import bad_data, unreadable
 #: A packed file may hold this many bytes, or `LARGEST_RATIO` times its own size.
 FREE_BYTES = 1 << 26
 LARGEST_RATIO = 50
+MOST_MESS = 0.5  # of charset-normalizer, whose default refuses tables of few words
 SAMPLE_BYTES = 1 << 16  # bytes from which the encoding is guessed
 _CHUNK = 1 << 20
 _BOMS = (
@@ -31,18 +32,9 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# encodings that are guessed
-_GUESSED = (
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1253",
-    "cp932",
-    "gb18030",
-    "big5",
-    "cp949",
-    "mac_roman",
-)
+# encodings that are guessed where cp1252 does not read well, for Latin and other scripts
+_GUESSED = ("cp1250", "mac_roman")
+_OTHER_SCRIPTS = ("cp1251", "cp1253", "cp932", "gb18030", "big5", "cp949")
 _SIGN_IN_WORD = re.compile(r"[^\W\d_][\u00a1-\u00bf‚„…†‡‰‹›•™˜][^\W\d_]|[£¹³¿][^\W\d_]")
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -175,21 +167,16 @@ def _guessed(sample: bytes) -> str:
     Every encoding of one byte a letter reads every other, so that short texts mislead any guess.
     Words of Latin letters hold few letters beyond ASCII, and no signs such as a pound sign.
     """
-    best = charset_normalizer.from_bytes(sample, cp_isolation=list(_GUESSED)).best()
-    western = _decodes(sample, "cp1252")
-    if best is None or best.encoding == "cp1252":
-        return "cp1252" if western is not None else "latin-1"
-    if western is None:
-        return best.encoding
+    western = sample.decode("cp1252", errors="replace")
     words = [word for word in re.findall(r"[^\s\d,;|]+", western) if not word.isascii()]
     letters = "".join(words)
-    beyond = sum(not letter.isascii() for letter in letters)
-    signs = sum(bool(_SIGN_IN_WORD.search(word)) for word in words)
-    return "cp1252" if 2 * beyond < len(letters) and not signs else best.encoding
-
-
-def _decodes(sample: bytes, name: str) -> str | None:
-    try:
-        return sample.decode(name)
-    except UnicodeDecodeError:
-        return None
+    latin = 2 * sum(not letter.isascii() for letter in letters) < len(letters)
+    signs = any(_SIGN_IN_WORD.search(word) for word in words)
+    if latin and not signs:
+        return "cp1252"
+    candidates = _GUESSED if latin else _OTHER_SCRIPTS
+    found = charset_normalizer.from_bytes(
+        sample, cp_isolation=list(candidates), threshold=MOST_MESS
+    )
+    best = found.best()
+    return "cp1252" if best is None else best.encoding

@@ -42,7 +42,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     plain = f"[0-9]+{fraction}|{mark}[0-9]+"
     return re.compile(
         f"(?P<sign>[+{_MINUS}]?){_GAP}(?P<before>{_CURRENCY})?{_GAP}(?P<inner>[{_MINUS}]?){_GAP}"
-        f"(?P<digits>{grouped}|{indian}|{plain})(?P<power>[eE][+-]?[0-9]{{1,4}})?{_GAP}"
+        f"(?P<digits>{grouped}|{indian}|{plain})(?P<power>[eEdD][+-]?[0-9]{{1,4}})?{_GAP}"
         f"(?P<unit>{_UNIT})?(?P<last>[{_MINUS}]?)"
     )
 
@@ -83,7 +83,7 @@ def parse_number(text: str, decimal: str) -> tuple[float, str] | None:
         digits = digits.replace(found["mark"], "")
     elif decimal == ".":
         digits = digits.replace(",", "")
-    value = float(digits.replace(",", ".") + (found["power"] or ""))
+    value = float(digits.replace(",", ".") + (found["power"] or "").lower().replace("d", "e"))
     negative = any(sign and sign in _MINUS for sign in signs)
     return (-value if negative else value), found["before"] or found["unit"] or ""
 

@@ -41,6 +41,7 @@ PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 SUFFIXES = (*(text + packed for text in TEXT_SUFFIXES for packed in PACKED), *BINARY_SUFFIXES)
 READING = "secateurs.reading"  # key of DataFrame.attrs: how the file was read
 _QUOTED_MISSING = ["NA", "NaN", "N/A", "null", "NULL"]
+_TOTALS = {"total", "totals", "grand total", "sum", "summe", "gesamt", "total général", "somme"}
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 
 
@@ -133,7 +134,8 @@ def _read_text_table(
     if not content.text.strip():
         raise bad_data(path, "an empty file, which cannot be read", "a header and rows")
     try:
-        dialect = find_dialect(content.text, options.delimiter)
+        known = frozenset(column.name for column in schema.columns) if schema else frozenset()
+        dialect = find_dialect(content.text, options.delimiter, known)
         table, notes = _rows(content.text, dialect, path)
     except csv.Error as error:
         raise unreadable(path, error, "a CSV table", "write it again") from error
@@ -147,6 +149,11 @@ def _read_text_table(
         frame.attrs = {READING: _reading(dialect, decimal, content, len(names))}
         return TableFile(frame, frame.attrs[READING], tuple(notes))
     read, decimal = _typed(texts, options, dialect, strict)
+    if not any(
+        each.kind == "numbers" and decimal in "".join(column.texts)
+        for column, each in zip(texts, read, strict=True)
+    ):
+        decimal = ""  # no number shows one
     frame = pd.DataFrame(
         {column.name: each.values for column, each in zip(texts, read, strict=True)},
         index=pd.RangeIndex(n),
@@ -166,7 +173,7 @@ def _reading(dialect: Dialect, decimal: str, content: FileText, n_columns: int) 
     return ", ".join(
         [
             f"{dialects.NAMES.get(dialect.delimiter, dialect.delimiter)} separated",
-            f"decimal {'comma' if decimal == ',' else 'point'}",
+            *([f"decimal {'comma' if decimal == ',' else 'point'}"] if decimal else []),
             content.encoding,
             *([content.compression] if content.compression else []),
             *([] if dialect.header else ["no header"]),
@@ -266,10 +273,20 @@ def _without_empty_rows(table: pa.Table, dialect: Dialect) -> tuple[pa.Table, li
     empty[: last + 1] = False
     if empty.any():
         notes.append(f"{empty.sum()} empty rows at the end left out")
+    last = table.num_rows - 1 - int(empty.sum())
+    if last > 0 and _is_total(trimmed, last):
+        empty[last] = True
+        notes.append(f"the row of totals at the end left out ({trimmed[0][last].as_py()!r})")
     if repeated.any():
         notes.append(f"{repeated.sum()} repeated headers left out")
     kept = ~(empty | repeated)
     return (table if kept.all() else table.filter(pa.array(kept))), notes
+
+
+def _is_total(columns: list[pa.ChunkedArray], last: int) -> bool:
+    """Whether the last row is named a total, as no other row is."""
+    names = [columns[0][i].as_py().lower().strip(" :") for i in range(max(0, last - 50), last + 1)]
+    return names[-1] in _TOTALS and not _TOTALS & set(names[:-1])
 
 
 def _named(
