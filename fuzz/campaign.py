@@ -19,6 +19,7 @@ from secateurs.core.atomic_write import write_atomically
 
 BATCH = 5000  # inputs of a process
 HANG = 60.0  # seconds after which native code that does not return is ended
+START = 900.0  # seconds that a process may take to begin
 GOOD = ("refused", "read", "same")
 
 
@@ -95,11 +96,11 @@ class Campaign:
             assert worker.stdout is not None
             watched = selectors.DefaultSelector()
             watched.register(worker.stdout, selectors.EVENT_READ)
-            hangs = False
+            hangs = not watched.select(START)
             for number in range(counts.done, end):
-                # the second line comes when the input was read
-                hangs = not watched.select(HANG)
+                # one line when it begins, and one when it has been read
                 begun = b"" if hangs else worker.stdout.readline()
+                hangs = hangs or not watched.select(HANG)
                 outcome = b"" if hangs or not begun else worker.stdout.readline()
                 if not outcome:
                     break
