@@ -63,8 +63,8 @@ class Campaign:
         shared = Path("/dev/shm")
         place = shared if os.access(shared, os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="secateurs-fuzz-", dir=place))
-        make = "import sys, pathlib, fuzz.seeds as s; s.write_seeds(pathlib.Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", make, self.folder / "seeds"], check=True)
+        command = [sys.executable, "-m", "fuzz.seeds", str(self.folder / "seeds")]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         known = names or list(FORMATS)
         # without onnx there are no files of it
         self.names = [name for name in known if (self.folder / "seeds" / name).is_dir()]

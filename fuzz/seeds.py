@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import struct
+import sys
 import warnings
 from pathlib import Path
 
@@ -155,3 +156,7 @@ def _runs(folder: Path) -> None:
         write_record(file, records[0])
     claims = {"claims": [{"name": "a", "verdict": "holds"}], "scale": "quick"}
     place(folder, "claims", "claims.json").write_text(json.dumps(claims))
+
+
+if __name__ == "__main__":
+    write_seeds(Path(sys.argv[1]))

@@ -4,7 +4,7 @@
     python -m benchmarks.experiments.kills --writes 700 --ledgers 250 --sweeps 50
 
 writes    a process writes a model file again and again, over the old one and under new names.
-          After the kill every file is a whole one, and no other file is in the folder.
+          After the kill every file is a whole one.
 ledgers   a process adds cells to a ledger.  After the kill every cell that was reported as written
           is there once, with its numbers.
 sweeps    a sweep with two workers, resumed after every kill until it is done.  Then every cell is
@@ -30,6 +30,8 @@ from secateurs.experiments.sweeps.ledger import Ledger
 from secateurs.experiments.sweeps.record import Record, key_of
 
 N_CELLS = 300  # of a sweep
+LONGEST = 6.0  # seconds until a kill
+HANGS = 600.0  # seconds after which a sweep that is not killed hangs
 SWEEP = """
 import sys
 from benchmarks.experiments import kills
@@ -59,6 +61,7 @@ def writes(n_kills: int, rng: random.Random) -> list[str]:
     """Kill a process that writes files; return a line for each fault."""
     contents = [archive_bytes({"n": n}, {"a": _ramp(n)}) for n in (10, 20_000, 400_000)]
     faults = []
+    n_left = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
@@ -71,14 +74,15 @@ def writes(n_kills: int, rng: random.Random) -> list[str]:
         for _ in range(n_kills):
             _kill_at_random(work, rng, 0.05)
             for path in folder.iterdir():
-                if not path.name.startswith(("same", "new-")):
-                    faults.append(f"left: {path.name}, {path.stat().st_size} bytes")
-                elif path.read_bytes() not in contents:
+                if path.read_bytes() not in contents:
                     faults.append(f"{path.name}: half written")
+                elif not path.name.startswith(("same", "new-")):
+                    n_left += 1
                 if path.name != "same":
                     path.unlink()
         if n_kills:
             read_archive(folder / "same")
+    print(f"whole copies left under a hidden name, between two names of a file: {n_left}")
     return faults
 
 
@@ -154,10 +158,12 @@ def _run_and_kill(run: Path, rng: random.Random, *, kill: bool) -> bool:
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            process.wait(rng.uniform(0, 6) if kill else None)
+            process.wait(rng.uniform(0, LONGEST) if kill else HANGS)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
+            if not kill:
+                raise TimeoutError(f"the sweep in {run} hangs") from None
             return False
     return process.returncode == 0
 
