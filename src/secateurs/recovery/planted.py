@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -303,9 +304,12 @@ def _read_png(path: str | Path) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a picture of very many pixels is refused
-            with Image.open(path) as picture:
+            # not the file itself, in which a part may claim to have gigabytes
+            content = Path(path).read_bytes()
+            with Image.open(BytesIO(content)) as picture:
                 check_unpacked(path, math.prod(picture.size) * BYTES_A_PIXEL)
-            pixels = np.asarray(imread(path))
+            kind = Path(path).suffix.lower().lstrip(".") or "png"
+            pixels = np.asarray(imread(BytesIO(content), format=kind))
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise bad_value("image", str(path), f"a readable PNG file ({error})") from error
     if pixels.ndim == 3:
