@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser lint types bench html docs figures clean
+.PHONY: install demo test test-slow browser fuzz lint types bench html docs figures clean
 
 install: $(STAMP)
 
@@ -24,6 +24,10 @@ test-slow: install
 # The tests of the report open it in Chromium, and are skipped without one.
 browser:
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+# Mutated files of every format; a campaign that was stopped goes on where it was.
+fuzz: install
+	$(BIN)/python -m fuzz --inputs 100000 --state fuzz-state.json
 
 # Style, import laws (contracts in pyproject.toml), code that nothing uses.
 lint: install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,10 @@ def npz_array(archive: Any, key: str, path: Path) -> NDArray[Any]:
         raise bad_data(path, got, "a plain array of numbers or text") from error
     if not isinstance(array, np.ndarray):
         raise bad_data(path, f"{key!r}, which is not an array", "arrays", HOW_TO_WRITE)
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4".replace("=", ""))
+        if codes.max() > sys.maxunicode:  # Python could not make a text of it
+            raise bad_data(path, f"array {key!r} of characters that do not exist", "text")
     if array.dtype.itemsize == 0:  # any number of them takes no bytes
         raise bad_data(path, f"array {key!r} of empty entries", "numbers or text")
     return array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ N_TEST = 2000  # test rows
 MIN_SEPARATION = 0.2  # share of the rows on which two separated neurons differ at least
 MAX_DRAWS = 200  # draws of one neuron, after which separation counts as impossible
 BLOCK = 1 << 22  # most activations computed, or places listed, at once
-MOST_FEATURES = 1 << 29  # numbers that the features of all pixels may be, 4 GB
+MOST_FEATURES = 1 << 26  # numbers that the features of all pixels may be, half a gigabyte
 BYTES_A_PIXEL = 8
 WHITE = 16.0  # largest value of a digit of scikit-learn
 
@@ -195,7 +196,7 @@ def image_function(
     h, w = pixels.shape
     if h * w * n_features > MOST_FEATURES:
         gigabytes = BYTES_A_PIXEL * h * w * n_features / 1e9
-        got = Shown(f"{h} x {w} pixels with {n_features} features each, {gigabytes:.0f} GB")
+        got = Shown(f"{h} x {w} pixels with {n_features} features each, {gigabytes:.1f} GB")
         expected = f"at most {MOST_FEATURES // n_features} pixels with that many features"
         raise bad_value("image", got, expected, "give a smaller picture or fewer features")
     check_integer("n_test", n_test, 0, h * w - 1)
@@ -204,7 +205,9 @@ def image_function(
     row, column = np.divmod(np.arange(h * w), w)
     place = np.stack([(2 * row + 1) / h - 1, (2 * column + 1) / w - 1], axis=1)
     phase = 2.0 * np.pi * (place @ B.T)
-    X = np.concatenate([np.sin(phase), np.cos(phase)], axis=1)
+    X = np.empty((h * w, n_features))
+    np.sin(phase, out=X[:, : n_features // 2])
+    np.cos(phase, out=X[:, n_features // 2 :])
     y = pixels.ravel()
     if n_test == 0:
         return PlantedProblem(X, y, None, X, y, (h, w))
@@ -303,9 +306,12 @@ def _read_png(path: str | Path) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a picture of very many pixels is refused
-            with Image.open(path) as picture:
+            # not the file itself, in which a part may claim to have gigabytes
+            content = Path(path).read_bytes()
+            with Image.open(BytesIO(content)) as picture:
                 check_unpacked(path, math.prod(picture.size) * BYTES_A_PIXEL)
-            pixels = np.asarray(imread(path))
+            kind = Path(path).suffix.lower().lstrip(".") or "png"
+            pixels = np.asarray(imread(BytesIO(content), format=kind))
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise bad_value("image", str(path), f"a readable PNG file ({error})") from error
     if pixels.ndim == 3:

@@ -83,10 +83,12 @@ def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
             raise bad_value("outputs of the graph", outputs, last)
         module = nn.Sequential(*chain.layers).eval()
         _check(module, model, chain)
-    except (DecodeError, onnx.checker.ValidationError, OSError) as error:
-        raise ValueError(f"{path}: not a readable ONNX file ({error})") from error
+    except (DecodeError, onnx.checker.ValidationError, OSError, LookupError, TypeError) as error:
+        # the library says in many lines or in one word what is wrong
+        cause = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a readable ONNX file ({cause})") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     return module, chain.shape
 
 
@@ -103,7 +105,8 @@ class _Chain:
         self.input = self.current = inputs[0].name
         dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
         self.batch, self.shape = (dims[0] if dims else 0), tuple(dims[1:])
-        if len(dims) not in (2, 4) or min(self.shape) < 1 or math.prod(self.shape) > MAX_INPUT:
+        n_numbers = max(self.batch, 1) * math.prod(self.shape)
+        if len(dims) not in (2, 4) or min(self.shape) < 1 or n_numbers > MAX_INPUT:
             raise bad_value(
                 f"input {self.current!r}",
                 Shown(f"sizes {dims} (0: not fixed)"),

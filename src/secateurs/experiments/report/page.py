@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.input_files import MOST_TEXT, check_input
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value
 from secateurs.core.version import __version__
@@ -184,13 +185,13 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _claims(run: Path) -> list[dict[str, Any]]:
-    text = _text(run / "claims.json")
-    if text is None:
-        return []
     try:
+        text = _text(run / "claims.json")
+        if text is None:
+            return []
         claims = json.loads(text)["claims"]
         return [dict(claim) for claim in claims]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunFolderError(
             f"{run / 'claims.json'}: damaged ({error}); run reproduce again with --resume"
         ) from error
@@ -211,7 +212,10 @@ def _figures(run: Path) -> list[dict[str, str | None]]:
 
 
 def _text(path: Path) -> str | None:
-    return path.read_text("utf-8") if path.is_file() else None
+    if not path.is_file():
+        return None
+    check_input(path, MOST_TEXT)
+    return path.read_text("utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -209,6 +209,7 @@ class Ledger:
         )
 
     def _damaged(self, detail: str) -> LedgerError:
+        detail = " ".join(detail.replace("*** in database main ***", "").split())
         return LedgerError(
             f"{self.path}: the ledger is damaged ({detail}); run the same command with --salvage: "
             "it moves the file aside and keeps every cell that can be read"

@@ -1,0 +1,1 @@
+"""Mutated files of every format that secateurs reads: python -m fuzz --inputs 100000."""
