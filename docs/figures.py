@@ -197,7 +197,8 @@ def sensing_figure() -> Figure:
 def gap() -> Figure:
     """Draw width against accuracy, for pruned weights and for pruned neurons.
 
-    ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --out FILE`` measured the neurons.
+    The neurons were measured by
+    ``python -m benchmarks.tickets.neuron_pruning --seeds 12 --wide-seeds 8 --out FILE``.
     """
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from benchmarks.tickets.gap import gap_figure  # noqa: PLC0415 - not an installed package
