@@ -126,10 +126,9 @@ def _solve(gram: FloatArray, cross: FloatArray) -> FloatArray:
     if not len(gram):
         return np.zeros(0)
     try:
-        result: FloatArray = cho_solve(cho_factor(gram), cross)
+        return np.asarray(cho_solve(cho_factor(gram), cross), dtype=np.float64)
     except LinAlgError:  # collinear columns, and rounding errors above the penalty
-        result = np.linalg.lstsq(gram, cross, rcond=None)[0]
-    return result
+        return np.asarray(np.linalg.lstsq(gram, cross, rcond=None)[0], dtype=np.float64)
 
 
 def _rounds(start: int, budget: int) -> list[int]:
