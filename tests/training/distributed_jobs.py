@@ -300,7 +300,7 @@ def classifier(group: Group) -> Result:
     y[::2][y[::2] == "rome"] = "up"  # one of the classes is only seen by the second process
     model = SparseMLPClassifier(
         20, (6,), max_epochs=40, batch_size=240, input_noise=0.0, validation_fraction=0.0,
-        random_state=0,
+        random_state=0, model="network",
     )  # fmt: skip
     model.fit(table.iloc[rows], y[rows], group=group)
     probabilities = model.predict_proba(table)
@@ -333,6 +333,7 @@ def regressor(group: Group) -> Result:
     X = rng.standard_normal((300, 6))
     y = np.c_[5 + np.maximum(X[:, 0], 0), 3 * X[:, 1]]
     options: Result = {"max_epochs": 60, "batch_size": 300, "input_noise": 0.0, "random_state": 0}
+    options["model"] = "network"
     whole = SparseMLPRegressor(30, (8,), validation_fraction=0.0, **options)
     whole.fit(X[own(group)], y[own(group)], group=group)
     held = SparseMLPRegressor(30, (8,), validation_fraction=0.2, **options)

@@ -40,7 +40,8 @@ def test_scikit_learn_contract(estimator, check):
 
 
 def quick(**parameters):
-    return SparseMLPClassifier(n_nonzero=100, max_epochs=20, random_state=0, **parameters)
+    options = {"max_epochs": 20, "random_state": 0, "model": "network"} | parameters
+    return SparseMLPClassifier(n_nonzero=100, **options)
 
 
 def table(n=200, seed=0):
@@ -200,7 +201,7 @@ def test_partial_fit_knows_classes_it_has_not_seen_yet():
 
 def test_widths_are_chosen_on_held_out_rows(digits):
     model = SparseMLPClassifier(
-        100, hidden_layer_sizes="auto", max_epochs=15, validation_fraction=0.2, random_state=0
+        100, "auto", max_epochs=15, validation_fraction=0.2, random_state=0, model="network"
     ).fit(digits.X, digits.y)
     (chosen,) = model.fitted_.network.widths[1:-1]
     assert chosen == min(model.validation_losses_, key=model.validation_losses_.get)
@@ -257,8 +258,8 @@ def test_a_model_describes_itself_before_and_after_the_file(kind, tmp_path):
     assert {entry["name"] for entry in facts["inputs_used"]} <= set(names)
     strengths = [entry["strength"] for entry in facts["inputs_used"]]
     assert strengths == sorted(strengths, reverse=True)
-    layers, inputs = description.tables
-    assert [len(layers.rows), len(inputs.rows)] == [2, len(strengths)]
+    layers, inputs, _scores = description.tables
+    assert [len(layers.rows), len(inputs.rows)] == [len(facts["widths"]) - 1, len(strengths)]
     again = load(tmp_path / "m").describe()
     assert again.headline == description.headline
     different = {name for name, fact in again.facts.items() if fact != facts[name]}
@@ -457,11 +458,11 @@ def test_a_start_that_saw_the_held_out_rows_certifies_nothing():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((400, 5))
     y = (X[:, 0] > 0).astype(int)
-    first = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=1).fit(X, y)
-    other = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=2)
+    first = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=1, model="network").fit(X, y)
+    other = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=2, model="network")
     start = {"trainer": TRAINERS["prune_regrow"], "initial": first}
     assert other.fit_with(X, y, **start).certificate_["held-out error"].verdict == "unknown"
-    same = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=1)
+    same = SparseMLPClassifier(30, (5,), max_epochs=20, random_state=1, model="network")
     assert same.fit_with(X, y, **start).certificate_["held-out error"].verdict == "holds"
 
 

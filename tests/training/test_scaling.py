@@ -197,3 +197,17 @@ def test_constant_columns_are_named():
     frame = pd.DataFrame(X, columns=list("abcd"))
     model = SparseMLPRegressor(20, (4,), max_epochs=2, random_state=0).fit(frame, X[:, 0])
     assert model.constant_inputs_ == ["c"]
+
+
+def test_one_sentinel_does_not_kill_the_fit():
+    """The row is left out of training, and is still counted by the certificate."""
+    X = measurements(0, 300)
+    y = X[:, 0] - 2 * X[:, 1]
+    clean = SparseMLPRegressor(20, max_epochs=10, random_state=0).fit(X[:200], y[:200])
+    for value in (9999.0, -1e12):
+        wrong = X.copy()
+        wrong[np.arange(0, 200, 150), 0] = value
+        model = SparseMLPRegressor(20, max_epochs=10, random_state=0, validation_fraction=0.0)
+        model.fit(wrong[:200], y[:200])
+        assert model.report_["far_rows"] == 2
+        assert model.score(X[200:], y[200:]) > clean.score(X[200:], y[200:]) - 0.02

@@ -41,7 +41,7 @@ class Choice:
     candidate : Candidate
         How to train the network.
     penalty : float or None
-        Of the line, if it was solved exactly.
+        The penalty of the line, if it was solved exactly.
     scores : dict
         Accuracy or R² of "constant", "line" and "network" on the predicted training rows.
     n_rows : int

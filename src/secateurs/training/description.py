@@ -12,6 +12,7 @@ from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.solution import explain
 from secateurs.data.table_estimator import input_names
 from secateurs.training.model_file import ChoiceRecord
+from secateurs.training.training_data import Scaling
 
 MAX_SHOWN_CLASSES = 20
 LABELS = {"constant": "mean or most frequent class", "line": "linear model", "network": "network"}
@@ -22,6 +23,13 @@ def input_strength(model: Any) -> NDArray[np.float64]:
     """Return the sum of |weight| out of each scaled input, shape [d]."""
     strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
     return strength.ravel()
+
+
+def constant_names(model: Any, scaling: Scaling) -> list[str]:
+    """Return the names of the inputs that have one value in the training rows."""
+    constant = np.flatnonzero(scaling.variance == 0)
+    names = input_names(model) if len(constant) else []
+    return [names[j] for j in constant]
 
 
 def choice_facts(model: Any) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class FittedPerceptron(TableEstimator):
             "nonzeros_per_layer": [len(keys) for keys in network.keys],
             "inputs_used": len(self.fitted_.columns),
             "constant_inputs": self.constant_inputs_,
+            "far_rows": getattr(self, "n_far_rows_", 0),
             **choice_facts(self),
             "peak_support": self.peak_support_,
             "peak_bytes": self.peak_bytes_,

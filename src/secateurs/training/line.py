@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -27,7 +27,7 @@ BoolArray = NDArray[np.bool_]
 DROPPED = 1 / 3  # share of the excess that is dropped before the next fit
 LEAST_DROPPED = 0.02  # and at least this share of all weights
 FIRST, BETWEEN, LAST = 80, 12, 80  # steps of L-BFGS before, between and after the drops
-NEGLIGIBLE = 1e-9  # a smaller bias, in units of the scaled targets, is left out
+NEGLIGIBLE = 1e-6  # a smaller bias, in units of the scaled targets, is left out
 ROOM = 1.5  # the bias of a linear unit, in units of the largest input that it gets
 SMALL = 0.1  # factor of the random output weights beside linear units
 RIDGE = 1e-10  # added to the Gram matrix, as a share of its trace, so that it has an inverse
@@ -125,8 +125,10 @@ def _fit_least_squares(
 def _solve(gram: FloatArray, cross: FloatArray) -> FloatArray:
     if not len(gram):
         return np.zeros(0)
-    result: FloatArray = cho_solve(cho_factor(gram), cross)
-    return result
+    try:
+        return np.asarray(cho_solve(cho_factor(gram), cross), dtype=np.float64)
+    except LinAlgError:  # collinear columns, and rounding errors above the penalty
+        return np.asarray(np.linalg.lstsq(gram, cross, rcond=None)[0], dtype=np.float64)
 
 
 def _rounds(start: int, budget: int) -> list[int]:

@@ -262,8 +262,10 @@ class Comparison:
 
     def parts(self) -> list[NDArray[np.bool_]]:
         """Return for each part the training rows that it predicts; copies are together."""
-        _, unit = np.unique(self.task.split.units[self.task.train], return_inverse=True)
-        drawn = np.random.default_rng(self.seed).permutation(int(unit.max()) + 1) % PARTS
+        units = self.task.split.units[self.task.train]
+        _, first, unit = np.unique(units, return_index=True, return_inverse=True)
+        drawn = np.empty(len(first), dtype=np.int64)  # in the order of the rows, not of the keys
+        drawn[np.argsort(first)] = np.random.default_rng(self.seed).permutation(len(first)) % PARTS
         count = 1 if self.work > ONE_PART else PARTS
         return [drawn[unit] == part for part in range(count)]
 
@@ -369,8 +371,7 @@ class Comparison:
 def scaled_inputs(X: Any, rows: TrainingData, at: NDArray[np.int64]) -> FloatArray:
     """Return the scaled inputs of some rows as a dense float64 array [n, d]."""
     part = X[at]
-    dense = part.toarray() if is_sparse(part) else np.asarray(part)
-    dense = dense.astype(np.float64)
+    dense = np.array(part.toarray() if is_sparse(part) else part, dtype=np.float64, order="C")
     if rows.scaling.shift is not None:
         dense -= rows.scaling.shift
     result: FloatArray = dense * rows.scaling.scale

@@ -34,6 +34,9 @@ LARGEST, SMALLEST = 1e300, 1e-305  # entries beyond are refused, or count as 0
 _SQUARED = 1e-140  # entries below are scaled by a power of two before they are squared
 
 
+FAR_ENTRY, MOST_FAR = 100.0, 0.01  # scaled entries beyond, in at most this share of the rows
+
+
 @dataclass(frozen=True)
 class ColumnStatistics:
     """Mean and standard deviation of each column without outliers, and its share of zeros, [d].
@@ -105,6 +108,23 @@ def _common_size(found: ColumnStatistics, own: NDArray[np.bool_]) -> float:
     square = ((deviation / unit) ** 2 + (mean / unit) ** 2).mean()
     density = 1 - found.zeros[sharing].mean()
     return unit * math.sqrt(square * max(1.0, LEAST_DENSITY / max(density, 1e-9)))
+
+
+def near_rows(X: Any, scaling: Scaling, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows without an entry 100 deviations from the mean, such as a 9999.
+
+    A single such row decides the slope of a line.  All rows are returned if more than 1 % of them
+    have such an entry, because it is then not a mistake.
+    """
+    is_near = np.ones(len(rows), dtype=bool)
+    step = max(1, SAMPLE_ENTRIES // max(1, X.shape[1]))
+    for start in range(0, len(rows), step):
+        part = X[rows[start : start + step]]
+        Z = np.array(part.toarray() if is_sparse(part) else part, dtype=np.float64)
+        if scaling.shift is not None:
+            Z -= scaling.shift
+        is_near[start : start + step] = (np.abs(Z * scaling.scale) <= FAR_ENTRY).all(axis=1)
+    return rows[is_near] if (~is_near).sum() <= MOST_FAR * len(rows) else rows
 
 
 def _needs_own_scale(found: ColumnStatistics) -> NDArray[np.bool_] | None:

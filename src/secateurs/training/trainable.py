@@ -7,16 +7,14 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from secateurs.core.parameters import bad_value
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.threads import threads_for
-from secateurs.data.table_estimator import input_names
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
 from secateurs.training.choice import Candidate
 from secateurs.training.defaults import (
+    SMALL_TABLE,
     auto_device,
     auto_noise,
     auto_weight_decay,
@@ -26,6 +24,7 @@ from secateurs.training.defaults import (
     is_auto,
     run_length,
 )
+from secateurs.training.description import constant_names
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
@@ -33,7 +32,7 @@ from secateurs.training.model_choice import Comparison
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.reservoir import Stream
 from secateurs.training.row_checks import held_out_loss
-from secateurs.training.scaling import input_scaling
+from secateurs.training.scaling import input_scaling, near_rows
 from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, LEAST_INTERVAL
 from secateurs.training.training_data import Scaling, TrainingData
 
@@ -55,6 +54,7 @@ class TrainablePerceptron(FittedPerceptron):
     weight_decay: Any
     model: str
     _scaling: Scaling
+    n_far_rows_: int
     _n_tried: int
 
     def _solve(self, data: FitTask, progress: ProgressCallback | None) -> None:
@@ -63,15 +63,18 @@ class TrainablePerceptron(FittedPerceptron):
             return
         seed = self.seed_
         scaling = input_scaling(data.inputs, data.train, data.group)
-        constant = np.flatnonzero(scaling.variance == 0)
-        names = input_names(self) if len(constant) else []
-        self.constant_inputs_ = [names[j] for j in constant]
-        self._scaling = scaling
+        self.constant_inputs_ = constant_names(self, scaling)
+        self._scaling, self.n_far_rows_ = scaling, 0
+        if data.stream is None and data.group.size == 1 and len(data.train) <= SMALL_TABLE:
+            near = near_rows(data.inputs, scaling, data.train)
+            self.n_far_rows_ = len(data.train) - len(near)
+            data = replace(data, split=replace(data.split, train=near))
         rows = self._training_data(data, scaling)
         self._choose_budget(data, rows, seed)
         hidden = self._hidden_widths(data, rows, seed)
         solution = self._chosen_solution(data, rows, hidden, seed, progress)
         self._keep(data, rows, solution)
+        self.n_train_ += self.n_far_rows_  # they are no held-out rows
         if data.stream is not None:
             data.stream.n_fresh, data.stream.n_steps = data.stream.sample.n_seen, 0
 
