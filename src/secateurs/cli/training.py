@@ -227,6 +227,7 @@ def _describe_fit(
     n_test, widths = len(dataset.y_test), list(report["widths"])
     metric = "accuracy" if own["metric"] == "accuracy" else "R²"
     constant = constant_score(dataset)
+    warning = _usefulness(own["score"], constant, metric)
     columns = ("method", "weights", metric, "seconds", "training memory", "file")
     table = Table(
         columns,
@@ -256,13 +257,14 @@ def _describe_fit(
         seed=model.random_state,
         compare=rows[1:],
         constant_score=constant,
+        warnings=list(warning),
     )
     return replace(
         description,
+        headline="\n".join((*warning, description.headline)),
         tables=(table, *description.tables[2:]),  # without the layers and the inputs
         notes=(
             *recipe.reading_notes(dataset, model),
-            *_usefulness(own["score"], constant, metric),
             f"The network reads {report['inputs_used']} of {widths[0]} inputs; a dense network of "
             f"its shape has {report['dense_nonzeros']:,} weights.",
         ),
