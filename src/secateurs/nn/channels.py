@@ -72,6 +72,16 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, eq=False)
+class _Layout:
+    """An axis by its distinct slots; `slots` is kept, so that its id stays its own."""
+
+    slots: IntArray
+    atoms: list[frozenset[int]]
+    inverse: IntArray
+    all_atoms: frozenset[int]
+
+
+@dataclass(frozen=True, eq=False)
 class ChannelPlan:
     """What can be removed from a module.
 
@@ -89,6 +99,8 @@ class ChannelPlan:
         The exported graph, and a copy of the module.
     was_training : bool
         Whether the given module was in training mode; smaller modules get the same mode.
+    any_rows : bool
+        Whether its graphs accept other numbers of rows than the example.
     names : dict of int to str
         The names of the parameters of the given module by their ``id``, for its optimiser.
     """
@@ -101,6 +113,7 @@ class ChannelPlan:
     program: Program = field(repr=False)
     graph_walk: GraphWalk = field(repr=False)
     was_training: bool = False
+    any_rows: bool = False
     names: dict[int, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -123,6 +136,10 @@ class ChannelPlan:
             )  # fmt: skip
         return self.groups[name]
 
+    def for_any_rows(self) -> ChannelPlan:
+        """Return a plan whose graphs accept any number of rows."""
+        return self
+
     def gone(self, kept: Mapping[str, IntArray]) -> frozenset[int]:
         """Return the atoms of all channels that are not kept; groups that are not named stay."""
         lost: set[int] = set()
@@ -134,10 +151,26 @@ class ChannelPlan:
 
     def keep_mask(self, slots: IntArray, gone: frozenset[int]) -> BoolArray:
         """Return which coordinates of an axis stay."""
-        walk = self.graph_walk.walk
-        distinct, inverse = np.unique(walk.slots.find(slots), return_inverse=True)
-        stays = np.array([not (self.atoms(int(slot)) & gone) for slot in distinct], dtype=bool)
-        return stays[inverse]
+        layout = self._layout(slots)
+        if gone.isdisjoint(layout.all_atoms):
+            return np.ones(len(slots), dtype=bool)
+        stays = np.array([gone.isdisjoint(atoms) for atoms in layout.atoms], dtype=bool)
+        return stays[layout.inverse]
+
+    def n_left(self, slots: IntArray, gone: frozenset[int]) -> int:
+        """Return how many coordinates of an axis stay."""
+        if gone.isdisjoint(self._layout(slots).all_atoms):
+            return len(slots)
+        return int(self.keep_mask(slots, gone).sum())
+
+    def _layout(self, slots: IntArray) -> _Layout:
+        known: dict[int, _Layout] = self.__dict__.setdefault("_layouts", {})
+        if id(slots) not in known:
+            roots = self.graph_walk.walk.slots.find(slots)
+            distinct, inverse = np.unique(roots, return_inverse=True)
+            atoms = [self.atoms(int(root)) for root in distinct]
+            known[id(slots)] = _Layout(slots, atoms, inverse, frozenset().union(*atoms))
+        return known[id(slots)]
 
     def atoms(self, root: int) -> frozenset[int]:
         """Return the atoms of which each removes the slot with this representative."""
@@ -160,13 +193,9 @@ class ChannelPlan:
     def cost(self, kept: Mapping[str, IntArray]) -> tuple[float, int]:
         """Return the FLOPs on the example inputs and the number of parameters that are left."""
         gone = self.gone(kept)
-        left: dict[int, int] = {}
 
         def n(slots: IntArray) -> int:
-            key = id(slots)
-            if key not in left:
-                left[key] = int(self.keep_mask(slots, gone).sum())
-            return left[key]
+            return self.n_left(slots, gone)
 
         flops = sum(
             2 * product.factor * float(np.prod([float(n(axis)) for axis in product.axes]))

@@ -181,7 +181,9 @@ class Cut:
             raise NotEqualError(
                 f"form='class': {reason}; use form='graph', or keep the groups inside heads whole"
             )
-        graph = shrunk_graph(self.plan, gone, tensors)
+        wide = self.plan.for_any_rows()
+        lost = wide.gone(self.kept)
+        graph = shrunk_graph(wide, lost, cut_tensors(wide, lost, self.source))
         agreement = verify(self.plan, self.source, self.kept, graph, data)
         return graph, "graph", [], agreement
 

@@ -32,6 +32,13 @@ class Plan(ChannelPlan):
         Operations without a rule, and how often they were met; what they read is fixed.
     """
 
+    def for_any_rows(self) -> Plan:
+        """Return this plan, made again so that its graphs accept any number of rows."""
+        if self.any_rows:
+            return self
+        again = make_plan(self.module, self.program.inputs, any_rows=True)
+        return replace(again, was_training=self.was_training, names=self.names)
+
     def keep(self, kept: Mapping[str, Any]) -> Cut:
         """Choose channels by hand.
 
@@ -172,7 +179,12 @@ def plan(module: nn.Module, example_inputs: Any) -> Plan:
     that moves entries is run once more for each axis that can shrink.
     Source: derived.
     """
-    program = read_program(module, example_inputs)
+    return make_plan(module, example_inputs, any_rows=False)
+
+
+def make_plan(module: nn.Module, example_inputs: Any, *, any_rows: bool) -> Plan:
+    """Plan a module; with `any_rows` its graphs accept other numbers of rows."""
+    program = read_program(module, example_inputs, any_rows=any_rows)
     graph_walk = GraphWalk(program)
     graph_walk.walk_through()
     draft = Plan(
@@ -184,6 +196,7 @@ def plan(module: nn.Module, example_inputs: Any) -> Plan:
         program=program,
         graph_walk=graph_walk,
         was_training=module.training,
+        any_rows=any_rows,
         names={id(p): name for name, p in module.named_parameters()},
     )
     flops, n_parameters = draft.cost({})

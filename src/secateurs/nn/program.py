@@ -114,8 +114,11 @@ class Program:
         return found
 
 
-def read_program(module: nn.Module, example_inputs: Any) -> Program:
+def read_program(module: nn.Module, example_inputs: Any, *, any_rows: bool = False) -> Program:
     """Export a copy of a module.
+
+    With `any_rows` the graph accepts other numbers of rows than the example, where the module
+    allows it; the export then takes about twice as long.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def read_program(module: nn.Module, example_inputs: Any) -> Program:
     if isinstance(module, torch.jit.ScriptModule):
         raise bad_value("module", Shown("a TorchScript module"), "an nn.Module written in Python")
     ours = plain_copy(module)
-    exported = _export(ours, inputs)
+    exported = _export(ours, inputs, any_rows=any_rows and inputs.n_rows > 1)
     signature = exported.graph_signature
     names = {
         **signature.inputs_to_parameters,
@@ -198,8 +201,8 @@ def whole_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(was)
 
 
-def _export(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
-    """Export with any number of rows where the module allows it."""
+def _export(module: nn.Module, inputs: Inputs, *, any_rows: bool) -> torch.export.ExportedProgram:
+    """Export; if any number of rows fails, with the number of the example."""
     first: Exception | None = None
     n_rows = inputs.n_rows
     leaves, spec = inputs.leaves()
@@ -209,7 +212,7 @@ def _export(module: nn.Module, inputs: Inputs) -> torch.export.ExportedProgram:
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             dynamic |= dynamic.pop(name, {})
-    for dynamic_shapes in (dynamic, None) if n_rows > 1 else (None,):
+    for dynamic_shapes in (dynamic, None) if any_rows else (None,):
         try:
             with torch.no_grad(), whole_attention(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

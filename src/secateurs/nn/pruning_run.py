@@ -22,7 +22,7 @@ from secateurs.nn.certificate import equality_check, loss_check
 from secateurs.nn.data import Batch, Data, Loss, PruningData, prepare_data
 from secateurs.nn.evaluation import chunk_losses, constant_loss, outputs, probe_rows
 from secateurs.nn.increase import increase_checks
-from secateurs.nn.planning import Plan, plan
+from secateurs.nn.planning import Plan, make_plan
 from secateurs.nn.program import Inputs
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
@@ -150,7 +150,8 @@ def pruning_run(
         torch.manual_seed(seed)
         pruning_data = prepare_data(data, validation, batch_size, module, generator)
         probe = Inputs.of(probe_rows(pruning_data, PROBE_ROWS))
-        found = plan(module, probe.rows(min(PLAN_ROWS, probe.n_rows)))
+        example = probe.rows(min(PLAN_ROWS, probe.n_rows))
+        found = make_plan(module, example, any_rows=True)
         if not found.groups:
             expected = "channels that can be removed (print secateurs.nn.plan of it)"
             raise bad_value("module", Shown("no group of channels"), expected)

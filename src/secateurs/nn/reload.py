@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from secateurs.core.archive import Archive, read_archive
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.nn.cut import keep
-from secateurs.nn.planning import plan
+from secateurs.nn.planning import make_plan
 from secateurs.nn.program import Inputs, plain_copy
 from secateurs.nn.pruned_file import KIND, Record, checksum_of, state_tensors
 from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
@@ -120,7 +120,7 @@ def _as_graph(
 
     args = tuple(decoded(value) for value in record.args)
     kwargs = {name: decoded(value) for name, value in record.kwargs.items()}
-    again = plan(fresh, Inputs(args, kwargs))
+    again = make_plan(fresh, Inputs(args, kwargs), any_rows=True)
     kept = {
         name.removeprefix("kept/"): array
         for name, array in archive.arrays.items()
