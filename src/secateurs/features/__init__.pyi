@@ -1,8 +1,10 @@
 __all__ = [
+    "Discoveries",
     "MultiIndexFit",
     "SparseMultiIndexClassifier",
     "SparseMultiIndexRegressor",
     "adam_mlp",
+    "discover",
     "multi_index",
     "one_large_step",
     "planted_multi_index",
@@ -14,6 +16,7 @@ __all__ = [
 ]
 
 from .baselines import adam_mlp, one_large_step, spectral
+from .discovery import Discoveries, discover
 from .estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 from .planted import planted_multi_index
 from .pruned_network import pruned_network

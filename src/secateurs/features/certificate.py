@@ -11,6 +11,7 @@ import numpy as np
 
 from secateurs.core.certificate import Certificate, Check, Verdict
 from secateurs.core.solution import Solution
+from secateurs.features.discovery import Discoveries
 from secateurs.features.null_scores import normal_threshold
 from secateurs.features.result import MultiIndexFit
 from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_rows
@@ -30,17 +31,20 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
     Returns
     -------
     Certificate
-        Checks "signal", "screen", "gap", "needed columns", "rows", "validation", "lower bound" and
-        "inputs".  The last three are always "unknown"; the choices of the fit were made on the
-        validation rows.
+        With `fdr` the check "false discoveries", and always "signal", "screen", "gap", "needed
+        columns", "rows", "validation", "lower bound" and "inputs".  The last three, and "false
+        discoveries", are always "unknown"; the choices of the fit were made on the validation rows.
 
     Notes
     -----
     O(d log d) time.
     """
     fit, measured = solution.value, solution.measured
+    discovered = measured["discovered"]
+    extra = () if discovered is None else (_false_discoveries(discovered),)
     return Certificate(
         (
+            *extra,
             _signal(fit, measured),
             _screen(fit, measured),
             _gap(fit, measured),
@@ -75,6 +79,24 @@ def _signal(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         float(fit.val_r2),
         None,
         "derived: union bound over the screens of columns and of products",
+    )
+
+
+def _false_discoveries(discovered: Discoveries) -> Check:
+    found, adjusted = len(discovered.columns), len(discovered.adjusted)
+    return Check(
+        "false discoveries",
+        f"{found} of {len(discovered.p_values)} columns were found at a false discovery rate of "
+        f"{discovered.rate:g}: the expected share of columns, among those found, that are "
+        "independent of y given the other columns; it is controlled if the rows are independent, "
+        "and every column that y does not depend on is independent of the others or, for the "
+        f"{adjusted} first found columns that are correlated with others, its dependence on these "
+        "is a polynomial of their ranks; none of this is checked"
+        + ("" if found else "; the model uses one column only so that there is a model"),
+        "unknown",
+        float(found),
+        discovered.rate,
+        "Benjamini & Hochberg (1995) on permutation p-values and covariance measures; measured",
     )
 
 

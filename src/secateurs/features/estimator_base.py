@@ -66,6 +66,7 @@ class SparseMultiIndexBase(
         validation_fraction: float = 0.2,
         random_state: Any = None,
         verbose: int = 0,
+        fdr: float | None = None,
     ) -> None:
         self.max_features = max_features
         self.alpha = alpha
@@ -75,6 +76,7 @@ class SparseMultiIndexBase(
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
+        self.fdr = fdr
 
     def fit(self, X: Any, y: Any, *, progress: ProgressCallback | None = None) -> Self:
         """Find the columns and the directions, and fit a small network on them.
@@ -154,6 +156,8 @@ class SparseMultiIndexBase(
         check_real("alpha", self.alpha, above=0, below=1)
         check_integer("degrees", self.degrees, 1, MAX_DEGREE)
         check_integer("hidden", self.hidden)
+        if self.fdr is not None:
+            check_real("fdr", self.fdr, above=0, below=1, otherwise="None")
         check_real("validation_fraction", self.validation_fraction, above=0, below=1)
 
     @abstractmethod
@@ -195,6 +199,7 @@ class SparseMultiIndexBase(
             hidden=int(self.hidden),
             validation=float(self.validation_fraction),
             interactions=self.interactions,
+            fdr=None if self.fdr is None else float(self.fdr),
             random_state=self.seed_,
             progress=progress,
         )

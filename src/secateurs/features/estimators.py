@@ -40,6 +40,12 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
+    fdr : float, optional
+        Keep exactly the columns found at this false discovery rate, the expected share of columns
+        among those kept that y does not depend on given the others; `secateurs.features.discover`
+        has the method and what it assumes, and the certificate repeats it.  Products are then not
+        screened, and `max_features` must be None.  If nothing is found, `signal_detected_` is False
+        and one column is kept so that there is a model.
 
     Attributes
     ----------

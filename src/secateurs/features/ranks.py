@@ -154,6 +154,21 @@ def _order(columns: NDArray[Any]) -> tuple[IntArray, NDArray[np.bool_]]:
     return keys, tied
 
 
+def middle_scores_of_counts(counts: IntArray) -> FloatArray:
+    """Return the standardised scores of values that occur so often, [B, V], 0 where none does.
+
+    `counts` [B, V] belong to increasing values, and each row has the same sum.
+    """
+    n = int(counts[0].sum())
+    ends = np.cumsum(counts, axis=1)
+    twice = np.clip(2 * ends - counts - 1, 0, 2 * n - 2)  # twice the middle rank
+    v = ndtri((twice + 1.0) / (2 * n))
+    share = counts / n
+    v = v - (share * v).sum(axis=1, keepdims=True)
+    scale = np.sqrt((share * v**2).sum(axis=1, keepdims=True))
+    return np.where((counts > 0) & (scale > 0), v / np.where(scale > 0, scale, 1.0), 0.0)
+
+
 def _middle_scores(by_size: NDArray[Any]) -> FloatArray:
     """Return standardised scores of rows [B, n] sorted by value; ties take their middle rank."""
     n = by_size.shape[1]

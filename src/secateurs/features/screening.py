@@ -28,6 +28,7 @@ from secateurs.core.parameters import Shown, bad_value, check_integer, check_rea
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.columns import Columns, columns_of
 from secateurs.features.copies import distinct_rows, on_rows
+from secateurs.features.few_values import TOGETHER, FewValues, looks_few
 from secateurs.features.null_scores import NullTable, binned, normal_threshold, null_table
 from secateurs.features.ranks import (
     NARROW,
@@ -174,8 +175,10 @@ def screen(
         unranked_by_rows(Z, single, source)
         return Screen(Z, names, threshold, alpha, source.n)
     calibrated = _RankedStatistics(T, degrees, threshold) if ranked else None
-    width = NARROW if ranked else max(1, TILE // source.n)
     for start, block in source.blocks():
+        width = NARROW if ranked else max(1, TILE // source.n)
+        if ranked and looks_few(block):
+            width = TOGETHER
         for a in range(0, block.shape[1], width):
             part, at = block[:, a : a + width], start + a
             out = Z[at : at + part.shape[1]]
@@ -246,11 +249,18 @@ class _RankedStatistics:
         if block.dtype.kind == "f":
             with np.errstate(invalid="ignore", over="ignore"):
                 require_finite(np.isfinite(block.sum(axis=0, dtype=np.float64)), source, at)
+        few = FewValues.of(block)
+        if few is not None:
+            tied = np.ones(block.shape[1], dtype=bool)
+            Z[...] = few.statistics(self.T, self.degrees)
+            self._tied.append(tied)
+            self.tied.collect(Z, few.column, tied)
+            return
         x, tied = rank_block(block)
         Z[...] = statistics(x, tied, self.T, self.degrees)
         self._tied.append(tied)
         if tied.any():
-            self.tied.collect(Z, x, tied)
+            self.tied.collect(Z, lambda j: np.unique(x[j], return_counts=True), tied)
 
     def finish(self, Z: SingleArray) -> None:
         """Apply (2) to all columns filled since the last call."""

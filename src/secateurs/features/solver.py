@@ -25,13 +25,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from secateurs.core.driver import Iterations
+from secateurs.core.parameters import bad_value, check_real
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
 from secateurs.features.copies import distinct_rows, on_rows
+from secateurs.features.discovery import Discoveries, discover
 from secateurs.features.line_or_network import line_or_network
 from secateurs.features.network import train
 from secateurs.features.ranks import IntArray
@@ -53,6 +56,7 @@ MOST_FREE = 256  # columns up to which (6) is tried
 FREE_RATE = 0.005  # learning rate of (6)
 FREE_GAIN = 0.01  # R^2 on the validation rows that (6) must gain
 SEARCH, REFINEMENT, SMALL_COORDINATES, FREE_LAYER, LINE = range(1, 6)  # the stages
+CHANGE_COLUMNS = (SEARCH, REFINEMENT, SMALL_COORDINATES)
 
 
 def multi_index(
@@ -66,6 +70,7 @@ def multi_index(
     hidden: int = 64,
     validation: float = 0.2,
     interactions: bool = True,
+    fdr: float | None = None,
     random_state: int | None = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[MultiIndexFit]:
@@ -81,6 +86,9 @@ def multi_index(
         As in `SparseMultiIndexRegressor`.
     validation : float
         Share of the rows that are held out to make choices.
+    fdr : float, optional
+        Keep the columns that `discover` finds at this rate, and change them no more: the first
+        column only where it finds none.  Products of columns are not screened.
     random_state : int or None
     progress : callable, optional
         Called after each of the 5 stages (search, refinement, small coordinates, free layer, line
@@ -120,14 +128,15 @@ def multi_index(
         source, y = on_rows(source, rows), y[rows]
     data = prepared(source, y, task, max_features, alpha, degrees, hidden, validation, random_state)
     found = screen(source, labels=(data.T, data.transforms), degrees=degrees, alpha=alpha)
+    discovered = None if fdr is None else _discovered(data, found, fdr, max_features)
     products, p_products = NO_COLUMNS, 1.0
     best: Candidate | None = None
     base: Candidate | None = None  # the candidate that `signal_detected` judges
     with Iterations(LINE, progress) as run:
-        if interactions:
+        if interactions and discovered is None:
             products, p_products = product_columns(data, found)
         for stage in run:
-            for better in _candidates(stage, data, found, products, best):
+            for better in _candidates(stage, data, found, products, best, discovered):
                 best = better
             assert best is not None
             base = best if stage <= REFINEMENT else base
@@ -138,15 +147,39 @@ def multi_index(
     if base is None or run.status == "interrupted":
         base = best
     detected = signal_detected(data, found, p_products, base)
+    if discovered is not None:
+        detected = detected and len(discovered.columns) > 0
     value = fit_of(data, found, best, y, detected=detected)
-    return run.solution(value, n_rows=n_rows, **measured(data, found, products, best))
+    return run.solution(
+        value, n_rows=n_rows, **measured(data, found, products, best), discovered=discovered
+    )
+
+
+def _discovered(
+    data: SearchData, found: Screen, fdr: float, max_features: int | None
+) -> Discoveries:
+    """Return the columns at a false discovery rate."""
+    check_real("fdr", fdr, above=0, below=1, otherwise="None")
+    if max_features is not None:
+        raise bad_value("max_features", max_features, "None with fdr", "use only one of them")
+    return discover(data.source, rate=fdr, labels=(data.T, data.transforms), found=found)
 
 
 def _candidates(
-    stage: int, data: SearchData, found: Screen, products: IntArray, best: Candidate | None
+    stage: int,
+    data: SearchData,
+    found: Screen,
+    products: IntArray,
+    best: Candidate | None,
+    discovered: Discoveries | None,
 ) -> Iterator[Candidate]:
     """Yield each candidate of a stage that replaces the best so far, as soon as it is known."""
-    if stage == SEARCH or best is None:  # (2), (3)
+    if discovered is not None and (best is None or stage in CHANGE_COLUMNS):
+        if best is None:
+            J = discovered.columns
+            J = J if len(J) else np.array([int(np.argmax(found.scores))])
+            yield first_network(data, found, J, axes=False)
+    elif stage == SEARCH or best is None:  # (2), (3)
         for J in supports(data, found, products):
             candidate = first_network(data, found, J, axes=len(products) > 0)
             if best is None or accepted(candidate, best, 0.0):

@@ -7,7 +7,9 @@ a statistic below 3.5, or well below the threshold, does not make a column pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +38,21 @@ class TiedColumns:
         ones = np.ones(len(self.T), dtype=np.int64)
         self._labels = [Values.of(t, ones) for t in self.T.T]
 
-    def collect(self, Z: SingleArray, x: SingleArray, tied: NDArray[np.bool_]) -> None:
+    def collect(
+        self,
+        Z: SingleArray,
+        column: Callable[[int], tuple[NDArray[Any], NDArray[np.int64]]],
+        tied: NDArray[np.bool_],
+    ) -> None:
         """Note the large statistics Z [B, C, K] of the tied columns; `replace` writes to Z later.
 
-        `x` [B, n] are the normal scores of the columns.
+        `column` returns the distinct normal scores of a column of the block, increasing, and how
+        often each of them occurs.
         """
         cut = min(LARGE, self.threshold - BELOW)
         large = (np.abs(Z) > cut) & tied[:, None, None]
         for j in np.flatnonzero(large.any(axis=(1, 2))):
-            values, counts = np.unique(x[j], return_counts=True)
+            values, counts = column(int(j))
             v = values.astype(np.float64)
             hermite = (v, v**2, (v**2 - 3.0) * v)
             if len(v) == 2:  # all degrees give the same statistic
