@@ -124,8 +124,7 @@ def prune_regrow(
     losses, since = torch.zeros((), device=data.device), 0
     stream = batches(data.n, batch_size, generator)
     with Iterations(n_steps, progress) as run, Stop(group) as stop:
-        for t in run:
-            rows = next(stream)
+        for t, rows in zip(run, stream, strict=False):
             inputs = data.noisy_inputs(rows, net.units[0], generator)
             targets, weights = data.targets(rows), data.weights(rows)
             losses += gradient_on_support(net, inputs, targets, n_batch, weights)
