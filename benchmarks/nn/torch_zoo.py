@@ -16,12 +16,15 @@ import copy
 import gc
 import json
 import logging
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ from secateurs.nn.program import Inputs, whole_attention
 from secateurs.nn.verify import difference
 
 ALL = {**ZOO, **EXTERNAL}
+PATIENCE = 60  # seconds for one network of a peer
 
 
 def make(name: str, seed: int = 0) -> tuple[nn.Module, Any]:
@@ -45,10 +49,10 @@ def make(name: str, seed: int = 0) -> tuple[nn.Module, Any]:
 
 
 def export_seconds(module: nn.Module, inputs: Inputs) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     with torch.no_grad(), whole_attention():
         torch.export.export(module, inputs.args, inputs.kwargs, strict=False)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def exports_to_onnx(module: nn.Module, inputs: Inputs) -> str:
@@ -80,9 +84,9 @@ def prune_half(name: str, folder: Path, *, onnx: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"name": name}
     try:
         record["export"] = export_seconds(module, inputs)
-        start = time.perf_counter()
+        start = time.process_time()
         found = plan(module, given)
-        record["plan"] = time.perf_counter() - start
+        record["plan"] = time.process_time() - start
         rng = np.random.default_rng(0)
         kept = {
             n: np.sort(rng.choice(g.size, (g.size + 1) // 2, replace=False))
@@ -108,7 +112,23 @@ def prune_half(name: str, folder: Path, *, onnx: bool) -> dict[str, Any]:
     return record
 
 
-def silence_like(name: str, record: dict[str, Any]) -> str:
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError inside the block when it takes too long."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def silence_like(name: str) -> str:
     """Run Torch-Pruning as its README says; compare with the module it silences."""
     import torch_pruning
 
@@ -130,11 +150,12 @@ def silence_like(name: str, record: dict[str, Any]) -> str:
         with torch.no_grad():
             found = torch.utils._pytree.tree_leaves(inputs.call(module))
             wanted = torch.utils._pytree.tree_leaves(inputs.call(reference))
+    except TimeoutError:
+        raise
     except Exception as error:
         return f"broken ({type(error).__name__})"
     if sum(p.numel() for p in module.parameters()) == before:
         return "nothing pruned"
-    del record
     same = difference(
         [t for t in wanted if isinstance(t, torch.Tensor)],
         [t for t in found if isinstance(t, torch.Tensor)],
@@ -201,7 +222,11 @@ def main() -> None:
         for name in arguments.only:
             record = prune_half(name, Path(made), onnx=not arguments.no_onnx)
             if arguments.peers:
-                record["torch-pruning"] = silence_like(name, record)
+                try:
+                    with at_most(PATIENCE):
+                        record["torch-pruning"] = silence_like(name)
+                except TimeoutError:
+                    record["torch-pruning"] = "hangs"
             records.append(record)
             print(
                 f"{name:36}{record['result']:15}{record.get('form', ''):6}"

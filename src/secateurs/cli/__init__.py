@@ -28,7 +28,7 @@ bounds = cyclopts.App(name="bounds", help="Show how large a random network has t
 app.command(bounds)
 COMMANDS = (
     *("features:features", "training:fit", "recovery:image", "models:inspect"),
-    *("sensing:interactions", "training:path", "models:predict", "recovery:recover"),
+    *("sensing:interactions", "training:path", "models:predict", "prune:prune", "recovery:recover"),
     *("report:report", "reproduce:reproduce", "sensing:sense", "sweeps:sweep", "tickets:ticket"),
 )
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.nn.shrink_graph import PrunedGraph
+from secateurs.nn.shrink_graph import find_tensor
 
 
 def carry_optimizer(
@@ -36,8 +36,6 @@ def carry_optimizer(
         It trains none of the module's parameters, or one that is computed from others
         (a parametrisation), which the smaller module does not have.
     """
-    state = module.state if isinstance(module, PrunedGraph) else module
-    new = dict(state.named_parameters(remove_duplicate=False))
     replaced: dict[Tensor, nn.Parameter] = {}
     owners: dict[Tensor, str] = {}
     for group in optimizer.param_groups:
@@ -45,11 +43,12 @@ def carry_optimizer(
             name = names.get(id(old))
             if name is None:
                 continue  # of another module
-            if name not in new:
+            new = find_tensor(module, name)
+            if not isinstance(new, nn.Parameter):
                 got = Shown(f"an optimiser of {name!r}, which the smaller module does not have")
                 do = "make a new optimiser"
                 raise bad_value("optimizer", got, "plain parameters", do)
-            replaced[old], owners[old] = new[name], name
+            replaced[old], owners[old] = new, name
     if not replaced:
         got = Shown("an optimiser of other parameters")
         raise bad_value("optimizer", got, "an optimiser of the module that was given to plan")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from secateurs.nn.channels import ChannelGroup, ChannelPlan, Place
 from secateurs.nn.evaluation import evaluation_mode
 from secateurs.nn.program import Inputs
+from secateurs.nn.shrink_graph import find_tensor
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 SAME = 1e-8  # of the largest output: the function is the same after a change of scale
@@ -179,9 +180,9 @@ def balance(module: nn.Module, groups: list[ChannelWeights]) -> None:
 
 def parameter(module: nn.Module, name: str) -> Tensor:
     """Return a parameter by name, of a module or of a pruned graph."""
-    state: nn.Module = getattr(module, "state", module)
-    owner, _, last = name.rpartition(".")
-    found: Tensor = getattr(state.get_submodule(owner), last)
+    found = find_tensor(module, name)
+    if found is None:
+        raise KeyError(name)
     return found
 
 

@@ -82,19 +82,31 @@ def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
         root.register_buffer(last, tensor)
 
 
+def find_tensor(module: nn.Module, name: str) -> Tensor | None:
+    """Return a tensor by the name that it has in the planned module, also from a pruned graph."""
+    for root in (module, getattr(module, "state", None)):
+        try:
+            found = operator.attrgetter(name)(root)
+        except AttributeError:
+            continue
+        if isinstance(found, Tensor):
+            return found
+    return None
+
+
 def state_of(plan: ChannelPlan, module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors that the graph reads, by name, with their values in a module."""
     found: dict[str, Tensor] = {}
     for name, value in zip(plan.program.names, plan.program.arguments, strict=True):
         if name is None:
             continue
-        try:
-            state = module.state if isinstance(module, PrunedGraph) else module
-            found[name] = operator.attrgetter(name)(state)
-        except AttributeError:  # a constant of the graph
+        tensor = find_tensor(module, name)
+        if tensor is not None:
+            found[name] = tensor
+        else:  # a constant of the graph
             if not isinstance(value, Tensor):
                 got = Shown(f"a {type(value).__name__} as the state {name!r}")
-                raise bad_value("module", got, "tensors only") from None
+                raise bad_value("module", got, "tensors only")
             found[name] = value
     return found
 

@@ -17,7 +17,7 @@ from secateurs.nn.evaluation import outputs
 from secateurs.nn.optimizer_state import carry_optimizer
 from secateurs.nn.penalty import ChannelWeights, balance, squared_norms, weights_of
 from secateurs.nn.program import Inputs
-from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, shrunk_graph
+from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, find_tensor, shrunk_graph
 from secateurs.nn.shrink_module import Change, change_sets, smaller
 from secateurs.nn.slots import IntArray
 
@@ -180,13 +180,13 @@ class ShrinkingModule:
         """Replace the module by a smaller one; return the outputs with the others silenced."""
         plan, before, gone = self.plan, self.gone, self.plan.gone(kept)
         silenced = copy.deepcopy(self.module)
-        state = getattr(silenced, "state", silenced)
         with torch.no_grad():
-            for name, tensor in state.named_parameters(remove_duplicate=False):
-                for d, axis in enumerate(plan.graph_walk.parameters.get(name, ())):
+            for name, axes in plan.graph_walk.parameters.items():
+                tensor = find_tensor(silenced, name)
+                for d, axis in enumerate(axes if isinstance(tensor, nn.Parameter) else ()):
                     stays = plan.keep_mask(axis.slots, gone)[plan.keep_mask(axis.slots, before)]
-                    lost = torch.from_numpy(np.flatnonzero(~stays)).to(tensor.device)
-                    tensor.index_fill_(d, lost, 0)
+                    lost = torch.from_numpy(np.flatnonzero(~stays))
+                    tensor.index_fill_(d, lost.to(tensor.device), 0)  # type: ignore[union-attr]
         reference = outputs(silenced, self.probe)
         old = self.module
         tensors = cut_tensors(plan, gone, old, before)
@@ -197,7 +197,7 @@ class ShrinkingModule:
             new = smaller(plan.module, tensors, sets[-1])
         new.train(old.training)
         if optimizer is not None:
-            names = {id(p): n for n, p in getattr(old, "state", old).named_parameters()}
+            names = {id(find_tensor(old, name)): name for name in plan.graph_walk.parameters}
             carry_optimizer(
                 optimizer, names, new,
                 lambda name, tensor: cut_tensor(plan, name, tensor, gone, before),

@@ -47,10 +47,12 @@ def embed(plan: ChannelPlan, gone: frozenset[int], small: nn.Module) -> nn.Modul
             for axis in plan.graph_walk.parameters[name]
         ]
         if tensor.ndim == 0:
-            tensor.copy_(inner[name])
+            tensor.data = inner[name].detach().clone()
             continue
+        full = tensor.detach().clone(memory_format=torch.contiguous_format)
         if isinstance(tensor, nn.Parameter):
-            tensor.zero_()
+            full.zero_()
         index = torch.meshgrid(*(mask.nonzero()[:, 0] for mask in masks), indexing="ij")
-        tensor[tuple(i.to(tensor.device) for i in index)] = inner[name].detach().to(tensor.dtype)
+        full[tuple(i.to(tensor.device) for i in index)] = inner[name].detach().to(tensor.dtype)
+        tensor.data = full
     return wide
