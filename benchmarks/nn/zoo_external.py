@@ -13,6 +13,15 @@ EXTERNAL: dict[str, Callable[[], Made]] = {}
 IMAGE = (2, 3, 64, 64)
 
 
+@torch.no_grad()
+def awake(module: nn.Module) -> nn.Module:
+    """Give weights that start as zeros small values, so that outputs depend on everything."""
+    for parameter in module.parameters():
+        if not parameter.any():
+            parameter.normal_(std=0.02)
+    return module
+
+
 def _torchvision() -> None:
     library = torch.library.Library("torchvision", "DEF")  # without its compiled operations
     for name in ("nms", "qnms"):
@@ -31,7 +40,7 @@ def _torchvision() -> None:
             options: dict[str, Any] = {"weights": None}
             if name == "googlenet":
                 options |= {"aux_logits": False, "init_weights": True}
-            return getattr(models, name)(**options), torch.randn(size)
+            return awake(getattr(models, name)(**options)), torch.randn(size)
 
         EXTERNAL[f"torchvision {name}"] = make
 
@@ -54,7 +63,7 @@ def _timm() -> None:
 
         def make(name: str = name, options: dict[str, Any] = options) -> Made:
             size = options.get("img_size", 224 if name in ("mixer_s32_224", "levit_128s") else 64)
-            return timm.create_model(name, **options), torch.randn(2, 3, size, size)
+            return awake(timm.create_model(name, **options)), torch.randn(2, 3, size, size)
 
         EXTERNAL[f"timm {name}"] = make
 

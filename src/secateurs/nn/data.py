@@ -112,10 +112,15 @@ def checked_rows(data: Any, name: str) -> Batch:
         shapes = Shown(f"X of shape {tuple(X.shape)} and y of shape {tuple(y.shape)}")
         raise bad_value(name, shapes, "the same number of rows, at least 2")
     for a, letter in ((X, "X"), (y, "y")):
-        if a.is_floating_point() and not bool(torch.isfinite(a).all()):
+        if a.is_floating_point() and not _is_finite(a):
             got = Shown(f"{letter} with NaN or infinite entries")
             raise bad_value(name, got, "finite numbers", "drop or impute them")
     return X, y
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite, looked at in blocks, so that no copy is made."""
+    return all(bool(torch.isfinite(rows).all()) for rows in tensor.split(EVALUATION_ROWS // 8))
 
 
 def _split(data: Batch, share: float, generator: torch.Generator) -> tuple[Batch, Batch]:

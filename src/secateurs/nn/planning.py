@@ -154,8 +154,9 @@ def plan(module: nn.Module, example_inputs: Any) -> Plan:
     Parameters
     ----------
     module : nn.Module
-        Any module that torch.export can read.  It is copied and never modified.  Give a
-        submodule, and inputs of that submodule, to plan a part of a network.
+        Any module that torch.export can read.  It is never modified.  The plan shares its
+        weights: scores and cuts see them as they are when they are made.  Give a submodule, and
+        inputs of that submodule, to plan a part of a network.
     example_inputs : Tensor, tuple or dict
         Positional arguments, or keyword arguments by name, of one call.  A few rows are enough;
         give at least two, so that the number of rows is not taken for a constant.

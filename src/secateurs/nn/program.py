@@ -156,10 +156,13 @@ def read_program(module: nn.Module, example_inputs: Any, *, any_rows: bool = Fal
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
-    """Copy a module in eval mode; fold weight normalisation and other parametrisations."""
+    """Copy a module in eval mode; fold weight normalisation and other parametrisations.
+
+    The copy shares the tensors of the module, unless some are folded.
+    """
     _check_tensors(module)
     try:
-        ours = copy.deepcopy(module).eval()
+        ours = copy.deepcopy(module, _shared(module)).eval()
     except Exception as error:  # a module can hold any object
         raise bad_value(
             "module", Shown(f"a module that cannot be copied ({error})"), "a deepcopy of it"
@@ -175,6 +178,15 @@ def plain_copy(module: nn.Module) -> nn.Module:
             parametrize.remove_parametrizations(child, name, leave_parametrized=True)
     check_forward(ours)
     return ours
+
+
+def _shared(module: nn.Module) -> dict[int, Any]:
+    """Return the memo of a deepcopy that shares tensors; folding would change them in place."""
+    for child in module.modules():
+        hooks = {type(hook).__name__ for hook in child._forward_pre_hooks.values()}
+        if hooks & set(FOLDED_HOOKS) or hasattr(child, "parametrizations"):
+            return {}
+    return {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
 
 
 def _check_tensors(module: nn.Module) -> None:

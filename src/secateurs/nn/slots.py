@@ -137,6 +137,9 @@ class Slots:
 
     def atoms(self, slot: int) -> frozenset[int]:
         """Return the atoms of which each alone removes this slot."""
+        root = self.root(slot)
+        if root not in self._parts:
+            return frozenset() if root == FIXED else frozenset((root,))
         found: set[int] = set()
         todo, seen = [slot], set()
         while todo:

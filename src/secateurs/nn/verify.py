@@ -201,7 +201,7 @@ def verify_each_group(plan: ChannelPlan, source: nn.Module, kept: Kept) -> tuple
 def _compare(
     reference: nn.Module, candidate: nn.Module, calls: Sequence[Inputs], what: str
 ) -> tuple[float, int]:
-    worst, n_calls = 0.0, 0
+    worst, n_calls, says_something = 0.0, 0, False
     for number, inputs in enumerate(calls):
         try:
             expected = _call(reference, inputs)
@@ -223,6 +223,14 @@ def _compare(
                 f"largest output from the silenced one; expected at most {TOLERANCE:g}"
             )
         worst, n_calls = max(worst, size), n_calls + 1
+        says_something = says_something or any(
+            isinstance(leaf, Tensor) and bool(leaf.any()) for leaf in expected
+        )
+    if not says_something:
+        raise NotEqualError(
+            f"{what}: got outputs that are all zero; expected outputs that can be compared; train "
+            "the module, or give weights that are zero small random values, before it is pruned"
+        )
     return worst, n_calls
 
 
