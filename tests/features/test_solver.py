@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from secateurs.features import SparseMultiIndexRegressor
 from secateurs.features import solver as module
 from secateurs.features.linearised import conditional_scores
 from secateurs.features.network import (
@@ -246,3 +247,18 @@ def test_shrunk_directions_are_never_worse_and_light_ones_keep_the_score():
     assert kept[0]
     light = replace(best, D=best.D * torch.from_numpy(kept))
     assert score(rows, outputs(light, rows.X)) >= best.score - 0.02
+
+
+@pytest.mark.parametrize("power", [-990, -500, 100, 500])
+def test_the_unit_of_the_inputs_does_not_matter(power):
+    """A power of two changes no bit of what is found."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    y = 2 * X[:, 0] - X[:, 1] + X[:, 2] ** 2
+    plain = SparseMultiIndexRegressor(random_state=0, hidden=8).fit(X, y)
+    scaled = SparseMultiIndexRegressor(random_state=0, hidden=8).fit(np.ldexp(X, power), y)
+    assert scaled.signal_detected_ == plain.signal_detected_
+    np.testing.assert_array_equal(scaled.support_, plain.support_)
+    np.testing.assert_allclose(
+        scaled.predict(np.ldexp(X, power)), plain.predict(X), rtol=1e-9, atol=1e-9
+    )

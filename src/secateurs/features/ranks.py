@@ -28,15 +28,28 @@ KEPT_ELEMENTS = 1 << 26  # up to this many numbers (256 MB), ranked columns are 
 
 def standardised(values: FloatArray) -> FloatArray:
     """Return values with mean 0 and variance 1 along the first axis; a constant becomes zeros."""
+    values = values * _unit_power(values)
     values = values - values.mean(axis=0)
     scale = values.std(axis=0)
     return np.asarray(values / np.where(scale > 0, scale, 1.0))
 
 
+def _unit_power(values: FloatArray) -> FloatArray:
+    """Return for each column the power of two that brings it to unit size, so that squares exist.
+
+    The product is exact, so results of ordinary columns stay the same bit for bit.
+    """
+    _, exponent = np.frexp(np.abs(values).max(axis=0))
+    power: FloatArray = np.ldexp(1.0, np.clip(-exponent, -1000, 1000))
+    return power
+
+
 def center_and_scale(X: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of each column; the scale of a constant column is 1."""
-    scale = X.std(axis=0)
-    return X.mean(axis=0), np.where(scale > 0, scale, 1.0)
+    power = _unit_power(X)
+    unit = X * power
+    scale = unit.std(axis=0)
+    return unit.mean(axis=0) / power, np.where(scale > 0, scale / power, 1.0)
 
 
 def normal_scores(values: NDArray[Any]) -> FloatArray:
