@@ -55,7 +55,6 @@ def _timm() -> None:
         "resnext26ts": {},
         "ghostnet_050": {},
         "mobilevit_xxs": {},
-        "convmixer_768_32": {"depth": 2},
         "poolformer_s12": {},
         "levit_128s": {},
         "repvgg_a0": {},
@@ -77,8 +76,7 @@ def _transformers() -> None:
         def make() -> Made:
             ids = torch.randint(0, 50, (2, 7))
             module = model(config())
-            module.config.use_cache = False
-            module.config.return_dict = True
+            module.config.update({"use_cache": False, "return_dict": True})
             return module, {"input_ids": ids}
 
         return make
