@@ -4,6 +4,7 @@
     e <- what is left of T(y) after the clear terms of a polynomial of C (without j, for j in C)
     R <- e, e h_1(u), e h_2(u) for directions u of the same columns                        (1)
     p_j <- the largest |Z| of column j against R, by the permutations of column j          (2)
+    C <- C and the columns with p_j <= 1 / d;   (1) and (2) again for those that were not in C
     D <- Benjamini-Hochberg at the rate
     for j in D that is correlated with other columns, at most 8 of all d:
         R <- (1) of these columns and of C without j
@@ -104,7 +105,7 @@ def discover(
 
     Notes
     -----
-    Three passes over the columns, as `screen`.  The text of this module has the assumptions.  A
+    Four passes over the columns, as `screen`.  The text of this module has the assumptions.  A
     column that acts in products only, with no effect alone or along a direction, is not found.
     """
     source = columns_of(X)
@@ -122,14 +123,13 @@ def discover(
     if not len(C):
         p = _p_values(found.scores, found.z[0].size)
         return Discoveries(benjamini_hochberg(p, level), p, rate, C, C)
-    x = _ranked(source, C)
-    R = _distilled(x, T, found, C)
-    again = screen(source, labels=(R, tuple(map(str, range(R.shape[1])))))
-    p = _p_values(again.scores, again.z[0].size)
-    for i, j in enumerate(C):
-        others = np.delete(np.arange(len(C)), i)
-        R = _distilled(x[:, others], T, found, C[others])
-        p[j] = _own_p_value(x[:, i], R, again.threshold)
+    p = _permutation_p_values(source, T, found, C, C)
+    more = np.setdiff1d(np.flatnonzero(p <= 1.0 / source.d), C)
+    if len(more):
+        first, known = C, p[C]
+        C = np.union1d(C, more)
+        p = _permutation_p_values(source, T, found, C, more)
+        p[first] = known
     D = benjamini_hochberg(p, level)
     given = _correlated(source, D, rate)
     adjusted = D[[len(near) > 0 for near in given]]
@@ -153,6 +153,21 @@ def largest_set(p: FloatArray, q: FloatArray, level: float) -> NDArray[np.bool_]
     kept = np.zeros(len(p), dtype=bool)
     kept[order[: passed[-1] + 1 if len(passed) else 0]] = True
     return kept
+
+
+def _permutation_p_values(
+    source: Columns, T: FloatArray, found: Screen, C: IntArray, own: IntArray
+) -> FloatArray:
+    """Return (2): for `own` columns of C against R of the others in C, else against R of C, [d]."""
+    x = _ranked(source, C)
+    R = _distilled(x, T, found, C)
+    again = screen(source, labels=(R, tuple(map(str, range(R.shape[1])))))
+    p = _p_values(again.scores, again.z[0].size)
+    for i in np.searchsorted(C, own):
+        others = np.delete(np.arange(len(C)), i)
+        R = _distilled(x[:, others], T, found, C[others])
+        p[C[i]] = _own_p_value(x[:, i], R, again.threshold)
+    return p
 
 
 def _ranked(source: Columns, columns: IntArray) -> FloatArray:
