@@ -47,6 +47,7 @@ def files(tmp_path_factory):
     return tmp_path_factory.mktemp("pruned")
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # of the constructor of nn.Transformer
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in ZOO]
 )
@@ -107,3 +108,11 @@ def test_a_reloaded_module_computes_the_same(name, tmp_path):
         ours, theirs = (Inputs.of(inputs).call(m) for m in (small.module, again))
     assert torch.equal(ours, theirs)
     assert type(again) is type(small.module)
+
+
+def test_a_channel_of_an_image_goes_with_all_its_columns_of_a_flat_layer():
+    module, inputs = made("lenet")
+    places = plan(module, inputs).groups["3"].places
+    assert {(p.name, p.axis, p.per_channel) for p in places} == {
+        ("3.weight", 0, 1), ("3.bias", 0, 1), ("7.weight", 1, 4)
+    }  # fmt: skip

@@ -16,7 +16,6 @@ from secateurs.nn.rules.call import short_name
 from secateurs.nn.torch_parts import tree_leaves, tree_unflatten
 
 aten = torch.ops.aten
-Sizes = Callable[[Axis], int]
 SHAPED = {
     "view": 1, "_unsafe_view": 1, "reshape": 1, "expand": 1, "full": 0, "zeros": 0, "ones": 0,
     "empty": 0, "rand": 0, "randn": 0, "new_zeros": 1, "new_full": 1, "new_ones": 1,

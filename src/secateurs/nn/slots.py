@@ -131,10 +131,6 @@ class Slots:
             self.unite(FIXED, slot)
         return bool(len(free))
 
-    def is_fixed(self, slots: IntArray) -> bool:
-        """Whether none of these slots can be removed."""
-        return not self.find(slots).any()
-
     def atoms(self, slot: int) -> frozenset[int]:
         """Return the atoms of which each alone removes this slot."""
         root = self.root(slot)
