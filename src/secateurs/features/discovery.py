@@ -55,7 +55,6 @@ INDICES = 1  # directions of (1)
 MOST_CROSSED = 8  # correlated columns that (3) takes, the most correlated ones
 CLEAR = 3.0  # score of a term against T that (1) keeps
 RIDGE = 1e-3  # of the polynomials, in units of a standardised column
-DEGREES = 3
 
 
 @dataclass(frozen=True, eq=False)
