@@ -3,6 +3,7 @@
     python -m benchmarks.features.nulls                       # every kind, 200 data sets each
     python -m benchmarks.features.nulls --kinds gaussian id   # some of them
     python -m benchmarks.features.nulls --sets 50 --n 60
+    python -m benchmarks.features.nulls --power --n 200 400   # share of 4 relevant columns found
 
 Every data set has 300 columns that are independent of y.  The screen is set to alpha = .1, so at
 most a tenth of the data sets should have any column that passes.
@@ -73,6 +74,25 @@ def passes(columns: str, target: str, n: int, copies: int, seed: int) -> bool:
     return len(screen(X, y, alpha=ALPHA).selected) > 0
 
 
+def share_found(columns: str, n: int, seed: int) -> float:
+    """Return the share of 4 relevant columns that pass, where y is a class at 50 %."""
+    rng = np.random.default_rng([seed, n, 4])
+    X = COLUMNS[columns](rng, n, D)
+    relevant = X[:, :4]
+    spread = relevant.std(axis=0)
+    u = ((relevant - relevant.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).sum(axis=1)
+    u += rng.standard_normal(n)
+    return float((screen(X, (u > np.median(u)) * 1.0, alpha=ALPHA).selected < 4).sum()) / 4.0
+
+
+def power(kinds: list[str], sizes: list[int], sets: int) -> None:
+    print(f"share of 4 relevant columns of {D} that pass, mean of {sets} data sets")
+    for kind in kinds:
+        for n in sizes:
+            found = [share_found(kind, n, seed) for seed in range(sets)]
+            print(f"{kind:24}{n:6d}{np.mean(found):8.3f}", flush=True)
+
+
 def main(kinds: list[str], targets: list[str], sizes: list[int], copies: list[int], sets: int):
     print(f"data sets of noise, of {sets}, in which a column passes at alpha = {ALPHA}")
     print(f"{'columns':24}{'n':>6}{'copies':>8}" + "".join(f"{t:>15}" for t in targets))
@@ -100,6 +120,10 @@ if __name__ == "__main__":
     parser.add_argument("--n", nargs="+", type=int, default=[60, 200, 1000])
     parser.add_argument("--copies", nargs="+", type=int, default=[1])
     parser.add_argument("--sets", type=int, default=200)
+    parser.add_argument("--power", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.power:
+        power(arguments.kinds, arguments.n, arguments.sets)
+        raise SystemExit
     main(arguments.kinds, arguments.targets, arguments.n, arguments.copies, arguments.sets)

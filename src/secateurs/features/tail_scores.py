@@ -42,6 +42,7 @@ FEW_PRODUCTS = 100  # with so few products of values, (4) is used as well for sc
 NEAR = 1.0  # below the threshold by less than this
 SMOOTHING = 0.25  # t times the largest value of V
 PERIODS = 64  # of V, over which (4) is integrated
+SAME_TAIL = 1e-9  # relative difference below which two tails count as equally likely
 SLACK = 2e-4  # relative error of a statistic in float32
 
 
@@ -116,7 +117,11 @@ def tail_scores(cells: list[Cell], n: int, threshold: float) -> FloatArray:
 
 
 def _exact_tail(cell: Cell, n: int) -> float | None:
-    """Return log P(S >= |z|) if one side has two values and the counts are few, else None."""
+    """Return the logarithm of half the two-sided probability, or None if there are many counts.
+
+    One side must have two values.  The two-sided probability is that of all sums in a tail that is
+    no more likely than the tail of z on its own side.
+    """
     pair, other = cell.label, cell.column
     if len(other.distinct) == 2:
         pair, other = other, pair
@@ -133,9 +138,13 @@ def _exact_tail(cell: Cell, n: int) -> float | None:
     aim -= np.sign(aim) * SLACK * abs(aim)
     upper, lower = log_tails
     if aim > 0:
-        at = int(np.searchsorted(sums, aim))
-        return float(upper[min(at, len(sums) - 1)])
-    return float(lower[max(int(np.searchsorted(sums, aim, side="right")) - 1, 0)])
+        log_p, rest = upper[min(int(np.searchsorted(sums, aim)), len(sums) - 1)], lower
+    else:
+        at = max(int(np.searchsorted(sums, aim, side="right")) - 1, 0)
+        log_p, rest = lower[at], upper[::-1]
+    # the other side counts only where it can be as unlikely
+    at = int(np.searchsorted(rest, log_p + SAME_TAIL, side="right")) - 1
+    return float(np.logaddexp(log_p, rest[at] if at >= 0 else -np.inf) - np.log(2.0))
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,8 @@
 
 The values of a column without ties are known in advance, so one table serves all of them.  A
 column with ties has its own distribution on noise.  Only its large statistics are computed on it:
-a statistic below 3.5, or well below the threshold, does not make a column pass.
+a statistic below 3.5, or well below the threshold, does not make a column pass.  The K degrees of a
+column with two values give the same statistic, and it is counted once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtri_exp
 
 from secateurs.features.ranks import FloatArray, SingleArray
 from secateurs.features.tail_scores import Cell, Values, tail_scores
@@ -67,8 +69,24 @@ class TiedColumns:
 
     def replace(self) -> None:
         """Write the scores of all statistics that were noted."""
-        scores = tail_scores(self._cells, len(self.T), self.threshold)
+        scores = self._scores()
         for (Z, (j, c, _), degrees), score in zip(self._places, scores, strict=True):
             for k in degrees:
                 Z[j, c, k] = np.sign(Z[j, c, k]) * abs(score)
         self._cells, self._places = [], []
+
+    def _scores(self) -> FloatArray:
+        """Return the scores; a column with two values has one statistic and the share of all K.
+
+        The probability of its score is divided by K, so that the union bound over K equal
+        statistics counts it once.
+        """
+        shares = np.array([len(degrees) for _, _, degrees in self._places])
+        scores = np.empty(len(self._cells))
+        for share in np.unique(shares):
+            at = np.flatnonzero(shares == share)
+            log_share = np.log(float(share))
+            threshold = float(-ndtri_exp(log_ndtr(-self.threshold) + log_share))
+            raw = np.abs(tail_scores([self._cells[i] for i in at], len(self.T), threshold))
+            scores[at] = -ndtri_exp(log_ndtr(-raw) - log_share)
+        return scores
