@@ -94,7 +94,7 @@ def group_lasso_path(
         Measured: certified, sigma, lambda_max (of N at the fit), ratio, threshold, noise_norm
         (base), noise_floor (base sigma), curvature, tau, beta, strength (lambda), bic, loss, dof,
         forward and adjoint passes, calls (half of both: a loss and its gradient each), scale.
-        Where the largest |y| is not between 1e-70 and 1e70, history and measured are those of
+        Where the largest ``|y|`` is not between 1e-70 and 1e70, history and measured are those of
         y / scale, with a power of four; otherwise scale is 1.
 
     Raises
