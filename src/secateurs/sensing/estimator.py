@@ -74,7 +74,7 @@ class MatrixSensing(Estimator):
     certificate_ : Certificate
         Checks of the rank, the noise and the accuracy.
     history_ : dict of lists
-        One entry for each stage of the path: tau, rank, loss and more.  If the largest size of y is not
+        One entry for each stage of the path: tau, rank, loss and more.  Where y is not of a size
         between 1e-70 and 1e70, these are for y divided by a power of four, ``report_["scale"]``.
 
     Examples
