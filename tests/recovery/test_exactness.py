@@ -173,3 +173,13 @@ def test_an_end_at_zero_is_seen_where_there_is_one():
             assert not ends_at_zero(values[values >= 0.0])
             assert not ends_at_zero(np.maximum(np.round(values), 0.0))
     assert not ends_at_zero(np.ones(100))
+
+
+@pytest.mark.parametrize("budget", BUDGETS[:2])
+def test_signs_that_only_change_together_are_in_doubt(budget):
+    """A neuron that is open on all rows takes up the signs of two neurons, but not of one."""
+    case = instance("constant column", 10085)
+    model = SparseReLURegressor(budget_of(budget, case.n_planted), random_state=0)
+    model.fit(case.X, case.y)
+    assert model.status_ == "converged"
+    assert "opposite sign" in model.certificate_["identification"].statement

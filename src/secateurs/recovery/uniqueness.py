@@ -13,7 +13,8 @@ that agrees on the rows counts if it differs on other rows, whose inputs are dra
 
 from __future__ import annotations
 
-from itertools import permutations
+import math
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25, 0.1)  # c in (1); below 1 the network has one we
 ROWS_FOR_TWINS = 100  # leave about 1 % of the inputs between two boundaries without a row
 ROWS_PER_HIDDEN = 4  # rows for each unused weight: 2 for closed by chance, more for their choice
 BLOCK = 256  # rows examined at once; for dense inputs the first block decides most
+MOST_FLIPS = 2000  # sets of neurons of one size whose signs are changed together
 VISIBLE = 1e-9  # change of an output that counts, relative to the largest
 DECIMALS = 12  # of the marks by which equal rows are found
 
@@ -70,7 +72,7 @@ def doubt(
         - the Jacobian has a null space that changes other rows, or is so close to one that
           rounding and the residual leave other rows open by 1e-7 of the largest output
           (`conditioning`);
-        - fewer than 3 rows exclude a network (1), or one with the opposite of a neuron, that
+        - fewer than 3 rows exclude a network (1), or one with the opposite of some neurons, that
           differs on other rows;
         - another weight, or one of an unused input, can carry a part of others
           (`swapped_columns`);
@@ -195,23 +197,32 @@ def _moved_weights(case: FittedRows, shares: tuple[float, ...]) -> str:
 
 
 def _flipped_neurons(case: FittedRows) -> str:
-    """Find relu(z_j) + relu(z_i) = relu(-z_j) + relu(z_i + z_j) on the rows, but not elsewhere."""
-    W, pre = case.W, case.pre
+    """Find other signs of some neurons that one neuron takes up on the rows, but not elsewhere.
+
+    With z the sum of the z_j, j in F: relu(z_i) + sum relu(z_j) = relu(z_i + z) + sum relu(-z_j).
+    """
+    W, p = case.W, case.W.shape[0]
     elsewhere = np.asarray(W @ case.elsewhere)
-    for j, i in permutations(range(W.shape[0]), 2):
-        together = W[[j]] + W[[i]]
-        more = int((np.abs(together.data) > VISIBLE).sum()) - int(case.counts[i])
-        if more > case.n_left or _changes(pre[j], pre[i]) >= EVIDENCE:
-            continue
-        if _changes(elsewhere[j], elsewhere[i]):
-            return f"neuron {j} could have the opposite sign, and neuron {i} the difference"
+    for size in range(1, p):
+        if p * math.comb(p - 1, size) > MOST_FLIPS:
+            break
+        for i, flipped in product(range(p), combinations(range(p), size)):
+            if i in flipped or _n_changes(case.pre, i, flipped) >= EVIDENCE:
+                continue
+            together: FloatArray = np.asarray(W[[i, *flipped]].sum(axis=0))
+            more = int((np.abs(together) > VISIBLE).sum()) - int(case.counts[i])
+            if more <= case.n_left and _n_changes(elsewhere, i, flipped):
+                names = ", ".join(str(j) for j in flipped)
+                return f"neuron {names} could have the opposite sign, and neuron {i} the difference"
     return ""
 
 
-def _changes(z: FloatArray, other: FloatArray) -> int:
-    """Number of rows on which relu(z) + relu(other) and relu(-z) + relu(other + z) differ."""
+def _n_changes(pre: FloatArray, i: int, flipped: tuple[int, ...]) -> int:
+    """Number of rows on which the outputs before and after a flip differ."""
+    other = pre[i]
+    z = pre[list(flipped)].sum(axis=0)
     change = z - np.maximum(other + z, 0.0) + np.maximum(other, 0.0)
-    largest = max(np.abs(z).max(initial=0.0), np.abs(other).max(initial=0.0))
+    largest = np.abs(pre[[i, *flipped]]).max(initial=0.0)
     return int((np.abs(change) > VISIBLE * largest).sum())
 
 
