@@ -141,7 +141,7 @@ def test_same_seed_same_model_and_figure(capsys, tmp_path):
         (["path", "digits", "--nonzeros", "5;6"], "--nonzeros"),
         (["predict", "absent", "digits"], "absent"),
         (["inspect", "pyproject.toml"], "pyproject.toml"),
-        (["prune"], "command: got 'prune'; expected bounds, "),
+        (["trim"], "command: got 'trim'; expected bounds, "),
         (["ftt"], "; did you mean 'fit'?"),
         (["fit", "digits", "--nonzero", "5"], "--nonzeros"),
         (["recover", "absent.npz", "--nonzeros", "5"], "absent.npz"),
