@@ -19,7 +19,7 @@ test: install
 	$(BIN)/pytest
 
 test-slow: install
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --timeout 3600
 
 # The tests of the report open it in Chromium, and are skipped without one.
 browser:

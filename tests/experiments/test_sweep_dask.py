@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -174,6 +175,9 @@ def test_an_address_where_nobody_listens_starts_nothing(capsys, file, tmp_path, 
         assert f"{address}: no Dask scheduler answers" in err
         assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [file]
+    # the garbage collector closes an open one whenever it likes, which can deadlock
+    clients = [o for o in gc.get_objects() if type(o) is distributed.Client]
+    assert all(client.status == "closed" for client in clients)
 
 
 def test_a_scheduler_without_workers_is_waited_for_then_refused(

@@ -175,9 +175,14 @@ def _client(scheduler: str) -> Any:
         raise RunError(
             f"{scheduler}: Dask is not installed; install it by `pip install 'secateurs[cluster]'`"
         ) from None
+    # A client whose constructor failed is closed when the garbage collector finds it, which
+    # deadlocks when that is in the middle of the next connection; so it is closed here.
+    client = distributed.Client.__new__(distributed.Client)
     try:
-        return distributed.Client(scheduler, timeout=CONNECT_WAIT, set_as_default=False)
+        client.__init__(scheduler, timeout=CONNECT_WAIT, set_as_default=False)
+        return client
     except (OSError, ValueError) as error:
+        client.close()
         raise RunError(
             f"{scheduler}: no Dask scheduler answers ({error}); expected the address that "
             "`dask scheduler` prints, such as tcp://HOST:8786"
