@@ -8,16 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from secateurs.experiments.sweeps import dask_pool, pools
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.ledger import Ledger
+from secateurs.experiments.sweeps.local_pool import as_they_finish
+from secateurs.experiments.sweeps.record import Record
 from secateurs.experiments.sweeps.registry import CPU_SECONDS
 from secateurs.experiments.sweeps.run import run_cells
 from secateurs.experiments.sweeps.sweep import run_sweep
-from secateurs.experiments.sweeps.worker import RunError
+from secateurs.experiments.sweeps.worker import RunError, Task
 from tests.cli.test_commands import run
 from tests.experiments.sweep_cells import grid, logged, unlucky
 
@@ -216,6 +219,27 @@ def test_a_cluster_that_loses_its_last_worker_is_given_up(tmp_path, monkeypatch)
                     progress=retire,
                 )
             assert N // 3 <= len(records(ledger)) < N
+
+
+class Finished:
+    """A future that is done, and calls back from a thread of its own."""
+
+    def add_done_callback(self, function):
+        threading.Thread(target=function, args=(self,)).start()
+
+    def result(self, timeout):
+        assert threading.current_thread() is threading.main_thread()
+        assert timeout < 1000
+        return Record("key", "done", {})
+
+
+def test_results_are_asked_for_outside_of_callbacks():
+    # The interpreter waits for callbacks when it exits: one that waited for a cluster that is
+    # gone would never let it.
+    tasks = iter([Task(str(k), {}, 1, 1.0) for k in range(9)])
+    outcomes = list(as_they_finish(tasks, lambda _: Finished(), lambda: 2, lambda _: None))
+    assert sorted(task.key for task, _ in outcomes) == [str(k) for k in range(9)]
+    assert all(isinstance(record, Record) for _, record in outcomes)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from secateurs.experiments.sweeps.worker import Evaluate, Task, run_task, start_
 
 POLL = 1.0  # seconds without a result after which the state of the workers is looked at
 BACKSTOP = 5.0  # seconds after a time limit at which the pool ends a worker that did not end itself
+ANSWER_WAIT = 60.0  # seconds that a cluster may take to send the result of a finished cell
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -57,23 +58,23 @@ def as_they_finish(
     inspect : callable
         Called with the tasks that are handed out, when none has finished for a while.
     """
-    finished: SimpleQueue[tuple[str, Record | BaseException]] = SimpleQueue()
+    finished: SimpleQueue[str] = SimpleQueue()
     flying: dict[str, tuple[Task, Any]] = {}
     while True:
         for task in islice(tasks, max(not flying, most() - len(flying))):
             future = submit(task)
             flying[task.key] = (task, future)
-            future.add_done_callback(
-                lambda future, key=task.key: finished.put((key, _outcome(future)))
-            )
+            # Only the key: a callback that asks a closed cluster for a result waits for ever,
+            # and the interpreter waits for the callback when it exits.
+            future.add_done_callback(lambda _, key=task.key: finished.put(key))
         if not flying:
             return
         try:
-            key, outcome = finished.get(timeout=POLL)
+            task, future = flying.pop(finished.get(timeout=POLL))
         except Empty:
             inspect(flying)
             continue
-        yield flying.pop(key)[0], outcome
+        yield task, _outcome(future)
 
 
 def on_processes(
@@ -122,7 +123,7 @@ def on_processes(
 
 def _outcome(future: Any) -> Record | BaseException:
     try:
-        record: Record = future.result()
+        record: Record = future.result(timeout=ANSWER_WAIT)
     except BaseException as error:
         return error
     return record
