@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/secateurs fit digits --nonzeros 300 --compare
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: install
 	$(BIN)/pytest -m slow --timeout 3600

@@ -27,10 +27,10 @@ def test_a_few_mutated_files(tmp_path):
     """The state of a campaign is kept, so that it goes on where it was stopped."""
     state = tmp_path / "state.json"
     formats = ("--formats", "model,resealed,table,npz,sweep,ledger,spool")
-    first = campaign("--inputs", "70", "--state", str(state), *formats)
-    assert "70 inputs, 0 faults" in first
-    again = campaign("--inputs", "140", "--state", str(state), *formats)
-    assert "140 inputs, 0 faults" in again
+    first = campaign("--inputs", "28", "--state", str(state), *formats)
+    assert "28 inputs, 0 faults" in first
+    again = campaign("--inputs", "56", "--state", str(state), *formats)
+    assert "56 inputs, 0 faults" in again
 
 
 @pytest.mark.slow

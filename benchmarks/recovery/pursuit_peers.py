@@ -23,7 +23,8 @@ from secateurs.recovery.planted import PlantedProblem
 from secateurs.recovery.thresholding.iht import iht
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.moments import Scaling
+from secateurs.training.training_data import TrainingData
 
 Array = NDArray[np.floating]
 SETTINGS = list(product((5e-3, 2e-2), (400, 1200)))  # learning rate, steps a round

@@ -26,7 +26,8 @@ from tests.reference.textbook_iht import textbook_vector_iht
 from secateurs.recovery.planted import PlantedProblem, planted_relu
 from secateurs.recovery.thresholding.layer_by_layer import iht_network
 from secateurs.training.imp import imp_path
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.moments import Scaling
+from secateurs.training.training_data import TrainingData
 
 Array = NDArray[np.floating]
 D, N_OUTPUTS = 50, 10

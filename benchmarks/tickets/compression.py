@@ -26,7 +26,8 @@ from benchmarks.tickets.network import images, outputs, perceptron, train
 from benchmarks.training.edge_popup import edge_popup
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.tickets.subset_sums import subset_sum, unpack_masks
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.moments import Scaling
+from secateurs.training.training_data import TrainingData
 
 HIDDEN, BATCH = 500, 500
 PARTS = ("after", "during")

@@ -26,8 +26,9 @@ import torch.distributed as dist
 from secateurs.core.group import Group, distributed
 from secateurs.experiments.allocation import measure
 from secateurs.recovery.thresholding.iht import iht
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 Fit = Callable[[Group, int], object]
 

@@ -23,7 +23,7 @@ from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.sparse.network import SparseNetwork, from_dense
 from secateurs.sparse.topk import smallest_mask
 from secateurs.training.dense_training import dense_forward, dense_gradients
-from secateurs.training.training_data import TrainingData, batches
+from secateurs.training.training_data import TrainingData
 
 MOMENTUM = 0.9
 EVERY = 50  # steps between two records
@@ -82,7 +82,7 @@ def edge_popup(
     generator = torch.Generator().manual_seed(random_state)
     weights, scores = _signed_constants(data, widths, kept, generator)
     velocity = [torch.zeros_like(s) for s in scores]
-    stream = batches(data.n, batch_size, generator)
+    stream = data.batches(batch_size, generator)
     units = torch.arange(data.d, device=data.device)
     total, since = torch.zeros((), device=data.device), 0
     with Iterations(n_steps, progress) as run:

@@ -18,8 +18,9 @@ from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.adam import BETA1, BETA2, EPSILON, SupportAdam
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import gradient_on_support
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 REPEATS = 200
 

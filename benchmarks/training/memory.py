@@ -10,8 +10,9 @@ import torch
 
 from secateurs.experiments.allocation import Allocation, measure
 from secateurs.training.dense import dense
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 
 def data_set(d: int) -> TrainingData:

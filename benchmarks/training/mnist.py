@@ -24,9 +24,10 @@ from secateurs import load_dataset
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.imp import imp_path
+from secateurs.training.moments import Scaling
 from secateurs.training.scaling import input_scaling
 from secateurs.training.trainers import TRAINERS
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs

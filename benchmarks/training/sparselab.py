@@ -23,7 +23,7 @@ from secateurs.core.schedules import learning_rate_at
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.rigl import layer_counts
 from secateurs.training.scaling import input_scaling
-from secateurs.training.training_data import TrainingData, batches
+from secateurs.training.training_data import TrainingData
 
 from .mnist import BATCH, STEPS, accuracy
 
@@ -46,7 +46,7 @@ def train_sparselab(
     for layer, mover in zip((model[0], model[2]), movers, strict=True):
         layer.apply(mover)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    stream = batches(data.n, BATCH, torch.Generator().manual_seed(seed))
+    stream = data.batches(BATCH, torch.Generator().manual_seed(seed))
     units = torch.arange(data.d)
     for step in range(STEPS):
         rows = next(stream)

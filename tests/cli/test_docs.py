@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from secateurs.core.solution import EXPLANATIONS
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.moments import Scaling
+from secateurs.training.training_data import TrainingData
 
 ROOT = Path(__file__).parents[2]
 

@@ -50,7 +50,7 @@ def test_form_b_is_refused_because_it_is_false():
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), d=st.integers(2, 8), n=st.integers(1, 30))
 def test_no_subset_and_no_output_weights_beat_the_bound(seed, d, n):
     W, alpha, target = adversarial(d, n, seed)

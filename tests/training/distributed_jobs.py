@@ -32,9 +32,10 @@ from secateurs.recovery.thresholding import gates as gates_module
 from secateurs.recovery.thresholding import steps as steps_module
 from secateurs.recovery.thresholding.iht import iht
 from secateurs.training import prune_regrow as prune_regrow_module
+from secateurs.training.moments import Scaling, column_moments
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.rigl import rigl
-from secateurs.training.training_data import Scaling, TrainingData, column_moments
+from secateurs.training.training_data import TrainingData
 from tests.strategies import random_network
 
 Result = dict[str, Any]

@@ -3,8 +3,9 @@ import pytest
 
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
+from secateurs.training.moments import Scaling
 from secateurs.training.trainers import TRAINERS
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 
 def two_moons_like(seed=0, n=300):

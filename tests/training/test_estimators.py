@@ -56,7 +56,7 @@ def table(n=200, seed=0):
 
 def test_digits_at_300_weights_is_near_the_dense_network(digits):
     scores = []
-    for seed in range(3):
+    for seed in range(2):
         model = SparseMLPClassifier(n_nonzero=300, random_state=seed).fit(digits.X, digits.y)
         assert model.n_nonzero_ <= 300
         assert (
@@ -348,7 +348,7 @@ def test_columns_in_different_units_are_learnt_equally_well():
     units = np.array([1e-6, 1e6, 30.0, 1.0])
 
     def score(inputs):
-        models = [SparseMLPClassifier(20, (8,), 60, random_state=seed) for seed in range(4)]
+        models = [SparseMLPClassifier(20, (8,), 60, random_state=seed) for seed in range(2)]
         return np.mean([model.fit(inputs, y).score(inputs, y) for model in models])
 
     assert score(X * units + 7 * units) == pytest.approx(score(X), abs=0.03)
@@ -410,7 +410,7 @@ def certified(model, X, y, name, **options):
 def test_copies_of_rows_certify_nothing():
     """Labels are noise, and every row stands ten times: a bound may fail one time in twenty."""
     held: dict[str, int] = {}
-    for seed in range(8):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         X, rows = rng.standard_normal((120, 10)), np.repeat(np.arange(120), 10)
         labels, noise = rng.integers(0, 2, 120)[rows], rng.standard_normal(120)[rows]
@@ -420,7 +420,7 @@ def test_copies_of_rows_certify_nothing():
                 for check in kind(600, (60,), **options).fit(table, y).certificate_.checks:
                     held[check.name] = held.get(check.name, 0) + (check.verdict == "holds")
     for name in ("held-out error", "held-out gain", "held-out wins", "Occam bound"):
-        assert held[name] <= 4, name  # of 16 or 8 fits; the two tables share their split
+        assert held[name] <= 3, name  # of 8 or 4 fits; the two tables share their split
 
 
 def test_rows_of_a_group_are_never_parted():

@@ -8,7 +8,7 @@ from torch import nn
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
 from secateurs.training.export import check_agreement, dense_module
 from secateurs.training.fitted_network import FittedNetwork
-from secateurs.training.training_data import Scaling
+from secateurs.training.moments import Scaling
 from tests.reference import dense_network
 from tests.strategies import random_network
 

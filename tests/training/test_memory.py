@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from secateurs.experiments.allocation import measure
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.trainers import TRAINERS
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 
 def random_classes(d):

@@ -14,7 +14,7 @@ from secateurs.sparse.network import SparseNetwork
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.initial import random_support
 from secateurs.training.line import Line, constant, fit_line, n_places, start_from_line
-from secateurs.training.training_data import Scaling
+from secateurs.training.moments import Scaling
 
 
 def outputs(network, X):

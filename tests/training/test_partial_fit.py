@@ -11,13 +11,13 @@ from sklearn.datasets import load_digits, make_friedman1
 from secateurs import load
 from secateurs.training import SparseMLPClassifier, SparseMLPRegressor, reservoir
 from secateurs.training.fitted_network import FittedNetwork
+from secateurs.training.moments import Scaling
 from secateurs.training.rescaling import (
     has_drifted,
     rescaled_inputs,
     rescaled_outputs,
     with_outputs,
 )
-from secateurs.training.training_data import Scaling
 
 
 def chunks(n, size):
@@ -34,7 +34,10 @@ def regressor(**options):
     return SparseMLPRegressor(60, (10,), random_state=0, model="network", **options)
 
 
-@pytest.mark.parametrize(("size", "kind"), [(60, "network"), (400, "network"), (400, "auto")])
+CHUNKS = [(60, "network"), (400, "network"), pytest.param(400, "auto", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("size", "kind"), CHUNKS)
 def test_one_pass_over_a_stream_is_near_a_fit(size, kind):
     X, y = make_friedman1(2000, noise=1.0, random_state=0)
     model = regressor().set_params(model=kind)

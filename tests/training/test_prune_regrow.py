@@ -11,8 +11,9 @@ from secateurs.core.schedules import exchange_share, learning_rate_at, support_s
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import erdos_renyi, random_support
+from secateurs.training.moments import Scaling, column_moments
 from secateurs.training.prune_regrow import gradient_on_support, prune_regrow
-from secateurs.training.training_data import Scaling, TrainingData, column_moments
+from secateurs.training.training_data import TrainingData
 from tests.reference import dense_network
 from tests.strategies import random_network
 
@@ -75,15 +76,18 @@ def test_best_absent_equals_dense_ranking(seed, k):
     network = random_network(rng, (7, 5, 4, 3), 0.5)
     net = CompactNetwork.from_network(network)
     got = best_absent(net, TrainingData(X, y, plain(7), 3), torch.arange(60), k)
-    # reference: dense gradient, with the gate of units that have no inputs opened
+    # reference: dense score test, with the gate of units that have no inputs opened
     weights = dense_network.matrices(network)
     activations = dense_network.forward(weights, X.astype(float))
     p = np.exp(activations[-1])
-    delta = (p / p.sum(axis=1, keepdims=True) - np.eye(3)[y]) / len(X)
+    delta = p / p.sum(axis=1, keepdims=True) - np.eye(3)[y]
     scored = []
     for layer in (2, 1, 0):
         h = np.hstack([activations[layer], np.ones((60, 1))])
-        G = np.abs(delta.T @ h)
+        below, above = net.units[layer].numpy(), net.units[layer + 1].numpy()
+        level = np.square(h[:, [*below, -1]]).mean(axis=1) if layer else np.ones(60)
+        damping = 1e-3 * np.square(delta[:, above]).mean(axis=1) @ level
+        G = (delta.T @ h) ** 2 / (np.square(delta).T @ np.square(h) + damping + 1e-30)
         G.ravel()[network.keys[layer]] = 0
         scored += [(g, layer, key) for key, g in enumerate(G.ravel())]
         if layer:

@@ -34,6 +34,11 @@ Epochs = Annotated[
     int | None,
     Parameter(help="Passes over the training rows; by default chosen from their number."),
 ]
+Effort = Annotated[float, Parameter(help="Time to spend, in units of the default; try 3 and 10.")]
+MaxSeconds = Annotated[
+    float | None,
+    Parameter(help="Choose the effort so that the fit takes about so many seconds."),
+]
 
 
 def fit(
@@ -47,6 +52,8 @@ def fit(
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     hidden: Hidden = "50",
     epochs: Epochs = None,
+    effort: Effort = 1.0,
+    max_seconds: MaxSeconds = None,
     seed: recipe.Seed = 0,
     compare_methods: Annotated[
         bool, Parameter(name="--compare", negative="", show_default=False)
@@ -81,7 +88,7 @@ def fit(
             if compare_methods:
                 _check_comparison(group, roles)
             budget = recipe.integer_or_auto("--nonzeros", nonzeros)
-            settings = _settings(hidden, epochs, seed, budget)
+            settings = _settings(hidden, epochs, seed, budget, effort, max_seconds)
             dataset = rows_of_process(data, target, task, seed, group, dialect.options(roles))
             group.require_same("the task", dataset.task.encode())
         model = _new_model(dataset.task, settings)
@@ -166,6 +173,8 @@ def path(
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     hidden: Hidden = "50",
     epochs: Epochs = None,
+    effort: Effort = 1.0,
+    max_seconds: MaxSeconds = None,
     seed: recipe.Seed = 0,
     plot: Path | None = None,
     json: recipe.Json = False,
@@ -186,7 +195,7 @@ def path(
         got = Shown("--group or --weight")
         raise bad_value("path", got, "neither", "use secateurs fit for groups and weights")
     budgets = recipe.integers("--nonzeros", nonzeros)
-    settings = _settings(hidden, epochs, seed, max(budgets))
+    settings = _settings(hidden, epochs, seed, max(budgets), effort, max_seconds)
     whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))
     dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     with progress(quiet=json) as bar:
@@ -203,13 +212,22 @@ def path(
     )
 
 
-def _settings(hidden: str, epochs: int | None, seed: int, nonzeros: int | str) -> dict[str, Any]:
+def _settings(
+    hidden: str,
+    epochs: int | None,
+    seed: int,
+    nonzeros: int | str,
+    effort: float,
+    max_seconds: float | None,
+) -> dict[str, Any]:
     recipe.check_options(seed=seed, epochs=epochs)
     return {
         "n_nonzero": nonzeros,
         "hidden_layer_sizes": hidden if hidden == "auto" else recipe.integers("--hidden", hidden),
         "max_epochs": "auto" if epochs is None else epochs,
         "random_state": seed,
+        "effort": effort,
+        "max_seconds": max_seconds,
     }
 
 

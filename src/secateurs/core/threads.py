@@ -1,4 +1,4 @@
-"""The number of threads that a training run uses."""
+"""The number of threads that a computation uses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 SMALL = 1 << 25  # multiply-adds; a smaller product is not faster on a second thread
 
@@ -22,12 +23,13 @@ def threads_for(work: int) -> Iterator[None]:
     work : int
         Multiply-adds of the largest product.
     """
-    before = torch.get_num_threads()
-    if work >= SMALL or before == 1:
+    if work >= SMALL:
         yield
         return
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):  # of numpy and scipy, which have their own
+            yield
     finally:
         torch.set_num_threads(before)

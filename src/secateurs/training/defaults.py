@@ -19,6 +19,8 @@ EXCHANGES = 72  # changes of the support in a run, 10 to 50 steps apart
 SMALL_TABLE = 16_000  # rows up to which input noise regularises better than weight decay
 NOISE, NOISE_ROWS = 0.4, 1000  # the noise, and the rows from which on it becomes smaller
 WEIGHT_DECAY = 0.3
+LEARNING_RATE, SMALL_TABLE_RATE = 2e-2, 3e-2
+SCORE_BATCHES = 4
 MAX_BATCH_ENTRIES = 1 << 26  # entries of the inputs of a batch
 
 
@@ -33,13 +35,12 @@ def chosen(value: Any, auto: float) -> float:
 
 
 def run_length(
-    n: int, d: int, batch_size: int | str, epochs: int | str, shorten: int = 1
+    n: int, d: int, batch_size: int | str, epochs: int | str, length: float = 1.0
 ) -> tuple[int, int]:
-    """Return the rows of a batch and the number of steps, which is divided by `shorten`."""
+    """Return the rows of a batch and the number of steps, which is multiplied by `length`."""
     batch = auto_batch_size(n, d) if is_auto(batch_size) else min(int(batch_size), n)
-    if is_auto(epochs):
-        return batch, auto_steps(n, batch) // shorten
-    return batch, max(1, int(epochs) * -(-n // batch) // shorten)
+    n_steps = auto_steps(n, batch) if is_auto(epochs) else int(epochs) * -(-n // batch)
+    return batch, max(1, int(n_steps * length + 1e-9))
 
 
 def auto_batch_size(n: int, d: int) -> int:
@@ -53,9 +54,17 @@ def auto_steps(n: int, batch_size: int) -> int:
     return min(MAX_STEPS, max(MIN_STEPS, EPOCHS * n // batch_size))
 
 
-def exchange_interval(n_steps: int) -> int:
-    """Return the number of steps between changes of the support."""
-    return min(50, max(10, n_steps // EXCHANGES))
+def exchange_interval(n_steps: int, length: float = 1.0) -> int:
+    """Return the steps between changes of the support, in a run of `length` times `n_steps`."""
+    usual = min(50, max(10, n_steps // EXCHANGES))
+    if length < 1:
+        return max(10, round(usual * length))
+    return round(usual * length)
+
+
+def score_batches(length: float) -> int:
+    """Return the batches on which absent weights are scored; long runs afford better scores."""
+    return SCORE_BATCHES * max(1, min(4, round(length)))
 
 
 def auto_noise(n: int) -> float:
@@ -66,6 +75,11 @@ def auto_noise(n: int) -> float:
 def auto_weight_decay(n: int) -> float:
     """Return the decoupled weight decay; small tables have input noise instead."""
     return 0.0 if n <= SMALL_TABLE else WEIGHT_DECAY
+
+
+def auto_learning_rate(n: int) -> float:
+    """Return the largest learning rate of `prune_regrow`."""
+    return SMALL_TABLE_RATE if n <= SMALL_TABLE else LEARNING_RATE
 
 
 def auto_widths(n_nonzero: int, n_outputs: int) -> list[int]:

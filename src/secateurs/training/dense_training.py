@@ -23,7 +23,7 @@ from secateurs.sparse.network import SparseNetwork, from_dense
 from secateurs.sparse.topk import smallest_mask
 from secateurs.training.adam import BETA1, BETA2, EPSILON
 from secateurs.training.memory import dense_peak_bytes
-from secateurs.training.training_data import TrainingData, batches
+from secateurs.training.training_data import TrainingData
 
 EVERY = 50  # steps between two records, and between two changes of the masks
 
@@ -155,7 +155,7 @@ class DenseTraining:
         """
         data = self.data
         done = int(self.history["step"][-1]) if self.history["step"] else 0
-        stream = batches(data.n, self.batch_size, self.generator)
+        stream = data.batches(self.batch_size, self.generator)
         units = torch.arange(data.d, device=data.device)
         losses, since = torch.zeros((), device=data.device), 0
         run = Iterations(n_steps, self._progress)

@@ -12,7 +12,7 @@ from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.solution import explain
 from secateurs.data.table_estimator import input_names
 from secateurs.training.model_file import ChoiceRecord
-from secateurs.training.training_data import Scaling
+from secateurs.training.moments import Scaling
 
 MAX_SHOWN_CLASSES = 20
 LABELS = {"constant": "mean or most frequent class", "line": "linear model", "network": "network"}
@@ -129,6 +129,7 @@ def describe_network(model: Any, file_bytes: int) -> Description:
         "classes": classes,
         "inputs_used": [{"name": names[j], "strength": float(strength[j])} for j in used],
         "n_steps": model.n_steps_,
+        "effort": model.effort_,
         "validation_score": model.validation_score_,
         "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
         **choice_facts(model),

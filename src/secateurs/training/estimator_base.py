@@ -20,6 +20,7 @@ from secateurs.core.splits import hold_out
 from secateurs.data.table_estimator import split_keys
 from secateurs.training.choice import Choice
 from secateurs.training.fit_task import FitTask
+from secateurs.training.moments import is_sparse
 from secateurs.training.parameter_checks import check_parameters
 from secateurs.training.reading import weighted_rows
 from secateurs.training.reservoir import MOST_ROWS, Stream, add_rows, empty_reservoir, pooled
@@ -27,7 +28,6 @@ from secateurs.training.row_checks import baseline_scores, row_checks
 from secateurs.training.streaming import first_stream, follow
 from secateurs.training.trainable import TrainablePerceptron
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import is_sparse
 
 
 class SparseMLP(TrainablePerceptron):
@@ -41,7 +41,7 @@ class SparseMLP(TrainablePerceptron):
         hidden_layer_sizes: tuple[int, ...] | str = (50,),
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 1e-2,
+        learning_rate: float | str = "auto",
         overshoot: float = 12,
         validation_fraction: float = 0.1,
         input_noise: float | str = "auto",
@@ -50,6 +50,8 @@ class SparseMLP(TrainablePerceptron):
         random_state: Any = None,
         verbose: int = 0,
         model: str = "auto",
+        effort: float = 1.0,
+        max_seconds: float | None = None,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -64,6 +66,8 @@ class SparseMLP(TrainablePerceptron):
         self.random_state = random_state
         self.verbose = verbose
         self.model = model
+        self.effort = effort
+        self.max_seconds = max_seconds
 
     def fit(
         self,

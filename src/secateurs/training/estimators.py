@@ -41,7 +41,9 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         "auto" is 30 epochs, but at least 2000 and at most 8000 steps.
     batch_size : int or "auto"
         "auto" is a sixth of the rows, between 32 and 500.
-    learning_rate : float
+    learning_rate : float or "auto"
+        Maximum of a schedule: a warm-up, then a cosine.  "auto" is 0.03 up to 16,000 rows and 0.02
+        beyond.
     overshoot : float
         Training starts from ``overshoot * n_nonzero`` weights and never has more.
     validation_fraction : float
@@ -56,6 +58,15 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
+    model : {"auto", "network", "line"}
+        Compare a line and networks, or fit one kind only.
+    effort : float
+        Time to spend, in units of the default: 3 and 10 train longer, or more than once and keep
+        the run with the lowest training loss where there are few weights.
+    max_seconds : float or None
+        Choose the effort so that the fit takes about so many seconds of wall time.  The result
+        then depends on the machine; `report_["effort"]` has the effort, with which it can be
+        repeated.
 
     Attributes
     ----------

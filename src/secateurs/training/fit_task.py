@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from secateurs.core.group import ALONE, Group
 from secateurs.core.splits import Split
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.reservoir import Stream
 from secateurs.training.trainers import Trainer
-from secateurs.training.training_data import Scaling
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class FittedPerceptron(TableEstimator):
             "constant_inputs": self.constant_inputs_,
             "far_rows": getattr(self, "n_far_rows_", 0),
             **choice_facts(self),
+            "effort": self.effort_,
             "peak_support": self.peak_support_,
             "peak_bytes": self.peak_bytes_,
             "dense_nonzeros": n_dense,
@@ -134,6 +135,7 @@ class FittedPerceptron(TableEstimator):
             constant_inputs=self.constant_inputs_,
             budget=self.budget_,
             budget_scores=budgets,
+            effort=self.effort_,
         )
         return model_bytes(self.fitted_, record)
 
@@ -149,6 +151,7 @@ class FittedPerceptron(TableEstimator):
         model.baseline_scores_ = dict(record.baseline_scores)
         model.choice_, model.constant_inputs_ = record.choice, list(record.constant_inputs)
         model.budget_ = record.budget or int(model.n_nonzero)
+        model.effort_ = record.effort
         found = record.budget_scores
         model.budget_scores_ = None if found is None else {int(s): v for s, v in found.items()}
         model.loss_curve_ = model.history_.get("loss", [])

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.moments import Scaling, is_sparse
 from secateurs.training.scaling import input_scaling
-from secateurs.training.training_data import Scaling, is_sparse
 
 _BATCH_ENTRIES = 1 << 22  # entries of the inputs or activations that are computed together
 

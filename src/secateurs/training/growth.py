@@ -1,4 +1,12 @@
-"""Find the absent weights with the largest gradient, in blocks of scores.
+"""Find the absent weights that a score test says would lower the loss the most.
+
+With the gradient g of one row with respect to an absent weight,
+
+    score = (mean g)^2 / (mean g^2 + DAMPING * the mean of mean g^2 over the layer)     (1)
+
+is, up to a factor, Rao's test of the hypothesis that the weight is 0.  Unlike |mean g| it does
+not change when an input, a unit or the loss is rescaled.  Both means are products of matrices:
+g is the derivative at the unit above times the activation of the unit below.
 
 No array of the size of a dense layer is formed: the scores of a layer are computed block by block,
 and a streaming top-k keeps the largest ones.
@@ -16,14 +24,16 @@ from torch import Tensor
 from secateurs.core.losses import output_gradient
 from secateurs.sparse.compact import CompactNetwork, pieces
 from secateurs.sparse.topk import StreamingTopK
-from secateurs.training.training_data import TrainingData
+from secateurs.training.training_data import Rows, TrainingData
 
+DAMPING = 1e-3
+TINY = 1e-30  # keeps the score of a weight without any gradient at 0
 SCORE_WIDTH = 1024  # columns of a block of scores
 SCORE_ROWS = 1024  # rows of a block of scores
 
 
-def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -> list[Tensor]:
-    """Return the keys of the k absent weights with the largest gradient, over all layers.
+def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> list[Tensor]:
+    """Return the keys of the k absent weights with the largest score (1), over all layers.
 
     The gate of a unit without weights is taken as open, so that the unit can be connected again.
 
@@ -31,8 +41,8 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
     ----------
     net : CompactNetwork
     data : TrainingData
-    rows : Tensor int64
-        Rows over which the gradient is averaged, together with the rows of the other processes.
+    rows : Tensor int64, or a slice of the copy
+        Rows over which gradients are averaged, together with the rows of the other processes.
     k : int
 
     Returns
@@ -42,17 +52,18 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Tensor, k: int) -
 
     Notes
     -----
-    Costs 2 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 1024 scores.
+    Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 1024 scores.
+    Source: Rao's score test; its use for growing weights is secateurs'.
     """
     top = StreamingTopK(k, data.device)
     sizes = [(net.widths[i] + 1) * net.widths[i + 1] for i in range(net.n_layers)]
     offsets = np.cumsum([0, *sizes]).tolist()
     if k > 0:
-        n_rows = int(data.group.total(len(rows)))
         H = net.forward(data.inputs(rows, net.units[0]))
+        n_rows = int(data.group.total(H[0].shape[1]))
         _, D = output_gradient(H[-1], data.targets(rows), n_rows, data.weights(rows))
         for layer in range(net.n_layers - 1, -1, -1):
-            _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
+            _score_layer(net, layer, D * n_rows, H[layer], data, rows, offsets[layer], top)
             if layer:
                 D = net.matrices[layer].transpose_product(D)
                 shut = H[layer] <= 0
@@ -70,16 +81,24 @@ def _score_layer(
     D: Tensor,
     H: Tensor,
     data: TrainingData,
-    rows: Tensor,
+    rows: Rows,
     offset: int,
     top: StreamingTopK,
 ) -> None:
-    """Offer |D H^T| of one layer, with 0 on its support, to `top` in blocks."""
+    """Offer the scores of one layer, with 0 on its support, to `top` in blocks.
+
+    `D` has the derivatives of the losses of single rows, so that the sums of (1) need no factor.
+    """
     n_in = net.widths[layer]
     row_keys = offset + net.units[layer + 1] * (n_in + 1)
     constant = torch.tensor([n_in], device=D.device)
     nominal = torch.cat([net.units[layer], constant])  # compact column -> nominal column
     matrix = net.matrices[layer]
+    D = D[: len(row_keys)]  # without the constant unit
+    squares = D.square()
+    # Scaled inputs have a mean square of about 1, so a pass over all inputs is not needed for it.
+    of_inputs = 1.0 if layer == 0 else H.square().mean(dim=0)
+    damping = DAMPING * float(data.group.sum_((squares.mean(dim=0) * of_inputs).sum())) + TINY
     blocks: Iterable[tuple[Tensor, Tensor]] = [(nominal, H)]
     if layer == 0:  # all inputs are scored, also those that the network does not read
         every_input = (
@@ -91,7 +110,8 @@ def _score_layer(
         first, last = int(columns[0]), int(columns[-1])
         for a in range(0, len(row_keys), SCORE_ROWS):
             b = min(a + SCORE_ROWS, len(row_keys))
-            G = data.group.sum_(D[a:b] @ block.t()).abs_()
+            G = data.group.sum_(D[a:b] @ block.t()).square_()
+            G.div_(data.group.sum_(squares[a:b] @ block.square().t()).add_(damping))
             for piece in pieces(int(matrix.crow[b]), int(matrix.crow[a])):
                 present = nominal[matrix.col[piece].long()]
                 inside = (present >= first) & (present <= last)

@@ -15,7 +15,7 @@ from secateurs.training.growth import SCORE_ROWS, SCORE_WIDTH
 STATE_BYTES = 22  # for each weight: value, gradient, column, two moments, age
 TRANSPOSE_BYTES = 12  # for each weight above the first layer
 UPDATE_BYTES = 30  # for each weight while the support changes, `STATE_BYTES` included
-SCORE_COPIES = 3  # arrays of the size of a block of scores while its top k is found
+SCORE_COPIES = 3  # arrays of the size of a block of scores while it is computed and searched
 DENSE_BYTES = 16  # for each weight: value, gradient, two moments
 FLOAT = 4  # bytes
 
@@ -42,8 +42,8 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
     step = batch_size * (live + hidden + gather)
     width = min(SCORE_WIDTH, d)
     widest = max(len(u) for u in net.units[1:])
-    block = FLOAT * width * (2 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
-    score = n_score * (live + hidden + hidden // 4) + block
+    block = FLOAT * width * (3 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
+    score = n_score * (live + 3 * hidden + hidden // 4) + block  # derivatives and their squares
     update = (UPDATE_BYTES - STATE_BYTES) * net.nnz
     return kept + max(step, score, update)
 

@@ -34,7 +34,8 @@ from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.initial import random_support
 from secateurs.training.line import constant, fit_line, n_places, start_from_line
-from secateurs.training.training_data import TrainingData, is_sparse
+from secateurs.training.moments import is_sparse
+from secateurs.training.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 

@@ -76,6 +76,7 @@ class ModelRecord(TableRecord):
     constant_inputs: Names = Field(default_factory=list)
     budget: Count | None = None
     budget_scores: dict[str, Number] | None = None
+    effort: Number | None = None
 
 
 def model_bytes(fitted: FittedNetwork, record: ModelRecord) -> bytes:

@@ -8,6 +8,8 @@ from secateurs.core.parameters import bad_value, check_choice, check_integer, ch
 from secateurs.sparse.network import MAX_UNITS
 from secateurs.training.defaults import is_auto
 
+MOST_EFFORT = 1000.0
+
 
 def check_parameters(model: Any) -> None:
     """Raise ValueError for parameters that make no sense, by name."""
@@ -23,7 +25,11 @@ def check_parameters(model: Any) -> None:
     for name in ("max_epochs", "batch_size"):
         if not is_auto(getattr(model, name)):
             check_integer(name, getattr(model, name), 1, otherwise="'auto'")
-    check_real("learning_rate", model.learning_rate, above=0)
+    if not is_auto(model.learning_rate):
+        check_real("learning_rate", model.learning_rate, above=0, otherwise="'auto'")
+    check_real("effort", model.effort, above=0, most=MOST_EFFORT)
+    if model.max_seconds is not None:
+        check_real("max_seconds", model.max_seconds, above=0, otherwise="None")
     check_real("overshoot", model.overshoot, least=1)
     check_real("validation_fraction", model.validation_fraction, least=0, below=1)
     for name in ("input_noise", "weight_decay"):

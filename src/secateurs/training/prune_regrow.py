@@ -2,7 +2,7 @@
 
     start from overshoot * s random weights
     every step:      Adam on the weights of the support                          (1)
-    every T steps:   score the absent weights by |gradient|, in blocks           (2)
+    every T steps:   score the absent weights by a score test, in blocks         (2)
                      drop the weights with the smallest w^2 v, grow the best     (3)
                      on a support that shrinks to s                              (4)
 
@@ -39,9 +39,7 @@ from secateurs.training.adam import SupportAdam
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
 from secateurs.training.memory import sparse_peak_bytes
-from secateurs.training.training_data import TrainingData, batches
-
-SCORE_BATCHES = 4  # the absent weights are scored on the rows of so many batches
+from secateurs.training.training_data import TrainingData
 
 
 def prune_regrow(
@@ -51,10 +49,11 @@ def prune_regrow(
     *,
     n_steps: int,
     batch_size: int,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 2e-2,
     weight_decay: float = 0.0,
     overshoot: float = 12.0,
     exchange_every: int = 50,
+    score_batches: int = 4,
     initial: SparseNetwork | None = None,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
@@ -79,6 +78,8 @@ def prune_regrow(
         The support never has more than ``overshoot * n_nonzero`` weights.
     exchange_every : int
         Steps between two changes of the support (T).
+    score_batches : int
+        The absent weights are scored on the rows of so many batches.
     initial : SparseNetwork, optional
         Start from this network instead of random weights.
     random_state : int
@@ -115,14 +116,14 @@ def prune_regrow(
     start = net.nnz
     group, batch_size = data.group, data.part(batch_size)
     n_batch = int(group.total(batch_size))
-    n_score = min(data.n, SCORE_BATCHES * batch_size)
+    n_score = min(data.n, score_batches * batch_size)
     if group.size > 1:
         _require_same_support(group, net, 0)
         generator.manual_seed(_own_seed(random_state, group))  # each process draws its own rows
     adam = SupportAdam(net, learning_rate, weight_decay)
     peak, peak_bytes = net.nnz, sparse_peak_bytes(net, data.d, batch_size, n_score)
     losses, since = torch.zeros((), device=data.device), 0
-    stream = batches(data.n, batch_size, generator)
+    stream = data.batches(batch_size, generator)
     with Iterations(n_steps, progress) as run, Stop(group) as stop:
         for t, rows in zip(run, stream, strict=False):
             inputs = data.noisy_inputs(rows, net.units[0], generator)
@@ -138,7 +139,7 @@ def prune_regrow(
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
                 target = support_size(t, n_steps, start, n_nonzero)  # (4)
                 k = int(exchange_share(t, n_steps) * target)
-                rows = _score_rows(data.n, n_score, generator)
+                rows = data.sample(n_score, generator)
                 with uninterrupted():
                     net = _change_support(net, adam, best_absent(net, data, rows, k), target)
                 _require_same_support(group, net, t)
@@ -147,9 +148,7 @@ def prune_regrow(
             losses, since = torch.zeros_like(losses), 0
             with stop.held():
                 run.record(loss=mean_loss, n_nonzero=net.nnz)
-    if net.nnz > n_nonzero:  # after Ctrl-C
-        none = [torch.empty(0, dtype=torch.int64, device=data.device) for _ in net.crows]
-        net = _change_support(net, adam, none, n_nonzero)
+    net = _within_budget(net, adam, n_nonzero)
     group.require_same("the trained network", *net.units, *net.crows, net.col, net.values)
     return run.solution(
         net.to_network(), peak_support=peak, peak_bytes=peak_bytes, n_steps=run.step
@@ -209,6 +208,14 @@ def _change_support(
     return net
 
 
+def _within_budget(net: CompactNetwork, adam: SupportAdam, n_nonzero: int) -> CompactNetwork:
+    """Drop weights after Ctrl-C; a whole run has no more than the budget."""
+    if net.nnz <= n_nonzero:
+        return net
+    none = [torch.empty(0, dtype=torch.int64, device=net.values.device) for _ in net.crows]
+    return _change_support(net, adam, none, n_nonzero)
+
+
 def _require_same_support(group: Group, net: CompactNetwork, step: int) -> None:
     group.require_same(f"the support at step {step}", *net.units, *net.crows, net.col)
 
@@ -217,10 +224,3 @@ def _own_seed(random_state: int, group: Group) -> int:
     """Return the seed of the rows and the noise of this process."""
     state = np.random.SeedSequence([random_state, group.rank]).generate_state(1, np.uint64)
     return int(state[0]) >> 1
-
-
-def _score_rows(n: int, size: int, generator: torch.Generator) -> Tensor:
-    """Draw the rows that score the absent weights."""
-    if size >= n:
-        return torch.arange(n)
-    return torch.randint(n, (size,), generator=generator).sort().values

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.training_data import Scaling
+from secateurs.training.moments import Scaling
 
 DRIFT = 0.25  # deviations by which a mean, and share by which a scale, may be off
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from secateurs.training.training_data import is_sparse
+from secateurs.training.moments import is_sparse
 
 MOST_ROWS, MOST_ENTRIES = 2000, 1 << 22
 GROWTH = 3  # factor by which the rows grow between two fresh fits

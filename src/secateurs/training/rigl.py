@@ -13,7 +13,7 @@ from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.topk import smallest_mask
 from secateurs.training.dense_training import DenseTraining, TrainerSettings
 from secateurs.training.initial import erdos_renyi
-from secateurs.training.training_data import TrainingData, batches
+from secateurs.training.training_data import TrainingData
 
 OUTPUT_SHARE = 0.3  # least share of the weights in the last layer, chosen on held-out rows
 SCORE_BATCHES = 4  # the absent weights are scored on the rows of so many batches
@@ -55,7 +55,7 @@ def rigl(
     counts = layer_counts((data.d, *hidden, data.n_outputs), n_nonzero)
     run.keep(torch.cat(_random_masks(run, counts)))
     units = torch.arange(data.d, device=data.device)
-    score_rows = batches(data.n, SCORE_BATCHES * run.batch_size, run.generator)
+    score_rows = data.batches(SCORE_BATCHES * run.batch_size, run.generator)
     for t in run.steps(run.n_steps):
         share = exchange_share(t, run.n_steps)
         if share > 0:

@@ -21,8 +21,8 @@ from secateurs.sparse.network import SparseNetwork
 from secateurs.training.choice import Model
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
+from secateurs.training.moments import Scaling
 from secateurs.training.reading import standardised, sum_over_rows
-from secateurs.training.training_data import Scaling
 
 UNIT = "variances of the training targets"
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.training.training_data import Scaling, column_moments, is_sparse
+from secateurs.training.moments import Scaling, column_moments, is_sparse
 
 FloatArray = NDArray[np.float64]
 

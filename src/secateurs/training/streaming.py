@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
+from secateurs.training.moments import Scaling
 from secateurs.training.rescaling import has_drifted, rescaled_inputs, rescaled_outputs
 from secateurs.training.reservoir import Stream, add_rows, empty_reservoir
 from secateurs.training.scaling import input_scaling
-from secateurs.training.training_data import Scaling
 
 CHUNK_EPOCHS = 20
 ENOUGH_ROWS = 100  # fewer rows of a sample do not change the scaling

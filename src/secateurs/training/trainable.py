@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -14,8 +15,10 @@ from secateurs.sparse.network import SparseNetwork
 from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
 from secateurs.training.choice import Candidate
 from secateurs.training.defaults import (
+    LEARNING_RATE,
     SMALL_TABLE,
     auto_device,
+    auto_learning_rate,
     auto_noise,
     auto_weight_decay,
     auto_widths,
@@ -23,18 +26,21 @@ from secateurs.training.defaults import (
     exchange_interval,
     is_auto,
     run_length,
+    score_batches,
 )
 from secateurs.training.description import constant_names
+from secateurs.training.effort import best_run, effort_for, run_plan
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.model_choice import Comparison
+from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.reservoir import Stream
 from secateurs.training.row_checks import held_out_loss
 from secateurs.training.scaling import input_scaling, near_rows
 from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, LEAST_INTERVAL
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.training_data import TrainingData
 
 SHORT_RUN = 3  # widths are compared after a third of the steps
 N_SEEDS = 2**31 - 1
@@ -47,7 +53,11 @@ class TrainablePerceptron(FittedPerceptron):
     hidden_layer_sizes: Any
     max_epochs: Any
     batch_size: Any
-    learning_rate: float
+    learning_rate: Any
+    effort: float
+    max_seconds: float | None
+    effort_: float | None
+    _began: float
     overshoot: float
     validation_fraction: float
     input_noise: Any
@@ -61,7 +71,7 @@ class TrainablePerceptron(FittedPerceptron):
         if data.stream is not None and not data.stream.is_due:
             self._solve_chunk(data, data.stream, progress)
             return
-        seed = self.seed_
+        seed, self.effort_, self._began = self.seed_, None, time.monotonic()
         scaling = input_scaling(data.inputs, data.train, data.group)
         self.constant_inputs_ = constant_names(self, scaling)
         self._scaling, self.n_far_rows_ = scaling, 0
@@ -97,7 +107,7 @@ class TrainablePerceptron(FittedPerceptron):
                 self.budget_,
                 n_steps=n_steps,
                 batch_size=batch,
-                learning_rate=stream.rate(self.learning_rate),
+                learning_rate=stream.rate(chosen(self.learning_rate, LEARNING_RATE)),
                 weight_decay=chosen(self.weight_decay, auto_weight_decay(stream.sample.n_seen)),
                 overshoot=max(self.overshoot, network.n_nonzero / self.budget_),
                 exchange_every=max(LEAST_INTERVAL, n_steps // CHUNK_EXCHANGES),
@@ -157,11 +167,12 @@ class TrainablePerceptron(FittedPerceptron):
         if not free or self.model == "network" or rows.group.size > 1:
             return self._train(task, rows, hidden, seed, progress)
         comparison = self._comparison(task, rows, hidden, seed, self.budget_)
-        solution, self.choice_ = comparison.solve(
-            *(None if is_auto(v) else float(v) for v in (self.input_noise, self.weight_decay)),
-            only_line=self.model == "line",
-            progress=progress,
-        )
+        with threads_for(comparison.work):
+            solution, self.choice_ = comparison.solve(
+                *(None if is_auto(v) else float(v) for v in (self.input_noise, self.weight_decay)),
+                only_line=self.model == "line",
+                progress=progress,
+            )
         return solution
 
     def _comparison(
@@ -193,7 +204,8 @@ class TrainablePerceptron(FittedPerceptron):
         widths = (AUTO_WIDTH,) if is_auto(self.hidden_layer_sizes) else self.hidden_layer_sizes
         hidden = tuple(int(m) for m in widths)
         make = partial(self._comparison, task, rows, hidden, seed)
-        self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden)
+        with threads_for(make(1).work):
+            self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden)
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
@@ -229,31 +241,45 @@ class TrainablePerceptron(FittedPerceptron):
         decay: float | None = None,
         n_nonzero: int | None = None,
     ) -> Solution[SparseNetwork]:
-        """Run the trainer with the parameters of this estimator."""
+        """Run the trainer with the parameters of this estimator, as long as the effort says."""
         budget = self.budget_ if n_nonzero is None else n_nonzero
+        sizes = self.batch_size, self.max_epochs
+        batch, whole = run_length(rows.n_all, rows.d, *sizes)
         if decay is None:
             decay = chosen(self.weight_decay, auto_weight_decay(rows.n_all))
-        length = self.batch_size, self.max_epochs, task.shorten
-        batch, n_steps = run_length(rows.n_all, rows.d, *length)
-        trainer = task.trainer
+        options: dict[str, Any] = {"batch_size": batch, "weight_decay": decay}
         n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
-        if trainer is prune_regrow:  # the dense trainers keep their own tuned settings
+        if task.trainer is prune_regrow:  # the dense trainers keep their own tuned settings
             n_weights = min(n_weights, int(self.overshoot * budget))
-            trainer = partial(
-                prune_regrow,
-                learning_rate=self.learning_rate,
-                overshoot=self.overshoot,
-                exchange_every=exchange_interval(n_steps),
-                initial=task.initial,
-            )
+            rate = chosen(self.learning_rate, auto_learning_rate(rows.n_all))
+            options |= {"learning_rate": rate, "overshoot": self.overshoot}
+            options["initial"] = task.initial
+        train = partial(task.trainer, rows, hidden, budget, **options)
         with threads_for(n_weights * rows.part(batch)):
-            return trainer(
-                rows,
-                hidden,
-                budget,
-                n_steps=n_steps,
-                batch_size=batch,
-                weight_decay=decay,
-                random_state=seed,
-                progress=progress,
-            )
+            length, n_runs = 1 / task.shorten, 1
+            if task.shorten == 1:
+                length = self._effort(rows, train, whole)
+            if task.trainer is prune_regrow:
+                if task.shorten == 1 and task.initial is None:
+                    length, n_runs = run_plan(length, budget, rows.n_outputs)
+                every, scored = exchange_interval(whole, length), score_batches(length)
+                train = partial(train, exchange_every=every, score_batches=scored)
+            _, n_steps = run_length(rows.n_all, rows.d, *sizes, length)
+
+            def run(own_seed: int, tell: ProgressCallback | None) -> Solution[SparseNetwork]:
+                found: Solution[SparseNetwork] = train(
+                    n_steps=n_steps, random_state=own_seed, progress=tell
+                )
+                return found
+
+            return best_run(run, rows, n_runs, seed, progress)
+
+    def _effort(self, rows: TrainingData, train: partial[Any], n_steps: int) -> float:
+        """Return the effort of this fit; with `max_seconds` it is what the time left allows."""
+        if self.max_seconds is None or train.func is not prune_regrow:
+            self.effort_ = float(self.effort)
+        elif self.effort_ is None:
+            left = self.max_seconds - (time.monotonic() - self._began)
+            effort = effort_for(left, n_steps, partial(train, random_state=self.seed_))
+            self.effort_ = rows.group.gather(effort)[0]
+        return self.effort_

@@ -1,14 +1,15 @@
 """Serve the rows of a data set as batches, features first.
 
-The data are not copied.  Rows of a dense array are gathered; the array may have any numeric dtype
-and may be memory-mapped.  Sparse data are expanded for the requested rows and columns only.
+Many dense rows are copied once, shuffled and transposed (`secateurs.training.columns`): a batch
+is then a contiguous piece of each column.  Other data are not copied.  Rows of a dense array are
+gathered; the array may have any numeric dtype and may be memory-mapped.  Sparse data are expanded
+for the requested rows and columns only.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,30 +19,15 @@ from scipy import sparse
 from torch import Tensor
 
 from secateurs.core.group import ALONE, Group
+from secateurs.training.columns import copy_pays, shuffled, shuffled_columns
+from secateurs.training.moments import Scaling, column_moments, is_sparse
 
 _RESIDENT_SHARE = 0.5  # dense data move to a GPU if they take at most this share of its memory
 _FEW_COLUMNS = 8  # columns are picked one by one if fewer than one in so many is used
 _IN_FLOAT32 = 1e-20  # inputs with a factor beyond this or its inverse are scaled in float64
-_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows over which columns are averaged
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The scaling of the inputs: the network reads ``(x - shift) * scale``.
-
-    Attributes
-    ----------
-    shift : array of float64, shape [d], or None
-        None keeps every zero at zero.
-    scale : array of float64, shape [d]
-        0 for a constant column.
-    variance : array of float64, shape [d], optional
-        The variance of the scaled inputs without their outliers, where it is known.
-    """
-
-    shift: NDArray[np.float64] | None
-    scale: NDArray[np.float64]
-    variance: NDArray[np.float64] | None = None
+Rows = Tensor | slice  # row numbers, or a contiguous piece of the copy
 
 
 class TrainingData:
@@ -96,15 +82,25 @@ class TrainingData:
         self.scaling = scaling
         self.noise = noise
         self._X, self._rows_used = X, rows
-        self._rows = None if rows is None else torch.from_numpy(rows)
-        self._dense = None if is_sparse(X) else self._place(X)
-        self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         factor = float(scaling.scale[0])
         plain = scaling.shift is None and (scaling.scale == factor).all()
+        self._factor = factor if plain and _IN_FLOAT32 < factor < 1 / _IN_FLOAT32 else None
+        self._columns: Tensor | None = None
+        self._copy_factor = 1.0
+        if self.device.type == "cpu" and copy_pays(X, self.n):
+            order = shuffled(self.n)
+            rows = order if rows is None else rows[order]
+            as_stored = self._factor is not None and X.dtype.itemsize <= 4
+            self._columns = shuffled_columns(X, rows, scaling, as_stored=as_stored)
+            self._copy_factor = factor if as_stored else 1.0
+            y, weights = y[rows], None if weights is None else weights[rows]
+            rows = None
+        self._rows = None if rows is None else torch.from_numpy(rows)
+        self._dense = None if is_sparse(X) or self._columns is not None else self._place(X)
+        self._y = torch.from_numpy(np.ascontiguousarray(y)).to(self.device)
         self._weights = None
         if weights is not None:
             self._weights = torch.from_numpy(weights.astype(np.float32)).to(self.device)
-        self._factor = factor if plain and _IN_FLOAT32 < factor < 1 / _IN_FLOAT32 else None
 
     def _place(self, X: Any) -> Tensor:
         with warnings.catch_warnings():
@@ -117,12 +113,51 @@ class TrainingData:
                 return tensor.to(self.device)
         return tensor
 
+    @property
+    def copy_bytes(self) -> int:
+        """Size of the shuffled copy, 0 without one."""
+        return 0 if self._columns is None else self._columns.nbytes
+
     def _absolute(self, rows: Tensor) -> Tensor:
         return rows if self._rows is None else self._rows[rows]
+
+    def _placed(self, rows: Rows) -> Rows:
+        return rows if isinstance(rows, slice) else self._absolute(rows).to(self.device)
 
     def part(self, count: int) -> int:
         """Return the rows of this process in a batch of `count` rows over all processes."""
         return min(self.n, max(1, round(count * self.n / self.n_all)))
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Rows]:
+        """Yield batches of `size` rows without end.
+
+        Rows are permuted afresh in each epoch.  In a copy, where they are shuffled already, the
+        pieces are permuted, and where the first one starts is drawn.
+        """
+        size = min(size, self.n)
+        while True:
+            if self._columns is None:
+                order = torch.randperm(self.n, generator=generator)
+                yield from (order[a : a + size] for a in range(0, self.n - size + 1, size))
+            else:
+                first = _drawn_below(self.n % size + 1, generator)
+                for piece in torch.randperm(self.n // size, generator=generator).tolist():
+                    yield slice(first + piece * size, first + (piece + 1) * size)
+
+    def pieces(self, n: int, size: int) -> Iterator[Rows]:
+        """Yield the first `n` rows, at most `size` at a time."""
+        for start in range(0, n, size):
+            piece = slice(start, min(start + size, n))
+            yield piece if self._columns is not None else torch.arange(piece.start, piece.stop)
+
+    def sample(self, size: int, generator: torch.Generator) -> Rows:
+        """Draw rows with replacement, or from a copy a piece of it; all rows for a large `size`."""
+        if size >= self.n:
+            return torch.arange(self.n) if self._columns is None else slice(0, self.n)
+        if self._columns is None:
+            return torch.randint(self.n, (size,), generator=generator).sort().values
+        first = _drawn_below(self.n - size + 1, generator)
+        return slice(first, first + size)
 
     def input_variance(self) -> NDArray[np.float64]:
         """Return the variance of each scaled input over all processes, shape [d]."""
@@ -130,23 +165,23 @@ class TrainingData:
             return self.scaling.variance
         return column_moments(self._X, self._rows_used, self.group)[1] * self.scaling.scale**2
 
-    def targets(self, rows: Tensor) -> Tensor:
+    def targets(self, rows: Rows) -> Tensor:
         """Return class numbers, shape [B], or standardised targets, shape [k, B]."""
-        y = self._y[self._absolute(rows).to(self.device)]
+        y = self._y[self._placed(rows)]
         return y if self.is_classification else y.t().contiguous()
 
-    def weights(self, rows: Tensor) -> Tensor | None:
+    def weights(self, rows: Rows) -> Tensor | None:
         """Return what each row counts for, shape [B]; None where all count the same."""
         if self._weights is None:
             return None
-        return self._weights[self._absolute(rows).to(self.device)]
+        return self._weights[self._placed(rows)]
 
-    def inputs(self, rows: Tensor, units: Tensor) -> Tensor:
+    def inputs(self, rows: Rows, units: Tensor) -> Tensor:
         """Return scaled inputs, features first, with the constant 1 as the last row.
 
         Parameters
         ----------
-        rows : Tensor int64, shape [B]
+        rows : Tensor int64, shape [B], or a slice of the copy
         units : Tensor int64, shape [u]
             Requested columns, increasing.
 
@@ -155,6 +190,9 @@ class TrainingData:
         Tensor float32, shape [u + 1, B]
             Takes O(u B) memory for any d.
         """
+        if self._columns is not None:
+            return self._copied(self._columns, rows, units)
+        assert isinstance(rows, Tensor)
         rows = self._absolute(rows)
         H = torch.empty(len(units) + 1, len(rows), device=self.device)
         H[-1].fill_(1.0)
@@ -174,6 +212,19 @@ class TrainingData:
         H[:-1] *= self._factor
         return H
 
+    def _copied(self, columns: Tensor, rows: Rows, units: Tensor) -> Tensor:
+        """Return `inputs` from the copy."""
+        if isinstance(rows, Tensor):
+            part = columns[units[:, None], rows]
+        elif len(units) == self.d:
+            part = columns[:, rows]
+        else:
+            part = columns[:, rows].index_select(0, units)
+        H = torch.empty(len(units) + 1, part.shape[1])
+        H[-1].fill_(1.0)
+        torch.mul(part, self._copy_factor, out=H[:-1])
+        return H
+
     def _standardised(self, rows: Tensor, units: Tensor) -> Tensor:
         """Return entries [u, B], centred in float64, as a mean may be far above the deviation."""
         at = units.cpu().numpy()
@@ -186,7 +237,7 @@ class TrainingData:
             picked = picked - torch.from_numpy(self.scaling.shift[at]).to(picked.device)
         return (picked * torch.from_numpy(self.scaling.scale[at]).to(picked.device)).t()
 
-    def noisy_inputs(self, rows: Tensor, units: Tensor, generator: torch.Generator) -> Tensor:
+    def noisy_inputs(self, rows: Rows, units: Tensor, generator: torch.Generator) -> Tensor:
         """Return `inputs` with fresh Gaussian noise, for the gradients of the trainers.
 
         To first order the noise acts as a ridge penalty on the input weights that grows with the
@@ -198,7 +249,7 @@ class TrainingData:
             H[:-1].add_(fresh.to(self.device), alpha=self.noise)
         return H
 
-    def column_blocks(self, rows: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
+    def column_blocks(self, rows: Rows, width: int) -> Iterator[tuple[int, Tensor]]:
         """Yield all inputs of some rows, at most `width` columns at a time.
 
         Yields
@@ -213,9 +264,8 @@ class TrainingData:
             yield start, self.inputs(rows, units)[:-1]
 
 
-def is_sparse(X: Any) -> bool:
-    """Tell whether `X` is a scipy sparse array or matrix."""
-    return bool(sparse.issparse(X))
+def _drawn_below(n: int, generator: torch.Generator) -> int:
+    return int(torch.randint(n, (1,), generator=generator))
 
 
 def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -228,81 +278,3 @@ def _expand(part: sparse.csr_array, units: NDArray[np.int64]) -> NDArray[np.floa
         hit = units[at] == part.indices
         out[at[hit], row[hit]] = part.data[hit]
     return out
-
-
-def column_moments(
-    X: Any,
-    rows: NDArray[np.int64] | None = None,
-    group: Group = ALONE,
-    power: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of each column in one pass over blocks of rows.
-
-    Parameters
-    ----------
-    X : array [n, d] or scipy CSR
-    rows : array of int64, optional
-        Rows to use; all by default.
-    group : Group
-        Processes whose rows are used too.
-    power : array, shape [d], optional
-        Multiply the columns by these numbers first.
-
-    Returns
-    -------
-    mean, variance : arrays of float64, shape [d]
-        Cost O(n d) time and O(d + block) memory.  The sums are of deviations from the mean of the
-        first block, or of the stored entries of a sparse matrix, for accuracy.
-    """
-    n = X.shape[0] if rows is None else len(rows)
-    if is_sparse(X):
-        mean, variance = _sparse_moments(X if rows is None else X[rows], power)
-        return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
-    d = X.shape[1]
-    step = max(1, min(n, _MOMENT_ELEMENTS // max(1, d)))
-    origin, total, square = np.zeros(d), np.zeros(d), np.zeros(d)
-    for start in range(0, n, step):
-        where = slice(start, start + step)
-        block = np.asarray(X[where] if rows is None else X[rows[where]], dtype=np.float64)
-        if power is not None:
-            block = block * power
-        if start == 0:
-            origin = block.mean(axis=0)
-        block = block - origin
-        total += block.sum(axis=0)
-        square += np.einsum("ij,ij->j", block, block)
-    shift = total / n
-    mean, variance = origin + shift, np.maximum(square / n - shift**2, 0.0)
-    return (mean, variance) if group.size == 1 else _pooled(mean, variance, n, group)
-
-
-def _sparse_moments(
-    X: sparse.csr_array, power: NDArray[np.float64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of the columns of a CSR matrix, zeros included."""
-    n, d = X.shape
-    data = X.data.astype(np.float64) if power is None else X.data * power[X.indices]
-    stored = np.bincount(X.indices, minlength=d)
-    centre = np.bincount(X.indices, data, minlength=d) / np.maximum(stored, 1)
-    around = np.bincount(X.indices, np.square(data - centre[X.indices]), minlength=d)
-    share = stored / n
-    return share * centre, around / n + share * (1 - share) * centre**2
-
-
-def _pooled(
-    mean: NDArray[np.float64], variance: NDArray[np.float64], n: int, group: Group
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Combine mean and variance of each process (Chan et al. 1983)."""
-    n_all = group.total(n)
-    whole = group.sum_(torch.from_numpy(mean * (n / n_all))).numpy()
-    around = variance + (mean - whole) ** 2
-    return whole, group.sum_(torch.from_numpy(around * (n / n_all))).numpy()
-
-
-def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches of row numbers without end, with a fresh permutation for each epoch."""
-    batch_size = min(batch_size, n)
-    while True:
-        order = torch.randperm(n, generator=generator)
-        for start in range(0, n - batch_size + 1, batch_size):
-            yield order[start : start + batch_size]

@@ -23,7 +23,8 @@ from secateurs.recovery.certificate import fit_certificate
 from secateurs.sparse import ReLUStack
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.imp import imp_path
-from secateurs.training.training_data import Scaling, TrainingData
+from secateurs.training.moments import Scaling
+from secateurs.training.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 Predict = Callable[[Any], NDArray[Any]]
