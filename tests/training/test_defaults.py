@@ -10,7 +10,10 @@ def test_automatic_steps_and_batches_are_sane(n, d):
     assert 1 <= batch <= min(n, 500)
     steps = settings.auto_steps(n, batch)
     assert 2000 <= steps <= 8000
-    assert 10 <= settings.exchange_interval(steps) <= 50
+    intervals = [settings.exchange_interval(steps, places) for places in (10, 10**5, 10**9)]
+    assert intervals == sorted(intervals)
+    assert 10 <= intervals[0] <= 25
+    assert intervals[-1] <= 100
     assert 0 <= settings.auto_noise(n) <= 0.4
     assert (settings.auto_noise(n) == 0) == (settings.auto_weight_decay(n) > 0)
 

@@ -15,7 +15,9 @@ from secateurs.core.parameters import bad_value
 EPOCHS = 30
 MIN_STEPS, MAX_STEPS = 2000, 8000
 MIN_BATCH, MAX_BATCH = 32, 500
-EXCHANGES = 72  # changes of the support in a run, 10 to 50 steps apart
+EXCHANGES = 72  # changes of the support in a short run, at least 10 steps apart
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 25, 100  # steps between changes in a long run
+PLACES_A_STEP = 2400  # places of weights for each of these steps
 SMALL_TABLE = 16_000  # rows up to which input noise regularises better than weight decay
 NOISE, NOISE_ROWS = 0.4, 1000  # the noise, and the rows from which on it becomes smaller
 WEIGHT_DECAY = 0.3
@@ -54,9 +56,13 @@ def auto_steps(n: int, batch_size: int) -> int:
     return min(MAX_STEPS, max(MIN_STEPS, EPOCHS * n // batch_size))
 
 
-def exchange_interval(n_steps: int, length: float = 1.0) -> int:
-    """Return the steps between changes of the support, in a run of `length` times `n_steps`."""
-    usual = min(50, max(10, n_steps // EXCHANGES))
+def exchange_interval(n_steps: int, places: int, length: float = 1.0) -> int:
+    """Return the steps between changes of the support, in a run of `length` times `n_steps`.
+
+    A change scores all `places` where a weight can be, so large networks change less often.
+    """
+    most = min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, places // PLACES_A_STEP))
+    usual = min(most, max(10, n_steps // EXCHANGES))
     if length < 1:
         return max(10, round(usual * length))
     return round(usual * length)

@@ -248,7 +248,8 @@ class TrainablePerceptron(FittedPerceptron):
         if decay is None:
             decay = chosen(self.weight_decay, auto_weight_decay(rows.n_all))
         options: dict[str, Any] = {"batch_size": batch, "weight_decay": decay}
-        n_weights = sum(a * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
+        places = sum((a + 1) * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
+        n_weights = places
         if task.trainer is prune_regrow:  # the dense trainers keep their own tuned settings
             n_weights = min(n_weights, int(self.overshoot * budget))
             rate = chosen(self.learning_rate, auto_learning_rate(rows.n_all))
@@ -262,7 +263,7 @@ class TrainablePerceptron(FittedPerceptron):
             if task.trainer is prune_regrow:
                 if task.shorten == 1 and task.initial is None:
                     length, n_runs = run_plan(length, budget, rows.n_outputs)
-                every, scored = exchange_interval(whole, length), score_batches(length)
+                every, scored = exchange_interval(whole, places, length), score_batches(length)
                 train = partial(train, exchange_every=every, score_batches=scored)
             _, n_steps = run_length(rows.n_all, rows.d, *sizes, length)
 
