@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.training.adam import BETA1, BETA2, EPSILON, SupportAdam
+from secateurs.training.columns import COPY_ROWS
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
 from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import gradient_on_support
-from secateurs.training.training_data import TrainingData
+from secateurs.training.training_data import Rows, TrainingData
 
 REPEATS = 200
 
@@ -71,7 +73,7 @@ def bare_kernels(net: CompactNetwork, data: TrainingData, batch: int) -> float:
     )
 
 
-def load(data: TrainingData, net: CompactNetwork, rows: torch.Tensor) -> None:
+def load(data: TrainingData, net: CompactNetwork, rows: Rows) -> None:
     data.inputs(rows, net.units[0])
     data.targets(rows)
 
@@ -86,8 +88,12 @@ def step(
 def main() -> None:
     torch.set_num_threads(1)
     print("One thread, medians in ms of processor time.")
-    print("'step' is gradient and Adam on a loaded batch; 'loading' gathers the batch.")
-    print(f"{'d':>6}{'m':>7}{'s':>8}{'batch':>6}{'floor':>8}{'step':>8}{'ratio':>7}{'loading':>9}")
+    print("'step' is gradient and Adam on a loaded batch; 'loading' reads it from the copy of many")
+    print("rows, and 'gathering' from fewer rows, which are not copied.")
+    print(
+        f"{'d':>6}{'m':>7}{'s':>8}{'batch':>6}{'floor':>8}{'step':>8}{'ratio':>7}{'loading':>9}"
+        f"{'gathering':>11}"
+    )
     for d, m, s, batch in (
         (784, 50, 1_000, 500),
         (784, 1000, 10_000, 500),
@@ -98,12 +104,14 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         rows = torch.randint(data.n, (batch,), generator=generator)
         floor = bare_kernels(net, data, batch)
-        loading = milliseconds(lambda: load(data, net, rows))
+        gathering = milliseconds(lambda: load(data, net, rows))
+        copied, _ = setting(d, 1, 100, n=COPY_ROWS + 1)
+        loading = milliseconds(partial(load, copied, net, slice(1, 1 + batch)))
         ready = data.inputs(rows, net.units[0]), data.targets(rows)
         rest = milliseconds(lambda: step(net, adam, *ready))
         print(
             f"{d:>6}{m:>7}{s:>8}{batch:>6}{floor:>8.3f}{rest:>8.3f}{rest / floor:>7.2f}"
-            f"{loading:>9.3f}"
+            f"{loading:>9.3f}{gathering:>11.3f}"
         )
     print("\nStep and scoring pass as the dense layer grows, s = 4,000, batch 128:")
     for d, m in ((1000, 1000), (8000, 8000), (32_000, 32_000)):

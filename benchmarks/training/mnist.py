@@ -1,9 +1,10 @@
 """Train on MNIST under a weight budget with every method.
 
-    python -m benchmarks.training.mnist PATH.npz [--seeds 3] [--deep] [--methods ...]
+    python -m benchmarks.training.mnist PATH.npz [--seeds 5] [--effort 1] [--deep] [--methods ...]
 
-Widths and weight decay of each method are chosen for each budget on 6,000 held-out rows of the
-training set.  New seeds then train on all 60,000 rows and are scored once on the test set.
+Widths, weight decay and learning rate of each method are chosen for each budget on 6,000 held-out
+rows of the training set, at effort 1.  New seeds then train on all 60,000 rows and are scored
+once on the test set.  The effort multiplies the steps; ours are spent as an estimator spends them.
 Processor seconds are those of the final runs, on one thread.
 """
 
@@ -14,6 +15,8 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from numpy.typing import NDArray
 from secateurs import load_dataset
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.defaults import exchange_interval, score_batches
+from secateurs.training.effort import best_run, run_plan
 from secateurs.training.imp import imp_path
 from secateurs.training.moments import Scaling
 from secateurs.training.scaling import input_scaling
@@ -31,10 +36,12 @@ from secateurs.training.training_data import TrainingData
 
 BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs
-DECAYS = (0.0, 0.3)
+SELECTION = (1000, 1001, 1002)  # seeds of the runs that choose
+DECAYS, RATES = (0.0, 0.3), (1e-2, 2e-2)
 PUBLISHED = "imp, authors' settings"
 SLOW = "imp, 10 % a round"
 METHODS = ("prune_regrow", "gradual", "imp", "rigl", "one_shot", "dense", SLOW, PUBLISHED)
+Setting = tuple[tuple[int, ...], float, float]  # widths, weight decay, learning rate
 Result = tuple[int, SparseNetwork, float]  # budget, network, processor seconds
 
 
@@ -52,8 +59,10 @@ def train(
     data: TrainingData,
     hidden: tuple[int, ...],
     decay: float,
+    rate: float,
     budgets: list[int],
     seed: int,
+    effort: float = 1.0,
     **own: Any,
 ) -> Iterator[Result]:
     if method.startswith("imp"):
@@ -75,17 +84,19 @@ def train(
         for s, solution in zip(budgets, path, strict=True):
             yield s, solution.value, solution.measured["cpu_seconds"]
         return
+    options: dict[str, Any] = {"batch_size": BATCH, "weight_decay": decay, "learning_rate": rate}
     for s in budgets:
         began = time.process_time()
-        solution = TRAINERS[method](
-            data,
-            hidden,
-            s,
-            n_steps=STEPS,
-            batch_size=BATCH,
-            weight_decay=decay,
-            random_state=seed,
-            **own,
+        length, n_runs = effort, 1
+        if method == "prune_regrow":
+            length, n_runs = run_plan(effort, s, 10)
+            places = sum((a + 1) * b for a, b in pairwise((data.d, *hidden, 10)))
+            every = exchange_interval(STEPS, places, length)
+            options |= {"exchange_every": every, "score_batches": score_batches(length)}
+        steps = int(STEPS * length)
+        run = partial(TRAINERS[method], data, hidden, s, n_steps=steps, **options, **own)
+        solution = best_run(
+            lambda seed, _, run=run: run(random_state=seed), data, n_runs, seed, None
         )
         yield s, solution.value, time.process_time() - began
 
@@ -94,46 +105,54 @@ def choose(
     method: str,
     data: TrainingData,
     held_out: TrainingData,
-    grid: list[tuple[tuple[int, ...], float]],
+    grid: list[Setting],
     budgets: list[int],
-) -> dict[int, tuple[tuple[int, ...], float]]:
-    """Return the best (widths, decay) for each budget on the held-out rows."""
-    scores: dict[int, dict[Any, float]] = defaultdict(dict)
-    for hidden, decay in grid:
-        for s, network, _ in train(method, data, hidden, decay, budgets, seed=1000):
-            scores[s][hidden, decay] = accuracy(network, held_out)
+    **own: Any,
+) -> dict[int, Setting]:
+    """Return the best widths, decay and learning rate for each budget on the held-out rows."""
+    scores: dict[int, dict[Any, float]] = defaultdict(lambda: defaultdict(float))
+    for setting, seed in itertools.product(grid, SELECTION):
+        for s, network, _ in train(method, data, *setting, budgets, seed, **own):
+            scores[s][setting] += accuracy(network, held_out)
     return {s: max(of_s, key=of_s.__getitem__) for s, of_s in scores.items()}
 
 
 def report(
     method: str,
-    chosen: dict[int, tuple[tuple[int, ...], float]],
+    chosen: dict[int, Setting],
     data: TrainingData,
     test: TrainingData,
-    seeds: int,
+    arguments: argparse.Namespace,
     **own: Any,
 ) -> None:
     scores: dict[int, list[float]] = defaultdict(list)
     seconds: dict[int, list[float]] = defaultdict(list)
-    for seed in range(seeds):
+    own["effort"] = arguments.effort
+    for seed in range(arguments.seeds):
         for setting in sorted(set(chosen.values())):
             budgets = [s for s in chosen if chosen[s] == setting]
             for s, network, cpu in train(method, data, *setting, budgets, seed, **own):
                 scores[s].append(accuracy(network, test))
                 seconds[s].append(cpu)
     for s in sorted(chosen):
-        hidden, decay = chosen[s]
+        hidden, decay, rate = chosen[s]
         print(
-            f"{method:24}s={s:<6} test {np.mean(scores[s]):6.2f} (min {min(scores[s]):5.2f})  "
-            f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} weight decay {decay}",
+            f"{method:24}s={s:<6} test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
+            f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} rate {rate}",
             flush=True,
         )
+
+
+def _error(scores: list[float]) -> float:
+    """Return the standard error of the mean."""
+    return float(np.std(scores, ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else np.nan
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="?", default="mnist")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--effort", type=float, default=1.0)
     parser.add_argument("--deep", action="store_true", help="784-300-100-10 in place of one layer")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     arguments = parser.parse_args()
@@ -157,20 +176,23 @@ def main() -> None:
             s = int(density * places)
             for method in arguments.methods:
                 own = {"overshoot": overshoot} if method == "prune_regrow" else {}
-                chosen = choose(method, fit, held_out, [(shape, d) for d in DECAYS], [s])
-                report(method, chosen, full, test, arguments.seeds, **own)
+                grid = [(shape, d, r) for d, r in itertools.product(DECAYS, RATES)]
+                chosen = choose(method, fit, held_out, grid, [s], **own)
+                report(method, chosen, full, test, arguments, **own)
         return
-    single = [((m,), d) for m, d in itertools.product((20, 50), DECAYS)]
-    ours = [((m,), 0.3) for m in (20, 50, 100)]
+    single = [((m,), d, r) for m, d, r in itertools.product((20, 50), DECAYS, RATES)]
+    ours = [((m,), 0.3, 2e-2) for m in (24, 50, 100)]
     for method in arguments.methods:
         if method == PUBLISHED:  # the published settings are fixed
-            chosen = dict.fromkeys(BUDGETS, ((20,), 0.0))
+            chosen = dict.fromkeys(BUDGETS, ((20,), 0.0, 1e-3))
         elif method == "dense":
-            chosen = {0: ((100,), 0.3)}
+            chosen = {0: ((100,), 0.3, 1e-2)}
         else:
             grid = ours if method == "prune_regrow" else single
+            if method.startswith("imp"):  # its rates are part of its schedule
+                grid = [setting for setting in single if setting[2] == RATES[0]]
             chosen = choose(method, fit, held_out, grid, BUDGETS)
-        report(method, chosen, full, test, arguments.seeds)
+        report(method, chosen, full, test, arguments)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from secateurs.training.training_data import Rows, TrainingData
 
 DAMPING = 1e-3
 TINY = 1e-30  # keeps the score of a weight without any gradient at 0
-SCORE_WIDTH = 1024  # columns of a block of scores
+SCORE_WIDTH = 256  # columns of a block of scores
 SCORE_ROWS = 1024  # rows of a block of scores
 
 
@@ -52,7 +52,7 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
 
     Notes
     -----
-    Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 1024 scores.
+    Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 256 scores.
     Source: Rao's score test; its use for growing weights is secateurs'.
     """
     top = StreamingTopK(k, data.device)
