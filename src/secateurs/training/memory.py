@@ -38,14 +38,20 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
     n_used = len(net.units[0])
     live = FLOAT * sum(len(u) + 1 for u in net.units)  # all activations of one row
     hidden = live - FLOAT * (n_used + 1)
-    gather = FLOAT * (d if n_used * 8 >= d else n_used)
+    gather = FLOAT * _gathered(n_used, d)
     step = batch_size * (live + hidden + gather)
     width = min(SCORE_WIDTH, d)
     widest = max(len(u) for u in net.units[1:])
     block = FLOAT * width * (3 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
+    block += FLOAT * n_score * _gathered(width, d)
     score = n_score * (live + 3 * hidden + hidden // 4) + block  # derivatives and their squares
     update = (UPDATE_BYTES - STATE_BYTES) * net.nnz
     return kept + max(step, score, update)
+
+
+def _gathered(count: int, d: int) -> int:
+    """Return the entries of a row that are read to load `count` of its d inputs."""
+    return d if count * 8 >= d else count
 
 
 def dense_peak_bytes(weights: list[Tensor], *, masked: bool, batch_size: int) -> int:
