@@ -53,6 +53,9 @@ def main() -> None:
                     f"    s={s:<8}{a.torch_peak / 1e6:6.1f} + {a.numpy_peak / 1e6:.1f}; "
                     f"{a.largest / 1e6:.1f}"
                 )
+    ours, dense_mb = sparse_run(784, 100, 1000, 12, 500), dense_run(784, 100, 500).torch_peak / 1e6
+    print(f"784-100-10, s=1000, overshoot 12, batch 500: {ours.torch_peak / 1e6:.1f}")
+    print(f"    dense Adam {dense_mb:.1f}")
     print("s = 1000 fixed, m*d growing 16-fold:")
     for d, m in ((2000, 2000), (8000, 8000)):
         a = sparse_run(d, m, 1000, 4, 100)

@@ -73,6 +73,14 @@ def test_reported_bytes_are_those_allocated(d, m, s, overshoot, batch_size):
     assert 0.85 <= ratio <= 1.5
 
 
+def test_a_sparse_fit_needs_less_than_a_dense_one_at_the_defaults():
+    data = random_classes(784)
+    run = functools.partial(TRAINERS["dense"], data, (100,), 1000, n_steps=10, batch_size=500)
+    dense = measure(run)
+    sparse, _ = train(784, 100, 1000, 12, 500, n_steps=30)
+    assert sparse.torch_peak < dense.torch_peak
+
+
 @pytest.mark.parametrize("name", ["dense", "one_shot"])
 def test_the_dense_trainers_report_a_step_of_training(name):
     data, solutions = random_classes(784), []

@@ -24,12 +24,19 @@ from torch import Tensor
 from secateurs.core.losses import output_gradient
 from secateurs.sparse.compact import CompactNetwork, pieces
 from secateurs.sparse.topk import StreamingTopK
-from secateurs.training.training_data import Rows, TrainingData
+from secateurs.training.training_data import Rows, TrainingData, row_pieces
 
 DAMPING = 1e-3
 TINY = 1e-30  # keeps the score of a weight without any gradient at 0
-SCORE_WIDTH = 256  # columns of a block of scores
+SCORE_ENTRIES = 1 << 17  # inputs of a block of scores: columns times rows
+NARROWEST, WIDEST = 32, 1024  # columns of a block
 SCORE_ROWS = 1024  # rows of a block of scores
+FORWARD_ROWS = 256  # rows that are read together
+
+
+def score_width(n_rows: int) -> int:
+    """Return the columns of a block of scores over so many rows."""
+    return min(WIDEST, max(NARROWEST, SCORE_ENTRIES // n_rows))
 
 
 def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> list[Tensor]:
@@ -52,15 +59,15 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
 
     Notes
     -----
-    Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 256 scores.
+    Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 1024 scores.
     Source: Rao's score test; its use for growing weights is secateurs'.
     """
     top = StreamingTopK(k, data.device)
     sizes = [(net.widths[i] + 1) * net.widths[i + 1] for i in range(net.n_layers)]
     offsets = np.cumsum([0, *sizes]).tolist()
     if k > 0:
-        H = net.forward(data.inputs(rows, net.units[0]))
-        n_rows = int(data.group.total(H[0].shape[1]))
+        H = _hidden_activations(net, data, rows)
+        n_rows = int(data.group.total(H[-1].shape[1]))
         _, D = output_gradient(H[-1], data.targets(rows), n_rows, data.weights(rows))
         for layer in range(net.n_layers - 1, -1, -1):
             _score_layer(net, layer, D * n_rows, H[layer], data, rows, offsets[layer], top)
@@ -73,6 +80,18 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
     keys = top.keys()
     cuts = torch.searchsorted(keys, torch.tensor(offsets, device=keys.device)).tolist()
     return [keys[cuts[i] : cuts[i + 1]] - offsets[i] for i in range(net.n_layers)]
+
+
+def _hidden_activations(net: CompactNetwork, data: TrainingData, rows: Rows) -> list[Tensor]:
+    """Return the activations of each layer; of the inputs only the constant 1, shape [1, n].
+
+    The rows are read in pieces, so that their inputs are never in memory together.
+    """
+    parts = []
+    for piece in row_pieces(rows, FORWARD_ROWS):
+        H = net.forward(data.inputs(piece, net.units[0]))
+        parts.append([H[0][-1:].clone(), *H[1:]])
+    return [torch.cat(of_layer, dim=1) for of_layer in zip(*parts, strict=True)]
 
 
 def _score_layer(
@@ -103,9 +122,9 @@ def _score_layer(
     if layer == 0:  # all inputs are scored, also those that the network does not read
         every_input = (
             (torch.arange(start, start + len(block), device=D.device), block)
-            for start, block in data.column_blocks(rows, SCORE_WIDTH)
+            for start, block in data.column_blocks(rows, score_width(H.shape[1]))
         )
-        blocks = chain([(constant, H[-1:])], every_input)
+        blocks = chain([(constant, H)], every_input)
     for columns, block in blocks:
         first, last = int(columns[0]), int(columns[-1])
         for a in range(0, len(row_keys), SCORE_ROWS):

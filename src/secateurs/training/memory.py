@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from secateurs.sparse.compact import CompactNetwork
-from secateurs.training.growth import SCORE_ROWS, SCORE_WIDTH
+from secateurs.training.growth import FORWARD_ROWS, SCORE_ROWS, score_width
 
 STATE_BYTES = 22  # for each weight: value, gradient, column, two moments, age
 TRANSPOSE_BYTES = 12  # for each weight above the first layer
@@ -40,11 +40,12 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
     hidden = live - FLOAT * (n_used + 1)
     gather = FLOAT * _gathered(n_used, d)
     step = batch_size * (live + hidden + gather)
-    width = min(SCORE_WIDTH, d)
+    width = min(score_width(n_score), d)
     widest = max(len(u) for u in net.units[1:])
-    block = FLOAT * width * (3 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
-    block += FLOAT * n_score * _gathered(width, d)
-    score = n_score * (live + 3 * hidden + hidden // 4) + block  # derivatives and their squares
+    block = FLOAT * width * (4 * n_score + SCORE_COPIES * min(widest, SCORE_ROWS))
+    # activations of the hidden units, twice while they are joined; derivatives and their squares
+    forward = min(FORWARD_ROWS, n_score) * (live + gather)
+    score = n_score * (3 * hidden + hidden // 4) + max(block, forward)
     update = (UPDATE_BYTES - STATE_BYTES) * net.nnz
     return kept + max(step, score, update)
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from secateurs.core.group import ALONE, Group
 
-_MOMENT_ELEMENTS = 1 << 18  # entries of a block of rows over which columns are averaged
+_MOMENT_ELEMENTS = 1 << 16  # entries of a block of rows over which columns are averaged
 
 
 @dataclass(frozen=True)

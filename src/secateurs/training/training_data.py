@@ -145,10 +145,8 @@ class TrainingData:
                     yield slice(first + piece * size, first + (piece + 1) * size)
 
     def pieces(self, n: int, size: int) -> Iterator[Rows]:
-        """Yield the first `n` rows, at most `size` at a time."""
-        for start in range(0, n, size):
-            piece = slice(start, min(start + size, n))
-            yield piece if self._columns is not None else torch.arange(piece.start, piece.stop)
+        """Return the first `n` rows in pieces of at most `size`."""
+        return row_pieces(torch.arange(n) if self._columns is None else slice(0, n), size)
 
     def sample(self, size: int, generator: torch.Generator) -> Rows:
         """Draw rows with replacement, or from a copy a piece of it; all rows for a large `size`."""
@@ -202,13 +200,15 @@ class TrainingData:
         if self._dense is None:
             part = self._X[rows.cpu().numpy()]
             H[:-1] = torch.from_numpy(_expand(part, units.cpu().numpy()).astype(np.float32))
-        elif len(units) * _FEW_COLUMNS < self.d:
-            device = self._dense.device
-            H[:-1] = self._dense[rows.to(device)[:, None], units.to(device)].t()
-        else:
-            # gather whole rows first, because these reads are contiguous
-            block = self._dense.index_select(0, rows.to(self._dense.device))
-            torch.index_select(block.to(self.device, torch.float32).t(), 0, units, out=H[:-1])
+        elif len(units):
+            first, last = int(units[0]), int(units[-1])
+            rows = rows.to(self._dense.device)
+            if len(units) * _FEW_COLUMNS < last - first + 1:
+                H[:-1] = self._dense[rows[:, None], units.to(rows.device)].t()
+            else:  # gather rows from the first to the last unit: these reads are contiguous
+                block = self._dense[:, first : last + 1].index_select(0, rows)
+                block = block.to(self.device, torch.float32).t()
+                torch.index_select(block, 0, units - first, out=H[:-1])
         H[:-1] *= self._factor
         return H
 
@@ -262,6 +262,15 @@ class TrainingData:
         for start in range(0, self.d, width):
             units = torch.arange(start, min(start + width, self.d), device=self.device)
             yield start, self.inputs(rows, units)[:-1]
+
+
+def row_pieces(rows: Rows, size: int) -> Iterator[Rows]:
+    """Cut rows into pieces of at most `size`."""
+    if isinstance(rows, Tensor):
+        yield from torch.split(rows, size)
+        return
+    for start in range(rows.start, rows.stop, size):
+        yield slice(start, min(start + size, rows.stop))
 
 
 def _drawn_below(n: int, generator: torch.Generator) -> int:
