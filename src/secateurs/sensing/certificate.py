@@ -90,7 +90,7 @@ def sensing_certificate(
         Components of both signs were allowed: both ends of N's spectrum count.
     tau, strength : float, optional
         lambda / (2 sqrt(beta)) and lambda of a penalised fit, for y / scale as a solver reports
-        them; without them their checks are "unknown".
+        them; without them, or where they are nan, their checks are "unknown".
     identification : Identification, optional
         What the solver found, so that it is not looked for again.
     random_state : int
@@ -119,6 +119,7 @@ def sensing_certificate(
     if U.ndim != 2 or U.shape[1] != d or s.shape != (len(U),):
         shapes = Shown(f"shapes {U.shape} and {s.shape}")
         raise bad_value("components and signs", shapes, f"[r, {d}] and [r]")
+    tau, strength = (None if v is None or math.isnan(v) else v for v in (tau, strength))
     sensed = Sensed.of(operator, y)
     fit = FittedMatrix(sensed, sensed.scaled(Factors(U, s)), signed)
     n, r, is_complex = operator.shape[0], len(U), operator.dtype.kind == "c"

@@ -20,7 +20,7 @@ def components_figure(model: MatrixSensing) -> Figure:
     model : fitted MatrixSensing
     """
     history = model.history_
-    with_path = "tau" in history
+    with_path = bool(history.get("tau"))  # one component may be found without a path
     figure = Figure(figsize=(8.4 if with_path else 4.2, 3.4), layout="constrained")
     axes = figure.subplots(1, 2 if with_path else 1, squeeze=False)[0]
     values = model.eigenvalues_

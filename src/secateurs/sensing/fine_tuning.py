@@ -67,8 +67,11 @@ class FineTuning:
     Attributes
     ----------
     most : int
-        The largest rank allowed: that with half as many degrees of freedom as measurements, or
-        `max_rank` if it is smaller.
+        The largest rank allowed: `max_rank`, or the largest with fewer degrees of freedom than
+        measurements.
+    comparable : int
+        The largest of these ranks with half as many degrees of freedom as measurements.  A larger
+        one fits noise so well that BIC is of no use.
     base : float
         The noise norm; nan before `measure_noise`.
     curvature : float
@@ -83,8 +86,10 @@ class FineTuning:
         n, d = sensed.operator.shape
         self.sensed, self.signed = sensed, signed
         free = n - sensed.operator.n_nuisance
-        most = sum(2 * self.degrees_of_freedom(k) <= free for k in range(1, d + 1))
-        self.most = most if max_rank is None else min(most, max_rank)
+        fewer = sum(self.degrees_of_freedom(k) < free for k in range(1, d + 1))
+        self.most = fewer if max_rank is None else min(max_rank, d)
+        half = sum(2 * self.degrees_of_freedom(k) <= free for k in range(1, d + 1))
+        self.comparable = min(half, self.most)
         self.base = self.curvature = self.top = math.nan
         epsilon = float(np.finfo(real_dtype(sensed.operator.dtype)).eps)
         self.floor = (16 * epsilon) ** 2 * sensed.power
@@ -131,6 +136,23 @@ class FineTuning:
                 floor=self.floor,
             )
         )
+
+    def exact(self, U: Array, signs: Array) -> Fit:
+        """Descend from factors whose residual is almost zero; the noise need not be measured."""
+        point = Point.at(self.sensed, U, signs)
+        fitted = self.sensed.y - point.residual
+        gram = U.conj() @ U.T
+        size = float(signs @ (np.abs(gram) ** 2) @ signs)
+        point = descend(
+            point,
+            curvature=float(fitted @ fitted) / len(fitted) / size,
+            n_steps=STEPS,
+            tolerance=0.0,
+            floor=self.floor,
+        )
+        n, dof = len(fitted), self.degrees_of_freedom(len(U))
+        loss = max(point.loss, self.floor)
+        return Fit(point, math.sqrt(loss), 0.0, 0.0, math.log(loss) + math.log(n) * dof / n)
 
     def grow(self, point: Point, vectors: Array, values: Array, signs: Array) -> Point:
         """Add columns along eigenvectors of N, for these parts of their eigenvalues; one pass."""

@@ -15,6 +15,7 @@ from secateurs.core.solution import Solution, Status
 from secateurs.sensing.descent import descend
 from secateurs.sensing.factored import Factors, Point, Sensed, rotated, rounding, squares
 from secateurs.sensing.identification import identify
+from secateurs.sensing.message_passing import retrieve
 from secateurs.sensing.operators.base import SensingOperator
 
 FLOOR = 1e-26  # loss over the mean square of y at which the residual is zero, for float64
@@ -44,7 +45,8 @@ def fit_rank(
         Allow terms of both signs.  If False, the matrix is positive semidefinite.
     start : Factors, optional
         Start from the strongest `rank` of these terms.  By default, and for missing terms, from
-        the leading eigenvectors of N.
+        the leading eigenvectors of N; one term that is measured by x x^T without noise is
+        retrieved (`message_passing`).
     n_steps : int
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
@@ -66,11 +68,14 @@ def fit_rank(
     noise and with enough random measurements; otherwise nothing is guaranteed.
     """
     sensed = Sensed.of(operator, y)
+    first = None if start is None else sensed.scaled(start)
+    if start is None and rank == 1 and (u := retrieve(sensed, y, random_state)) is not None:
+        first = Factors(u, np.ones(1))
     point, spent = least_squares(
         sensed,
         rank,
         signed=signed,
-        start=None if start is None else sensed.scaled(start),
+        start=first,
         n_steps=n_steps,
         tolerance=tolerance,
     )

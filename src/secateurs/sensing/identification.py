@@ -1,6 +1,6 @@
 """Decide whether measurements identify a matrix, or another of its rank fits as well.
 
-Six questions, the cheap ones first.  M is the fit, of rank r.
+Seven questions, the cheap ones first.  M is the fit, of rank r.
 
 1. Are there more distinct measurements than degrees of freedom?
 2. Is every row of M in some measurement?
@@ -8,16 +8,20 @@ Six questions, the cheap ones first.  M is the fit, of rank r.
    is a direction in which M moves and no measurement changes.
 4. Do the measurements connect all nonzero rows of M?  If no A_i joins two groups of rows, the sign
    of one group against the other is free.
-5. Do the measurements determine the column space?  Weights w with J^T w = 0 give matrices
+5. Is the matrix in general position, or are there three times as many measurements as degrees of
+   freedom?  Different measurements with equal values show that it is not.
+6. Do the measurements determine the column space?  Weights w with J^T w = 0 give matrices
    Z = sum_i w_i A_i with Z M = 0.  If M is in general position, every other matrix with the same
    measurements has Z M' = 0 too.  So if the common kernel of the Z is the column space of M, then
    M' is in that space, and question 3 excludes it.
-6. Does the same fit from random starts end at another matrix?  Where the residual is zero, that
-   matrix must have the same measurements.  Where it is not, it counts if its loss is not much
-   larger: the noise then decides which of the two is found, and nothing about the fit is known.
+7. Does the same fit from random starts end at another matrix (`other_fits`)?  Where the residual
+   is zero, that matrix must have the same measurements.  Where it is not, it counts if its loss is
+   not much larger: the noise then decides which of the two is found, and nothing about the fit is
+   known.
 
-Sources: 2, 3 and 4 derived; 5 is the argument of Gortler, Healy & Thurston, "Characterizing generic
-global rigidity" (2010), for measurements of distances, carried over to any linear ones (derived).
+Sources: 2, 3 and 4 derived; the number three of 5 measured; 6 is the argument of Gortler, Healy &
+Thurston, "Characterizing generic global rigidity" (2010), for measurements of distances, carried
+over to any linear ones (derived).
 """
 
 from __future__ import annotations
@@ -32,23 +36,21 @@ from scipy.sparse.csgraph import connected_components
 
 from secateurs.core.certificate import Check, Verdict
 from secateurs.core.solution import Status
-from secateurs.sensing.descent import descend
-from secateurs.sensing.factored import Factors, Point, Sensed, rounding
+from secateurs.sensing.factored import Factors, Sensed, rounding
 from secateurs.sensing.measurement_count import distinct_measurements, random_factors
-from secateurs.sensing.operators.base import Array, SensingOperator, real_dtype
+from secateurs.sensing.operators.base import Array, SensingOperator, method, real_dtype
+from secateurs.sensing.other_fits import as_good_fit, same_measurements
 from secateurs.sensing.tangent import Tangent
 
 INJECTIVE = 1e-6  # smallest over largest singular value, from which a map counts as injective
 WORST_ERROR = 1e-3  # relative error that rounding may cause in an identified matrix
 ZERO_ROW = 1e-9  # share of the largest row norm below which a row of M is zero
 ZERO_ENTRY, ZERO_ENTRY_SINGLE = 1e-12, 1e-6  # the same for entries of sum_i g_i A_i, by type
-DIFFERENT = 1e-3  # relative distance from which a second solution is another matrix
-STRESSES = 3  # matrices Z of question 5
+STRESSES = 3  # matrices Z of question 6
+FEW_STRESSES = 500  # largest d for which there are so many; above it there is one
 NO_STRESS = 1e-9  # relative size below which Z is rounding
-STARTS, START_STEPS = 2, 300  # of question 6, where the residual is zero
-NOISY_STARTS, NOISY_ACCURACY = 4, 1e-2  # of question 6, where it is not
-AS_GOOD = 1.5  # loss over that of the fit, up to which a fit from a random start is as good
-APART = 0.5  # distance, in weakest eigenvalues of the fit, from which two fits are not the same
+COINCIDENCE = 1e-12  # share of the largest value, up to which two values are equal
+MANY = 3.0  # measurements for each degree of freedom, from which equal values do not matter
 MOST_DENSE = 3000  # largest d for which d x d matrices are formed here
 SOURCE = (
     "derived; the determined column space: Gortler, Healy & Thurston (2010), for a matrix in "
@@ -115,8 +117,8 @@ def identify(
     tangent : Tangent, optional
         The tangent space at the fit, if it was made before.
     exact : bool
-        The residual is zero to rounding.  If it is not, question 5 is left out, and question 6
-        looks for another fit that is about as good.
+        The residual is zero to rounding.  If it is not, questions 5 and 6 are left out, and
+        question 7 looks for another fit that is about as good.
     random_state : int
 
     Returns
@@ -126,7 +128,7 @@ def identify(
     Notes
     -----
     About as much as a few passes over the data where the map is formed (`Tangent.dense`), else
-    some hundred passes; question 6 takes up to 600 steps of descent, under noise usually 50 to 100.
+    some hundred passes; question 7 takes some hundred steps of descent.
     d x d matrices are formed.
     """
     operator = sensed.operator
@@ -134,7 +136,8 @@ def identify(
     r = len(factors.components)
     U = factors.components if r else random_factors(operator, 1, rng)
     tangent = tangent if r and tangent is not None else Tangent(operator, U)
-    failed = _too_few(operator, tangent, rng, n_factors=r) or _unseen_rows(operator, rng)
+    n_distinct = distinct_measurements(operator, int(rng.integers(1 << 31)))
+    failed = _too_few(operator, tangent, n_distinct, n_factors=r) or _unseen_rows(operator, rng)
     if failed:
         return Identification("fails", failed)
     found = _locally(operator, tangent)
@@ -143,19 +146,22 @@ def identify(
     apart = _rows_apart(operator, U, rng)
     if apart:
         return Identification("fails", apart, found.ratio)
-    doubt = _kernel_too_large(operator, tangent, rng) if exact else _as_good(sensed, factors, rng)
+    if exact:
+        doubt = _coincidences(sensed, tangent, n_distinct)
+        doubt = doubt or _kernel_too_large(operator, tangent, rng)
+    else:
+        doubt = as_good_fit(sensed, factors, rng)
     if doubt:
         return Identification("unknown", doubt, found.ratio)
-    other = _another_fit(sensed, factors, found.ratio, rng) if exact else ""
+    other = same_measurements(sensed, factors, found.ratio, rng) if exact else ""
     return Identification("fails", other, found.ratio) if other else found
 
 
 def _too_few(
-    operator: SensingOperator, tangent: Tangent, rng: np.random.Generator, *, n_factors: int
+    operator: SensingOperator, tangent: Tangent, n_distinct: int, *, n_factors: int
 ) -> str:
     """Question 1; an empty string where there are enough measurements."""
     n, d = operator.shape
-    n_distinct = distinct_measurements(operator, int(rng.integers(1 << 31)))
     free = n_distinct - operator.n_nuisance
     unknowns = tangent.n_coordinates if n_factors else 0
     whole = n_factors == d  # every symmetric matrix has this rank, so the problem is linear
@@ -212,24 +218,42 @@ def _rows_apart(operator: SensingOperator, U: Array, rng: np.random.Generator) -
     )
 
 
-def _kernel_too_large(operator: SensingOperator, tangent: Tangent, rng: np.random.Generator) -> str:
-    """Question 5; an empty string where the column space is determined."""
-    n, d = operator.shape
-    W = tangent.W
-    if not len(W) or d > MOST_DENSE:
+def _coincidences(sensed: Sensed, tangent: Tangent, n_distinct: int) -> str:
+    """Question 5; an empty string where the matrix may be in general position, or n is large."""
+    values = np.sort(sensed.y)
+    equal = np.diff(values) <= COINCIDENCE * np.abs(values).max()
+    n_values = len(values) - int(equal.sum())
+    free = n_distinct - sensed.operator.n_nuisance
+    if n_values >= n_distinct or free >= MANY * tangent.n_coordinates:
         return ""
-    n_stresses = STRESSES if tangent.dense is not None else 1
+    return (
+        f"{n_distinct} distinct measurements have {n_values} distinct values, so the matrix is not "
+        f"in general position, and fewer than {MANY:g} measurements for each of its "
+        f"{tangent.n_coordinates} degrees of freedom do not exclude a second matrix far away"
+    )
+
+
+def _kernel_too_large(operator: SensingOperator, tangent: Tangent, rng: np.random.Generator) -> str:
+    """Question 6; an empty string where the column space is determined."""
+    n, d = operator.shape
+    V = tangent.V
+    if len(V) == d or d > MOST_DENSE:
+        return ""
+    n_stresses = STRESSES if tangent.dense is not None and d <= FEW_STRESSES else 1
     free = operator.project(rng.standard_normal((n, n_stresses)))
-    total: Array = np.zeros((len(W), len(W)), dtype=W.dtype)
-    usual = float(np.linalg.norm(operator.adjoint(free[:, 0] / np.linalg.norm(free[:, 0]))))
+    total: Array = np.zeros((d, d), dtype=V.dtype)
+    usual = _usual_size(operator, free[:, 0])
     for w in tangent.off(free).T:
-        Z = W.conj() @ operator.adjoint(w / np.linalg.norm(w)) @ W.T
+        Z = operator.adjoint(w / np.linalg.norm(w)).astype(V.dtype)
+        Z = Z - V.T @ (V.conj() @ Z)
+        Z = Z - (Z @ V.T) @ V.conj()
         if np.linalg.norm(Z) <= NO_STRESS * usual:
             return "no measurement is left over to determine its column space"
-        total = total + Z @ Z.conj().T
-    values: Array = eigh(total, eigvals_only=True, check_finite=False)
+        total = total + Z @ Z.conj().T if n_stresses > 1 else Z
+    values: Array = np.abs(eigh(total, eigvals_only=True, check_finite=False))
+    values = np.sort(values if n_stresses == 1 else np.sqrt(values))[len(V) :]
     least = injective_from(operator)
-    ratio = float(np.sqrt(max(values[0], 0.0) / values[-1])) if values[-1] > 0 else 0.0
+    ratio = float(values[0] / values[-1]) if values[-1] > 0 else 0.0
     if ratio >= least:
         return ""
     return (
@@ -238,71 +262,12 @@ def _kernel_too_large(operator: SensingOperator, tangent: Tangent, rng: np.rando
     )
 
 
-def _another_fit(
-    sensed: Sensed, factors: Factors, ratio: float | None, rng: np.random.Generator
-) -> str:
-    """Question 6; an empty string where no start found another matrix."""
-    curvature = _curvature(sensed, factors)
-    small = rounding(sensed.operator)
-    floor, zero = small**2 * sensed.power, (16 * small) ** 2 * sensed.power
-    least = max(DIFFERENT, 100 * small / (ratio or 1.0))
-    for _ in range(STARTS):
-        start = _random_start(sensed, factors, rng)
-        end = descend(start, curvature=curvature, n_steps=START_STEPS, tolerance=0.0, floor=floor)
-        distance = _distance(end.factors(), factors)
-        if end.loss <= zero and distance > least:
-            return (
-                "another matrix of the same rank, found from a random start, has the same "
-                f"measurements to rounding; it differs by {distance:.0%} of the Frobenius norm"
-            )
-    return ""
-
-
-def _as_good(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> str:
-    """Question 6 under noise; an empty string where all starts end at the fit, or are worse."""
-    fit = Point.at(sensed, factors.components, factors.signs)
-    curvature = _curvature(sensed, factors)
-    sizes = np.linalg.norm(factors.components, axis=1) ** 2
-    apart = APART * float(sizes.min()) / float(np.linalg.norm(sizes))
-    for _ in range(NOISY_STARTS):
-        end = descend(
-            _random_start(sensed, factors, rng),
-            curvature=curvature,
-            n_steps=START_STEPS,
-            tolerance=NOISY_ACCURACY,
-        )
-        distance = _distance(end.factors(), factors)
-        if end.loss <= AS_GOOD * fit.loss and distance > apart:
-            return (
-                "another matrix of the same rank, found from a random start, fits about as well "
-                f"(its loss is {end.loss / fit.loss:.3g} times as large); it differs by "
-                f"{distance:.0%} of the Frobenius norm"
-            )
-    return ""
-
-
-def _random_start(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> Point:
-    """Random directions with the norms and the signs of the factors."""
-    U = random_factors(sensed.operator, len(factors.signs), rng)
-    U *= (np.linalg.norm(factors.components, axis=1) / np.linalg.norm(U, axis=1))[:, None]
-    return Point.at(sensed, U, factors.signs)
-
-
-def _curvature(sensed: Sensed, factors: Factors) -> float:
-    """Mean of <A_i, M>^2 over ||M||_F^2."""
-    gram = factors.components.conj() @ factors.components.T
-    size = float(factors.signs @ (np.abs(gram) ** 2) @ factors.signs)
-    return sensed.power / size if size > 0 else 1.0
-
-
-def _distance(a: Factors, b: Factors) -> float:
-    """Frobenius norm of the difference over that of b, without d x d matrices."""
-    both = np.vstack([a.components, b.components])
-    triangle: Array = np.linalg.qr(both.T)[1]
-    weights = np.concatenate([a.signs, -b.signs])
-    kept = np.concatenate([np.zeros(len(a.signs)), b.signs])
-    difference = np.linalg.norm((triangle * weights) @ triangle.conj().T)
-    return float(difference / np.linalg.norm((triangle * kept) @ triangle.conj().T))
+def _usual_size(operator: SensingOperator, weights: Array) -> float:
+    """Frobenius norm of a random combination of the A_i whose weights have norm 1, roughly."""
+    if getattr(operator, "row_products", False):  # the sizes cost less than the matrix
+        sizes = np.asarray(method(operator, "sizes")(), dtype=np.float64)
+        return float(np.sqrt(np.mean(sizes**2)))
+    return float(np.linalg.norm(operator.adjoint(weights / np.linalg.norm(weights))))
 
 
 def _zero_entry(operator: SensingOperator) -> float:

@@ -1,5 +1,6 @@
 """The group lasso path for sensed matrices: no lambda, beta, rank or stopping rule to choose.
 
+if M has one component, is measured by x x^T, and there is no noise: it is retrieved        (0)
 tau = .8 lambda_max(A* y / n),  U = {}
 while tau > 3e-3 of that:
     beta = .4 tau / curvature,  lambda = 2 tau sqrt(beta)    zero columns stable iff N <= tau   (1)
@@ -10,7 +11,9 @@ while tau > 3e-3 of that:
     stop if lambda_max(N_F) <= 1.15 of the noise (5), or if BIC (6) has risen for two ranks
     tau *= .6
 
-(5) and (6) are in `fine_tuning`.
+(0) is in `message_passing`, (5) and (6) are in `fine_tuning`.  A rank with more than half as many
+degrees of freedom as measurements fits noise so well that (5) and (6) say little.  It is chosen if
+its residual is zero, or if no smaller rank is certified and it leaves far less noise.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from secateurs.sensing.descent import descend
 from secateurs.sensing.factored import Factors, Point, Sensed, rotated, squares
 from secateurs.sensing.fine_tuning import CERTIFIED, PLAUSIBLE, FineTuning, Fit
 from secateurs.sensing.identification import Identification, identify
+from secateurs.sensing.message_passing import retrieve
 from secateurs.sensing.operators.base import Array, SensingOperator
 
 CRITERIA = ("certificate", "bic")
@@ -39,6 +43,7 @@ ROUNDS = 8  # of (2), at most
 ROUND_ACCURACY = 0.1  # relative accuracy of the descent in (2)
 DOUBT = 1.02  # above this ratio, one more component is tried and BIC decides
 SAME_NOISE = 1.5  # noise estimates within this factor agree; otherwise one fit explains only noise
+LESS_NOISE = 3.0  # by how much a rank too large for BIC must lower the noise estimate
 FINAL_STEPS = 500  # descent steps for the chosen rank
 HOPELESS = 1.5  # ratio before fine-tuning above which a rank is skipped
 LATE = 3  # the last skipped ranks are fine-tuned if no rank was accepted
@@ -71,8 +76,9 @@ def group_lasso_path(
         "certificate": the smallest rank after which nothing above the noise is left;
         "bic": the smallest BIC of the ranks so far, once it has risen twice.
     max_rank : int, optional
-        By default the largest rank with half as many degrees of freedom as measurements.  Beyond
-        it, two matrices of that rank can agree on all measurements.
+        The largest rank that is tried.  By default the largest with fewer degrees of freedom than
+        measurements.  A larger one that is given is tried too; two matrices of that rank can
+        agree on all measurements, so the status is then never "exact".
     tolerance : float
         Accuracy of the returned fit: the squared distance to its optimum is about tolerance^2
         times the loss.  Without noise the fit continues to rounding.
@@ -119,6 +125,7 @@ def group_lasso_path(
     tuning = FineTuning(sensed, max_rank, signed=signed)
     fits: list[Fit] = []
     skipped: dict[int, Point] = {}
+    beyond: dict[int, Fit] = {}
     chosen: Fit | None = None
     identification: Identification | None = None
     point, tau = Point.empty(sensed), math.nan
@@ -126,6 +133,8 @@ def group_lasso_path(
         if point.loss <= 0:
             identification = identify(sensed, point.factors(), random_state=random_state)
             run.end(identification.status)
+        elif (retrieved := _retrieved(tuning, y, random_state)) is not None:
+            chosen = retrieved
         elif tuning.measure_noise(point, random_state):
             fits.append(tuning.judge(point))
             chosen = _accepted(tuning, fits, by_bic=by_bic)
@@ -138,7 +147,7 @@ def group_lasso_path(
             tau = FIRST * tuning.top * RATIO ** (stage - 1)
             point = _penalised(tuning, point, tau, least_rounds=ROUNDS if stage == 1 else 1)  # (2)
             pruned = point.only(squares(point.U) > 4 * _beta(tuning, tau))  # (3)
-            fit = _candidate(tuning, fits, skipped, point, pruned, by_bic=by_bic)  # (4)
+            fit = _candidate(tuning, fits, skipped, beyond, point, pruned, by_bic=by_bic)  # (4)
             judged = fit or Fit(point, *[math.nan] * 4)
             run.history.record(
                 **{"tau": tau, "rank": len(pruned.U), "n_columns": len(point.U)},
@@ -150,8 +159,9 @@ def group_lasso_path(
                 chosen = _accepted(tuning, fits, by_bic=by_bic)
         if not run.ended:
             accepted = chosen is not None
-            chosen = chosen or _smallest_bic_of_all(tuning, fits, skipped)
-            chosen = tuning.tune(chosen.point, FINAL_STEPS, tolerance)
+            chosen = chosen or _last_resort(tuning, fits, skipped, beyond)
+            if chosen.point.loss > tuning.floor:
+                chosen = tuning.tune(chosen.point, FINAL_STEPS, tolerance)
             status = _status(tuning, chosen, accepted=accepted, by_bic=by_bic)
             if status == "exact":
                 factors = rotated(chosen.point).factors()
@@ -161,6 +171,15 @@ def group_lasso_path(
     found = rotated(fit.point)
     measured = _measured(tuning, fit, found.loss, tau) | {"identification": identification}
     return run.solution(sensed.unscaled(found.factors()), **measured)
+
+
+def _retrieved(tuning: FineTuning, y: ArrayLike, random_state: int) -> Fit | None:
+    """Return the one component that explains measurements by x x^T exactly, if it is found (0)."""
+    u = None if tuning.signed else retrieve(tuning.sensed, y, random_state)
+    if u is None:
+        return None
+    fit = tuning.exact(u, np.ones(1))
+    return fit if fit.point.loss <= tuning.floor else None
 
 
 def _penalised(tuning: FineTuning, point: Point, tau: float, least_rounds: int) -> Point:
@@ -197,16 +216,26 @@ def _candidate(
     tuning: FineTuning,
     fits: list[Fit],
     skipped: dict[int, Point],
+    beyond: dict[int, Fit],
     point: Point,
     pruned: Point,
     *,
     by_bic: bool,
 ) -> Fit | None:
-    """Fine-tune a rank (4) that is new, or was met only at a much larger loss; else skip it."""
+    """Fine-tune a rank (4) that is new, or was met only at a much larger loss; else skip it.
+
+    A rank that is too large for BIC is put aside, unless its residual is zero.
+    """
     rank = len(pruned.U)
-    met = [f.point.loss for f in fits if f.rank == rank]
+    met = [f.point.loss for f in (*fits, *beyond.values()) if f.rank == rank]
     if rank > tuning.most or (met and pruned.loss >= BETTER * min(met)):
         return None
+    if rank > tuning.comparable:
+        beyond[rank] = fit = tuning.tune(pruned)
+        if fit.point.loss > tuning.floor:
+            return None
+        fits.append(fit)
+        return fit
     if not by_bic and _unexplained(tuning, point) > HOPELESS:
         skipped.pop(rank, None)
         skipped[rank] = pruned
@@ -232,7 +261,8 @@ def _accepted(tuning: FineTuning, fits: list[Fit], *, by_bic: bool) -> Fit | Non
     """Return the fit at which the path stops, or None to go on."""
     fit = fits[-1]
     if not by_bic and fit.ratio <= CERTIFIED:
-        if fit.ratio > DOUBT and fit.rank < tuning.most and tuning.one_more(fit).bic < fit.bic:
+        more = fit.ratio > DOUBT and fit.rank < tuning.comparable
+        if more and tuning.one_more(fit).bic < fit.bic:
             return None
         alike = [f for f in fits if f.sigma <= SAME_NOISE * fit.sigma or f is fit]
         return tuning.without_weak(min((f for f in alike if f.ratio <= PLAUSIBLE), key=_bic))
@@ -242,6 +272,19 @@ def _accepted(tuning: FineTuning, fits: list[Fit], *, by_bic: bool) -> Fit | Non
     if rising and (by_bic or last[0].sigma <= SAME_NOISE * last[2].sigma):
         return min(fits, key=_bic)
     return None
+
+
+def _last_resort(
+    tuning: FineTuning, fits: list[Fit], skipped: dict[int, Point], beyond: dict[int, Fit]
+) -> Fit:
+    """Return the smallest BIC, or the smallest certified rank beyond it with far less noise."""
+    best = _smallest_bic_of_all(tuning, fits, skipped)
+    certified = (
+        fit
+        for fit in beyond.values()
+        if fit.ratio <= CERTIFIED and LESS_NOISE * fit.sigma < best.sigma
+    )
+    return min(certified, key=lambda fit: fit.rank, default=best)
 
 
 def _smallest_bic_of_all(tuning: FineTuning, fits: list[Fit], skipped: dict[int, Point]) -> Fit:
@@ -268,7 +311,8 @@ def _bic(fit: Fit) -> float:
 def _measured(tuning: FineTuning, fit: Fit, loss: float, tau: float) -> dict[str, float | bool]:
     beta = _beta(tuning, tau)
     return {
-        "certified": fit.ratio <= CERTIFIED,
+        "certified": fit.ratio <= CERTIFIED
+        and (fit.rank <= tuning.comparable or fit.point.loss <= tuning.floor),
         "sigma": fit.sigma,
         "lambda_max": fit.lambda_max,
         "ratio": fit.ratio,

@@ -16,12 +16,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh, qr
+from scipy.linalg import cho_factor, cho_solve, eigh, get_lapack_funcs, qr
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 from secateurs.sensing.operators.base import Array, SensingOperator, method
 
-MOST_COORDINATES = 800  # up to this many, and ...
+MOST_COORDINATES = 1200  # up to this many, and ...
 MOST_ENTRIES = 20_000_000  # ... up to this many entries n x coordinates, ...
 MOST_FLOPS = 4e9  # ... and flops of its Gram matrix, the map is formed
 FEW = 3  # coordinates for which Lanczos makes no sense
@@ -74,6 +74,7 @@ class Tangent:
         wide = np.complex128 if self.is_complex else np.float64
         r, d = U.shape
         basis = qr(U.T.astype(wide))[0] if r else np.eye(d, dtype=wide)
+        self._reflectors = qr(U.T.astype(wide), mode="raw")[0] if r else None
         self.V, self.W = (np.ascontiguousarray(part.T) for part in (basis[:, :r], basis[:, r:]))
         self._upper = np.triu_indices(r, 1)
         self.n_coordinates = degrees_of_freedom(d, r, complex_=self.is_complex)
@@ -187,8 +188,9 @@ class Tangent:
 
     def _coordinates(self, products: Array) -> Array:
         """Coordinates [n, n_coordinates] from the products A_i v_k [n, r, d]."""
-        inner = np.einsum("nkd,ld->nkl", products, self.V.conj(), optimize=True)
-        outer = np.einsum("nkd,ld->nkl", products, self.W.conj(), optimize=True)
+        r = len(self.V)
+        turned = self._turned(products)
+        inner, outer = turned[:, :, :r], turned[:, :, r:]
         diagonal = np.einsum("nkk->nk", inner).real
         pairs = np.sqrt(2) * inner[:, self._upper[0], self._upper[1]]
         outer = np.sqrt(2) * outer.reshape(len(outer), -1)
@@ -196,6 +198,17 @@ class Tangent:
         if self.is_complex:
             parts += [pairs.imag, outer.imag]
         return np.hstack(parts).astype(np.float64)
+
+    def _turned(self, products: Array) -> Array:
+        """Inner products with V and W of vectors [n, r, d], by r reflections: O(n r^2 d)."""
+        if self._reflectors is None:
+            return products
+        packed, scales = self._reflectors
+        multiply: Any = get_lapack_funcs("unmqr" if self.is_complex else "ormqr", (packed,))
+        flat = products.reshape(-1, products.shape[-1]).conj().astype(packed.dtype)
+        size = int(multiply("R", "N", packed, scales, flat[:1], -1)[1][0].real)
+        found = multiply("R", "N", packed, scales, flat, max(size, len(flat)))[0]
+        return np.asarray(found.conj().reshape(products.shape))
 
     def _direction(self, x: Array) -> Array:
         """P [r, d] such that (1) is sum_k v_k p_k^H + p_k v_k^H, from the coordinates."""

@@ -66,6 +66,22 @@ class RankOne(SensingOperator):
         """X^T (residuals o (X V)), a residual for each column; one pass."""
         return self._columns(np.ascontiguousarray(residuals, dtype=self.dtype), V)
 
+    def inner_products(self, u: Array) -> Array:
+        """x_i . u for u [d], shape [n]; one pass."""
+        right = self.rows.like(np.ascontiguousarray(u, dtype=self.dtype))
+        found = np.empty(self.shape[0], dtype=self.dtype)
+        for block, part in self.rows.blocks():
+            found[block] = as_array(part @ right)
+        return found
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """sum_i weights_i x_i, shape [d]; one pass."""
+        w = np.ascontiguousarray(weights, dtype=self.dtype)
+        total: Any = 0
+        for block, part in self.rows.blocks():
+            total = total + part.T @ self.rows.like(w[block])
+        return as_array(total)
+
     def sizes(self) -> Array:
         """|x_i|^2 [n]; one pass."""
         found = np.empty(self.shape[0])
