@@ -51,6 +51,7 @@ RECOVERED_DB, PAPER_DB = 100, 60  # decibels on fresh rows: our bar, and that of
 HIGHEST_DB = 350  # decibels of the rounding error
 MEASURED = Path(__file__).parent / "measured"  # results of long benchmarks
 SCALING = MEASURED / "features_scaling.json"
+NORMS = MEASURED / "sensing_norms.json"
 GAP = MEASURED / "neuron_pruning.json"
 
 
@@ -194,6 +195,17 @@ def sensing_figure() -> Figure:
     return norms_figure(norms)
 
 
+def paper_norms() -> Figure:
+    """Draw the column norms at the paper's size.
+
+    They were measured by ``python -m benchmarks.sensing.column_norms --out FILE``.
+    """
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from benchmarks.sensing.column_norms import norms_figure as paper_figure  # noqa: PLC0415
+
+    return paper_figure(json.loads(NORMS.read_text()))
+
+
 def gap() -> Figure:
     """Draw width against accuracy, for pruned weights and for pruned neurons.
 
@@ -313,6 +325,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "recovery_transition": recovery_figure,
     "features_scaling": scaling_figure,
     "sensing_norms": sensing_figure,
+    "sensing_column_norms": paper_norms,
     "tickets_gap": gap,
 }
 
