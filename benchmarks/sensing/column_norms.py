@@ -86,10 +86,11 @@ def norms_figure(measured: dict[str, Any]) -> Figure:
             label=f"{label}: {kept} above {COMPARABLE:g}",
         )  # fmt: skip
     shares.set_xlabel("x")
-    shares.set_ylabel("columns with norm >= x times the largest, %")
+    shares.set_ylabel("columns above x times the largest, %")
     histogram.set_xlabel("norm over the largest norm")
     histogram.set_ylabel("columns")
-    histogram.set_yscale("symlog", linthresh=1)
+    histogram.set_yscale("log")
+    histogram.set_yticks([1, 10, 100], ["1", "10", "100"])
     for axis in (shares, histogram):
         axis.grid(color=SOFT)
         axis.legend(fontsize=8)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.sensing.scaled_gd_lambda [--seeds 5]
 
-Positive semidefinite M of rank r, n = 4 r d, d = 50, with noise and without.  ScaledGD(lambda) has k
-columns, more than r.  It gets the best of three lambda in hindsight (smallest true error), and with
-noise also the best step to stop at ("oracle stop"), because it fits the noise after that.  Effective
-rank: eigenvalues above 1e-3 of the largest.  Processor time of one run.
+Positive semidefinite M of rank r, n = 4 r d, d = 50, with noise and without.  ScaledGD(lambda) has
+k columns, more than r.  It gets the best of three lambda in hindsight (smallest true error), and
+with noise also the best step to stop at ("oracle stop"), because it fits the noise after that.
+Effective rank: eigenvalues above 1e-3 of the largest.  Processor time of one run.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from secateurs.sensing.operators.entries import Entries
 from secateurs.sensing.operators.projected import centred
 from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.planted import planted_sensing
+from secateurs.sensing.regularisation_path import group_lasso_path
 
 
 def _factors(d, r, rng):
@@ -110,3 +112,82 @@ def test_a_fit_and_the_fit_in_other_units_have_the_same_answer():
     far = replace(fit, components=2.0**100 * fit.components)
     same = identify(Sensed(p.operator, 4.0**100 * p.y), far, exact=False)
     assert same == usual
+
+
+LATTICES = {
+    "signs": lambda rng, n, d: rng.choice([-1.0, 1.0], (n, d)),
+    "0/1": lambda rng, n, d: rng.integers(0, 2, (n, d)).astype(float),
+    "integers": lambda rng, n, d: rng.integers(-2, 3, (n, d)).astype(float),
+    "sparse": lambda rng, n, d: rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5),
+    "gaussian": lambda rng, n, d: rng.standard_normal((n, d)),
+}
+VECTORS = (
+    lambda rng, d: rng.standard_normal(d),
+    lambda rng, d: rng.integers(-2, 3, d).astype(float),
+    lambda rng, d: rng.standard_normal(d) * (rng.random(d) < 0.7),
+)
+
+
+def _has_a_twin(X, u):
+    """Whether other signs of x_i . u belong to a vector too, by trying all of them."""
+    left, sizes, _ = np.linalg.svd(X)
+    free = left[:, int(np.sum(sizes > 1e-9 * sizes[0])) :].T
+    z = X @ u
+    seen = np.flatnonzero(np.abs(z) > 1e-12)
+    if np.linalg.matrix_rank(X) < X.shape[1]:
+        return True
+    signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(len(seen) - 1, 0))))[1:]
+    if not len(signs):
+        return False
+    signs = np.column_stack([np.ones(len(signs)), signs])
+    away = np.linalg.norm(free[:, seen] @ (signs * z[seen]).T, axis=0)
+    return bool((away < 1e-9 * np.linalg.norm(z)).any())
+
+
+@pytest.mark.parametrize("kind", LATTICES)
+def test_an_identified_vector_has_no_twin_among_all_signs(kind):
+    n_twins = n_held = n_alone = 0
+    for seed in range(36):
+        rng = np.random.default_rng(5_000_000 + seed)
+        d = int(rng.integers(2, 6))
+        X = LATTICES[kind](rng, int(rng.integers(d + 1, 4 * d)), d)[:12]
+        u = VECTORS[seed % 3](rng, d)
+        if not (X @ u).any():
+            continue
+        operator = RankOne(X)
+        sensed = Sensed.of(operator, operator.forward_factors(u[None]))
+        held = identify(sensed, Factors(u[None], np.ones(1)), random_state=seed).verdict == "holds"
+        twin = _has_a_twin(X, u)
+        assert not (held and twin), (X, u)
+        n_twins, n_held, n_alone = n_twins + twin, n_held + held, n_alone + (not twin)
+    assert n_twins > 0 or kind in ("gaussian", "sparse")
+    assert n_held >= (0.9 if kind == "gaussian" else 0.2) * n_alone > 0
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rank-one"])
+@pytest.mark.parametrize("ratio", [1.2, 1.5, 1.8])
+def test_with_few_measurements_an_exact_matrix_is_the_planted_one(kind, ratio):
+    """Ranks with more than half as many degrees of freedom as measurements are tried too."""
+    n_exact = 0
+    for seed in range(3):
+        r = 1 + seed
+        p = planted_sensing(int(ratio * r * 16), 16, r, kind=kind, random_state=8_000_000 + seed)
+        found = group_lasso_path(p.operator, p.y)
+        if found.status == "exact":
+            n_exact += 1
+            assert p.error(found.value.components) < 1e-8
+    assert n_exact >= (ratio > 1.5)
+
+
+def test_a_rank_with_too_many_degrees_of_freedom_is_tried_but_never_exact():
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((20, 8, 8))
+        operator = PackedDense(pack(A + A.transpose(0, 2, 1)))
+        y = rng.standard_normal(20)
+        found = group_lasso_path(operator, y, max_rank=8, signed=True)
+        assert found.status != "exact"
+        assert len(group_lasso_path(operator, y, signed=True).value.components) <= 2
+    p = planted_sensing(100, 8, 4, random_state=0)
+    assert group_lasso_path(p.operator, p.y, max_rank=8).value.components.shape == (4, 8)
+    assert len(group_lasso_path(p.operator, p.y, max_rank=2).value.components) <= 2

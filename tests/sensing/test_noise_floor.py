@@ -12,7 +12,7 @@ from secateurs.sensing.operators.dense import PackedDense, pack
 from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.tangent import Tangent
 
-DRAWS = 60
+DRAWS = 40
 MOST = int(binom.ppf(0.999, DRAWS, 0.05))  # as many of the draws may break a promise of 95 %
 
 

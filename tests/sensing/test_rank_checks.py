@@ -14,7 +14,7 @@ from secateurs.sensing.fixed_rank import fit_rank
 from secateurs.sensing.planted import planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
 
-SEEDS = 4
+SEEDS = 3
 
 
 def _most(n, rate=0.05):
@@ -41,7 +41,7 @@ def test_a_component_of_the_stated_size_is_rarely_missed(kind):
     n_missed = n = 0
     for seed in range(SEEDS):
         for noise in (0.3, 0.6):
-            p = problem(kind, 120, 20, 2, noise, 7_000_000 + seed)
+            p = problem(kind, 90, 15, 2, noise, 7_000_000 + seed)
             for rank in (None, 1):
                 found, certificate = _certified(p, rank)
                 n_missed += len(found.components) < 2 and _missed(
