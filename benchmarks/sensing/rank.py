@@ -18,6 +18,8 @@ from collections import Counter
 import numpy as np
 
 from secateurs.sensing.baselines import scaled_gd
+from secateurs.sensing.factored import Factors
+from secateurs.sensing.fixed_rank import fit_rank
 from secateurs.sensing.planted import planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
 
@@ -58,18 +60,21 @@ def grid(
         )
 
 
-def slopes(seeds: int) -> None:
-    """Fit log-log slopes of the Frobenius error at a fixed sigma, with one of n, r, d varying."""
+def slopes(kinds: list[str], vary: list[str], seeds: int) -> None:
+    """Fit log-log slopes of the Frobenius error at a fixed sigma, with one of n, r, d varying.
+
+    "Oracle" is least squares at the true rank, from the true components.
+    """
     cases = {
         "n": [(n, 50, 3) for n in (2000, 4000, 8000, 16_000)],
         "r": [(10_000, 50, r) for r in (2, 4, 6, 8)],
         "d": [(10_000, d, 3) for d in (25, 40, 60, 80)],
     }
-    for kind in ("gaussian", "rank-one"):
-        for name, sizes in cases.items():
-            scales, errors = [], []
-            for n, d, r in sizes:
-                found = []
+    for kind in kinds:
+        for name in vary:
+            scales, errors, best = [], [], []
+            for n, d, r in cases[name]:
+                found, told = [], []
                 for seed in range(seeds):
                     p = planted_sensing(
                         n, d, r, kind=kind, noise_ratio=0.05 * np.sqrt(d / n) * 10, condition=1.0,
@@ -77,12 +82,20 @@ def slopes(seeds: int) -> None:
                     )  # fmt: skip
                     fit = group_lasso_path(p.operator, p.y)
                     size = np.linalg.norm(p.matrix())
+                    truth = Factors(p.components, p.signs)
+                    oracle_fit = fit_rank(p.operator, p.y, r, start=truth)
                     found.append(p.error(fit.value.components) * size / p.sigma)
+                    told.append(p.error(oracle_fit.value.components) * size / p.sigma)
                 scales.append(np.sqrt(r * d / n))
                 errors.append(np.mean(found))
-            slope = np.polyfit(np.log(scales), np.log(errors), 1)[0]
+                best.append(np.mean(told))
+            slope, of_oracle = (np.polyfit(np.log(scales), np.log(e), 1)[0] for e in (errors, best))
             ratios = ", ".join(f"{e / s:.3f}" for e, s in zip(errors, scales, strict=True))
-            print(f"{kind}, varying {name}: slope {slope:.3f}; error / (sigma sqrt(rd/n)) {ratios}")
+            print(
+                f"{kind}, varying {name}: slope {slope:.3f} (oracle {of_oracle:.3f}); "
+                f"error / (sigma sqrt(rd/n)) {ratios}",
+                flush=True,
+            )
 
 
 def oracle(seeds: int) -> None:
@@ -106,6 +119,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("grid", "slopes", "oracle"), default="grid")
     parser.add_argument("--kinds", nargs="+", default=["gaussian", "rank-one"])
+    parser.add_argument("--vary", nargs="+", choices=("n", "r", "d"), default=["n", "r", "d"])
     parser.add_argument("--d", nargs="+", type=int, default=[30, 50, 100])
     parser.add_argument("--r", nargs="+", type=int, default=[2, 5, 10])
     parser.add_argument("--ratios", nargs="+", type=float, default=[2.25, 3.0, 4.0])
@@ -116,6 +130,6 @@ if __name__ == "__main__":
     if a.part == "grid":
         grid(a.kinds, a.d, a.r, a.ratios, a.noises, a.seeds, a.first)
     elif a.part == "slopes":
-        slopes(a.seeds)
+        slopes(a.kinds, a.vary, a.seeds)
     else:
         oracle(a.seeds)
