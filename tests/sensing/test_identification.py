@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.sensing.twins import ROWS, VECTORS, draw, has_a_twin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,50 +114,18 @@ def test_a_fit_and_the_fit_in_other_units_have_the_same_answer():
     assert same == usual
 
 
-LATTICES = {
-    "signs": lambda rng, n, d: rng.choice([-1.0, 1.0], (n, d)),
-    "0/1": lambda rng, n, d: rng.integers(0, 2, (n, d)).astype(float),
-    "integers": lambda rng, n, d: rng.integers(-2, 3, (n, d)).astype(float),
-    "sparse": lambda rng, n, d: rng.standard_normal((n, d)) * (rng.random((n, d)) < 0.5),
-    "gaussian": lambda rng, n, d: rng.standard_normal((n, d)),
-}
-VECTORS = (
-    lambda rng, d: rng.standard_normal(d),
-    lambda rng, d: rng.integers(-2, 3, d).astype(float),
-    lambda rng, d: rng.standard_normal(d) * (rng.random(d) < 0.7),
-)
-
-
-def _has_a_twin(X, u):
-    """Whether other signs of x_i . u belong to a vector too, by trying all of them."""
-    left, sizes, _ = np.linalg.svd(X)
-    free = left[:, int(np.sum(sizes > 1e-9 * sizes[0])) :].T
-    z = X @ u
-    seen = np.flatnonzero(np.abs(z) > 1e-12)
-    if np.linalg.matrix_rank(X) < X.shape[1]:
-        return True
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(len(seen) - 1, 0))))[1:]
-    if not len(signs):
-        return False
-    signs = np.column_stack([np.ones(len(signs)), signs])
-    away = np.linalg.norm(free[:, seen] @ (signs * z[seen]).T, axis=0)
-    return bool((away < 1e-9 * np.linalg.norm(z)).any())
-
-
-@pytest.mark.parametrize("kind", LATTICES)
+@pytest.mark.parametrize("kind", ROWS)
 def test_an_identified_vector_has_no_twin_among_all_signs(kind):
     n_twins = n_held = n_alone = 0
     for seed in range(36):
         rng = np.random.default_rng(5_000_000 + seed)
-        d = int(rng.integers(2, 6))
-        X = LATTICES[kind](rng, int(rng.integers(d + 1, 4 * d)), d)[:12]
-        u = VECTORS[seed % 3](rng, d)
+        X, u = draw(kind, seed % len(VECTORS), rng)
         if not (X @ u).any():
             continue
         operator = RankOne(X)
         sensed = Sensed.of(operator, operator.forward_factors(u[None]))
         held = identify(sensed, Factors(u[None], np.ones(1)), random_state=seed).verdict == "holds"
-        twin = _has_a_twin(X, u)
+        twin = has_a_twin(X, u)
         assert not (held and twin), (X, u)
         n_twins, n_held, n_alone = n_twins + twin, n_held + held, n_alone + (not twin)
     assert n_twins > 0 or kind in ("gaussian", "sparse")
