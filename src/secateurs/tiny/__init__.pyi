@@ -1,0 +1,7 @@
+__all__ = [
+    "IntegerNetwork",
+    "quantize",
+]
+
+from .integer_network import IntegerNetwork
+from .quantize import quantize
