@@ -17,8 +17,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
+from secateurs.cli.tiny import Form, fit_flash
 from secateurs.core.description import Description, Table, format_bytes
-from secateurs.core.group import Group, distributed
+from secateurs.core.group import Group, distributed, launched
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
@@ -40,17 +41,22 @@ MaxSeconds = Annotated[
     Parameter(help="Choose the effort so that the fit takes about so many seconds."),
 ]
 
+DEFAULT_HIDDEN = "50"
+
 
 def fit(
     data: str,
     /,
     *,
-    nonzeros: str,
+    nonzeros: str | None = None,
+    flash: int | None = None,
+    ram: int = 512,
+    to: Form = "c",
     target: recipe.Target = None,
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
-    hidden: Hidden = "50",
+    hidden: Hidden = DEFAULT_HIDDEN,
     epochs: Epochs = None,
     effort: Effort = 1.0,
     max_seconds: MaxSeconds = None,
@@ -76,11 +82,24 @@ def fit(
     nonzeros
         The budget: the most weights of the network, biases included; auto chooses it on
         held-out rows.
+    flash
+        Instead of a budget of weights: the most bytes of flash on a Cortex-M0, with all code.
+        Width, weights, bits and pooling are chosen on validation rows, and --output is a program.
+    ram
+        With --flash: the most bytes of RAM.
     compare_methods
         Also train dense networks, prune them, and show their scores on the same rows.
     plot
         Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
     """
+    if flash is not None:
+        _check_flash(nonzeros, hidden, epochs, compare_methods=compare_methods)
+        return fit_flash(
+            data, flash=flash, ram=ram, to=to, target=target, task=task, seed=seed, output=output,
+            options=dialect.options(roles), plot=plot, json=json,
+        )  # fmt: skip
+    if nonzeros is None:
+        raise bad_value("--nonzeros", Shown("none"), "a budget of weights, or --flash BYTES")
     with distributed() as group:
         with group.failing_together():
             if group.rank == 0:  # only this process writes files
@@ -117,6 +136,22 @@ def fit(
         after_interrupt=f"{model.n_steps_} steps were made; the network is within its budget, "
         "but not fully trained",
     )
+
+
+def _check_flash(
+    nonzeros: str | None, hidden: str, epochs: int | None, *, compare_methods: bool
+) -> None:
+    """Refuse options that a search by bytes chooses itself, or has no use for."""
+    given = {
+        "--nonzeros": nonzeros is not None,
+        "--hidden": hidden != DEFAULT_HIDDEN,
+        "--epochs": epochs is not None,
+        "--compare": compare_methods,
+        "torchrun": launched() > 1,
+    }
+    for option, was_given in given.items():
+        if was_given:
+            raise bad_value(option, Shown("a value together with --flash"), "one of the two")
 
 
 def _check_comparison(group: Group, roles: recipe.TableRoles) -> None:

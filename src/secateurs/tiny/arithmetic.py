@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, r2_score
 
 from secateurs.core.certificate import Certificate
 from secateurs.tiny.bit_stream import encode
@@ -54,6 +55,13 @@ class IntegerArithmetic:
             In the form that the estimator was fitted on; images before pooling.
         """
         return self.outputs.predict(self.scores(X))
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the accuracy, or the coefficient of determination R², on rows."""
+        predicted = self.predict(X)
+        if isinstance(self.outputs, ClassOutputs):
+            return float(accuracy_score(y, predicted))
+        return float(r2_score(y, predicted))
 
     def scores(self, X: Any) -> IntArray:
         """Return the integer scores of each row, int64 [n, k]; the program in C computes the same.

@@ -20,30 +20,17 @@ from numpy.typing import NDArray
 from secateurs.core.certificate import Certificate, Check
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import ProgressCallback
-from secateurs.data.table_estimator import input_names
-from secateurs.tiny.arithmetic import example_rows
 from secateurs.tiny.certificate import HeldOut, arithmetic_checks, class_checks, number_checks
-from secateurs.tiny.fine_tune import Rows, fine_tune
-from secateurs.tiny.float_network import (
-    FloatArray,
-    ScaledNetwork,
-    balanced,
-    dense_layers,
-    scaled_network,
-    used_scaling,
-)
-from secateurs.tiny.inputs import PixelInputs, TableInputs, encoded_rows
+from secateurs.tiny.conversion import before_pooling, integer_inputs, integer_network
+from secateurs.tiny.fine_tune import LEAST_STEPS, Rows, fine_tune
+from secateurs.tiny.float_network import FloatArray, ScaledNetwork, balanced, scaled_network
+from secateurs.tiny.inputs import PixelInputs
 from secateurs.tiny.integer_network import IntegerNetwork
-from secateurs.tiny.outputs import ClassOutputs, NumberOutputs, number_outputs
-from secateurs.tiny.pooling import Pooling, are_pixels, pooling_for
+from secateurs.tiny.pooling import pooling_for
 from secateurs.tiny.reading import Parts, as_rows, given_rows, own_rows, read_targets, take
-from secateurs.tiny.table_inputs import fit_table_inputs
-from secateurs.tiny.unit_order import shortest_order
 
 LEAST_BITS, MOST_BITS = 2, 8
-SAME_SCALE = 4.0  # largest ratio of the scales of pixels
 NOISE, NOISE_ROWS, SMALL_TABLE = 0.4, 1000, 16_000  # those of the estimators
-EXAMPLES = 3
 
 
 def quantize(
@@ -58,6 +45,7 @@ def quantize(
     certify: Any = None,
     groups: Any = None,
     teacher: FloatArray | None = None,
+    least_steps: int = LEAST_STEPS,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> IntegerNetwork:
@@ -73,18 +61,19 @@ def quantize(
     bits : int
         Bits of a weight, 2 to 8.  From 500 weights up 3 or 4 are usually best.
     epochs : int
-        Passes over the training rows, but at least 1500 steps; 0 only rounds.
+        Passes over the training rows, but at least `least_steps` steps; 0 only rounds.
     image_shape : tuple of int, optional
         (height, width) of the images in the rows of `X`; needed for pooling.
     pool : {1, 2, 4}
         The model was fitted on means of squares of pool x pool pixels, and `X` is pooled here.
-    certify : pair (X, y), optional
+    certify : (X, y) or (X, y, groups), optional
         Rows that neither the fit nor any choice has seen.  By default these are the rows that
         the fit held out, if `X` and `y` are the rows of the fit.
     groups : array [n], optional
         As for the fit.
     teacher : array [n, k], optional
         Outputs of a larger network for the rows of `X`, such as logarithms of probabilities.
+    least_steps : int
     random_state : int
     progress : callable, optional
 
@@ -112,10 +101,10 @@ def quantize(
     if certify is None:
         parts = own_rows(model, X, targets, groups)
     else:
-        if pooling is not None and isinstance(certify, tuple | list) and len(certify) == 2:
-            certify = (pooling(as_rows(certify[0])), certify[1])
+        if pooling is not None and isinstance(certify, tuple | list) and certify:
+            certify = (pooling(as_rows(certify[0])), *certify[1:])
         parts = given_rows(model, certify, X, targets)
-    inputs, layers, unit = _integer_inputs(model, fitted, take(X, parts.train))
+    inputs, layers, unit = integer_inputs(model, fitted, take(X, parts.train))
     raw = inputs.raw(take(X, parts.train))
     kind = np.uint8 if isinstance(inputs, PixelInputs) else np.int8
     data = Rows(
@@ -129,50 +118,53 @@ def quantize(
         data,
         bits,
         epochs=epochs,
+        least_steps=least_steps,
         teacher=None if teacher is None else _checked_teacher(teacher, targets)[parts.train],
         random_state=random_state,
         progress=progress,
     )
-    network = _network(model, fitted, found.value, inputs, raw, y)
+    one_column = np.asarray(y).ndim == 1
+    network = integer_network(model, fitted, found.value, inputs, raw, one_column=one_column)
     network = _certified(model, fitted, network, parts, targets[parts.train])
     report = {**(network.report_ or {}), "status": found.status, "epochs": epochs}
     network = replace(network, report_=report)
     if pooling is None:
         return network
-    return _before_pooling(network, pooling, take(rows, parts.train))
+    return before_pooling(network, pooling, take(rows, parts.train))
 
 
-def _integer_inputs(
-    model: Any, fitted: ScaledNetwork, train: Any
-) -> tuple[PixelInputs | TableInputs, list[FloatArray], float]:
-    """Return the inputs, the layers that read them, and the unit of a feature: (2)."""
-    network = fitted.network
-    shift, scale = used_scaling(fitted)
-    schema = getattr(model, "table_", None)
-    d = network.widths[0]
-    alike = len(scale) > 0 and scale.max() <= SAME_SCALE * scale.min()
-    if schema is None and alike and are_pixels(_dense(train)):
-        return PixelInputs(d), *_pixel_layers(fitted, shift, scale)
-    names = input_names(model)
-    values = encoded_rows(train, schema, d)
-    inputs, unit = fit_table_inputs(values, fitted.columns.tolist(), shift, scale, names, schema)
-    return inputs, dense_layers(network, fitted.columns.tolist()), unit
+def round_weights(model: Any, bits: int = 8) -> IntegerNetwork:
+    """Round the weights of a fitted perceptron without any rows.
+
+    Every input becomes a column of numbers whose range is 4 standard deviations of the fit on
+    either side of its mean, or what the scaling of the fit takes for it.
+
+    Parameters
+    ----------
+    model : fitted SparseMLPClassifier or SparseMLPRegressor
+    bits : int
+        Bits of a weight, 2 to 8.
+
+    Returns
+    -------
+    IntegerNetwork
+        Its certificate says nothing about errors on new rows.
+    """
+    check_integer("bits", bits, LEAST_BITS, MOST_BITS)
+    fitted = scaled_network(model)
+    inputs, layers, unit = integer_inputs(model, fitted, None)
+    k = fitted.network.widths[-1]
+    rows = Rows(np.empty((0, inputs.n_features), np.int8), unit, np.empty((0, k), np.float32))
+    found = fine_tune(balanced(layers), rows, bits, epochs=0)
+    raw = np.empty((0, inputs.n_raw), dtype=np.int64)
+    network = integer_network(model, fitted, found.value, inputs, raw, one_column=k == 1)
+    checks = (*arithmetic_checks(network), _unknown("no rows were given"))
+    return replace(network, certificate_=Certificate(checks), report_={"epochs": 0})
 
 
-def _dense(X: Any) -> Any:
-    return X.toarray() if hasattr(X, "toarray") else X
-
-
-def _pixel_layers(
-    fitted: ScaledNetwork, shift: FloatArray, scale: FloatArray
-) -> tuple[list[FloatArray], float]:
-    """Return layers that read all pixels with one scale, and that scale."""
-    layers = dense_layers(fitted.network, range(fitted.network.widths[0]))
-    unit = float(np.median(scale))
-    columns = fitted.columns
-    layers[0][:, -1] -= layers[0][:, columns] @ (shift * scale)
-    layers[0][:, columns] *= scale / unit
-    return layers, unit
+def _unknown(reason: str) -> Check:
+    text = f"nothing is said about errors on new rows, because {reason}"
+    return Check("held-out error", text, "unknown", None, None, "not checked")
 
 
 def _scaled_targets(model: Any, fitted: ScaledNetwork, targets: NDArray[Any]) -> NDArray[Any]:
@@ -199,30 +191,6 @@ def _checked_teacher(teacher: Any, targets: NDArray[Any]) -> FloatArray:
     return values
 
 
-def _network(
-    model: Any,
-    fitted: ScaledNetwork,
-    layers: Any,
-    inputs: PixelInputs | TableInputs,
-    raw: NDArray[np.int64],
-    y: Any,
-) -> IntegerNetwork:
-    """Put the units in order, and say what the scores mean: (5)."""
-    classes = ClassOutputs(getattr(model, "classes_", np.empty(0)))
-    ordered = tuple(shortest_order(layers))
-    network = IntegerNetwork(ordered, inputs, classes, example_rows(raw, EXAMPLES))
-    if hasattr(model, "classes_"):
-        return network
-    outputs: NumberOutputs = number_outputs(
-        network.score_unit_,
-        fitted.out_shift.tolist(),
-        fitted.out_scale.tolist(),
-        network.worst_sums_[-1],
-        one_column=np.asarray(y).ndim == 1,
-    )
-    return replace(network, outputs=outputs)
-
-
 def _certified(
     model: Any,
     fitted: ScaledNetwork,
@@ -234,8 +202,7 @@ def _certified(
     checks = arithmetic_checks(network)
     held_out, score = parts.held_out, None
     if parts.reason:
-        text = f"nothing is said about errors on new rows, because {parts.reason}"
-        checks.append(Check("held-out error", text, "unknown", None, None, "not checked"))
+        checks.append(_unknown(parts.reason))
     elif hasattr(model, "classes_"):
         score, more = class_checks(network, held_out, train)
         checks += more
@@ -259,15 +226,8 @@ def _two_dimensional(rows: HeldOut) -> HeldOut:
 def _float_score(model: Any, rows: HeldOut) -> float:
     """Score of the estimator on the same rows."""
     classes = getattr(model, "classes_", None)
-    y = rows.targets if classes is None else classes[rows.targets]
-    return float(model.score(rows.X, y))
-
-
-def _before_pooling(network: IntegerNetwork, pooling: Pooling, rows: Any) -> IntegerNetwork:
-    """Return the network for images before pooling."""
-    inputs = PixelInputs(pooling.n_pixels, pooling)
-    if network.inputs.n_features != inputs.n_features or isinstance(network.inputs, TableInputs):
-        got = Shown(f"a model of {network.inputs.n_features} inputs")
-        raise bad_value("model", got, f"one that was fitted on {inputs.n_features} pooled pixels")
-    examples = example_rows(inputs.raw(rows), EXAMPLES)
-    return replace(network, inputs=inputs, examples=examples)
+    if classes is None:
+        return float(model.score(rows.X, rows.targets))
+    number = {label: i for i, label in enumerate(classes.tolist())}
+    predicted = np.array([number[label] for label in model.predict(rows.X).tolist()])
+    return float((predicted == rows.targets).mean())

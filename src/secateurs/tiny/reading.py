@@ -50,8 +50,11 @@ def as_rows(X: Any) -> Any:
     return frame.tocsr() if hasattr(frame, "tocsr") else np.asarray(frame)
 
 
-def read_targets(model: Any, y: Any, n: int) -> NDArray[Any]:
+def read_targets(model: Any, y: Any, n: int, *, may_be_new: bool = False) -> NDArray[Any]:
     """Return class numbers [n] int64, or targets [n] or [n, k] float64.
+
+    Where classes `may_be_new`, one that the model does not know has the number -1, so that every
+    prediction is wrong.
 
     Raises
     ------
@@ -64,11 +67,13 @@ def read_targets(model: Any, y: Any, n: int) -> NDArray[Any]:
     if len(values.shape) not in (1, 2) or len(values) != n:
         raise bad_value("y", Shown(f"shape {values.shape}"), f"one target for each of the {n} rows")
     if hasattr(model, "classes_"):
-        unknown = np.setdiff1d(values, model.classes_)
-        if len(unknown):
-            got = Shown(f"the class {unknown[0]!r}")
+        known = np.isin(values, model.classes_)
+        if not known.all() and not may_be_new:
+            got = Shown(f"the class {values[~known][0]!r}")
             raise bad_value("y", got, f"one of {model.classes_.tolist()}")
-        return np.searchsorted(model.classes_, values).astype(np.int64)
+        numbers = np.full(n, -1, dtype=np.int64)
+        numbers[known] = np.searchsorted(model.classes_, values[known])
+        return numbers
     targets = values.astype(np.float64)
     k = len(model.fitted_.out_shift)
     if targets.size != n * k or not np.isfinite(targets).all():
@@ -126,12 +131,14 @@ def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts
 
     Rows of `X` that the estimator held out are used for the fine-tuning too.
     """
-    if not isinstance(certify, tuple | list) or len(certify) != 2:
-        raise bad_value("certify", Shown(type(certify).__name__), "a pair (X, y) of unseen rows")
+    if not isinstance(certify, tuple | list) or len(certify) not in (2, 3):
+        got = Shown(type(certify).__name__)
+        raise bad_value("certify", got, "unseen rows as (X, y) or (X, y, groups)")
     rows = as_rows(certify[0])
-    wanted = read_targets(model, certify[1], rows.shape[0])
+    wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
     keys = split_keys(rows, wanted)
     fresh = np.flatnonzero(~np.isin(keys, split_keys(X, targets)))
-    held_out = HeldOut(take(rows, fresh), wanted[fresh], keys[fresh])
+    units = keys if len(certify) == 2 else split_keys(rows, wanted, certify[2])
+    held_out = HeldOut(take(rows, fresh), wanted[fresh], units[fresh])
     reason = "" if len(fresh) else "all rows of certify are copies of training rows"
     return Parts(np.arange(len(targets)), held_out, reason)

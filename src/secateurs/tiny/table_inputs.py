@@ -24,6 +24,7 @@ from secateurs.tiny.inputs import (
 FloatArray = NDArray[np.float64]
 
 LEAST_RANGE, MOST_RANGE = 2.0, 8.0  # scaled inputs beyond the range are clipped
+UNKNOWN_RANGE = 4.0  # without rows
 BULK = 0.999  # share of the entries of a column that the range should hold
 LEAST_UNITS, MOST_UNITS = 2560, 25_600  # raw units from one end of a feature to the other
 MOST_DECIMALS = 30
@@ -129,7 +130,7 @@ def _raw_fill(source: Source, column: int, schema: TableSchema | None, decimals:
 def _range(scaled: FloatArray) -> float:
     """Return the largest |scaled input| that a feature can stand for."""
     if not scaled.size:
-        return LEAST_RANGE
+        return UNKNOWN_RANGE
     bulk = float(np.quantile(np.abs(scaled), BULK, axis=0).max())
     return min(MOST_RANGE, max(LEAST_RANGE, bulk))
 
@@ -149,7 +150,7 @@ def _affine(low_end: float, high_end: float, values: FloatArray, name: str) -> t
         raise bad_value(f"column {name!r}", span, "a finite range of its values")
     decimals = math.ceil(math.log10(LEAST_UNITS / span))
     least = math.ceil(math.log10((CEILING - FLOOR + 1) / span))
-    for fewer in range(least, decimals):
+    for fewer in range(least, decimals if len(values) else least):
         if _are_multiples(values, fewer):
             decimals = fewer
             break
