@@ -26,7 +26,7 @@ EXAMPLES = 3
 
 
 def integer_inputs(
-    model: Any, fitted: ScaledNetwork, train: Any
+    model: Any, fitted: ScaledNetwork, train: Any, *, are_pooled: bool = False
 ) -> tuple[PixelInputs | TableInputs, list[FloatArray], float]:
     """Return the inputs, the layers that read them, and the unit of a feature.
 
@@ -37,13 +37,15 @@ def integer_inputs(
         Of that estimator.
     train : array, sparse matrix or DataFrame [n, d], or None
         Training rows; without them the inputs are columns of numbers with a range of 4 deviations.
+    are_pooled : bool
+        Whether the rows are pooled images, and so pixels whatever their scales are.
     """
     network = fitted.network
     shift, scale = used_scaling(fitted)
     schema = getattr(model, "table_", None)
     d = network.widths[0]
     alike = len(scale) > 0 and scale.max() <= SAME_SCALE * scale.min()
-    if train is not None and schema is None and alike and are_pixels(_dense(train)):
+    if train is not None and schema is None and (alike or are_pooled) and are_pixels(_dense(train)):
         return PixelInputs(d), *_pixel_layers(fitted, shift, scale)
     names = input_names(model)
     values = np.empty((0, d)) if train is None else encoded_rows(train, schema, d)
@@ -107,8 +109,9 @@ def integer_network(
 def before_pooling(network: IntegerNetwork, pooling: Pooling, rows: Any) -> IntegerNetwork:
     """Return the network for images before pooling."""
     inputs = PixelInputs(pooling.n_pixels, pooling)
-    if network.inputs.n_features != inputs.n_features or isinstance(network.inputs, TableInputs):
-        got = Shown(f"a model of {network.inputs.n_features} inputs")
+    if isinstance(network.inputs, TableInputs) or network.inputs.n_raw != inputs.n_features:
+        kind = "a table" if isinstance(network.inputs, TableInputs) else "pixels"
+        got = Shown(f"a model that reads {kind}, {network.inputs.n_raw} numbers in a row")
         raise bad_value("model", got, f"one that was fitted on {inputs.n_features} pooled pixels")
     examples = example_rows(inputs.raw(rows), EXAMPLES)
     return replace(network, inputs=inputs, examples=examples)

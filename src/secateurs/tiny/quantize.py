@@ -42,6 +42,7 @@ def quantize(
     *,
     image_shape: tuple[int, ...] | None = None,
     pool: int = 1,
+    biases: bool | None = None,
     certify: Any = None,
     groups: Any = None,
     teacher: FloatArray | None = None,
@@ -66,6 +67,10 @@ def quantize(
         (height, width) of the images in the rows of `X`; needed for pooling.
     pool : {1, 2, 4}
         The model was fitted on means of squares of pool x pool pixels, and `X` is pooled here.
+    biases : bool, optional
+        False removes all biases before the fine-tuning, which saves flash: a bias takes about 12
+        bits, and reading it about 50 bytes of code.  By default they are removed where the
+        inputs are pixels that the fit did not centre, and there is a fine-tuning.
     certify : (X, y) or (X, y, groups), optional
         Rows that neither the fit nor any choice has seen.  By default these are the rows that
         the fit held out, if `X` and `y` are the rows of the fit.
@@ -104,7 +109,13 @@ def quantize(
         if pooling is not None and isinstance(certify, tuple | list) and certify:
             certify = (pooling(as_rows(certify[0])), *certify[1:])
         parts = given_rows(model, certify, X, targets)
-    inputs, layers, unit = integer_inputs(model, fitted, take(X, parts.train))
+    inputs, layers, unit = integer_inputs(
+        *(model, fitted, take(X, parts.train)), are_pooled=pooling is not None
+    )
+    dark = isinstance(inputs, PixelInputs) and fitted.shift is None  # 0 is black, not a mean
+    if biases is False or (biases is None and epochs and dark):
+        for layer in layers:
+            layer[:, -1] = 0.0
     raw = inputs.raw(take(X, parts.train))
     kind = np.uint8 if isinstance(inputs, PixelInputs) else np.int8
     data = Rows(

@@ -69,7 +69,7 @@ def read_targets(model: Any, y: Any, n: int, *, may_be_new: bool = False) -> NDA
     if hasattr(model, "classes_"):
         known = np.isin(values, model.classes_)
         if not known.all() and not may_be_new:
-            got = Shown(f"the class {values[~known][0]!r}")
+            got = Shown(f"the class {values[~known][:1].tolist()[0]!r}")
             raise bad_value("y", got, f"one of {model.classes_.tolist()}")
         numbers = np.full(n, -1, dtype=np.int64)
         numbers[known] = np.searchsorted(model.classes_, values[known])
