@@ -6,7 +6,7 @@ For every layer and every weight, in the order of ``column * n_out + row``:
     code of the weight                     b bits: q stands for 2 q + 1 - 2^b; a bias has 8 bits
 
 The most significant bit of a byte comes first.  The order k of a layer is the one with the
-shortest code.
+shortest code among those near the logarithm of the mean gap.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from secateurs.tiny.integer_layer import BIAS_BITS, IntArray, IntegerLayer
 
-ORDERS = range(12)  # orders of the code that are compared
+NEAR = (-2, -1, 0, 1)  # orders that are compared, beside the logarithm of the mean gap
 
 
 def gaps(layer: IntegerLayer) -> IntArray:
@@ -33,8 +33,11 @@ def gap_bits(distances: IntArray, order: int) -> int:
 
 
 def best_order(distances: IntArray) -> tuple[int, int]:
-    """Return the fewest bits of these gaps, and the order with which they are reached."""
-    return min((gap_bits(distances, k), k) for k in ORDERS)
+    """Return the fewest bits of these gaps among a few orders, and the order."""
+    mean = float(distances.sum()) / max(len(distances), 1)
+    near = int(mean + 1).bit_length() - 1
+    orders = sorted({max(0, near + k) for k in NEAR})
+    return min((gap_bits(distances, k), k) for k in orders)
 
 
 def stream_bits(layers: Sequence[IntegerLayer]) -> int:
