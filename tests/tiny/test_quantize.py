@@ -16,7 +16,7 @@ from secateurs.tiny.fine_tune import fine_tune
 from secateurs.tiny.float_network import balanced, dense_layers
 from secateurs.tiny.inputs import PixelInputs, TableInputs
 from secateurs.tiny.pooling import Pooling
-from secateurs.tiny.quantize import round_weights
+from secateurs.tiny.quantization import round_weights
 
 FAST = {"max_epochs": 3, "model": "network"}
 
@@ -108,7 +108,7 @@ def test_rows_that_certify_are_not_seen(images, classifier, monkeypatch):
         seen.append(rows)
         return fine_tune(layers, rows, *args, **options)
 
-    monkeypatch.setattr(sys.modules["secateurs.tiny.quantize"], "fine_tune", spy)
+    monkeypatch.setattr(sys.modules["secateurs.tiny.quantization"], "fine_tune", spy)
     network = quantize(classifier, X, y, epochs=0)
     assert len(seen[0].features) == len(X) - network.report_["n_held_out"] == 360
     # other rows that certify change nothing that is trained

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
 from secateurs.core.description import Description, Table
+from secateurs.core.group import launched
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
 from secateurs.data.checked_dataset import Dataset
@@ -21,13 +22,37 @@ from secateurs.loading import load
 from secateurs.tiny.c_files import check_c_path
 from secateurs.tiny.generated import check_generated
 from secateurs.tiny.integer_network import IntegerNetwork
-from secateurs.tiny.quantize import quantize, round_weights
+from secateurs.tiny.quantization import quantize, round_weights
 from secateurs.tiny.search import fit_bytes
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 
 FORMS = {"c": ".c", "numpy": ".py", "onnx": ".onnx"}
 WITH_ROWS, WITHOUT_ROWS = 4, 8  # bits of a weight with and without fine-tuning
 Form = Annotated[str, Parameter(help="What to write: c, numpy or onnx.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ProgramOptions:
+    """Options of a fit whose budget is in bytes.
+
+    Attributes
+    ----------
+    flash
+        Instead of a budget of weights: the most bytes of flash on a Cortex-M0, with all code.
+        Width, weights, bits and pooling are chosen on validation rows, and --output is a program.
+    ram
+        With --flash: the most bytes of RAM.
+    to
+        With --flash: what to write: c, numpy or onnx.
+    """
+
+    flash: int | None = None
+    ram: int = 512
+    to: str = "c"
+
+
+NO_PROGRAM = ProgramOptions()
 
 
 def export(
@@ -109,25 +134,31 @@ def writer(
     return lambda network: network.to_onnx(output)
 
 
+def check_flash(chosen: Mapping[str, object], *, hidden: bool, compared: bool) -> None:
+    """Refuse options of a fit that a search by bytes chooses itself, or has no use for."""
+    given = {option: value is not None for option, value in chosen.items()}
+    given |= {"--hidden": hidden, "--compare": compared, "torchrun": launched() > 1}
+    for option, was_given in given.items():
+        if was_given:
+            raise bad_value(option, Shown("a value together with --flash"), "one of the two")
+
+
 def fit_flash(
     data: str,
-    *,
-    flash: int,
-    ram: int,
-    to: str,
+    program: ProgramOptions,
     target: str | None,
     task: str | None,
     options: TableOptions,
     seed: int,
     output: Path | None,
     plot: Path | None,
+    *,
     json: bool,
 ) -> int:
-    """Fit the best network that fits into `flash` bytes, score it on test rows, and write it."""
+    """Fit the best network that fits into the bytes, score it on test rows, and write it."""
     recipe.check_options(plot=plot, inputs=[data], seed=seed)
-    check_integer("--flash", flash)
-    check_integer("--ram", ram)
-    check_choice("--to", to, list(FORMS))
+    flash, ram = (check_integer(f"--{n}", vars(program)[n]) for n in ("flash", "ram"))
+    to = check_choice("--to", program.to, list(FORMS))
     write = None if output is None else writer(to, output, [data])
     whole = load_dataset(data, target=target, task=task, options=options)
     if whole.weights is not None:

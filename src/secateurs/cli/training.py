@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +18,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
-from secateurs.cli.tiny import Form, fit_flash
+from secateurs.cli.tiny import NO_PROGRAM, ProgramOptions, check_flash, fit_flash
 from secateurs.core.description import Description, Table, format_bytes
-from secateurs.core.group import Group, distributed, launched
+from secateurs.core.group import Group, distributed
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
@@ -41,6 +42,7 @@ MaxSeconds = Annotated[
     Parameter(help="Choose the effort so that the fit takes about so many seconds."),
 ]
 
+Compare = Annotated[bool, Parameter(name="--compare", negative="", show_default=False)]
 DEFAULT_HIDDEN = "50"
 
 
@@ -49,9 +51,7 @@ def fit(
     /,
     *,
     nonzeros: str | None = None,
-    flash: int | None = None,
-    ram: int = 512,
-    to: Form = "c",
+    program: ProgramOptions = NO_PROGRAM,
     target: recipe.Target = None,
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
@@ -61,9 +61,7 @@ def fit(
     effort: Effort = 1.0,
     max_seconds: MaxSeconds = None,
     seed: recipe.Seed = 0,
-    compare_methods: Annotated[
-        bool, Parameter(name="--compare", negative="", show_default=False)
-    ] = False,
+    compare_methods: Compare = False,
     output: recipe.ModelFile = None,
     plot: Path | None = None,
     json: recipe.Json = False,
@@ -82,22 +80,17 @@ def fit(
     nonzeros
         The budget: the most weights of the network, biases included; auto chooses it on
         held-out rows.
-    flash
-        Instead of a budget of weights: the most bytes of flash on a Cortex-M0, with all code.
-        Width, weights, bits and pooling are chosen on validation rows, and --output is a program.
-    ram
-        With --flash: the most bytes of RAM.
     compare_methods
         Also train dense networks, prune them, and show their scores on the same rows.
     plot
         Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
     """
-    if flash is not None:
-        _check_flash(nonzeros, hidden, epochs, compare_methods=compare_methods)
+    if program.flash is not None:
+        chosen = {"--nonzeros": nonzeros, "--epochs": epochs, "--max-seconds": max_seconds}
+        check_flash(chosen, hidden=hidden != DEFAULT_HIDDEN, compared=compare_methods)
         return fit_flash(
-            data, flash=flash, ram=ram, to=to, target=target, task=task, seed=seed, output=output,
-            options=dialect.options(roles), plot=plot, json=json,
-        )  # fmt: skip
+            *(data, program, target, task, dialect.options(roles), seed, output, plot), json=json
+        )
     if nonzeros is None:
         raise bad_value("--nonzeros", Shown("none"), "a budget of weights, or --flash BYTES")
     with distributed() as group:
@@ -125,33 +118,29 @@ def fit(
                     *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
                     progress=lambda method: bar(LABELS[method]),
                 )
+    files: list[tuple[Path | None, Callable[[Path], object]]] = [
+        (output, model.save),
+        (plot, recipe.drawing("training:fit_figure", model, rows, dataset.image_shape)),
+    ]
+    return _finish_fit(_describe_fit(dataset, model, rows, n_held_out), model, files, json=json)
+
+
+def _finish_fit(
+    description: Description,
+    model: Estimator,
+    files: list[tuple[Path | None, Callable[[Path], object]]],
+    *,
+    json: bool,
+) -> int:
+    """Write the files and show the fit."""
     return recipe.finish(
-        _describe_fit(dataset, model, rows, n_held_out),
+        description,
         json=json,
         status=model.status_,
-        files=[
-            (output, model.save),
-            (plot, recipe.drawing("training:fit_figure", model, rows, dataset.image_shape)),
-        ],
+        files=files,
         after_interrupt=f"{model.n_steps_} steps were made; the network is within its budget, "
         "but not fully trained",
     )
-
-
-def _check_flash(
-    nonzeros: str | None, hidden: str, epochs: int | None, *, compare_methods: bool
-) -> None:
-    """Refuse options that a search by bytes chooses itself, or has no use for."""
-    given = {
-        "--nonzeros": nonzeros is not None,
-        "--hidden": hidden != DEFAULT_HIDDEN,
-        "--epochs": epochs is not None,
-        "--compare": compare_methods,
-        "torchrun": launched() > 1,
-    }
-    for option, was_given in given.items():
-        if was_given:
-            raise bad_value(option, Shown("a value together with --flash"), "one of the two")
 
 
 def _check_comparison(group: Group, roles: recipe.TableRoles) -> None:

@@ -5,5 +5,5 @@ __all__ = [
 ]
 
 from .integer_network import IntegerNetwork
-from .quantize import quantize
+from .quantization import quantize
 from .search import fit_bytes

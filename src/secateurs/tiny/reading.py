@@ -90,6 +90,13 @@ def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple
     return split, split.digest == getattr(model, "split_digest_", None)
 
 
+def unseen_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
+    """Return the rows to train on, and those that certify: given ones, or those of the fit."""
+    if certify is None:
+        return own_rows(model, X, targets, groups)
+    return given_rows(model, certify, X, targets)
+
+
 def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
     """Find the rows that the estimator held out, by its split and its certificate.
 

@@ -30,7 +30,7 @@ from secateurs.tiny.fine_tune import LEAST_STEPS
 from secateurs.tiny.footprint import CLASSES, EACH_OUTPUT, FRAMES, POOL, SCALED, TWO_LAYERS
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.pooling import FACTORS, are_pixels, pooling_for
-from secateurs.tiny.quantize import quantize
+from secateurs.tiny.quantization import quantize
 from secateurs.tiny.reading import as_rows, take
 
 CERTIFYING, VALIDATING = 0.1, 0.2  # shares of the rows

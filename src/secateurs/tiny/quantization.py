@@ -27,7 +27,7 @@ from secateurs.tiny.float_network import FloatArray, ScaledNetwork, balanced, sc
 from secateurs.tiny.inputs import PixelInputs
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.pooling import pooling_for
-from secateurs.tiny.reading import Parts, as_rows, given_rows, own_rows, read_targets, take
+from secateurs.tiny.reading import Parts, as_rows, read_targets, take, unseen_rows
 
 LEAST_BITS, MOST_BITS = 2, 8
 NOISE, NOISE_ROWS, SMALL_TABLE = 0.4, 1000, 16_000  # those of the estimators
@@ -103,12 +103,9 @@ def quantize(
     rows = as_rows(X)
     X = rows if pooling is None else pooling(rows)
     targets = read_targets(model, y, X.shape[0])
-    if certify is None:
-        parts = own_rows(model, X, targets, groups)
-    else:
-        if pooling is not None and isinstance(certify, tuple | list) and certify:
-            certify = (pooling(as_rows(certify[0])), *certify[1:])
-        parts = given_rows(model, certify, X, targets)
+    if pooling is not None and isinstance(certify, tuple | list) and certify:
+        certify = (pooling(as_rows(certify[0])), *certify[1:])
+    parts = unseen_rows(model, certify, X, targets, groups)
     inputs, layers, unit = integer_inputs(
         *(model, fitted, take(X, parts.train)), are_pooled=pooling is not None
     )
@@ -137,8 +134,7 @@ def quantize(
     one_column = np.asarray(y).ndim == 1
     network = integer_network(model, fitted, found.value, inputs, raw, one_column=one_column)
     network = _certified(model, fitted, network, parts, targets[parts.train])
-    report = {**(network.report_ or {}), "status": found.status, "epochs": epochs}
-    network = replace(network, report_=report)
+    network = replace(network, report_={**(network.report_ or {}), "status": found.status})
     if pooling is None:
         return network
     return before_pooling(network, pooling, take(rows, parts.train))
