@@ -112,7 +112,7 @@ def fit_bytes(
     groups : array [n], optional
         Rows of one group stay together in every split.
     epochs : int
-        Of the last fine-tuning.
+        Passes of the last fine-tuning over the rows.
     random_state : int
     progress : callable, optional
         Gets the name of a part of the work and returns a callback for its progress.
