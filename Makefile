@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser fuzz lint types bench html docs figures clean
+.PHONY: install demo test test-slow browser emulators fuzz lint types bench html docs figures clean
 
 install: $(STAMP)
 
@@ -24,6 +24,13 @@ test-slow: install
 # The tests of the report open it in Chromium, and are skipped without one.
 browser:
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+
+# The tests of the programs for microcontrollers run them on emulated ones, and are skipped without.
+EMULATORS := gcc g++ gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-avr avr-libc simavr
+
+emulators:
+	command -v arm-none-eabi-gcc qemu-system-arm avr-gcc simavr || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(EMULATORS); }
 
 # Mutated files of every format; a campaign that was stopped goes on where it was.
 fuzz: install

@@ -27,7 +27,7 @@ app = cyclopts.App(
 bounds = cyclopts.App(name="bounds", help="Show how large a random network has to be.")
 app.command(bounds)
 COMMANDS = (
-    *("features:features", "training:fit", "recovery:image", "models:inspect"),
+    *("tiny:export", "features:features", "training:fit", "recovery:image", "models:inspect"),
     *("sensing:interactions", "training:path", "models:predict", "prune:prune", "recovery:recover"),
     *("report:report", "reproduce:reproduce", "sensing:sense", "sweeps:sweep", "tickets:ticket"),
 )

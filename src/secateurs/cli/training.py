@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
+from secateurs.cli.tiny import NO_PROGRAM, ProgramOptions, check_flash, fit_flash
 from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.group import Group, distributed
 from secateurs.core.parameters import Shown, bad_value
@@ -40,24 +42,26 @@ MaxSeconds = Annotated[
     Parameter(help="Choose the effort so that the fit takes about so many seconds."),
 ]
 
+Compare = Annotated[bool, Parameter(name="--compare", negative="", show_default=False)]
+DEFAULT_HIDDEN = "50"
+
 
 def fit(
     data: str,
     /,
     *,
-    nonzeros: str,
+    nonzeros: str | None = None,
+    program: ProgramOptions = NO_PROGRAM,
     target: recipe.Target = None,
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
-    hidden: Hidden = "50",
+    hidden: Hidden = DEFAULT_HIDDEN,
     epochs: Epochs = None,
     effort: Effort = 1.0,
     max_seconds: MaxSeconds = None,
     seed: recipe.Seed = 0,
-    compare_methods: Annotated[
-        bool, Parameter(name="--compare", negative="", show_default=False)
-    ] = False,
+    compare_methods: Compare = False,
     output: recipe.ModelFile = None,
     plot: Path | None = None,
     json: recipe.Json = False,
@@ -81,6 +85,14 @@ def fit(
     plot
         Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
     """
+    if program.flash is not None:
+        chosen = {"--nonzeros": nonzeros, "--epochs": epochs, "--max-seconds": max_seconds}
+        check_flash(chosen, hidden=hidden != DEFAULT_HIDDEN, compared=compare_methods)
+        return fit_flash(
+            *(data, program, target, task, dialect.options(roles), seed, output, plot), json=json
+        )
+    if nonzeros is None:
+        raise bad_value("--nonzeros", Shown("none"), "a budget of weights, or --flash BYTES")
     with distributed() as group:
         with group.failing_together():
             if group.rank == 0:  # only this process writes files
@@ -106,14 +118,26 @@ def fit(
                     *(model, dataset.X, dataset.y, dataset.X_test, dataset.y_test),
                     progress=lambda method: bar(LABELS[method]),
                 )
+    files: list[tuple[Path | None, Callable[[Path], object]]] = [
+        (output, model.save),
+        (plot, recipe.drawing("training:fit_figure", model, rows, dataset.image_shape)),
+    ]
+    return _finish_fit(_describe_fit(dataset, model, rows, n_held_out), model, files, json=json)
+
+
+def _finish_fit(
+    description: Description,
+    model: Estimator,
+    files: list[tuple[Path | None, Callable[[Path], object]]],
+    *,
+    json: bool,
+) -> int:
+    """Write the files and show the fit."""
     return recipe.finish(
-        _describe_fit(dataset, model, rows, n_held_out),
+        description,
         json=json,
         status=model.status_,
-        files=[
-            (output, model.save),
-            (plot, recipe.drawing("training:fit_figure", model, rows, dataset.image_shape)),
-        ],
+        files=files,
         after_interrupt=f"{model.n_steps_} steps were made; the network is within its budget, "
         "but not fully trained",
     )

@@ -1,0 +1,213 @@
+"""Networks for microcontrollers: export a fitted model, or fit one into so many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from secateurs.cli import recipe
+from secateurs.cli.terminal import progress
+from secateurs.core.description import Description, Table
+from secateurs.core.group import launched
+from secateurs.core.output_files import check_output
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
+from secateurs.data.checked_dataset import Dataset
+from secateurs.data.datasets import load_dataset, split
+from secateurs.data.table_options import TableOptions
+from secateurs.loading import load
+from secateurs.tiny.c_files import check_c_path
+from secateurs.tiny.generated import check_generated
+from secateurs.tiny.integer_network import IntegerNetwork
+from secateurs.tiny.quantization import quantize, round_weights
+from secateurs.tiny.search import fit_bytes
+from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
+
+FORMS = {"c": ".c", "numpy": ".py", "onnx": ".onnx"}
+WITH_ROWS, WITHOUT_ROWS = 4, 8  # bits of a weight with and without fine-tuning
+Form = Annotated[str, Parameter(help="What to write: c, numpy or onnx.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ProgramOptions:
+    """Options of a fit whose budget is in bytes.
+
+    Attributes
+    ----------
+    flash
+        Instead of a budget of weights: the most bytes of flash on a Cortex-M0, with all code.
+        Width, weights, bits and pooling are chosen on validation rows, and --output is a program.
+    ram
+        With --flash: the most bytes of RAM.
+    to
+        With --flash: what to write: c, numpy or onnx.
+    """
+
+    flash: int | None = None
+    ram: int = 512
+    to: str = "c"
+
+
+NO_PROGRAM = ProgramOptions()
+
+
+def export(
+    model: Path,
+    data: str | None = None,
+    /,
+    *,
+    to: Form = "c",
+    bits: int | None = None,
+    epochs: int = 12,
+    pool: int = 1,
+    target: recipe.Target = None,
+    task: recipe.Task = None,
+    dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    seed: recipe.Seed = 0,
+    output: Path,
+    json: recipe.Json = False,
+) -> int:
+    """Write a saved network as a program for a microcontroller, in integers only.
+
+    Parameters
+    ----------
+    model
+        A file written by `secateurs fit --output`.
+    data
+        The rows of the fit, to train the rounded weights further; its test rows, if any, certify.
+        Without rows the weights are only rounded, to 8 bits.
+    bits
+        Bits of a weight, 2 to 8; by default 4 with rows and 8 without.
+    epochs
+        Passes over the rows; 0 only rounds.
+    pool
+        The model was fitted on means of squares of 2 x 2 or 4 x 4 pixels.
+    output
+        Write the program to this file (.c with a header beside it, .py or .onnx).
+    """
+    recipe.check_options(seed=seed)
+    write = writer(to, output, (model,) if data is None else (model, data))
+    fitted = load(model)
+    if data is None:
+        chosen = WITHOUT_ROWS if bits is None else bits
+        network = round_weights(fitted, chosen)
+    else:
+        dataset = load_dataset(data, target=target, task=task, options=dialect.options())
+        certify = None if dataset.X_test is None else (dataset.X_test, dataset.y_test)
+        with progress(quiet=json) as bar:
+            network = quantize(
+                *(fitted, dataset.X, dataset.y, WITH_ROWS if bits is None else bits, epochs),
+                image_shape=dataset.image_shape,
+                pool=pool,
+                certify=certify,
+                groups=dataset.groups,
+                random_state=seed,
+                progress=bar("fine-tuning"),
+            )
+    status = (network.report_ or {}).get("status", "converged")
+    return recipe.finish(
+        network.describe(),
+        json=json,
+        status=status,
+        files=[(output, lambda _: write(network))],
+    )
+
+
+def writer(
+    to: str, output: Path, inputs: Sequence[str | Path]
+) -> Callable[[IntegerNetwork], object]:
+    """Check what to write and where, and return the function that writes it."""
+    check_choice("--to", to, list(FORMS))
+    if output.suffix != FORMS[to]:
+        raise bad_value("--output", str(output), f"a name that ends in {FORMS[to]}")
+    check_output(output, "onnx" if to == "onnx" else None, inputs=inputs)
+    if to == "c":
+        check_c_path(output)
+        return lambda network: network.to_c(output)
+    if to == "numpy":
+        check_generated(output)
+        return lambda network: network.to_numpy(output)
+    return lambda network: network.to_onnx(output)
+
+
+def check_flash(chosen: Mapping[str, object], *, hidden: bool, compared: bool) -> None:
+    """Refuse options of a fit that a search by bytes chooses itself, or has no use for."""
+    given = {option: value is not None for option, value in chosen.items()}
+    given |= {"--hidden": hidden, "--compare": compared, "torchrun": launched() > 1}
+    for option, was_given in given.items():
+        if was_given:
+            raise bad_value(option, Shown("a value together with --flash"), "one of the two")
+
+
+def fit_flash(
+    data: str,
+    program: ProgramOptions,
+    target: str | None,
+    task: str | None,
+    options: TableOptions,
+    seed: int,
+    output: Path | None,
+    plot: Path | None,
+    *,
+    json: bool,
+) -> int:
+    """Fit the best network that fits into the bytes, score it on test rows, and write it."""
+    recipe.check_options(plot=plot, inputs=[data], seed=seed)
+    flash, ram = (check_integer(f"--{n}", vars(program)[n]) for n in ("flash", "ram"))
+    to = check_choice("--to", program.to, list(FORMS))
+    write = None if output is None else writer(to, output, [data])
+    whole = load_dataset(data, target=target, task=task, options=options)
+    if whole.weights is not None:
+        expected = "none, because a search by bytes does not use it"
+        raise bad_value("--weight", Shown("a column"), expected, "leave the option out")
+    dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
+    kind = SparseMLPClassifier if dataset.task == "classification" else SparseMLPRegressor
+    with progress(quiet=json) as bar:
+        network = fit_bytes(
+            *(kind(random_state=seed), dataset.X, dataset.y),
+            flash=flash,
+            ram=ram,
+            image_shape=dataset.image_shape,
+            groups=dataset.groups,
+            random_state=seed,
+            progress=bar,
+        )
+    score = network.score(dataset.X_test, dataset.y_test)
+    description = _describe(dataset, network, score, flash)
+    files: list[tuple[Path | None, Callable[[Path], object]]] = []
+    if write is not None:
+        files.append((output, lambda _: write(network)))
+    points = [*description.facts["candidates"]]
+    points.append({"flash": network.flash_bytes_, "score": score, "label": "this network"})
+    is_mnist = dataset.image_shape == (28, 28) and Path(data).stem == "mnist"
+    metric = str(description.facts["metric"])
+    draw = recipe.drawing("tiny:bytes_figure", points, metric, is_mnist)
+    files.append((plot, draw))
+    return recipe.finish(description, json=json, files=files)
+
+
+def _describe(dataset: Dataset, network: IntegerNetwork, score: float, flash: int) -> Description:
+    own = network.describe()
+    metric = own.facts["metric"]
+    report: dict[str, Any] = network.report_ or {}
+    columns = ("pool", "hidden", "bits", "weights", "flash", f"validation {metric}")
+    rows = [
+        (
+            *(str(one["candidate"][key]) for key in ("pool", "width", "bits", "n_nonzero")),
+            *(f"{one['flash']:,} B", f"{one['score']:.4f}"),
+        )
+        for one in report["candidates"]
+    ]
+    table = Table(columns, rows, title="compared on validation rows", numeric=frozenset(columns))
+    assert dataset.y_test is not None
+    return replace(
+        own,
+        headline=f"{dataset.name}: {metric} is {score:.4f} on {len(dataset.y_test)} test rows, "
+        f"with {flash:,} bytes of flash allowed.\n{own.headline}",
+        facts={**own.facts, "dataset": dataset.name, "test_score": score, "flash": flash},
+        tables=(*own.tables, table),
+    )

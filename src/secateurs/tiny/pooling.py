@@ -1,0 +1,91 @@
+"""Mean pooling of images in integers, the same in Python and in C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateurs.core.parameters import Shown, bad_value
+
+FACTORS = (2, 4)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Replace every square of pixels by its mean, rounded half up.
+
+    Attributes
+    ----------
+    height, width : int
+        Shape of the image in each row.
+    factor : {2, 4}
+        Side of a square; it divides height and width.
+    """
+
+    height: int
+    width: int
+    factor: int
+
+    def __post_init__(self) -> None:
+        if self.factor not in FACTORS:
+            raise bad_value("pool", self.factor, "1, 2 or 4")
+        if self.height % self.factor or self.width % self.factor:
+            got = Shown(f"images of {self.height} x {self.width} pixels")
+            raise bad_value("pool", got, f"a height and a width that {self.factor} divides")
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of an image before pooling."""
+        return self.height * self.width
+
+    @property
+    def n_pooled(self) -> int:
+        """Pixels of an image after pooling."""
+        return self.n_pixels // self.factor**2
+
+    @property
+    def shift(self) -> int:
+        """The mean is the sum plus ``2^shift / 2``, shifted right by `shift`."""
+        return 2 * (self.factor.bit_length() - 1)
+
+    def __call__(self, X: Any) -> NDArray[np.uint8]:
+        """Pool rows of pixels [n, height * width], whole numbers from 0 to 255."""
+        pixels = as_pixels(X, self.n_pixels)
+        f = self.factor
+        squares = pixels.reshape(len(pixels), self.height // f, f, self.width // f, f)
+        sums = squares.sum(axis=(2, 4), dtype=np.uint16)
+        means = (sums + (1 << self.shift >> 1)) >> self.shift
+        pooled: NDArray[np.uint8] = means.reshape(len(pixels), -1).astype(np.uint8)
+        return pooled
+
+
+def pooling_for(image_shape: tuple[int, ...] | None, factor: int) -> Pooling | None:
+    """Return the pooling of images of this shape; None for the factor 1."""
+    if factor == 1:
+        return None
+    if image_shape is None or len(image_shape) != 2:
+        raise bad_value("image_shape", image_shape, "(height, width) where images are pooled")
+    return Pooling(int(image_shape[0]), int(image_shape[1]), factor)
+
+
+def are_pixels(X: Any) -> bool:
+    """Whether all numbers are whole and from 0 to 255."""
+    values = np.asarray(X)
+    if values.dtype == np.uint8:
+        return True
+    if values.dtype.kind not in "biuf" or not values.size:
+        return False
+    return bool(((values >= 0) & (values <= 255) & (values == np.floor(values))).all())
+
+
+def as_pixels(X: Any, n_pixels: int) -> NDArray[np.uint8]:
+    """Return rows as uint8 [n, n_pixels], or raise ValueError."""
+    values = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    if values.ndim != 2 or values.shape[1] != n_pixels:
+        raise bad_value("X", Shown(f"shape {values.shape}"), f"[n, {n_pixels}]")
+    if not are_pixels(values) and values.size:
+        raise bad_value("X", Shown("other numbers"), "whole numbers from 0 to 255")
+    return values.astype(np.uint8)

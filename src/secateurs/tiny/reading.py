@@ -1,0 +1,151 @@
+"""Read the rows given with a fitted estimator: targets, and which rows it has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.splits import Split, hold_out
+from secateurs.data.frames import as_frame
+from secateurs.data.table_estimator import split_keys
+from secateurs.tiny.certificate import HeldOut
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Rows to train on and rows to certify with.
+
+    Attributes
+    ----------
+    train : int64 array
+        Rows for the fine-tuning.
+    held_out : HeldOut
+        Without rows where none are known to be unseen.
+    reason : str
+        Why there are no held-out rows; "" where there are.
+    """
+
+    train: IntArray
+    held_out: HeldOut
+    reason: str
+
+
+def take(X: Any, rows: NDArray[Any]) -> Any:
+    """Return some rows of an array, a sparse matrix or a DataFrame."""
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+
+
+def as_rows(X: Any) -> Any:
+    """Return a DataFrame of pandas, a sparse matrix in CSR, or an array."""
+    frame = as_frame(X)
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    return frame.tocsr() if hasattr(frame, "tocsr") else np.asarray(frame)
+
+
+def read_targets(model: Any, y: Any, n: int, *, may_be_new: bool = False) -> NDArray[Any]:
+    """Return class numbers [n] int64, or targets [n] or [n, k] float64.
+
+    Where classes `may_be_new`, one that the model does not know has the number -1, so that every
+    prediction is wrong.
+
+    Raises
+    ------
+    ValueError
+        The shape is another, or a class is not one of the model.
+    """
+    values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1 and hasattr(model, "classes_"):
+        values = values[:, 0]
+    if len(values.shape) not in (1, 2) or len(values) != n:
+        raise bad_value("y", Shown(f"shape {values.shape}"), f"one target for each of the {n} rows")
+    if hasattr(model, "classes_"):
+        known = np.isin(values, model.classes_)
+        if not known.all() and not may_be_new:
+            got = Shown(f"the class {values[~known][:1].tolist()[0]!r}")
+            raise bad_value("y", got, f"one of {model.classes_.tolist()}")
+        numbers = np.full(n, -1, dtype=np.int64)
+        numbers[known] = np.searchsorted(model.classes_, values[known])
+        return numbers
+    targets = values.astype(np.float64)
+    k = len(model.fitted_.out_shift)
+    if targets.size != n * k or not np.isfinite(targets).all():
+        got = Shown(f"shape {targets.shape}, or numbers that are not finite")
+        raise bad_value("y", got, f"{k} finite targets for each row")
+    return targets
+
+
+def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple[Split, bool]:
+    """Draw the split of the fit again; whether it is known to be the same."""
+    keys = split_keys(X, targets, groups)
+    fraction = float(getattr(model, "validation_fraction", 0.0))
+    split = hold_out(keys, fraction, int(model.seed_))
+    return split, split.digest == getattr(model, "split_digest_", None)
+
+
+def unseen_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
+    """Return the rows to train on, and those that certify: given ones, or those of the fit."""
+    if certify is None:
+        return own_rows(model, X, targets, groups)
+    return given_rows(model, certify, X, targets)
+
+
+def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
+    """Find the rows that the estimator held out, by its split and its certificate.
+
+    They count as unseen if the split of these rows has the digest of the fit, and if the
+    estimator's own certificate has a statement from held-out rows: after `partial_fit`, or after a
+    start from another network, it has none.
+    """
+    split, same = model_split(model, X, targets, groups)
+    reason = ""
+    if not same:
+        reason = "the rows that the fit held out are not known from these rows"
+    elif not len(split.held_out):
+        reason = "the fit held out no rows"
+    elif not _certified(model):
+        reason = "the network has seen the rows that its fit held out"
+    if reason:
+        everything = np.arange(len(targets)) if not same else split.train
+        empty = np.empty(0, dtype=np.int64)
+        nothing = HeldOut(take(X, empty), targets[empty], empty)
+        return Parts(everything, nothing, reason)
+    rows = split.held_out
+    n_tried = max(1, len(getattr(model, "validation_losses_", {})))
+    held_out = HeldOut(take(X, rows), targets[rows], split.units[rows], n_tried)
+    return Parts(split.train, held_out, "")
+
+
+def _certified(model: Any) -> bool:
+    """Whether the estimator's certificate has a statement from rows that it has not seen."""
+    for check in model.certificate_.checks:
+        if check.name == "held-out error":
+            return check.measured is not None and check.measured < 1.0
+        if check.name == "held-out gain":
+            return check.measured is not None
+    return False
+
+
+def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts:
+    """Take rows that the caller states to be unseen, without copies of the rows of X.
+
+    Rows of `X` that the estimator held out are used for the fine-tuning too.
+    """
+    if not isinstance(certify, tuple | list) or len(certify) not in (2, 3):
+        got = Shown(type(certify).__name__)
+        raise bad_value("certify", got, "unseen rows as (X, y) or (X, y, groups)")
+    rows = as_rows(certify[0])
+    wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
+    keys = split_keys(rows, wanted)
+    fresh = np.flatnonzero(~np.isin(keys, split_keys(X, targets)))
+    units = keys if len(certify) == 2 else split_keys(rows, wanted, certify[2])
+    held_out = HeldOut(take(rows, fresh), wanted[fresh], units[fresh])
+    reason = "" if len(fresh) else "all rows of certify are copies of training rows"
+    return Parts(np.arange(len(targets)), held_out, reason)

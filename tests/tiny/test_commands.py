@@ -1,0 +1,89 @@
+"""The commands `export` and `fit --flash`."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from secateurs.cli import main
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Rows as an archive, and a model that was fitted on them."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    X = (rng.integers(0, 100, (300, 12)) + 80 * y[:, None] * (np.arange(12) < 4)).astype(np.uint8)
+    np.savez(folder / "rows.npz", X=X, y=y)
+    options = ["--nonzeros", "20", "--hidden", "4", "--epochs", "3", "--task", "classification"]
+    assert run("fit", folder / "rows.npz", *options, "--output", folder / "m.safetensors") == 0
+    return folder
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return end.value.code
+
+
+@pytest.mark.parametrize("with_rows", [False, True])
+@pytest.mark.parametrize(("to", "name"), [("c", "net.c"), ("numpy", "net.py"), ("onnx", "n.onnx")])
+def test_export(files, tmp_path, capsys, to, name, with_rows):
+    rows = [files / "rows.npz", "--epochs", "0"] if with_rows else []
+    out = tmp_path / name
+    assert run("export", files / "m.safetensors", *rows, "--to", to, "--output", out) == 0
+    text = capsys.readouterr().out
+    assert "bytes of flash" in text
+    assert out.stat().st_size
+    if to == "numpy":
+        X = np.load(files / "rows.npz")["X"]
+        assert len(runpy.run_path(str(out))["predict"](X[:5])) == 5
+    if to == "c" and shutil.which("gcc"):
+        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-c"]
+        subprocess.run(["gcc", *flags, name], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "rust"], "--to: got 'rust'"),
+        (["--output", "net.h"], "--output: got 'net.h'"),
+        (["--to", "numpy", "--output", "net.c"], "ends in .py"),
+        (["--bits", "9"], "bits: got 9"),
+    ],
+)
+def test_export_refuses_before_it_writes(files, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    given = options if "--output" in options else [*options, "--output", "net.c"]
+    assert run("export", files / "m.safetensors", *given) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_fit_by_bytes(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("secateurs.tiny.search.SEARCH_STEPS", 40)
+    monkeypatch.setattr("secateurs.tiny.search.SEARCH_TUNING", 10)
+    monkeypatch.setattr("secateurs.tiny.search.LEAST_STEPS", 60)
+    out, plot = tmp_path / "net.c", tmp_path / "bytes.png"
+    options = ["--flash", "480", "--task", "classification", "--json", "--output", out]
+    assert run("fit", files / "rows.npz", *options, "--plot", plot) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["flash_bytes"] <= 480
+    assert facts["test_score"] > 0.9
+    assert facts["candidates"]
+    assert out.exists()
+    assert out.with_suffix(".h").exists()
+    assert plot.stat().st_size
+
+
+def test_fit_needs_one_budget(files, capsys):
+    assert run("fit", files / "rows.npz") == 2
+    assert "--nonzeros: got none" in capsys.readouterr().err
+    assert run("fit", files / "rows.npz", "--flash", "900", "--nonzeros", "20") == 2
+    assert "--nonzeros: got a value together with --flash" in capsys.readouterr().err

@@ -1,0 +1,262 @@
+"""The program in C on this machine under sanitizers, and on emulated microcontrollers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secateurs.tiny.footprint import code_bytes, ram_bytes
+from secateurs.tiny.outputs import NumberOutputs
+from secateurs.tiny.pooling import Pooling
+from tests.tiny.networks import random_network, random_raw
+from tests.tiny.test_integer_laws import KINDS
+
+STRICT = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+HERE = Path(__file__).parent
+
+
+def needs(*programs):
+    missing = [program for program in programs if shutil.which(program) is None]
+    reason = f"{', '.join(missing)} not found; `make emulators` installs compilers and emulators"
+    return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+def run(command, folder, errors=subprocess.PIPE, **options):
+    """Standard output of a program, with its errors if these are to be joined to it."""
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, check=False, **options
+    )
+    text = done.stdout if done.stderr is None else done.stderr
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{text.decode()[-3000:]}"
+    return done.stdout
+
+
+def harness(network, name, rows=None):
+    """A program that reads raw rows, from standard input or from an array, and writes scores."""
+    inputs, k = network.inputs, network.layers[-1].n_out
+    table = hasattr(inputs, "parts")
+    raw_t = "int32_t" if table else "uint8_t"
+    sum_t = "int32_t" if max(network.worst_sums_) < 1 << 31 else "int64_t"
+    step = "encode" if table else "pool"
+    direct = not table and inputs.pooling is None
+    encode = "" if direct else f"{name}_{step}(row, x);"
+    x, kind = ("row" if direct else "x"), ("int8_t" if table else "uint8_t")
+    numbers = isinstance(network.outputs, NumberOutputs)
+    predict = f"{name}_predict({x}, y);" if numbers else f"y[0] = {name}_predict({x});"
+    work = f"""
+    static {kind} x[{max(inputs.n_features, 1)}]; {sum_t} scores[{k}]; int32_t y[{k}] = {{0}};
+    int j; (void)x;
+    {encode}
+    {name}_scores({x}, scores);
+    {predict}
+    for (j = 0; j < {k}; j++) OUT(scores[j]);
+    for (j = 0; j < {k}; j++) OUT(y[j]);
+"""
+    if rows is None:
+        return f"""#include "{name}.h"
+#include <stdio.h>
+#define OUT(v) do {{ int64_t o = (v); fwrite(&o, 8, 1, stdout); }} while (0)
+int main(void) {{
+    static {raw_t} row[{inputs.n_raw}];
+    while (fread(row, sizeof row, 1, stdin) == 1) {{ {work} }}
+    return 0;
+}}
+"""
+    body = ",".join("{" + ",".join(map(str, row)) + "}" for row in rows.tolist())
+    return f"""#include "{name}.h"
+#include "say.h"
+#define OUT(v) say((int64_t)(v))
+static const {raw_t} all[{len(rows)}][{inputs.n_raw}] STORED = {{{body}}};
+int main(void) {{
+    int i;
+    say_init();
+    for (i = 0; i < {len(rows)}; i++) {{
+        {raw_t} row[{inputs.n_raw}]; LOAD(row, all[i]);
+        {{ {work} }}
+    }}
+    say_end();
+    return 0;
+}}
+"""
+
+
+def expected(network, raw):
+    """Scores and predictions of rows, as the harness writes them."""
+    scores = network.raw_scores(raw)
+    y = np.zeros_like(scores)
+    if isinstance(network.outputs, NumberOutputs):
+        y = network.outputs.units(scores)
+    else:
+        y[:, 0] = scores.argmax(axis=1)
+    return np.hstack([scores, y])
+
+
+def on_host(network, raw, folder, name="net", compiler="gcc", standard="-std=c99", level="-O2"):
+    network.to_c(folder / f"{name}.c")
+    kind = np.int32 if hasattr(network.inputs, "parts") else np.uint8
+    (folder / "harness.c").write_text(harness(network, name))
+    language = ["-x", "c++"] if compiler == "g++" else []
+    files = ["harness.c", f"{name}.c"]
+    run([compiler, standard, *language, *STRICT, *SANITIZERS, level, *files, "-o", "run"], folder)
+    out = run(["./run"], folder, input=np.ascontiguousarray(raw.astype(kind)).tobytes())
+    return np.frombuffer(out, dtype=np.int64).reshape(len(raw), -1)
+
+
+@needs("gcc")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_c_is_equal_under_sanitizers(kind, tmp_path):
+    for seed in range(1 if kind.get("pool") else 2):
+        network = random_network(seed, **kind)
+        raw = random_raw(np.random.default_rng(seed), network.inputs, 2000)
+        assert np.array_equal(on_host(network, raw, tmp_path), expected(network, raw))
+
+
+@needs("g++")
+def test_cpp_is_equal_with_missing_values(tmp_path):
+    network = random_network(7, table=True, d=12)
+    raw = random_raw(np.random.default_rng(0), network.inputs, 500)
+    filled = raw.copy()
+    for j, source in enumerate(network.inputs.sources):
+        if source.fill is not None:
+            raw[::3, j], filled[::3, j] = -(2**31), source.fill
+    found = on_host(network, raw, tmp_path, compiler="g++", standard="-std=c++11", level="-O3")
+    assert np.array_equal(found, expected(network, filled))
+
+
+@needs("gcc")
+def test_two_exports_link_together_and_test_themselves(tmp_path):
+    for name, seed, table in (("first", 0, False), ("second", 1, True)):
+        network = random_network(seed, table=table)
+        network.to_c(tmp_path / f"{name}.c")
+        flag = f"-D{name.upper()}_TEST"
+        labels = f"-D{name.upper()}_LABELS"
+        files = [f"{name}.c", "-o", name]
+        run(["gcc", "-std=c99", *STRICT, *SANITIZERS, flag, labels, *files], tmp_path)
+        assert b"ok" in run([f"./{name}"], tmp_path)
+    main = '#include "first.h"\n#include "second.h"\nint main(void) { return 0; }\n'
+    (tmp_path / "main.c").write_text(main)
+    run(["gcc", "-std=c99", *STRICT, "main.c", "first.c", "second.c", "-o", "both"], tmp_path)
+
+
+def test_the_same_network_gives_the_same_files(tmp_path):
+    files = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        network = random_network(5, table=True)
+        files.append([path.read_bytes() for path in network.to_c(tmp_path / folder / "net.c")])
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("name", ["int", "a b", "", "1st", "x-y", "a" * 50])
+def test_a_name_that_is_none_in_c_is_refused(name):
+    with pytest.raises(ValueError, match="name: got"):
+        random_network(0).c_source(name)
+
+
+def test_other_files_are_not_replaced(tmp_path):
+    (tmp_path / "net.h").write_text("int mine;\n")
+    with pytest.raises(ValueError, match="did not generate"):
+        random_network(0).to_c(tmp_path / "net.c")
+    assert not (tmp_path / "net.c").exists()
+    with pytest.raises(ValueError, match=r"ends in \.c"):
+        random_network(0).to_c(tmp_path / "net.txt")
+
+
+def test_a_sketch_is_a_folder_with_three_files(tmp_path):
+    for seed, kind in enumerate(KINDS[3:8]):
+        files = random_network(seed, **kind).to_sketch(tmp_path / f"blink{seed}")
+        names = sorted(path.name for path in files)
+        assert names == [f"blink{seed}.ino", "net.c", "net.h"]
+        text = files[0].read_text()
+        assert '#include "net.h"' in text
+        assert text.count("{") == text.count("}")
+    with pytest.raises(ValueError, match="empty folder"):
+        random_network(0).to_sketch(tmp_path / "blink0")
+
+
+ARM = ["arm-none-eabi-gcc", "-mthumb", "-std=c99", *STRICT, "-Os"]
+MACHINES = {"cortex-m0": "microbit", "cortex-m3": "mps2-an385"}
+SMALL = [KINDS[0], {"table": True, "numbers": True, "k": 2}, KINDS[9], {"pool": 2}]
+
+
+@needs("arm-none-eabi-gcc", "qemu-system-arm")
+@pytest.mark.parametrize("cpu", MACHINES)
+def test_c_is_equal_on_cortex_m(cpu, tmp_path):
+    for seed, kind in enumerate(SMALL):
+        network = random_network(seed, **kind)
+        raw = random_raw(np.random.default_rng(seed), network.inputs, 200 if seed < 2 else 30)
+        network.to_c(tmp_path / "net.c")
+        (tmp_path / "main.c").write_text(harness(network, "net", raw))
+        for file in ("say.h", "arm.ld", "arm_start.c"):
+            shutil.copy(HERE / "emulated" / file, tmp_path)
+        run([*ARM, f"-mcpu={cpu}", "-c", "net.c", "-o", "net.o"], tmp_path)
+        run(["arm-none-eabi-gcc", "-mthumb", f"-mcpu={cpu}", "-Os", "-I.", "main.c",
+             "arm_start.c", "net.o", "-nostartfiles", "-specs=nosys.specs", "-T", "arm.ld",
+             "-o", "all.elf"], tmp_path)  # fmt: skip
+        out = run(["qemu-system-arm", "-M", MACHINES[cpu], "-nographic", "-semihosting-config",
+                   "enable=on,target=native", "-kernel", "all.elf"], tmp_path,
+                  timeout=60, stdin=subprocess.DEVNULL, errors=subprocess.STDOUT)  # fmt: skip
+        found = np.array(out.split(), dtype=np.int64).reshape(len(raw), -1)
+        assert np.array_equal(found, expected(network, raw))
+
+
+@needs("avr-gcc", "simavr")
+def test_c_is_equal_on_avr(tmp_path):
+    for seed, kind in enumerate(SMALL):
+        if kind == KINDS[9]:  # more memory than an ATmega328P has
+            continue
+        network = random_network(seed, **kind)
+        rows = 200 if seed == 0 else 60
+        raw = random_raw(np.random.default_rng(seed), network.inputs, rows)
+        network.to_c(tmp_path / "net.c")
+        (tmp_path / "main.c").write_text(harness(network, "net", raw))
+        shutil.copy(HERE / "emulated" / "say.h", tmp_path)
+        avr = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", "-Os", "-I."]
+        run([*avr, *STRICT, "-std=c99", "-c", "net.c", "-o", "net.o"], tmp_path)
+        run([*avr, "main.c", "net.o", "-o", "all.elf"], tmp_path)
+        command = ["simavr", "-m", "atmega328p", "-f", "16000000", "all.elf"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        text = (done.stdout + done.stderr).decode(errors="replace")
+        found = np.array(re.findall(r"<(-?\d+)>", text), dtype=np.int64)
+        assert np.array_equal(found.reshape(len(raw), -1), expected(network, raw))
+
+
+@needs("arm-none-eabi-gcc")
+def test_costs_are_those_of_the_compiler_and_never_less(tmp_path):
+    for seed in range(14):
+        rng = np.random.default_rng(seed)
+        kind = {
+            "table": seed % 2 == 0,
+            "hidden": [(), (20,), (60,), (20, 8)][seed % 4],
+            "numbers": seed % 3 == 0,
+            "biases": seed % 5 < 3,
+            "d": int(rng.integers(5, 90)),
+            "bits": 2 + seed % 7,
+            "pool": 2 if seed in (3, 7) else 1,
+        }
+        network = random_network(seed, **kind)
+        network.to_c(tmp_path / "net.c")
+        run([*ARM, "-mcpu=cortex-m0", "-fstack-usage", "-c", "net.c", "-o", "net.o"], tmp_path)
+        link = ["-nostdlib", "net.o", "-lgcc", "-Wl,-e,net_predict", "-o", "net.elf"]
+        run(["arm-none-eabi-gcc", "-mthumb", "-mcpu=cortex-m0", *link], tmp_path)
+        sizes = run(["arm-none-eabi-size", "-A", "net.elf"], tmp_path).decode()
+        found = re.findall(r"^\.(?:text|rodata)\s+(\d+)", sizes, re.MULTILINE)
+        code = sum(map(int, found)) - len(network.stream_)
+        assert code <= code_bytes(network) <= code + 130, kind
+        frames = re.findall(r":(\w+)\t(\d+)", (tmp_path / "net.su").read_text())
+        used = network.inputs.n_features + sum(
+            int(size) for name, size in frames if name not in ("net_pool", "net_encode")
+        )
+        assert used <= ram_bytes(network) <= used + 170, kind
+
+
+def test_pooling_needs_sides_that_it_divides():
+    for arguments in ((7, 8, 2), (8, 6, 4), (8, 8, 3)):
+        with pytest.raises(ValueError, match="pool: got"):
+            Pooling(*arguments)
