@@ -144,7 +144,6 @@ def iht(
     none = torch.empty(0, dtype=torch.int64, device=data.device)
     empty = KeyedWeights(none, torch.empty(0, dtype=data.dtype, device=data.device), data.d)
     fixed = FixedGates(data, start)
-    now = Iterate(empty, fixed)
     stop, run = Stop(group), Iterations(n_steps, progress)
     best = _Best(run, stop, empty, _norm(targets, group), EXACT[data.dtype])
     gates = fixed if mode == "convex" else None
@@ -152,22 +151,11 @@ def iht(
     cut = Cut(data, n_nonzero, gates, empty, square, square) if n_kept > n_nonzero else None
     if best.scale == 0.0:
         run.end("exact")
-    ended: Status = "budget"
     with run, stop:
-        residual, _ = residual_of(data, now)
-        for step in run:
-            weights = thresholding_step(data, now, residual, n_kept, step)  # (1) to (4)
-            own = mode == "sequential" and step > 1
-            now = Iterate(weights, OwnGates(data, weights) if own else now.gates)  # (5)
-            residual, square = residual_of(data, now)
-            ended = best.record(weights, square)
-            if cut and (ended != "budget" or cut.settled(weights)):  # (6)
-                now, ended = _cut(cut, best, now, ended)
-                residual, _ = residual_of(data, now)
-            if ended != "budget":
-                break
+        ended = _iterate(data, best, cut, n_kept, fixed, own_gates=mode == "sequential")
         if cut:
             _end_with_cut(cut, best)
+            ended = "exact" if best.loss <= best.exact else ended
         if exchanges and mode == "convex" and ended in ("converged", "stalled"):
             ended = _leave_stall(data, fixed, best, n_nonzero, ended)  # (7)
         if ended != "budget":
@@ -221,6 +209,27 @@ class _Best:
             status = "stalled" if run.step - self._moved < WINDOW else "converged"
         self.stop.check()
         return status
+
+
+def _iterate(
+    data: Chunks, best: _Best, cut: Cut | None, n_kept: int, fixed: FixedGates, *, own_gates: bool
+) -> Status:
+    """Make the steps (1) to (6) until one is exact or nothing improves."""
+    now = Iterate(best.weights, fixed)
+    residual, _ = residual_of(data, now)
+    ended: Status = "budget"
+    for step in best.run:
+        weights = thresholding_step(data, now, residual, n_kept, step)  # (1) to (4)
+        own = own_gates and step > 1
+        now = Iterate(weights, OwnGates(data, weights) if own else now.gates)  # (5)
+        residual, square = residual_of(data, now)
+        ended = best.record(weights, square)
+        if cut and (ended != "budget" or cut.settled(weights)):  # (6)
+            now, ended = _cut(cut, best, now, ended)
+            residual, _ = residual_of(data, now)
+        if ended != "budget":
+            break
+    return ended
 
 
 def _cut(cut: Cut, best: _Best, now: Iterate, ended: Status) -> tuple[Iterate, Status]:
