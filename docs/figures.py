@@ -111,7 +111,8 @@ def by_iht(problem: PlantedProblem) -> Array:
     From the same gates it recovers the same networks as tests/reference/textbook_iht.py.  It ends
     after 20 steps without progress.
     """
-    fit = iht(problem.X, problem.y, PLANTED["s"], PLANTED["m"], n_steps=200)
+    s = PLANTED["s"]
+    fit = iht(problem.X, problem.y, s, PLANTED["m"], n_kept=s, n_steps=200)
     return fit.value.predict(problem.X_test)
 
 

@@ -82,7 +82,7 @@ def accuracy(n: int, d: int, m: int, s: int, steps: tuple[int, ...], seed: int =
         oracle = textbook_iht(Xk, yk, s, H, max(steps), sequential=True)
         slow = time.process_time() - start
         start = time.process_time()
-        ours = iht(Xk, yk, s, m, generators=H, n_steps=max(steps))
+        ours = iht(Xk, yk, s, m, n_kept=s, generators=H, n_steps=max(steps))
         fast = time.process_time() - start
         for t in steps:
             # from the second step on the gates are those of the weights

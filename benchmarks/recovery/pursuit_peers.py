@@ -40,7 +40,7 @@ def decibels(y: Array, prediction: Array) -> float:
 def thresholding(problem: PlantedProblem, m: int, s: int, n_steps: int) -> tuple[float, float]:
     """Return dB on fresh rows and processor seconds of iterative hard thresholding."""
     start = time.process_time()
-    fit = iht(problem.X, problem.y, s, m, n_steps=n_steps)
+    fit = iht(problem.X, problem.y, s, m, n_kept=s, n_steps=n_steps)
     cpu = time.process_time() - start
     return decibels(problem.y_test, fit.value.predict(problem.X_test)), cpu
 

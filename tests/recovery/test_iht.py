@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_every_step_equals_the_textbook(mode, kind, tolerance, m, s):
     X, _, y = planted(900, 25, m, s, seed=1)
     X, y, H = X.astype(kind), y.astype(kind), generators(m, 25)
     oracle = textbook_iht(X, y, s, H, 10, sequential=mode == "sequential")
-    ours = iht(X, y, s, m, mode=mode, generators=H, n_steps=10)
+    ours = iht(X, y, s, m, n_kept=s, mode=mode, generators=H, n_steps=10)
     for step, W in enumerate(oracle):
         gates = H if mode == "convex" or step == 0 else None
         theirs = relative(y, textbook_predict(X, W, gates))
@@ -54,7 +55,7 @@ def test_the_best_iterate_has_the_weights_of_the_textbook():
     X, _, y = planted(900, 25, 20, 40, seed=2)
     H = generators(20, 25)
     oracle = textbook_iht(X, y, 40, H, 8, sequential=True)
-    ours = iht(X, y, 40, 20, generators=H, n_steps=8)
+    ours = iht(X, y, 40, 20, n_kept=40, generators=H, n_steps=8)
     best = int(np.argmin(ours.history["loss"]))
     np.testing.assert_allclose(ours.value.weights.toarray(), oracle[best], atol=1e-9)
     assert relative(y, ours.value.predict(X)) == pytest.approx(ours.history["loss"][best])
@@ -115,7 +116,7 @@ def test_the_budget_is_kept(s):
         fit = iht(X, y, s, 5, mode=mode, n_steps=15)
         assert fit.value.n_nonzero <= s
         assert fit.value.weights.shape == (5, 10)
-        assert max(fit.history["n_nonzero"]) <= s
+        assert max(fit.history["n_nonzero"]) <= 2 * s
 
 
 def test_equal_seeds_give_equal_fits_and_generators_do_not_depend_on_the_dtype():
@@ -130,16 +131,52 @@ def test_equal_seeds_give_equal_fits_and_generators_do_not_depend_on_the_dtype()
     torch.testing.assert_close(single.double(), whole[some])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_convex_mode_recovers_separated_networks_at_three_times_s_log(seed):
+@pytest.mark.parametrize("exchanges", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_convex_mode_recovers_separated_networks_at_one_and_a_half_times_s_log(seed, exchanges):
     m, s, d, p = 10, 50, 100, 20
-    n = math.ceil(3 * s * math.log(d * p / s))
+    n = math.ceil(1.5 * s * math.log(d * p / s))
     X, W, y = planted(n, d, m, s, separated=True, seed=seed)
     H = np.vstack([W, generators(p - m, d, seed)])
-    fit = iht(X, y, s, p, mode="convex", generators=H, n_steps=500)
-    assert fit.status == "exact"
-    np.testing.assert_allclose(fit.value.weights.toarray()[:m], W, atol=1e-6)
-    assert relative(y, fit.value.predict(X)) < 1e-9
+    for n_kept in (None, 75):
+        fit = iht(
+            *(X, y, s, p),
+            n_kept=n_kept,
+            mode="convex",
+            generators=H,
+            n_steps=500,
+            exchanges=exchanges,
+        )
+        assert fit.status == "exact"
+        np.testing.assert_allclose(fit.value.weights.toarray()[:m], W, atol=1e-6)
+        assert relative(y, fit.value.predict(X)) < 1e-9
+
+
+def test_to_keep_more_entries_than_the_budget_recovers_more_networks():
+    m, s, d, p = 10, 50, 100, 20
+    n = math.ceil(1.5 * s * math.log(d * p / s))
+    found = {s: 0, 75: 0, 100: 0}
+    for seed in range(3):
+        X, W, y = planted(n, d, m, s, separated=True, seed=50 + seed)
+        H = np.vstack([W, generators(p - m, d, seed)])
+        for n_kept in found:
+            fit = iht(X, y, s, p, n_kept=n_kept, mode="convex", generators=H, exchanges=False)
+            assert fit.value.n_nonzero <= s
+            found[n_kept] += fit.status == "exact"
+    assert found[75] == found[100] == 3 > found[s]
+
+
+def test_the_residual_is_that_of_the_network_that_is_returned():
+    X, _, y = planted(300, 20, 5, 30, seed=8)
+    H = generators(5, 20)
+    for mode, n_kept in product(("sequential", "convex"), (30, 45, 90)):
+        given = H if mode == "convex" else None
+        fit = iht(
+            *(X, y, 30, 5), n_kept=n_kept, mode=mode, generators=H, n_steps=25, exchanges=False
+        )
+        assert fit.value.n_nonzero <= 30
+        theirs = relative(y, textbook_predict(X, fit.value.weights.toarray(), given))
+        assert fit.measured["relative_residual"] == pytest.approx(theirs, rel=1e-6)
 
 
 def test_near_parallel_twins_are_not_called_exact():
@@ -189,6 +226,7 @@ def test_neurons_that_open_together_share_one_representative():
     [
         ({"y": np.zeros(7)}, "shapes .n, d. and .n."),
         ({"n_nonzero": 0}, "n_nonzero: got 0"),
+        ({"n_kept": 11}, "n_kept: got 11"),
         ({"n_neurons": 0}, "n_neurons: got 0"),
         ({"mode": "other"}, "expected 'sequential' or 'convex'"),
         ({"generators": np.zeros((3, 10))}, "expected shape .5, 10."),
@@ -276,6 +314,6 @@ def test_the_drift_from_the_textbook_is_rounding():
     H = generators(100, 100)
     for kind, tolerance in ((np.float32, 0.5), (np.float64, 1e-6)):
         oracle = textbook_iht(X.astype(kind), y.astype(kind), 100, H, 15, sequential=True)
-        ours = iht(X.astype(kind), y.astype(kind), 100, 100, generators=H, n_steps=15)
+        ours = iht(X.astype(kind), y.astype(kind), 100, 100, n_kept=100, generators=H, n_steps=15)
         theirs = relative(y, textbook_predict(X, oracle[-1].astype(float)))
         assert abs(20 * math.log10(ours.history["loss"][-1] / theirs)) < tolerance

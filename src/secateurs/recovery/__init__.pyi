@@ -11,12 +11,14 @@ __all__ = [
     "match_neurons",
     "planted_relu",
     "relu_pursuit",
+    "relu_sampling",
 ]
 
 from .estimator import SparseReLURegressor
 from .matching import NeuronMatch, match_neurons
 from .planted import PlantedProblem, image_function, planted_relu
 from .pursuit.search import ReLUFit, relu_pursuit
+from .sampling.search import relu_sampling
 from .thresholding.exchange import exchange
 from .thresholding.gauss_newton import gauss_newton
 from .thresholding.iht import iht

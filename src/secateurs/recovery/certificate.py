@@ -26,7 +26,7 @@ from secateurs.recovery.uniqueness import doubt
 from secateurs.sparse.stack import ReLUStack
 
 MIN_SEPARATION, MIN_TRACE = 0.1, 0.1  # shares of the rows
-SAMPLES = 3.0  # least n over s log(d p / s)
+SAMPLES = 1.5  # least n over s log(d p / s)
 FITTED, EXACT_PSNR = 1e-6, 100.0
 NO_RESIDUAL = 1e-10  # relative residual that rounding explains, as in the pursuit
 PAPER = "Fridovich-Keil & Pilanci (2025)"

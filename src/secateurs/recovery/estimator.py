@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +19,22 @@ from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.estimator import Estimator, require_target
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.core.saved_model import FitRecord, Names, Number
-from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import group_keys, hold_out, row_keys
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.matching import NeuronMatch, match_neurons
-from secateurs.recovery.pursuit.search import relu_pursuit
-from secateurs.recovery.thresholding.exchange import exchange
-from secateurs.recovery.thresholding.gauss_newton import gauss_newton
-from secateurs.recovery.thresholding.iht import iht
+from secateurs.recovery.solvers import Found, Solver, Solvers, Split, relu_sum
 from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.stack import ReLUStack
 from secateurs.sparse.storage import archived_network, network_bytes
 
-IHT_STEPS = 100
 FIRST_BUDGET = 4  # the smallest budget that n_nonzero="auto" tries
 BETTER = 0.9  # factor by which a larger budget must lower the held-out error
 EXACT = 1e-8  # relative held-out error at which no larger budget is tried
 PATIENCE = 2  # larger budgets that are tried after the best
-JUDGED_SHARE = 20  # held-out rows choose the solver where they are a twentieth of the others
 MOST_SHOWN = 8  # weights of a neuron that a description shows
 
 Array = NDArray[np.float64]
-Solver = Literal["pursuit", "iht"]
 
 
 class ReLURecord(FitRecord):
@@ -51,24 +45,6 @@ class ReLURecord(FitRecord):
     budget: Annotated[int, Field(ge=1)]
     intercept: Number
     feature_names: Names | None
-
-
-class _Split(NamedTuple):
-    """The rows of the fit, and the rows that are held out."""
-
-    X: Array
-    y: Array
-    X_held_out: Array
-    y_held_out: Array
-
-
-class _Found(NamedTuple):
-    """A solver and its result."""
-
-    solver: Solver
-    solution: Solution[Any]
-    weights: sparse.csr_array
-    intercept: float
 
 
 class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
@@ -84,10 +60,14 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         falls.
     n_neurons : int, optional
         The most neurons m; s by default.
-    solver : {"auto", "pursuit", "iht"}
-        "pursuit" recovers planted networks exactly.  "iht" is iterative hard thresholding with
-        a Gauss-Newton polish and exchanges of weights.  "auto" runs the pursuit, and also "iht"
-        unless the pursuit is exact or leaves only noise, and keeps the better result.
+    solver : {"auto", "pursuit", "iht", "sampling"}
+        "pursuit" recovers planted networks exactly from many rows.  "iht" is iterative hard
+        thresholding with a Gauss-Newton polish and exchanges of weights.  "sampling" is an annealed
+        sampler with a polish, which needs the fewest rows.  "auto" runs the pursuit, and also "iht"
+        unless the pursuit is exact or leaves only noise, and keeps the better result.  With fewer
+        than 2.5 (s + d) rows it tries the sampler first, and again for longer where all three leave
+        a residual, but not one above 15 %.  A fit of the sampler may use the held-out rows; the
+        certificate then has none.
     fit_intercept : bool
         Add one constant to the output ("pursuit" only).
     validation_fraction : float
@@ -95,6 +75,8 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     random_state : int, RandomState or None
     verbose : int
         1 prints progress.
+    max_seconds : float, optional
+        The most seconds of each search by sampling.  The result can then depend on the machine.
 
     Attributes
     ----------
@@ -138,6 +120,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         validation_fraction: float = 0.1,
         random_state: Any = None,
         verbose: int = 0,
+        max_seconds: float | None = None,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.n_neurons = n_neurons
@@ -146,6 +129,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
+        self.max_seconds = max_seconds
 
     def fit(
         self, X: Any, y: Any, *, groups: Any = None, progress: ProgressCallback | None = None
@@ -201,10 +185,12 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             check_integer("n_nonzero", self.n_nonzero, otherwise="'auto'")
         if self.n_neurons is not None:
             check_integer("n_neurons", self.n_neurons, otherwise="None")
-        check_choice("solver", self.solver, ("auto", "pursuit", "iht"))
-        if self.solver == "iht" and self.fit_intercept:
+        check_choice("solver", self.solver, ("auto", "pursuit", "iht", "sampling"))
+        if self.solver in ("iht", "sampling") and self.fit_intercept:
             do = "use solver='pursuit', or centre y yourself"
-            raise bad_value("fit_intercept", True, "False with solver='iht'", do)
+            raise bad_value("fit_intercept", True, f"False with solver={self.solver!r}", do)
+        if self.max_seconds is not None:
+            check_real("max_seconds", self.max_seconds, above=0)
         check_real("validation_fraction", self.validation_fraction, least=0, below=1)
 
     def _read(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:
@@ -212,7 +198,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, **options)
         return X, column_or_1d(y, warn=True).astype(np.float64)
 
-    def _prepare(self, X: Any, y: Any, **options: Any) -> _Split:
+    def _prepare(self, X: Any, y: Any, **options: Any) -> Split:
         groups = options.pop("groups", None)
         X, y = super()._prepare(X, y, **options)
         if groups is not None and np.shape(groups) != y.shape:
@@ -223,22 +209,25 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         train, held_out = split.train, split.held_out
         self.n_train_ = len(train)
         self._n_compared = 1
-        return _Split(X[train], y[train], X[held_out], y[held_out])
+        return Split(X[train], y[train], X[held_out], y[held_out], X, y)
 
-    def _solve(self, data: _Split, progress: ProgressCallback | None) -> None:
+    def _solve(self, data: Split, progress: ProgressCallback | None) -> None:
         if self.n_nonzero == "auto":
             self._grow_budget(data, progress)
         else:
             self._keep(self._best(data, int(self.n_nonzero), progress), int(self.n_nonzero))
+        if self._used_all:
+            data = data.without_held_out()
+            self.n_train_ = len(data.y)
         self.held_out_error_ = self._relative_error(data.X_held_out, data.y_held_out)
 
-    def _grow_budget(self, data: _Split, progress: ProgressCallback | None) -> None:
+    def _grow_budget(self, data: Split, progress: ProgressCallback | None) -> None:
         """Double the budget while the held-out error falls."""
         if len(data.y_held_out) == 0:
             do = f"raise validation_fraction ({self.validation_fraction}) or give a number"
             raise bad_value("n_nonzero", "auto", "held-out rows to compare budgets on", do)
         least, waited, s = math.inf, 0, FIRST_BUDGET
-        kept: tuple[_Found, int] | None = None
+        kept: tuple[Found, int] | None = None
         while kept is None or (waited < PATIENCE and s <= len(data.X)):
             found = self._best(data, s, progress)
             self._keep(found, s)
@@ -253,45 +242,29 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             s *= 2
         self._keep(*kept)
 
-    def _best(self, data: _Split, s: int, progress: ProgressCallback | None) -> _Found:
-        """Return the better result of the solvers that were asked for."""
-        X, y = data.X, data.y
+    def _best(self, data: Split, s: int, progress: ProgressCallback | None) -> Found:
+        """Return the best result of the solvers that were asked for."""
         m = s if self.n_neurons is None else int(self.n_neurons)
-        seeded: dict[str, Any] = {"random_state": self.seed_, "progress": progress}
-        found: list[_Found] = []
-        if self.solver in ("auto", "pursuit"):
-            pursued = relu_pursuit(X, y, s, m, fit_intercept=self.fit_intercept, **seeded)
-            value = pursued.value
-            found.append(_Found("pursuit", pursued, value.weights, value.intercept))
-            settled = pursued.status in ("exact", "converged") and not pursued.measured["doubt"]
-            if settled or pursued.status == "interrupted":
-                return found[0]
-        if self.solver == "iht" or (self.solver == "auto" and not self.fit_intercept):
-            solution = iht(X, y, s, m, n_steps=IHT_STEPS, **seeded)
-            for refine in ("polish", "exchange", "polish"):
-                if solution.status == "interrupted":
-                    break
-                if refine == "polish":
-                    solution = gauss_newton(X, y, solution.value, progress=progress)
-                else:
-                    solution = exchange(X, y, solution.value, s, **seeded)
-            found.append(_Found("iht", solution, solution.value.weights, 0.0))
-        enough = len(data.y_held_out) >= len(y) // JUDGED_SHARE > 0
-        X, y = (data.X_held_out, data.y_held_out) if enough else (X, y)
-        self._n_compared += enough * (len(found) - 1)
-        return min(
-            found, key=lambda each: np.linalg.norm(y - relu_sum(X, each.weights) - each.intercept)
+        solvers = Solvers(
+            *(self.solver, s, m, self.fit_intercept, self.max_seconds), self.seed_, progress
         )
+        # with n_nonzero="auto" the held-out rows compare budgets
+        found, n_compared = solvers.best(data, may_use_all=self.n_nonzero != "auto")
+        self._n_compared += n_compared - 1
+        return found
 
-    def _keep(self, found: _Found, s: int) -> None:
+    def _keep(self, found: Found, s: int) -> None:
         self.solver_ = found.solver
         self.coef_ = sparse.csr_array(found.weights)
         self.intercept_ = float(found.intercept)
         self.status_ = found.solution.status
         self.history_ = found.solution.history
         self.budget_ = s
+        self._used_all = found.used_all
 
-    def _certify(self, data: _Split) -> Certificate:
+    def _certify(self, data: Split) -> Certificate:
+        if self._used_all:
+            data = data.without_held_out()
         any_held_out = len(data.y_held_out) > 0
         certificate = fit_certificate(
             ReLUStack((self.coef_,), fused=True),
@@ -387,8 +360,3 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         model.intercept_, model.solver_ = record.intercept, record.solver
         model.budget_ = record.budget
         return model
-
-
-def relu_sum(X: Array, weights: sparse.csr_array) -> Array:
-    """Return sum_j relu(w_j . x) on rows X [n, d], shape [n]."""
-    return np.asarray(ReLUStack((sparse.csr_array(weights),), fused=True).predict(X), dtype=float)

@@ -1,0 +1,1 @@
+"""Sampling of sparse networks while the noise level falls."""
