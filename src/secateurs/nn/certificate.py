@@ -10,7 +10,9 @@ MOST_FORCED = 0.1  # share of the removed channels that had not vanished
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
 
-def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, form: str) -> Check:
+def equality_check(
+    error: float, tolerance: float, n_calls: int, n_groups: int, form: str, rounding: float = 0.0
+) -> Check:
     """Check that a smaller module computes the function of the silenced one.
 
     Parameters
@@ -23,8 +25,16 @@ def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, 
         Groups that were also removed alone.
     form : str
         "class" or "graph".
+    rounding : float
+        The difference of the module that is returned, if some of its weights were multiplied by a
+        factor and rounded.
     """
     alone = f", and each of {n_groups} groups alone" if n_groups else ""
+    if rounding > tolerance:
+        alone += (
+            "; the scale of attention is part of the weights of the queries, whose rounding "
+            f"changes the outputs by {rounding:.3g} of the largest"
+        )
     return Check(
         "equality",
         f"the smaller module ({FORMS[form]}) and the wide one with the removed channels set to "
