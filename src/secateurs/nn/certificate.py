@@ -87,19 +87,9 @@ def path_checks(
     tuple of Check
         "norm gap", "path length" and "stationarity" (always "unknown").
     """
-    forced = n_forced / max(n_removed, 1)
     return (
         gap_check(gaps),
-        Check(
-            "path length",
-            f"{n_forced} of {n_removed} removed channels had not vanished when the path ended; "
-            f"more than {MOST_FORCED:.0%} means that n_steps is too short (at the removals along "
-            f"the path the outputs changed by at most {agreement:.3g} of the largest output)",
-            "holds" if forced <= MOST_FORCED else "fails",
-            forced,
-            MOST_FORCED,
-            "counted",
-        ),
+        length_check(n_forced, n_removed, agreement),
         Check(
             "stationarity",
             "training under the penalty ended at an approximate second-order stationary point, "
@@ -110,6 +100,21 @@ def path_checks(
             None,
             PAPER,
         ),
+    )
+
+
+def length_check(n_forced: int, n_removed: int, agreement: float) -> Check:
+    """Check that almost all channels that were removed had vanished on the path."""
+    forced = n_forced / max(n_removed, 1)
+    return Check(
+        "path length",
+        f"{n_forced} of {n_removed} removed channels had not vanished when the path ended; "
+        f"more than {MOST_FORCED:.0%} means that n_steps is too short (at the removals along "
+        f"the path the outputs changed by at most {agreement:.3g} of the largest output)",
+        "holds" if forced <= MOST_FORCED else "fails",
+        forced,
+        MOST_FORCED,
+        "counted",
     )
 
 

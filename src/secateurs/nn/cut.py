@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateurs.core.certificate import Certificate
+from secateurs.core.certificate import Certificate, Check
 from secateurs.core.parameters import Shown, bad_value, check_choice
 from secateurs.nn.attention_scale import fold_scale
 from secateurs.nn.certificate import equality_check
@@ -44,11 +44,14 @@ class Cut:
         For every group the channels that stay, increasing.
     source : nn.Module
         The wide module, whose weights may have been repaired; it is not modified.
+    checks : tuple of Check
+        What the scores say of the choice.
     """
 
     plan: ChannelPlan
     kept: dict[str, IntArray]
     source: nn.Module = field(repr=False)
+    checks: tuple[Check, ...] = ()
 
     @property
     def widths(self) -> dict[str, int]:
@@ -162,7 +165,7 @@ class Cut:
             module=module,
             kept=self.kept,
             form=used,
-            certificate=Certificate((equality_check(**vars(agreement), form=used),)),
+            certificate=Certificate((equality_check(**vars(agreement), form=used), *self.checks)),
             flops=(self.plan.flops, flops),
             n_parameters=(self.plan.n_parameters, n_parameters),
             changes=tuple(changes),
@@ -194,7 +197,6 @@ class Cut:
         graph = shrunk_graph(wide, lost, cut_tensors(wide, lost, self.source))
         agreement = verify(self.plan, self.source, self.kept, graph, data)
         return graph, "graph", [], agreement
-
 
     def _agreement(
         self,

@@ -203,7 +203,7 @@ def _problem(module: nn.Module, unit: Unit, moments: Moments, blocks: list[IntAr
     gram = moments.centred()
     diagonal = gram.diagonal()
     ridge = RIDGE * float(diagonal.mean()) + torch.finfo(gram.dtype).tiny
-    weight = _matrix(module.get_submodule(unit.reader.name), unit)
+    weight = _matrix(module.get_submodule(unit.reader.name), unit, _gains(module, unit))
     energy = max(float((weight * (gram @ weight)).sum()), torch.finfo(gram.dtype).tiny)
     inverse = torch.linalg.inv(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
     return _Problem(inverse, weight, energy, [torch.from_numpy(b) for b in blocks])
@@ -224,11 +224,22 @@ def _eliminate(problems: list[_Problem], size: int) -> FloatArray:
     return scores
 
 
-def _matrix(layer: nn.Module, unit: Unit) -> Tensor:
-    """Return the weight of a reader as float64 [features, outputs]."""
+def _gains(module: nn.Module, unit: Unit) -> Tensor | None:
+    """Return the factors by which a batch normalisation multiplies the outputs of a reader."""
+    if unit.reader.mean is None:
+        return None
+    norm: Any = module.get_submodule(unit.reader.mean.rpartition(".")[0])
+    gains: Tensor = (norm.running_var.double() + norm.eps).rsqrt()
+    return gains if norm.weight is None else norm.weight.double() * gains
+
+
+def _matrix(layer: nn.Module, unit: Unit, gains: Tensor | None = None) -> Tensor:
+    """Return the weight of a reader as float64 [features, outputs], its outputs times gains."""
     weight = layer.weight.detach().double()  # type: ignore[operator]
     if unit.reader.axis:
         weight = weight.transpose(0, 1)  # [inputs, outputs, taps]
+    if gains is not None:
+        weight = weight * gains.view(1, -1, *[1] * (weight.ndim - 2))
     if unit.patches:
         return weight.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
     table = torch.from_numpy(unit.table)

@@ -56,7 +56,9 @@ def embed(plan: ChannelPlan, gone: frozenset[int], small: nn.Module) -> nn.Modul
         if tensor.ndim == 0:
             tensor.data = inner[name].detach().clone()
             continue
-        full = tensor.detach().to(inner[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        full = tensor.detach().to(
+            inner[name].dtype, copy=True, memory_format=torch.contiguous_format
+        )
         if isinstance(tensor, nn.Parameter):
             full.zero_()
         index = torch.meshgrid(*(mask.nonzero()[:, 0] for mask in masks), indexing="ij")
