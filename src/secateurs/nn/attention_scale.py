@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from secateurs.nn.channels import BoolArray, ChannelPlan
+from secateurs.nn.narrow_attention import can_be_narrow
 from secateurs.nn.program import whole_attention
 from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import IntArray
@@ -126,7 +127,7 @@ def _open_queries(plan: ChannelPlan) -> list[fx.Node]:
         if node.op == "call_function" and short_name(node.target) == ATTENTION:
             scale = node.args[SCALE] if len(node.args) > SCALE else node.kwargs.get("scale")
             paths = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
-            of_torch = any(isinstance(modules.get(p), nn.MultiheadAttention) for p in paths)
+            of_torch = any(can_be_narrow(modules[path]) for path in paths if path in modules)
             if scale is None and not of_torch:
                 found.append(node.args[0])
     return found

@@ -110,6 +110,20 @@ def make_narrow(layer: nn.MultiheadAttention, scale_width: int) -> None:
     setattr(layer, SCALE_WIDTH, scale_width)
 
 
+def can_be_narrow(module: nn.Module) -> bool:
+    """Whether this is torch's own layer; a subclass of a user may compute something else."""
+    return type(module) in (nn.MultiheadAttention, NarrowAttention)
+
+
+def keep_padded(module: nn.Module) -> None:
+    """Let encoders with narrow attention pass padded rows on, and no nested tensors."""
+    for encoder in module.modules():
+        if isinstance(encoder, nn.TransformerEncoder) and any(
+            isinstance(child, NarrowAttention) for child in encoder.modules()
+        ):
+            encoder.use_nested_tensor = False
+
+
 def narrow_sizes(layer: nn.MultiheadAttention, left: dict[str, list[BoolArray]]) -> dict[str, Any]:
     """Return the attributes of the layer that follow from what its weights have left.
 
@@ -124,6 +138,8 @@ def narrow_sizes(layer: nn.MultiheadAttention, left: dict[str, list[BoolArray]])
     dict of str to int
         Empty if the layer stays as it is, or cannot be made narrow.
     """
+    if "out_proj.weight" not in left:
+        return {}  # the layer is not used
     heads = left["out_proj.weight"][1].reshape(layer.num_heads, -1).any(1)
     width = int(left["out_proj.weight"][0].sum())
     readers = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from secateurs.core.archive import Archive, read_archive
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.nn.cut import keep
-from secateurs.nn.narrow_attention import SCALE_WIDTH
+from secateurs.nn.narrow_attention import SCALE_WIDTH, can_be_narrow, keep_padded
 from secateurs.nn.planning import make_plan
 from secateurs.nn.program import Inputs, plain_copy
 from secateurs.nn.pruned_file import KIND, Record, checksum_of, state_tensors
@@ -105,10 +105,11 @@ def _as_class(
         old = getattr(child, attribute, None)
         fits = type(old) is int if isinstance(value, int) else isinstance(old, tuple | list)
         if attribute == SCALE_WIDTH:
-            fits = isinstance(child, nn.MultiheadAttention) and isinstance(value, int)
+            fits = child is not None and can_be_narrow(child) and isinstance(value, int)
         if child is None or not fits:
             raise archive.damaged(f"attribute {where}.{attribute}")
         change_attribute(child, attribute, value if isinstance(value, int) else type(old)(value))  # type: ignore[misc]
+    keep_padded(fresh)
     return fresh
 
 

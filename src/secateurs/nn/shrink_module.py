@@ -17,7 +17,13 @@ from torch import Tensor, fx, nn
 
 from secateurs.nn.axes import Axis
 from secateurs.nn.channels import BoolArray, ChannelPlan
-from secateurs.nn.narrow_attention import SCALE_WIDTH, make_narrow, narrow_sizes
+from secateurs.nn.narrow_attention import (
+    SCALE_WIDTH,
+    can_be_narrow,
+    keep_padded,
+    make_narrow,
+    narrow_sizes,
+)
 from secateurs.nn.shrink_graph import convolution_groups
 from secateurs.nn.torch_parts import tree_leaves
 
@@ -86,7 +92,7 @@ NAMED = frozenset(
 )
 KNOWN = (
     nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm,
-    nn.LayerNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention,
+    nn.LayerNorm, nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag,
 )  # fmt: skip
 MOST_CHOICES = 12  # of attributes that could have become several lengths
 Change = tuple[str, str, Any]  # submodule, attribute, new value
@@ -121,6 +127,7 @@ def smaller(source: nn.Module, tensors: dict[str, Tensor], changes: list[Change]
     replace_tensors(module, tensors)
     for path, attribute, value in changes:
         change_attribute(module.get_submodule(path), attribute, value)
+    keep_padded(module)
     return module
 
 
@@ -201,7 +208,7 @@ def _of_attributes(
     """Return attributes of the user's modules with their possible new values; None: any name."""
     changes = []
     for path, child in plan.module.named_modules():
-        if isinstance(child, KNOWN) or type(child).__name__ == "Conv1D":
+        if isinstance(child, KNOWN) or can_be_narrow(child) or type(child).__name__ == "Conv1D":
             continue
         for attribute, value in vars(child).items():
             if attribute.startswith("_") or (names is not None and attribute not in names):
@@ -224,7 +231,8 @@ def _of_layers(plan: ChannelPlan, gone: frozenset[int], lengths: Lengths) -> lis
         prefix = f"{path}." if path else ""
         name = f"{prefix}weight"
         weight = [int(mask.sum()) for mask in left[name]] if name in left else None
-        if isinstance(child, nn.MultiheadAttention):
+        if can_be_narrow(child):
+            assert isinstance(child, nn.MultiheadAttention)
             found = narrow_sizes(child, _inside(left, prefix))
         elif isinstance(child, KNOWN):
             found = _of_layer(child, weight, lengths[path], groups.get(name, 1))
