@@ -56,7 +56,7 @@ def resnet(a: int, b: int, c: int) -> nn.Module:
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "mlp": (mlp, (300, 100)),
     "lenet": (lenet, (20, 50, 120)),
-    "resnet": (resnet, (16, 24, 32)),
+    "resnet": (resnet, (32, 48, 64)),
 }
 
 

@@ -6,13 +6,15 @@ For every network: `plan`, half of the channels of all groups at once, `apply` (
 float64), torch.onnx.export of the smaller module, its file, and its reload in a fresh process.
 With torchvision, timm, transformers and torch-pruning on the path, their networks and Torch-Pruning
 run as well.  A network is "right" if the smaller module equals the silenced one to 1e-10.
-Planning time is compared with torch.export alone, and memory with a forward pass.
+Planning time is compared with torch.export alone, the better of two runs each, and the peak of
+memory with that of a forward pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import gc
 import json
 import logging
@@ -23,7 +25,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from secateurs.nn.program import Inputs, whole_attention
 from secateurs.nn.verify import difference
 
 ALL = {**ZOO, **EXTERNAL}
+LEAST_MB = 16  # of a forward pass, below which its memory is not compared
 PATIENCE = 60  # seconds for one network of a peer
 
 
@@ -48,11 +51,34 @@ def make(name: str, seed: int = 0) -> tuple[nn.Module, Any]:
     return module.eval(), inputs
 
 
-def export_seconds(module: nn.Module, inputs: Inputs) -> float:
-    start = time.process_time()
+def export(module: nn.Module, inputs: Inputs) -> None:
     with torch.no_grad(), whole_attention():
         torch.export.export(module, inputs.args, inputs.kwargs, strict=False)
-    return time.process_time() - start
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Processor seconds, the better of two runs."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def extra_megabytes(work: Callable[[], Any]) -> float:
+    """Peak memory of the process during a call, beyond what it had before it (Linux only)."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    work()
+    return max(0.0, _status("VmHWM") - before) / 1024
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def exports_to_onnx(module: nn.Module, inputs: Inputs) -> str:
@@ -83,10 +109,12 @@ def prune_half(name: str, folder: Path, *, onnx: bool) -> dict[str, Any]:
     inputs = Inputs.of(given)
     record: dict[str, Any] = {"name": name}
     try:
-        record["export"] = export_seconds(module, inputs)
-        start = time.process_time()
+        record["export"] = seconds(lambda: export(module, inputs))
+        record["plan"] = seconds(lambda: plan(module, given))
+        with torch.no_grad():
+            record["forward MB"] = extra_megabytes(lambda: inputs.call(module))
+        record["plan MB"] = extra_megabytes(lambda: plan(module, given))
         found = plan(module, given)
-        record["plan"] = time.process_time() - start
         rng = np.random.default_rng(0)
         kept = {
             n: np.sort(rng.choice(g.size, (g.size + 1) // 2, replace=False))
@@ -226,6 +254,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     records = []
+    plan(*make("mlp"))  # what torch loads at the first export is not measured
     with tempfile.TemporaryDirectory() as made:
         for name in arguments.only:
             record: dict[str, Any] = {"name": name, "result": "-"}
@@ -242,6 +271,7 @@ def main() -> None:
                 f"{name:36}{record['result']:15}{record.get('form', ''):6}"
                 f"{record.get('error', float('nan')):9.1e} onnx {record.get('onnx', ''):12}"
                 f"plan/export {record.get('plan', 0) / record.get('export', 1):5.2f} "
+                f"MB {record.get('plan MB', 0):.0f}/{record.get('forward MB', 0):.0f} "
                 f"{record.get('torch-pruning', '')} {record.get('why', '')}",
                 flush=True,
             )
@@ -261,13 +291,17 @@ def main() -> None:
     right = [r for r in records if r["result"] == "right"]
     n = len(records)
     ratios = [r["plan"] / r["export"] for r in records if "plan" in r]
+    large = [r for r in records if r.get("forward MB", 0) > LEAST_MB]
+    memory = [r["plan MB"] / r["forward MB"] for r in large]
     print(
         f"{n} networks: {len(right)} right ({len(right) / n:.1%}), "
         f"{sum(r['result'] == 'refused' for r in records)} refused, "
         f"{sum(r['result'] == 'nothing pruned' for r in records)} nothing pruned; class form "
         f"{sum(r['form'] == 'class' for r in right)}, ONNX "
         f"{sum(r.get('onnx') == 'yes' for r in right)}, reloaded {len(reloaded)}; planning over "
-        f"export: median {np.median(ratios):.2f}, largest {max(ratios):.2f}"
+        f"export: median {np.median(ratios):.2f}, largest {max(ratios):.2f}; memory of planning "
+        f"over a forward pass, {len(large)} networks whose pass takes over {LEAST_MB} MB: "
+        f"median {np.median(memory) if memory else 0:.2f}, largest {max(memory, default=0):.2f}"
     )
 
 

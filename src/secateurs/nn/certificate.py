@@ -10,7 +10,9 @@ MOST_FORCED = 0.1  # share of the removed channels that had not vanished
 PAPER = "Rajaraman, Devvrit, Mokhtari & Ramchandran (2023)"
 
 
-def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, form: str) -> Check:
+def equality_check(
+    error: float, tolerance: float, n_calls: int, n_groups: int, form: str, rounding: float = 0.0
+) -> Check:
     """Check that a smaller module computes the function of the silenced one.
 
     Parameters
@@ -23,8 +25,16 @@ def equality_check(error: float, tolerance: float, n_calls: int, n_groups: int, 
         Groups that were also removed alone.
     form : str
         "class" or "graph".
+    rounding : float
+        The difference of the module that is returned, if some of its weights were multiplied by a
+        factor and rounded.
     """
     alone = f", and each of {n_groups} groups alone" if n_groups else ""
+    if rounding > tolerance:
+        alone += (
+            "; the scale of attention is part of the weights of the queries, whose rounding "
+            f"changes the outputs by {rounding:.3g} of the largest"
+        )
     return Check(
         "equality",
         f"the smaller module ({FORMS[form]}) and the wide one with the removed channels set to "
@@ -77,19 +87,9 @@ def path_checks(
     tuple of Check
         "norm gap", "path length" and "stationarity" (always "unknown").
     """
-    forced = n_forced / max(n_removed, 1)
     return (
         gap_check(gaps),
-        Check(
-            "path length",
-            f"{n_forced} of {n_removed} removed channels had not vanished when the path ended; "
-            f"more than {MOST_FORCED:.0%} means that n_steps is too short (at the removals along "
-            f"the path the outputs changed by at most {agreement:.3g} of the largest output)",
-            "holds" if forced <= MOST_FORCED else "fails",
-            forced,
-            MOST_FORCED,
-            "counted",
-        ),
+        length_check(n_forced, n_removed, agreement),
         Check(
             "stationarity",
             "training under the penalty ended at an approximate second-order stationary point, "
@@ -100,6 +100,21 @@ def path_checks(
             None,
             PAPER,
         ),
+    )
+
+
+def length_check(n_forced: int, n_removed: int, agreement: float) -> Check:
+    """Check that almost all channels that were removed had vanished on the path."""
+    forced = n_forced / max(n_removed, 1)
+    return Check(
+        "path length",
+        f"{n_forced} of {n_removed} removed channels had not vanished when the path ended; "
+        f"more than {MOST_FORCED:.0%} means that n_steps is too short (at the removals along "
+        f"the path the outputs changed by at most {agreement:.3g} of the largest output)",
+        "holds" if forced <= MOST_FORCED else "fails",
+        forced,
+        MOST_FORCED,
+        "counted",
     )
 
 

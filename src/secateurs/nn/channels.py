@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -73,12 +73,16 @@ class ChannelGroup:
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """An axis by its distinct slots; `slots` is kept, so that its id stays its own."""
+    """An axis by its distinct slots; `slots` is kept, so that its id stays its own.
+
+    `atoms` [k] each remove the distinct slot `owners` [k]; `inverse` [n] is the distinct slot of
+    each coordinate.
+    """
 
     slots: IntArray
-    atoms: list[frozenset[int]]
+    owners: IntArray
+    atoms: IntArray
     inverse: IntArray
-    all_atoms: frozenset[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,24 +156,35 @@ class ChannelPlan:
     def keep_mask(self, slots: IntArray, gone: frozenset[int]) -> BoolArray:
         """Return which coordinates of an axis stay."""
         layout = self._layout(slots)
-        if gone.isdisjoint(layout.all_atoms):
+        lost = layout.owners[self._flags(gone)[layout.atoms]]
+        if not len(lost):
             return np.ones(len(slots), dtype=bool)
-        stays = np.array([gone.isdisjoint(atoms) for atoms in layout.atoms], dtype=bool)
+        stays = np.ones(int(layout.inverse.max()) + 1, dtype=bool)
+        stays[lost] = False
         return stays[layout.inverse]
 
     def n_left(self, slots: IntArray, gone: frozenset[int]) -> int:
         """Return how many coordinates of an axis stay."""
-        if gone.isdisjoint(self._layout(slots).all_atoms):
+        layout = self._layout(slots)
+        if not self._flags(gone)[layout.atoms].any():
             return len(slots)
         return int(self.keep_mask(slots, gone).sum())
+
+    def _flags(self, gone: frozenset[int]) -> BoolArray:
+        """Return for each slot whether it is an atom that is gone; the last answer is kept."""
+        last: tuple[frozenset[int], BoolArray] | None = self.__dict__.get("_last_flags")
+        if last is None or last[0] is not gone:
+            flags = np.zeros(self.graph_walk.walk.slots.size, dtype=bool)
+            flags[list(gone)] = True
+            last = self.__dict__["_last_flags"] = (gone, flags)
+        return last[1]
 
     def _layout(self, slots: IntArray) -> _Layout:
         known: dict[int, _Layout] = self.__dict__.setdefault("_layouts", {})
         if id(slots) not in known:
-            roots = self.graph_walk.walk.slots.find(slots)
-            distinct, inverse = np.unique(roots, return_inverse=True)
-            atoms = [self.atoms(int(root)) for root in distinct]
-            known[id(slots)] = _Layout(slots, atoms, inverse, frozenset().union(*atoms))
+            all_slots = self.graph_walk.walk.slots
+            distinct, inverse = np.unique(all_slots.find(slots), return_inverse=True)
+            known[id(slots)] = _Layout(slots, *all_slots.atoms_of(distinct), inverse)
         return known[id(slots)]
 
     def atoms(self, root: int) -> frozenset[int]:
@@ -282,22 +297,20 @@ def priced(
 def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
     """Group the atoms that appear at the same places, as often."""
     slots = graph_walk.walk.slots
-    places: dict[int, Counter[tuple[str, int]]] = defaultdict(Counter)
-    for name, axes in graph_walk.parameters.items():
-        for d, axis in enumerate(axes):
-            for slot, count in _counted(slots.find(axis.slots)):
-                for atom in slots.atoms(slot) if slot else ():
-                    places[atom][name, d] += count
-    families: dict[tuple[tuple[tuple[str, int], int], ...], list[int]] = defaultdict(list)
-    for atom, counter in places.items():
-        families[tuple(counter.items())].append(atom)
+    at = [(name, d) for name, axes in graph_walk.parameters.items() for d in range(len(axes))]
+    families: dict[bytes, list[int]] = defaultdict(list)
+    signatures: dict[bytes, list[list[int]]] = {}
+    for atom, signature in _places(graph_walk, at):
+        key = signature.tobytes()
+        families[key].append(atom)
+        signatures.setdefault(key, signature.tolist())
     inside = {slots.root(slot) for slot in slots.inside}
     names: Counter[str] = Counter()
     groups = []
-    for signature, atoms in families.items():
+    for key, atoms in families.items():
         if len(atoms) < 2:
             continue  # the only channel of its kind has to stay
-        of_group = tuple(Place(name, d, count) for (name, d), count in signature)
+        of_group = tuple(Place(*at[place], count) for place, count in signatures[key])
         owner = of_group[0].name.rpartition(".")[0] or of_group[0].name
         names[owner] += 1
         name = owner if names[owner] == 1 else f"{owner}#{names[owner]}"
@@ -306,7 +319,36 @@ def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
     return groups
 
 
-def _counted(roots: IntArray) -> list[tuple[int, int]]:
-    distinct, first, counts = np.unique(roots, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    return list(zip(distinct[order].tolist(), counts[order].tolist(), strict=True))
+def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> Iterator[tuple[int, IntArray]]:
+    """Yield every atom with its places and how often it is at each, int64 [places, 2].
+
+    Atoms come in the order of their first coordinate.
+    """
+    slots = graph_walk.walk.slots
+    found = []  # columns: atom, place, count, first coordinate
+    for place, (name, d) in enumerate(at):
+        roots, first, counts = np.unique(
+            slots.find(graph_walk.parameters[name][d].slots), return_index=True, return_counts=True
+        )
+        owners, atoms = slots.atoms_of(roots)
+        columns = (atoms, np.full(len(atoms), place), counts[owners], first[owners])
+        found.append(np.stack(columns, 1))
+    if not found:
+        return
+    table = np.concatenate(found)
+    table = table[np.lexsort((table[:, 3], table[:, 1], table[:, 0]))]
+    starts = _starts(table[:, :2])
+    total = np.add.reduceat(table[:, 2], starts) if len(starts) else table[:, 2]
+    table = table[starts]
+    table[:, 2] = total
+    starts = _starts(table[:, :1])
+    ends = np.append(starts[1:], len(table))
+    for i in np.lexsort((table[starts, 3], table[starts, 1])).tolist():
+        yield int(table[starts[i], 0]), table[starts[i] : ends[i], 1:3]
+
+
+def _starts(keys: IntArray) -> IntArray:
+    """Return where runs of equal rows begin."""
+    if not len(keys):
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(1)))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateurs.core.certificate import Certificate
+from secateurs.core.certificate import Certificate, Check
 from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.nn.attention_scale import fold_scale
 from secateurs.nn.certificate import equality_check
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.optimizer_state import carry_optimizer
@@ -21,7 +22,13 @@ from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, shrunk_graph
 from secateurs.nn.shrink_module import Change, change_sets, smaller
 from secateurs.nn.silence import embed
 from secateurs.nn.slots import IntArray
-from secateurs.nn.verify import Agreement, NotEqualError, verify, verify_each_group
+from secateurs.nn.verify import (
+    Agreement,
+    NotEqualError,
+    rounding_tolerance,
+    verify,
+    verify_each_group,
+)
 
 FORMS = ("auto", "class", "graph")
 
@@ -37,11 +44,14 @@ class Cut:
         For every group the channels that stay, increasing.
     source : nn.Module
         The wide module, whose weights may have been repaired; it is not modified.
+    checks : tuple of Check
+        What the scores say of the choice.
     """
 
     plan: ChannelPlan
     kept: dict[str, IntArray]
     source: nn.Module = field(repr=False)
+    checks: tuple[Check, ...] = ()
 
     @property
     def widths(self) -> dict[str, int]:
@@ -155,7 +165,7 @@ class Cut:
             module=module,
             kept=self.kept,
             form=used,
-            certificate=Certificate((equality_check(**vars(agreement), form=used),)),
+            certificate=Certificate((equality_check(**vars(agreement), form=used), *self.checks)),
             flops=(self.plan.flops, flops),
             n_parameters=(self.plan.n_parameters, n_parameters),
             changes=tuple(changes),
@@ -169,10 +179,11 @@ class Cut:
         tensors = cut_tensors(self.plan, gone, self.source)
         reason = ""
         if form != "graph":
+            folded = fold_scale(self.plan, gone, tensors)
             for changes in change_sets(self.plan, gone):
-                module = smaller(self.source, tensors, changes)
+                module = smaller(self.source, folded, changes)
                 try:
-                    agreement = verify(self.plan, self.source, self.kept, module, data)
+                    agreement = self._agreement(module, tensors, folded, changes, data)
                 except NotEqualError as error:
                     reason = str(error)
                 else:
@@ -186,6 +197,27 @@ class Cut:
         graph = shrunk_graph(wide, lost, cut_tensors(wide, lost, self.source))
         agreement = verify(self.plan, self.source, self.kept, graph, data)
         return graph, "graph", [], agreement
+
+    def _agreement(
+        self,
+        module: nn.Module,
+        tensors: dict[str, Tensor],
+        folded: dict[str, Tensor],
+        changes: list[Change],
+        data: Sequence[Any],
+    ) -> Agreement:
+        """Verify the class; weights that were multiplied by a factor are verified unrounded."""
+        plan, scaled = self.plan, [n for n, t in folded.items() if t is not tensors[n]]
+        if not scaled:
+            return verify(plan, self.source, self.kept, module, data)
+        wide = dict(tensors)
+        for name in scaled:
+            wide[name] = nn.Parameter(tensors[name].detach().double(), requires_grad=False)
+        exact = smaller(self.source, fold_scale(plan, plan.gone(self.kept), wide), changes)
+        agreement = verify(plan, self.source, self.kept, exact, data)
+        least = rounding_tolerance(folded[scaled[0]].dtype)
+        rounded = verify(plan, self.source, self.kept, module, data, least)
+        return replace(agreement, rounding=rounded.error)
 
 
 def keep(plan: ChannelPlan, kept: Mapping[str, Any], source: nn.Module | None = None) -> Cut:

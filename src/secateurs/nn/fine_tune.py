@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from secateurs.core.schedules import learning_rate_at
-from secateurs.nn.pruning_run import PruningRun
+from secateurs.nn.run_state import PruningRun
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
 from secateurs.nn.training_steps import adam, train_and_look
 

@@ -16,9 +16,11 @@ survives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from secateurs.core.schedules import WARM_UP
 from secateurs.nn.penalty import add_penalty_gradient, balance
-from secateurs.nn.pruning_run import PruningRun, record_in_six_digits
+from secateurs.nn.run_state import PruningRun, record_in_six_digits
 from secateurs.nn.shrinking_module import ShrinkingModule
 from secateurs.nn.training_steps import adam, train_and_look
 
@@ -38,6 +40,7 @@ def group_lasso_path(
     n_steps: int,
     *,
     keep_copies: bool,
+    on_removal: Callable[[float], None] = lambda _: None,
 ) -> list[ShrinkingModule]:
     """Train a module under a growing penalty, and remove the neurons that vanish.
 
@@ -53,6 +56,8 @@ def group_lasso_path(
         Length of the path.
     keep_copies : bool
         Whether to keep the copies of step (5).
+    on_removal : callable
+        Called after each removal with the share of the path that is done.
 
     Returns
     -------
@@ -103,6 +108,7 @@ def group_lasso_path(
         ):  # fmt: skip
             beta = _betas(network)  # (3)
             network.prune_below(VANISHED * ROOT_BETA, targets, optimizer)  # (4)
+            on_removal(loop.step / n_steps)
             record_in_six_digits(
                 run.history, step=loop.step, strength=strength(loop.step - 1), loss=mean,
                 n_neurons=network.n_neurons,

@@ -15,7 +15,7 @@ from secateurs.nn.cut import keep as keep_channels
 from secateurs.nn.fine_tune import fine_tune
 from secateurs.nn.group_lasso import group_lasso_path
 from secateurs.nn.penalty import is_scalable, weights_of
-from secateurs.nn.pruning_run import PruningRun, record_in_six_digits
+from secateurs.nn.run_state import PruningRun, record_in_six_digits
 from secateurs.nn.shrink_module import change_sets
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
 

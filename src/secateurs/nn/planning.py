@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from secateurs.nn.channels import ChannelPlan, find_groups, priced
@@ -66,29 +67,37 @@ class Plan(ChannelPlan):
         *,
         n_rows: int = ROWS,
         source: nn.Module | None = None,
+        n_steps: int = 6000,
+        random_state: int | np.random.RandomState | None = None,
     ) -> Scores:
         """Score the channels.
 
         Parameters
         ----------
-        how : {"reconstruction", "norm", "taylor"}
+        how : {"reconstruction", "norm", "taylor", "group_lasso"}
             "reconstruction": the share of the variance of the outputs of the layers that read a
             channel, which is lost without it after the best repair.  "norm": the norm of its
             weights.  "taylor": the square of the first-order change of the loss without it.
+            "group_lasso": how long it survives training under a group penalty that grows; the
+            certificate of a choice says whether `n_steps` was too short for it.
         data : X, (X, y) or DataLoader
-            Calibration rows; "taylor" needs y.
+            Calibration rows; "taylor" needs y, and "group_lasso" needs (X, y) to train on.
         loss : callable (output, target) -> Tensor
-            For "taylor".
+            For "taylor" and "group_lasso".
         n_rows : int
             Rows that are used.
         source : nn.Module, optional
             A copy of the planned module with other weights.
+        n_steps : int
+            For "group_lasso": the batches of its path.
+        random_state : int, RandomState or None
+            For "group_lasso": seed of the batches.
 
         Returns
         -------
         Scores
         """
-        return score(self, how, data, loss, n_rows, source)
+        return score(self, how, data, loss, n_rows, source, n_steps, random_state)
 
     def choose(
         self,
@@ -145,6 +154,7 @@ class Plan(ChannelPlan):
             Rounding(round_to=round_to, per_layer=per_layer, inside_heads=inside_heads),
         )  # fmt: skip
         cut = keep(self, kept, source)
+        cut = replace(cut, checks=scores.checks_of(cut.kept))
         return cut.repair(scores.data) if repair and scores.data is not None else cut
 
 
@@ -186,8 +196,12 @@ def plan(module: nn.Module, example_inputs: Any) -> Plan:
 def make_plan(module: nn.Module, example_inputs: Any, *, any_rows: bool) -> Plan:
     """Plan a module; with `any_rows` its graphs accept other numbers of rows."""
     program = read_program(module, example_inputs, any_rows=any_rows)
-    graph_walk = GraphWalk(program)
-    graph_walk.walk_through()
+    graph_walk = GraphWalk(program, quick=True)
+    try:
+        graph_walk.walk_through()
+    except RuntimeError:  # an operation that does not accept the values of stand-ins
+        graph_walk = GraphWalk(program)
+        graph_walk.walk_through()
     draft = Plan(
         groups={group.name: group for group in find_groups(graph_walk)},
         fixed=tuple(graph_walk.fixed_parts),

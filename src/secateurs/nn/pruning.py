@@ -14,7 +14,8 @@ from secateurs.nn.data import Data, Loss, checked_rows
 from secateurs.nn.fine_tune import fine_tune
 from secateurs.nn.group_lasso_pruning import checked_keep, group_lasso_pruning, shrinking_copy
 from secateurs.nn.pruned_module import PrunedModule
-from secateurs.nn.pruning_run import PruningRun, pruning_run, record_in_six_digits
+from secateurs.nn.pruning_run import pruning_run
+from secateurs.nn.run_state import PruningRun, record_in_six_digits
 from secateurs.nn.scores import HOW
 from secateurs.nn.shrink_module import change_sets
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
@@ -85,7 +86,7 @@ def prune(
     max_loss_increase : float
         The smallest module is searched whose validation loss, after repair and before
         fine-tuning, is at most this much higher.
-    score : {"reconstruction", "norm", "taylor"}
+    score : {"reconstruction", "norm", "taylor", "group_lasso"}
         See `Plan.score`.
     repair : bool
         Whether layers that read removed channels are fitted again by least squares.
@@ -146,14 +147,16 @@ def prune(
         options = {"round_to": round_to, "per_layer": per_layer, "inside_heads": inside_heads}
         source = run.plan.module
         for number in range(1, n_rounds + 1):
-            scores = run.plan.score(score, run.data.training, loss, source=source)
+            scores = run.plan.score(
+                score, run.data.training, loss, source=source, random_state=random_state
+            )
             chosen = _chosen(run, scores, size, number / n_rounds, options, repair, source)
             best = fine_tune(run, _working(run, chosen), fine_tune_steps)
             if number < n_rounds:
                 source = chosen.embedded(best.network.module)
         if max_loss_increase is not None and run.status == "budget":
             run.status = "converged"
-        return run.result(best, max_loss_increase, certify=checked)
+        return run.result(best, max_loss_increase, certify=checked, further=chosen.checks)
 
 
 def _chosen(

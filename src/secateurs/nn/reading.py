@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.program import Inputs
+from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import IntArray
 
 MOST_FEATURES = 2048  # columns of a Gram matrix; above it, channels are regressed on channels
@@ -31,22 +32,44 @@ class Reader:
         The axis of its weight that it sums over.
     slots : int64 array
         The slots of that axis.
+    mean : str or None
+        The running mean of a batch normalisation that alone reads what the layer computes.
     """
 
     name: str
     axis: int
     slots: IntArray
+    mean: str | None = None
 
 
 def find_readers(plan: ChannelPlan) -> list[Reader]:
     """Return the layers of the module that read channels, in the order of computation."""
     modules = dict(plan.module.named_modules())
+    means = _means_after(plan)
     found = []
     for weight, d in plan.graph_walk.readers:
         path, _, last = weight.rpartition(".")
         layer = modules.get(path)
         if last == "weight" and isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-            found.append(Reader(path, d, plan.graph_walk.parameters[weight][d].slots))
+            slots = plan.graph_walk.parameters[weight][d].slots
+            found.append(Reader(path, d, slots, means.get(weight)))
+    return found
+
+
+def _means_after(plan: ChannelPlan) -> dict[str, str]:
+    """Return the running mean that is subtracted from the outputs of a layer, by its weight."""
+    nodes = [node for node in plan.program.exported.graph.nodes if node.op == "placeholder"]
+    names = dict(zip(nodes, plan.program.names, strict=True))
+    found: dict[str, str] = {}
+    for node in nodes:
+        users = list(node.users)
+        if names[node] is None or len(users) != 1:
+            continue  # an input, or a weight that several layers share
+        after = list(users[0].users)
+        if len(after) == 1 and short_name(after[0].target) == "batch_norm":
+            mean = names.get(after[0].args[3])
+            if mean is not None:
+                found[names[node]] = mean
     return found
 
 

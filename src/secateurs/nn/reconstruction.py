@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.reading import Moments, Unit, capture, features, find_readers, unit_of
 from secateurs.nn.rows import batches
+from secateurs.nn.shrink_graph import find_tensor
 from secateurs.nn.silence import silence
 from secateurs.nn.slots import IntArray
 
@@ -115,8 +116,10 @@ def repaired(
         unit = unit_of(plan, reader)
         moments = _moments(work, original, [unit], data, n_rows)
         if reader.name in moments:
-            _refit(work.get_submodule(reader.name), original.get_submodule(reader.name), unit,
-                   moments[reader.name], stays)  # fmt: skip
+            layer = work.get_submodule(reader.name)
+            mean = None if reader.mean is None else find_tensor(work, reader.mean)
+            _refit(layer, original.get_submodule(reader.name), unit, moments[reader.name], stays,
+                   mean)  # fmt: skip
     return silence(plan, gone, work)
 
 
@@ -200,7 +203,7 @@ def _problem(module: nn.Module, unit: Unit, moments: Moments, blocks: list[IntAr
     gram = moments.centred()
     diagonal = gram.diagonal()
     ridge = RIDGE * float(diagonal.mean()) + torch.finfo(gram.dtype).tiny
-    weight = _matrix(module.get_submodule(unit.reader.name), unit)
+    weight = _matrix(module.get_submodule(unit.reader.name), unit, _gains(module, unit))
     energy = max(float((weight * (gram @ weight)).sum()), torch.finfo(gram.dtype).tiny)
     inverse = torch.linalg.inv(gram + ridge * torch.eye(len(gram), dtype=gram.dtype))
     return _Problem(inverse, weight, energy, [torch.from_numpy(b) for b in blocks])
@@ -221,11 +224,22 @@ def _eliminate(problems: list[_Problem], size: int) -> FloatArray:
     return scores
 
 
-def _matrix(layer: nn.Module, unit: Unit) -> Tensor:
-    """Return the weight of a reader as float64 [features, outputs]."""
+def _gains(module: nn.Module, unit: Unit) -> Tensor | None:
+    """Return the factors by which a batch normalisation multiplies the outputs of a reader."""
+    if unit.reader.mean is None:
+        return None
+    norm: Any = module.get_submodule(unit.reader.mean.rpartition(".")[0])
+    gains: Tensor = (norm.running_var.double() + norm.eps).rsqrt()
+    return gains if norm.weight is None else norm.weight.double() * gains
+
+
+def _matrix(layer: nn.Module, unit: Unit, gains: Tensor | None = None) -> Tensor:
+    """Return the weight of a reader as float64 [features, outputs], its outputs times gains."""
     weight = layer.weight.detach().double()  # type: ignore[operator]
     if unit.reader.axis:
         weight = weight.transpose(0, 1)  # [inputs, outputs, taps]
+    if gains is not None:
+        weight = weight * gains.view(1, -1, *[1] * (weight.ndim - 2))
     if unit.patches:
         return weight.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
     table = torch.from_numpy(unit.table)
@@ -245,12 +259,20 @@ def _write(layer: nn.Module, unit: Unit, matrix: Tensor) -> None:
 
 
 def _refit(
-    layer: nn.Module, before: nn.Module, unit: Unit, moments: Moments, stays: NDArray[np.bool_]
+    layer: nn.Module,
+    before: nn.Module,
+    unit: Unit,
+    moments: Moments,
+    stays: NDArray[np.bool_],
+    mean: Tensor | None,
 ) -> None:
-    """Fit the weights and the bias of a reader to what it computed before."""
+    """Fit the weights and the bias of a reader to what it computed before.
+
+    Without a bias, the running mean of the batch normalisation behind it takes its place.
+    """
     kept = np.repeat(stays[unit.table[:, 0]], unit.n_taps)
     bias: Tensor | None = layer.bias  # type: ignore[assignment]
-    constant = bias is not None and unit.has_constant
+    constant = (bias is not None or mean is not None) and unit.has_constant
     rows = torch.from_numpy(np.flatnonzero(np.append(kept, constant)))
     gram = moments.gram[rows][:, rows]
     ridge = RIDGE * float(gram.diagonal().mean()) + torch.finfo(gram.dtype).tiny
@@ -268,3 +290,5 @@ def _refit(
     _write(layer, unit, new)
     if constant and bias is not None:
         bias += (mix[n] @ old).to(bias.dtype)
+    elif constant and mean is not None:
+        mean -= (mix[n] @ old).to(mean.dtype)

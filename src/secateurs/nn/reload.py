@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from secateurs.core.archive import Archive, read_archive
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.nn.cut import keep
+from secateurs.nn.narrow_attention import SCALE_WIDTH, can_be_narrow, keep_padded
 from secateurs.nn.planning import make_plan
 from secateurs.nn.program import Inputs, plain_copy
 from secateurs.nn.pruned_file import KIND, Record, checksum_of, state_tensors
 from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
-from secateurs.nn.shrink_module import replace_tensors
+from secateurs.nn.shrink_module import change_attribute, replace_tensors
 from secateurs.nn.torch_parts import tree_leaves
 from secateurs.nn.verify import difference
 
@@ -103,8 +104,12 @@ def _as_class(
         child = dict(fresh.named_modules()).get(where)
         old = getattr(child, attribute, None)
         fits = type(old) is int if isinstance(value, int) else isinstance(old, tuple | list)
-        archive.require(child is not None and fits, f"attribute {where}.{attribute}")
-        setattr(child, attribute, value if isinstance(value, int) else type(old)(value))  # type: ignore[misc]
+        if attribute == SCALE_WIDTH:
+            fits = child is not None and can_be_narrow(child) and isinstance(value, int)
+        if child is None or not fits:
+            raise archive.damaged(f"attribute {where}.{attribute}")
+        change_attribute(child, attribute, value if isinstance(value, int) else type(old)(value))  # type: ignore[misc]
+    keep_padded(fresh)
     return fresh
 
 

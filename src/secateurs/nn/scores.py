@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateurs.core.certificate import Check
 from secateurs.core.parameters import Shown, bad_value, check_choice
 from secateurs.nn.channels import ChannelGroup, ChannelPlan
+from secateurs.nn.group_lasso_scores import group_lasso_scores
 from secateurs.nn.reconstruction import reconstruction_scores
 from secateurs.nn.rows import batches
+from secateurs.nn.slots import IntArray
 
-HOW = ("reconstruction", "norm", "taylor")
+HOW = ("reconstruction", "norm", "taylor", "group_lasso")
 FloatArray = NDArray[np.float64]
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -32,11 +35,22 @@ class Scores:
         For each group.  Values of different groups can be compared.
     data : object
         The rows that were used, which also repair the cut; None for norms.
+    checks : callable or None
+        Makes the checks of a choice from the scores of the channels that it removes, if there are
+        any.
     """
 
     how: str
     values: dict[str, FloatArray]
     data: Any = None
+    checks: Callable[[FloatArray], tuple[Check, ...]] | None = None
+
+    def checks_of(self, kept: Mapping[str, IntArray]) -> tuple[Check, ...]:
+        """Return what can be said of a choice of channels."""
+        if self.checks is None:
+            return ()
+        removed = [np.delete(self.values[name], index) for name, index in kept.items()]
+        return self.checks(np.concatenate(removed) if removed else np.zeros(0))
 
 
 def score(
@@ -46,6 +60,8 @@ def score(
     loss: Loss | None,
     n_rows: int,
     source: nn.Module | None,
+    n_steps: int,
+    random_state: int | np.random.RandomState | None,
 ) -> Scores:
     """Score the channels of a plan; see `Plan.score`."""
     module = plan.module if source is None else source
@@ -54,6 +70,11 @@ def score(
         return Scores(how, norm_scores(plan, module), data)
     if data is None:
         raise bad_value("data", None, f"calibration rows for the score {how!r}")
+    if how == "group_lasso":
+        if loss is None:
+            raise bad_value("loss", None, "a loss for the score 'group_lasso'")
+        values, checks = group_lasso_scores(plan, module, data, loss, n_steps, random_state)
+        return Scores(how, values, data, checks)
     if how == "taylor":
         if loss is None:
             raise bad_value("loss", None, "a loss for the score 'taylor'")

@@ -16,7 +16,14 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from secateurs.nn.axes import Axis
-from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.channels import BoolArray, ChannelPlan
+from secateurs.nn.narrow_attention import (
+    SCALE_WIDTH,
+    can_be_narrow,
+    keep_padded,
+    make_narrow,
+    narrow_sizes,
+)
 from secateurs.nn.shrink_graph import convolution_groups
 from secateurs.nn.torch_parts import tree_leaves
 
@@ -119,8 +126,17 @@ def smaller(source: nn.Module, tensors: dict[str, Tensor], changes: list[Change]
     module = copy.deepcopy(source)
     replace_tensors(module, tensors)
     for path, attribute, value in changes:
-        setattr(module.get_submodule(path), attribute, value)
+        change_attribute(module.get_submodule(path), attribute, value)
+    keep_padded(module)
     return module
+
+
+def change_attribute(child: nn.Module, attribute: str, value: Any) -> None:
+    """Set an attribute that follows the widths; attention can become narrow by it."""
+    if attribute == SCALE_WIDTH and isinstance(child, nn.MultiheadAttention):
+        make_narrow(child, value)
+    else:
+        setattr(child, attribute, value)
 
 
 def replace_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -192,7 +208,7 @@ def _of_attributes(
     """Return attributes of the user's modules with their possible new values; None: any name."""
     changes = []
     for path, child in plan.module.named_modules():
-        if isinstance(child, KNOWN) or type(child).__name__ == "Conv1D":
+        if isinstance(child, KNOWN) or can_be_narrow(child) or type(child).__name__ == "Conv1D":
             continue
         for attribute, value in vars(child).items():
             if attribute.startswith("_") or (names is not None and attribute not in names):
@@ -206,22 +222,30 @@ def _of_attributes(
 def _of_layers(plan: ChannelPlan, gone: frozenset[int], lengths: Lengths) -> list[Change]:
     """Return the attributes of torch's own layers to change."""
     groups = convolution_groups(plan, gone)
-    tensors = {
-        name: [int(plan.keep_mask(axis.slots, gone).sum()) for axis in axes]
+    left = {
+        name: [plan.keep_mask(axis.slots, gone) for axis in axes]
         for name, axes in plan.graph_walk.parameters.items()
     }
     changes: list[Change] = []
     for path, child in plan.module.named_modules():
-        name = f"{path}.weight" if path else "weight"
-        weight = tensors.get(name)
-        if isinstance(child, KNOWN):
+        prefix = f"{path}." if path else ""
+        name = f"{prefix}weight"
+        weight = [int(mask.sum()) for mask in left[name]] if name in left else None
+        if can_be_narrow(child):
+            assert isinstance(child, nn.MultiheadAttention)
+            found = narrow_sizes(child, _inside(left, prefix))
+        elif isinstance(child, KNOWN):
             found = _of_layer(child, weight, lengths[path], groups.get(name, 1))
         elif type(child).__name__ == "Conv1D" and weight is not None:  # of transformers
             found = {"nx": weight[0], "nf": weight[1]}
         else:
             continue
-        changes += [(path, key, v) for key, v in found.items() if getattr(child, key) != v]
+        changes += [(path, key, v) for key, v in found.items() if vars(child).get(key) != v]
     return changes
+
+
+def _inside(left: dict[str, list[BoolArray]], prefix: str) -> dict[str, list[BoolArray]]:
+    return {n.removeprefix(prefix): masks for n, masks in left.items() if n.startswith(prefix)}
 
 
 def _shorter(value: Any, lengths: dict[int, set[int]]) -> list[Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateurs.core.interrupt import uninterrupted
+from secateurs.nn.attention_scale import fold_scale
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.evaluation import outputs
 from secateurs.nn.optimizer_state import carry_optimizer
@@ -20,9 +21,8 @@ from secateurs.nn.program import Inputs
 from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, find_tensor, shrunk_graph
 from secateurs.nn.shrink_module import Change, change_sets, smaller
 from secateurs.nn.slots import IntArray
+from secateurs.nn.verify import rounding_tolerance
 
-# largest difference of outputs, over the largest output, that rounding explains
-_ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 SMALLEST_SCALE = 1e-6  # outputs below this are compared absolutely
 
 
@@ -194,7 +194,7 @@ class ShrinkingModule:
             new: nn.Module = shrunk_graph(plan, gone, tensors)
         else:
             sets = list(islice(change_sets(plan, gone), self.choice + 1))
-            new = smaller(plan.module, tensors, sets[-1])
+            new = smaller(plan.module, fold_scale(plan, gone, tensors, before), sets[-1])
         new.train(old.training)
         if optimizer is not None:
             names = {id(find_tensor(old, name)): name for name in plan.graph_walk.parameters}
@@ -225,11 +225,6 @@ def check_removal(before: Tensor, after: Tensor) -> float:
             "that does not depend on the widths of the layers"
         )
     return error / scale
-
-
-def rounding_tolerance(dtype: torch.dtype) -> float:
-    """Return the largest relative difference of outputs that rounding explains."""
-    return _ROUNDING.get(dtype, _ROUNDING[torch.float32])
 
 
 def _largest(norms: Tensor, k: int) -> Tensor:

@@ -7,8 +7,9 @@ import copy
 import torch
 from torch import nn
 
+from secateurs.nn.attention_scale import row_factors, scaled_rows
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.shrink_graph import state_of
+from secateurs.nn.shrink_graph import PrunedGraph, state_of
 
 
 @torch.no_grad()
@@ -38,9 +39,15 @@ def silence(plan: ChannelPlan, gone: frozenset[int], module: nn.Module) -> nn.Mo
 
 @torch.no_grad()
 def embed(plan: ChannelPlan, gone: frozenset[int], small: nn.Module) -> nn.Module:
-    """Return the wide module with the weights of a smaller one, and zeros elsewhere."""
+    """Return the wide module with the weights of a smaller one, and zeros elsewhere.
+
+    Its tensors have the dtypes of the smaller one.
+    """
     wide = copy.deepcopy(plan.module)
     inner = state_of(plan, small)
+    if not isinstance(small, PrunedGraph):  # which gives the scale of attention by itself
+        for name, factor in row_factors(plan, gone).items():
+            inner[name] = scaled_rows(inner[name], 1 / factor)
     for name, tensor in state_of(plan, wide).items():
         masks = [
             torch.from_numpy(plan.keep_mask(axis.slots, gone))
@@ -49,10 +56,12 @@ def embed(plan: ChannelPlan, gone: frozenset[int], small: nn.Module) -> nn.Modul
         if tensor.ndim == 0:
             tensor.data = inner[name].detach().clone()
             continue
-        full = tensor.detach().clone(memory_format=torch.contiguous_format)
+        full = tensor.detach().to(
+            inner[name].dtype, copy=True, memory_format=torch.contiguous_format
+        )
         if isinstance(tensor, nn.Parameter):
             full.zero_()
         index = torch.meshgrid(*(mask.nonzero()[:, 0] for mask in masks), indexing="ij")
-        full[tuple(i.to(tensor.device) for i in index)] = inner[name].detach().to(tensor.dtype)
+        full[tuple(i.to(tensor.device) for i in index)] = inner[name].detach()
         tensor.data = full
     return wide

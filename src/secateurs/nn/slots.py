@@ -123,13 +123,80 @@ class Slots:
         self._parts[composite] = parts
         self.unite(a, composite)
 
+    def define_many(self, slots: IntArray, parts: IntArray) -> None:
+        """Let each slot be removed if any of its parts [slots, parts] is.
+
+        The parts are new slots.
+        """
+        roots = self.find(slots)
+        for here in _each_once(roots):
+            self._define_distinct(roots[here], parts[here])
+
+    def _define_distinct(self, slots: IntArray, parts: IntArray) -> None:
+        """Define slots of which no two were united before."""
+        roots = self.find(slots).tolist()
+        known = self._parts.keys() & roots
+        if not known and FIXED not in roots and len(set(roots)) == len(roots):
+            self._parts.update(zip(roots, map(tuple, parts.tolist()), strict=True))
+            return
+        if len(known) == len(roots) and {len(self._parts[root]) for root in roots} == {
+            parts.shape[1]
+        }:
+            before = np.array([self._parts[root] for root in roots])
+            if self.find(before).all():  # split in the same way once more
+                for i in range(parts.shape[1]):
+                    self.unite_axes(before[:, i], parts[:, i])
+                return
+        for slot, of_slot in zip(roots, parts.tolist(), strict=True):
+            self.define(slot, of_slot)
+
+    def merged(self, first: IntArray, second: IntArray) -> IntArray:
+        """Return slots of which each is removed with either of two slots."""
+        fresh = self.new(len(first))
+        parts = zip(first.tolist(), second.tolist(), strict=True)
+        self._parts.update(zip(fresh.tolist(), parts, strict=True))
+        return fresh
+
+    def is_composite(self, roots: IntArray) -> NDArray[np.bool_]:
+        """Whether each of these representatives has parts."""
+        known = self._parts.keys() & set(roots.tolist())
+        return np.isin(roots, np.fromiter(known, np.int64, len(known)))
+
     def fix(self, slots: IntArray) -> bool:
         """Let none of these be removed; return whether one of them could be until now."""
         free = np.unique(self.find(slots))
         free = free[free != FIXED]
-        for slot in free.tolist():
-            self.unite(FIXED, slot)
-        return bool(len(free))
+        changed = bool(len(free))
+        while len(free):
+            split = free[self.is_composite(free)].tolist()
+            self._up[free] = FIXED
+            parts = [part for root in split for part in self._parts.pop(root)]
+            free = np.unique(self.find(np.array(parts, dtype=np.int64)))
+            free = free[free != FIXED]
+        return changed
+
+    @property
+    def size(self) -> int:
+        """How many slots there are."""
+        return self._size
+
+    def atoms_of(self, roots: IntArray) -> tuple[IntArray, IntArray]:
+        """Return (owners, atoms): each atom removes the representative at place owner."""
+        owners, now = np.arange(len(roots)), roots
+        pairs, found = np.zeros(0, dtype=np.int64), []
+        while len(now):
+            free = now != FIXED
+            owners, now = owners[free], now[free]
+            split = self.is_composite(now)
+            found.append(np.stack([owners[~split], now[~split]]))
+            parts = [self._parts[root] for root in now[split].tolist()]
+            owners = np.repeat(owners[split], [len(of_root) for of_root in parts])
+            now = self.find(np.array([part for of_root in parts for part in of_root], np.int64))
+            new = np.setdiff1d(owners * self._size + now, pairs)  # parts can go in circles
+            pairs = np.concatenate([pairs, new])
+            owners, now = np.divmod(new, self._size)
+        table = np.unique(np.concatenate(found, 1), axis=1) if found else np.zeros((2, 0), np.int64)
+        return table[0], table[1]
 
     def atoms(self, slot: int) -> frozenset[int]:
         """Return the atoms of which each alone removes this slot."""
@@ -148,3 +215,12 @@ class Slots:
             else:
                 found.add(root)
         return frozenset(found)
+
+
+def _each_once(roots: IntArray) -> list[IntArray]:
+    """Part positions so that no root is twice in a part: first all first ones, and so on."""
+    order = np.argsort(roots, kind="stable")
+    ordered = roots[order]
+    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(roots) else order
+    number = np.arange(len(roots)) - np.repeat(first, np.diff(np.append(first, len(roots))))
+    return [order[number == i] for i in range(int(number.max(initial=-1)) + 1)]

@@ -19,6 +19,8 @@ from secateurs.nn.slots import IntArray
 from secateurs.nn.torch_parts import TorchDispatchMode, tree_leaves, tree_map
 
 TOLERANCE = 1e-10  # of the largest output, in float64
+# largest difference of outputs, over the largest output, that rounding explains
+ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 NARROW = (torch.float32, torch.float16, torch.bfloat16)
 SEEDS = (0, 1)  # of the random inputs
 SMALLEST_SCALE = 1e-30  # outputs of zeros are compared absolutely
@@ -42,12 +44,16 @@ class Agreement:
         How often both were called: on the example, on random inputs, on other numbers of rows.
     n_groups : int
         Groups that were also removed one at a time.
+    rounding : float
+        The same difference for the module that is returned, if some of its weights were multiplied
+        by a factor and rounded; `error` is without that rounding.
     """
 
     error: float
     tolerance: float
     n_calls: int
     n_groups: int
+    rounding: float = 0.0
 
 
 class _Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -146,8 +152,18 @@ def difference(reference: list[Any], found: list[Any]) -> float:
     return largest / scale
 
 
+def rounding_tolerance(dtype: torch.dtype) -> float:
+    """Return the largest relative difference of outputs that rounding explains."""
+    return ROUNDING.get(dtype, ROUNDING[torch.float32])
+
+
 def verify(
-    plan: ChannelPlan, source: nn.Module, kept: Kept, candidate: nn.Module, data: Sequence[Any] = ()
+    plan: ChannelPlan,
+    source: nn.Module,
+    kept: Kept,
+    candidate: nn.Module,
+    data: Sequence[Any] = (),
+    tolerance: float = TOLERANCE,
 ) -> Agreement:
     """Compare a smaller module with the silenced one in float64.
 
@@ -162,6 +178,8 @@ def verify(
         The smaller module.
     data : sequence of inputs
         Further inputs of the module, such as rows of the user's data.
+    tolerance : float
+        Largest difference of outputs, over the largest output.
 
     Returns
     -------
@@ -170,7 +188,7 @@ def verify(
     Raises
     ------
     NotEqualError
-        The outputs differ by more than 1e-10 of the largest output.
+        The outputs differ by more than the tolerance.
 
     Notes
     -----
@@ -178,8 +196,8 @@ def verify(
     """
     calls = [*probes(plan.program.inputs), *(Inputs.of(rows) for rows in data)]
     reference = widened(silence(plan, plan.gone(kept), source))
-    worst, n_calls = _compare(reference, widened(candidate), calls, "the cut")
-    return Agreement(worst, TOLERANCE, n_calls, 0)
+    worst, n_calls = _compare(reference, widened(candidate), calls, "the cut", tolerance)
+    return Agreement(worst, tolerance, n_calls, 0)
 
 
 def verify_each_group(plan: ChannelPlan, source: nn.Module, kept: Kept) -> tuple[float, int]:
@@ -199,7 +217,11 @@ def verify_each_group(plan: ChannelPlan, source: nn.Module, kept: Kept) -> tuple
 
 
 def _compare(
-    reference: nn.Module, candidate: nn.Module, calls: Sequence[Inputs], what: str
+    reference: nn.Module,
+    candidate: nn.Module,
+    calls: Sequence[Inputs],
+    what: str,
+    tolerance: float = TOLERANCE,
 ) -> tuple[float, int]:
     worst, n_calls, says_something = 0.0, 0, False
     for number, inputs in enumerate(calls):
@@ -217,10 +239,10 @@ def _compare(
                 "outputs of the wide one"
             ) from error
         size = difference(expected, found)
-        if not size <= TOLERANCE:
+        if not size <= tolerance:
             raise NotEqualError(
                 f"{what}: got outputs of the smaller module that differ by {size:.3g} of the "
-                f"largest output from the silenced one; expected at most {TOLERANCE:g}"
+                f"largest output from the silenced one; expected at most {tolerance:g}"
             )
         worst, n_calls = max(worst, size), n_calls + 1
         says_something = says_something or any(

@@ -13,7 +13,8 @@ from secateurs.nn.axes import Axes, Fixed, Walk, fixed, tensors_in
 from secateurs.nn.program import Program, whole_attention
 from secateurs.nn.rules import apply_rule
 from secateurs.nn.rules.call import short_name
-from secateurs.nn.slots import FIXED
+from secateurs.nn.slots import FIXED, IntArray
+from secateurs.nn.stand_ins import stand_in
 from secateurs.nn.torch_parts import TorchDispatchMode, tree_map
 
 WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
@@ -22,18 +23,23 @@ WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
 class _Rules(TorchDispatchMode):
     """Apply the rule of every elementary operation that runs inside the block."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, *, quick: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.walk = walk
+        self.quick = quick
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = stand_in(func, args) if self.quick else None
+        if result is None:
+            result = func(*args, **(kwargs or {}))
         apply_rule(self.walk, func, args, kwargs or {}, result)
         return result
 
 
 class GraphWalk(fx.Interpreter):
     """Run a program on its example inputs, and note the axes of every value.
+
+    With `quick`, large products are not computed; see `secateurs.nn.stand_ins`.
 
     Attributes
     ----------
@@ -44,15 +50,19 @@ class GraphWalk(fx.Interpreter):
     fixed_parts : list of Fixed
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, quick: bool = False) -> None:
         super().__init__(program.graph_module)
         self.program = program
+        self.quick = quick
         self.walk = Walk(on_fix=self._on_fix)
         self.by_node: dict[fx.Node, Any] = {}
         self.parameters: dict[str, Axes] = {}
         self.fixed_parts: list[Fixed] = []
         self._names = iter(program.names)
         self._alive: dict[tuple[str, int], int] = {}
+        # the slots of the axes in _alive one after another, and where each begins
+        self._watched: IntArray = np.zeros(0, dtype=np.int64)
+        self._starts: IntArray = np.zeros(0, dtype=np.int64)
         self.outputs: Any = None
 
     def walk_through(self) -> None:
@@ -102,6 +112,7 @@ class GraphWalk(fx.Interpreter):
         for d, axis in enumerate(known):
             if len(axis) > 1 and axis.slots.any():
                 self._alive[name, d] = len(axis)
+                self._starts = self._starts[:0]
 
     def _new_axes(self, value: Tensor, name: str) -> Axes:
         """Free axes for a tensor of numbers; indices and masks never shrink."""
@@ -114,22 +125,33 @@ class GraphWalk(fx.Interpreter):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation: whole if it has a rule as a whole, else part by part."""
         if not isinstance(target, torch._ops.OpOverload):
-            with _Rules(self.walk):
+            with _Rules(self.walk, quick=self.quick):
                 return super().call_function(target, args, kwargs)
         if short_name(target) in WHOLE:
-            result = super().call_function(target, args, kwargs)
+            result = stand_in(target, args) if self.quick else None
+            if result is None:
+                result = super().call_function(target, args, kwargs)
             apply_rule(self.walk, target, args, kwargs, result)
             return result
         if target is torch.ops.aten.view.default:  # strides can differ from those of the export
             target = torch.ops.aten.reshape.default
-        with _Rules(self.walk):
+        with _Rules(self.walk, quick=self.quick):
             return super().call_function(target, args, kwargs)
 
     def _on_fix(self, reason: str) -> None:
         """Note which parameters lost coordinates by this."""
-        for (name, d), alive in list(self._alive.items()):
-            slots = self.parameters[name][d].slots
-            left = int(np.count_nonzero(self.walk.slots.find(slots) != FIXED))
+        if len(self._alive) != len(self._starts):
+            lengths = [len(self.parameters[name][d]) for name, d in self._alive]
+            self._starts = np.cumsum([0, *lengths])[:-1] if lengths else np.zeros(0, dtype=np.int64)
+            self._watched = np.concatenate(
+                [self.parameters[name][d].slots for name, d in self._alive] or [self._watched[:0]]
+            )
+        if not self._alive:
+            return
+        self._watched = self.walk.slots.find(self._watched)
+        counts = np.add.reduceat((self._watched != FIXED).astype(np.int64), self._starts)
+        for (name, d), left in zip(list(self._alive), counts.tolist(), strict=True):
+            alive = self._alive[name, d]
             if left == alive:
                 continue
             if reason:

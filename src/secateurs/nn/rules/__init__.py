@@ -56,9 +56,12 @@ def apply_rule(walk: Walk, operation: Any, args: Any, kwargs: Any, result: Any) 
     ):
         axes = refused(call, operands, outputs)
     in_place = getattr(operation, "_schema", None) is not None and operation._schema.is_mutable
+    before = walk.axes(operands[0]) if in_place and len(operands) == 1 else []
     for tensor, of_tensor in zip(outputs, axes, strict=True):
         walk.assign(tensor, of_tensor)
-        if in_place and not all(axis.zero for axis in of_tensor):
+        # an operation of one tensor that keeps zeros along an axis keeps all zeros
+        keeps = any(old.zero and new.zero for old, new in zip(before, of_tensor, strict=False))
+        if in_place and not keeps and not all(axis.zero for axis in of_tensor):
             walk.forget_zeros(tensor)
 
 

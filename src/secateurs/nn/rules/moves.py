@@ -136,30 +136,24 @@ class _Output:
                 [Axis(axis.slots[np.unique(coordinates[here]).astype(np.int64) - 1])],
                 "one of its coordinates is selected",
             )
-        elif len(varying) == 1:
-            self._map(axis, coordinates, varying[0], source)
-        else:
-            self._split(axis, coordinates, here, varying, source)
-
-    def _map(self, axis: Axis, coordinates: FloatArray, b: int, source: int) -> None:
-        others = tuple(i for i in range(coordinates.ndim) if i != b)
+            return
+        # along the other axes a coordinate is the same, or not there
+        others = tuple(b for b in range(small.ndim) if b not in varying)
         at = coordinates.max(axis=others) if others else coordinates
-        places = np.flatnonzero(at > 0)
-        self._put(b, places, axis.slots[at[places].astype(np.int64) - 1], axis, source)
+        places = np.nonzero(at)
+        found = axis.slots[at[places].astype(np.int64) - 1]
+        if len(varying) == 1:
+            self._put(varying[0], places[0], found, axis, source)
+        else:
+            self._split(axis, found, dict(zip(varying, places, strict=True)), source)
 
-    def _split(
-        self, axis: Axis, coordinates: FloatArray, here: NDArray[np.bool_], varying: list[int],
-        source: int,
-    ) -> None:  # fmt: skip
+    def _split(self, axis: Axis, found: IntArray, places: dict[int, IntArray], source: int) -> None:
+        """Let slots be removed with either of their places along several axes."""
         slots = self.walk.slots
-        fresh = {b: slots.new(coordinates.shape[b]) for b in varying}
-        index = np.nonzero(here)
-        rows = np.stack([coordinates[here].astype(np.int64) - 1, *(index[b] for b in varying)])
-        for coordinate, *places in np.unique(rows, axis=1).T.tolist():
-            parts = [int(fresh[b][j]) for b, j in zip(varying, places, strict=True)]
-            slots.define(int(axis.slots[coordinate]), parts)
-        slots.inside.update(fresh[varying[-1]].tolist())
-        for b in varying:
+        fresh = {b: slots.new(len(self.slots[b])) for b in places}
+        slots.define_many(found, np.stack([fresh[b][at] for b, at in places.items()], 1))
+        slots.inside.update(fresh[max(places)].tolist())
+        for b in places:
             self._put(b, np.arange(len(fresh[b])), fresh[b], axis, source)
 
     def _put(
@@ -174,15 +168,18 @@ class _Output:
         empty = own[places] < 0
         own[places[empty]] = roots[empty]
         self.source[b][places[empty]] = source
-        for i, slot in zip(places[~empty].tolist(), roots[~empty].tolist(), strict=True):
-            if self.source[b][i] != source:
-                slots.unite(int(own[i]), slot)  # the same place in two operands of a cat
-            elif own[i] == FIXED:
-                own[i] = slot
-            elif slot not in (FIXED, slots.root(int(own[i]))):
-                merged = int(slots.new(1)[0])
-                slots.define(merged, [int(own[i]), slot])
-                own[i] = merged
+        if empty.all():
+            return
+        places, roots = places[~empty], roots[~empty]
+        same = self.source[b][places] == source
+        for i, slot in zip(places[~same].tolist(), roots[~same].tolist(), strict=True):
+            slots.unite(int(own[i]), slot)  # the same place in two operands of a cat
+        places, roots = places[same], roots[same]
+        here = slots.find(own[places])
+        own[places] = np.where(here == FIXED, roots, own[places])
+        both = (here != FIXED) & (roots != FIXED) & (here != roots)
+        if both.any():
+            own[places[both]] = slots.merged(own[places[both]], roots[both])
 
 
 def _varies(coordinates: FloatArray, here: NDArray[np.bool_], b: int) -> bool:
