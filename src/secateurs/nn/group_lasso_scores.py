@@ -61,11 +61,12 @@ def group_lasso_scores(
     if not isinstance(data, tuple | list):
         got = Shown(f"a {type(data).__name__}")
         raise bad_value("data", got, "(X, y) for the score 'group_lasso'")
+    rows: Any = data
     wide = plan.for_any_rows()
     ours = replace(wide, program=replace(wide.program, module=module))
     values = {name: np.full(group.size, np.inf) for name, group in plan.groups.items()}
     with run_of(
-        lambda _: ours, module, loss, data, validation=VALIDATION, batch_size=BATCH_SIZE,
+        lambda _: ours, module, loss, rows, validation=VALIDATION, batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE, random_state=random_state, progress=None,
     ) as run:  # fmt: skip
         network = shrinking_copy(run)

@@ -51,7 +51,7 @@ class NarrowAttention(nn.MultiheadAttention):
         elif not self.batch_first:
             streams = [x.transpose(0, 1) for x in streams]
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            torch.unflatten(F.linear(x, weight, bias), -1, (self.num_heads, -1)).transpose(1, 2)
             for x, weight, bias in zip(streams, *self._projections(), strict=True)
         )
         mask = self._mask(q, k, key_padding_mask, attn_mask)
@@ -72,13 +72,15 @@ class NarrowAttention(nn.MultiheadAttention):
         return out if self.batch_first else out.transpose(0, 1), weights
 
     def _projections(self) -> tuple[list[Tensor], list[Tensor | None]]:
-        if self.in_proj_weight is not None:
-            weights = list(self.in_proj_weight.chunk(3))
+        joint: Tensor | None = self.in_proj_weight
+        if joint is not None:
+            weights = list(joint.chunk(3))
         else:
             weights = [getattr(self, name) for name in SEPARATE]
-        if self.in_proj_bias is None:
+        bias: Tensor | None = self.in_proj_bias
+        if bias is None:
             return weights, [None] * 3
-        return weights, list(self.in_proj_bias.split([len(weight) for weight in weights]))
+        return weights, list(torch.split(bias, [len(weight) for weight in weights]))
 
     def _mask(
         self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None

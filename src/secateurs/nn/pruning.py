@@ -13,6 +13,7 @@ from secateurs.nn.cut import Cut
 from secateurs.nn.data import Data, Loss, checked_rows
 from secateurs.nn.fine_tune import fine_tune
 from secateurs.nn.group_lasso_pruning import checked_keep, group_lasso_pruning, shrinking_copy
+from secateurs.nn.planning import Plan
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.pruning_run import pruning_run
 from secateurs.nn.run_state import PruningRun, record_in_six_digits
@@ -145,9 +146,10 @@ def prune(
         learning_rate=learning_rate, random_state=random_state, progress=progress,
     ) as run:  # fmt: skip
         options = {"round_to": round_to, "per_layer": per_layer, "inside_heads": inside_heads}
-        source = run.plan.module
+        plan = _plan_of(run)
+        source = plan.module
         for number in range(1, n_rounds + 1):
-            scores = run.plan.score(
+            scores = plan.score(
                 score, run.data.training, loss, source=source, random_state=random_state
             )
             chosen = _chosen(run, scores, size, number / n_rounds, options, repair, source)
@@ -159,14 +161,20 @@ def prune(
         return run.result(best, max_loss_increase, certify=checked, further=chosen.checks)
 
 
+def _plan_of(run: PruningRun) -> Plan:
+    assert isinstance(run.plan, Plan)
+    return run.plan
+
+
 def _chosen(
     run: PruningRun, scores: Any, size: Size, progress: float, options: dict[str, Any],
     repair: bool, source: nn.Module,
 ) -> Cut:  # fmt: skip
     """Choose channels and repair; with several rounds, sizes fall by the same factor in each."""
+    plan = _plan_of(run)
 
     def cut(**given: Any) -> Cut:
-        found = run.plan.choose(scores, **given, **options, repair=False, source=source)
+        found = plan.choose(scores, **given, **options, repair=False, source=source)
         return found.repair(run.data.training) if repair else found
 
     if size.max_loss_increase is None:
@@ -179,7 +187,7 @@ def _chosen(
     low, high = 0.0, 1.0
     for _ in range(LEVELS):
         middle = (low + high) / 2
-        tried = run.plan.choose(scores, level=middle, **options, repair=False, source=source)
+        tried = plan.choose(scores, level=middle, **options, repair=False, source=source)
         tried = tried.repair(run.data.training) if repair else tried
         scored = run.score(_working(run, tried))
         record_in_six_digits(

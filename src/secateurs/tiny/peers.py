@@ -16,19 +16,16 @@ class Peer:
         Bytes of its model and code, compiled for a Cortex-M0 at -Os from the published source.
     accuracy : float
         On the MNIST test images, as its authors report it.
-    augmented : bool
-        Whether it was trained on distorted images too.
     """
 
     name: str
     flash: int
     accuracy: float
-    augmented: bool
 
 
-# github.com/cpldcpu/BitNetMCU, accuracies from its documentation
+# github.com/cpldcpu/BitNetMCU, accuracies from its documentation; trained on distorted images
 MNIST_PEERS = (
-    Peer("BitNetMCU 1k, fully connected", 1906, 0.9422, augmented=True),
-    Peer("BitNetMCU CNN", 4530, 0.9892, augmented=True),
-    Peer("BitNetMCU 12k, fully connected", 13_414, 0.9902, augmented=True),
+    Peer("BitNetMCU 1k, fully connected", 1906, 0.9422),
+    Peer("BitNetMCU CNN", 4530, 0.9892),
+    Peer("BitNetMCU 12k, fully connected", 13_414, 0.9902),
 )

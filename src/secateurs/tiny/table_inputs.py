@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 LEAST_RANGE, MOST_RANGE = 2.0, 8.0  # scaled inputs beyond the range are clipped
 UNKNOWN_RANGE = 4.0  # without rows
 BULK = 0.999  # share of the entries of a column that the range should hold
-LEAST_UNITS, MOST_UNITS = 2560, 25_600  # raw units from one end of a feature to the other
+LEAST_UNITS = 2560  # raw units from one end of a feature to the other
 MOST_DECIMALS = 30
 
 

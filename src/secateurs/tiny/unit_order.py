@@ -64,7 +64,7 @@ class _Cost:
     """Bits of the positions of two layers, for an order of the units between them."""
 
     def __init__(self, before: IntegerLayer, after: IntegerLayer) -> None:
-        self._before, self._after = before, after
+        self._after = after
         self._rows, self._columns = before.rows, before.columns
         self._inputs, self._outputs = after.columns, after.rows
 

@@ -91,7 +91,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     certificate_ : Certificate
         Statements about the fit with their verdicts and numbers.
     report_ : dict
-        Weights of each layer, bytes of the file and of training, and seconds.  "dense_nonzeros",
+        Weights of each layer, bytes of the file and of training, and seconds; "copy_bytes" is the
+        size of the shuffled copy of the rows.  "dense_nonzeros",
         "dense_peak_bytes" and "dense_file_bytes" are those of the dense network.
 
     Examples

@@ -39,6 +39,7 @@ class FittedPerceptron(TableEstimator):
     n_steps_: int
     peak_support_: int
     peak_bytes_: int
+    _copy_bytes: int  # of the shuffled copy of the rows
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -110,6 +111,7 @@ class FittedPerceptron(TableEstimator):
             "effort": self.effort_,
             "peak_support": self.peak_support_,
             "peak_bytes": self.peak_bytes_,
+            "copy_bytes": self._copy_bytes,
             "dense_nonzeros": n_dense,
             "dense_peak_bytes": 16 * n_dense,
             "dense_file_bytes": 4 * n_dense,

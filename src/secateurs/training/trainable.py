@@ -147,6 +147,7 @@ class TrainablePerceptron(FittedPerceptron):
             n_steps += before
             n_train = self.n_train_ + data.n_new
             peak = max(peak, int(self.certificate_["support"].measured or 0))
+        self._copy_bytes = rows.copy_bytes
         self.status_, self.n_train_ = solution.status, n_train
         self.history_, self.n_steps_ = history, n_steps
         self.loss_curve_ = history["loss"]
