@@ -13,6 +13,7 @@ held-out rows too.  Such a fit is kept only if it leaves no residual, and has no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -23,7 +24,7 @@ from scipy import sparse
 
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.recovery.pursuit.search import relu_pursuit
-from secateurs.recovery.sampling.search import relu_sampling
+from secateurs.recovery.sampling.search import MOST_RUNS, relu_sampling, sweeps_of_run
 from secateurs.recovery.thresholding.exchange import exchange
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.recovery.thresholding.iht import iht
@@ -32,8 +33,10 @@ from secateurs.sparse.stack import ReLUStack
 IHT_STEPS = 100
 NO_RESIDUAL = 1e-10  # relative residual of a network that fits its rows
 FEW_ROWS = 2.5  # rows for each of the s + d unknowns below which the sampler is tried
+TOO_FEW = 0.5  # rows over s log(d m / s) below which it finds nothing
 MOST_VALUES = 3_000_000  # most n m d of a sweep of the sampler, about 1 ms
 FIRST_RUNS = 9  # runs of the sampler before other solvers are tried
+FIRST_WORK, MOST_WORK = 4e9, 3e10  # values of the first and of all later sweeps, 1e9 a second
 HOPELESS = 0.15  # relative residual above which the sampler makes no longer runs
 JUDGED_SHARE = 20  # held-out rows choose the solver where they are a twentieth of the others
 
@@ -122,24 +125,37 @@ class Solvers:
         again = few
         if few and may_use_all:
             rows = (data.X_all, data.y_all)
-            first = self.sampling(*rows, n_runs=FIRST_RUNS, used_all=True)  # (1)
+            n_first = min(FIRST_RUNS, self._runs(X, FIRST_WORK))
+            first = self.sampling(*rows, n_runs=n_first, used_all=True)  # (1)
             again = first.solution.status == "converged"
             yield first._replace(settled=first.settled and not again)
         if again:
-            yield self.sampling(X, y, n_runs=FIRST_RUNS)
+            yield self.sampling(X, y, n_runs=min(FIRST_RUNS, self._runs(X, FIRST_WORK)))
         yield self.pursuit(X, y)
         if not self.fit_intercept:
             yield self.thresholding(X, y)
         left = min(each.left(X, y) for each in found if not each.used_all)
         if few and NO_RESIDUAL < left < HOPELESS:  # (2)
             rows = (data.X_all, data.y_all) if may_use_all else (X, y)
-            yield self.sampling(*rows, used_all=may_use_all)
+            n_runs = self._runs(X, MOST_WORK)
+            yield self.sampling(*rows, n_runs=n_runs, used_all=may_use_all)
 
     def _few_rows(self, X: Array) -> bool:
-        """Whether rows are few, but more than weights, and sweeps of the sampler are cheap."""
+        """Whether rows are few, but not too few, and sweeps of the sampler are cheap."""
         n, d = X.shape
-        few = self.n_nonzero < n < FEW_ROWS * (self.n_nonzero + d) and not self.fit_intercept
-        return few and n * d * min(self.n_neurons, self.n_nonzero) <= MOST_VALUES
+        s, m = self.n_nonzero, min(self.n_neurons, self.n_nonzero)
+        least = max(s + 1, TOO_FEW * s * math.log(max(1.0, d * m / s)))
+        few = least <= n < FEW_ROWS * (s + d) and not self.fit_intercept
+        return few and n * d * m <= MOST_VALUES
+
+    def _runs(self, X: Array, work: float) -> int:
+        """Return the runs of the sampler that compute at most about so many values."""
+        values = X.size * min(self.n_neurons, self.n_nonzero)
+        n_runs = 0
+        while n_runs < MOST_RUNS and work > 0:
+            work -= values * sweeps_of_run(n_runs)
+            n_runs += 1
+        return n_runs
 
     def sampling(self, X: Array, y: Array, *, used_all: bool = False, **settings: Any) -> Found:
         """Return the result of sampling."""

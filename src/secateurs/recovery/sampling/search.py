@@ -32,10 +32,16 @@ from secateurs.recovery.sampling.spike_slab import sweeps
 from secateurs.recovery.uniqueness import doubt
 
 FIRST_SWEEPS, RUNS = 300, 3  # sweeps of the first runs, and runs before the number doubles
+MOST_RUNS = 21
 COLDEST = 1e-6  # last noise variance, relative to that of y
 EXACT = 1e-10  # relative residual of an exact fit
 BLOCK_VALUES = 1 << 23  # values of a sweep, m d n, between two looks at the clock
 WEIGHT_VARIANCE = 1.0 / 3.0  # variance of y for each weight of variance 1
+
+
+def sweeps_of_run(number: int) -> int:
+    """Return the sweeps of a run, counted from 0."""
+    return FIRST_SWEEPS << (number // RUNS)
 
 
 def relu_sampling(
@@ -44,7 +50,7 @@ def relu_sampling(
     n_nonzero: int,
     n_neurons: int | None = None,
     *,
-    n_runs: int = 21,
+    n_runs: int = MOST_RUNS,
     hopeless: float = 1.0,
     max_seconds: float | None = None,
     random_state: int = 0,
@@ -113,7 +119,7 @@ def relu_sampling(
         if search.relative < EXACT or not rows.d:
             run.end("exact" if search.relative < EXACT else "stalled")
         for i in run:
-            search.improve(FIRST_SWEEPS << ((i - 1) // RUNS), rng)
+            search.improve(sweeps_of_run(i - 1), rng)
             if search.relative < EXACT:
                 run.end("exact")
             elif i % RUNS == 0 and search.relative > hopeless:
