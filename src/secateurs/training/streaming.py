@@ -28,6 +28,7 @@ from secateurs.training.scaling import input_scaling
 
 CHUNK_EPOCHS = 20
 ENOUGH_ROWS = 100  # fewer rows of a sample do not change the scaling
+CHUNK_RATE = 1e-2  # learning rate of the first chunks
 CHUNK_EXCHANGES = 3  # changes of the support in a call,
 LEAST_INTERVAL = 10  # and the fewest steps between two
 

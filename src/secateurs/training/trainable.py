@@ -15,7 +15,6 @@ from secateurs.sparse.network import SparseNetwork
 from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
 from secateurs.training.choice import Candidate
 from secateurs.training.defaults import (
-    LEARNING_RATE,
     SMALL_TABLE,
     auto_device,
     auto_learning_rate,
@@ -39,7 +38,7 @@ from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.reservoir import Stream
 from secateurs.training.row_checks import held_out_loss
 from secateurs.training.scaling import input_scaling, near_rows
-from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, LEAST_INTERVAL
+from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, CHUNK_RATE, LEAST_INTERVAL
 from secateurs.training.training_data import TrainingData
 
 SHORT_RUN = 3  # widths are compared after a third of the steps
@@ -107,7 +106,7 @@ class TrainablePerceptron(FittedPerceptron):
                 self.budget_,
                 n_steps=n_steps,
                 batch_size=batch,
-                learning_rate=stream.rate(chosen(self.learning_rate, LEARNING_RATE)),
+                learning_rate=stream.rate(chosen(self.learning_rate, CHUNK_RATE)),
                 weight_decay=chosen(self.weight_decay, auto_weight_decay(stream.sample.n_seen)),
                 overshoot=max(self.overshoot, network.n_nonzero / self.budget_),
                 exchange_every=max(LEAST_INTERVAL, n_steps // CHUNK_EXCHANGES),
