@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from secateurs.core.description import Description
 from secateurs.core.saved_model import SavedModel
 from secateurs.core.solution import Progress, ProgressCallback
+from secateurs.core.threads import SMALL, threads_for
 
 
 class Estimator(SavedModel, BaseEstimator):  # type: ignore[misc]
@@ -57,8 +58,9 @@ class Estimator(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Run all steps of a fit; `options` go to `_read`."""
         began = time.perf_counter()
         data = self._prepare(X, y, **options)
-        self._solve(data, shown_progress(self.verbose, progress))
-        self.certificate_ = self._certify(data)
+        with threads_for(self._largest_product(data)):
+            self._solve(data, shown_progress(self.verbose, progress))
+            self.certificate_ = self._certify(data)
         self.report_ = self._report() | {
             "file_bytes": len(self._file_content()),
             "seconds": time.perf_counter() - began,
@@ -81,6 +83,11 @@ class Estimator(SavedModel, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _read(self, X: Any, y: Any, **options: Any) -> Any:
         """Validate the data and return them as the other steps need them."""
+
+    def _largest_product(self, data: Any) -> int:
+        """Multiply-adds of the largest product of a step; a small one gets one thread."""
+        del data
+        return SMALL
 
     @abstractmethod
     def _solve(self, data: Any, progress: ProgressCallback | None) -> None:

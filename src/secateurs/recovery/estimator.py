@@ -211,6 +211,10 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         self._n_compared = 1
         return Split(X[train], y[train], X[held_out], y[held_out], X, y)
 
+    def _largest_product(self, data: Split) -> int:
+        most = len(data.X_all) if self.n_nonzero == "auto" else int(self.n_nonzero)
+        return int(data.X_all.size) * min(most, self.n_neurons or most)
+
     def _solve(self, data: Split, progress: ProgressCallback | None) -> None:
         if self.n_nonzero == "auto":
             self._grow_budget(data, progress)
