@@ -87,11 +87,17 @@ def test_seconds_are_turned_into_the_effort_that_takes_them(a, b, monkeypatch):
 
     def run(n_steps, exchange_every):
         clock[0] += a * n_steps / exchange_every / efforts.EXCHANGES + b * n_steps
+        return Solution(None, "budget", {})
 
     n_steps, seconds = 3600, 100.0
     effort = effort_for(seconds, n_steps, run)
     spent = clock[0] - b - a / efforts.EXCHANGES  # without the first call, which compiles
     assert effort == pytest.approx((seconds - spent) / (a + b * n_steps), rel=0.06)
+
+
+def test_ctrl_c_while_seconds_are_measured_ends_the_fit():
+    with pytest.raises(KeyboardInterrupt):
+        effort_for(9.0, 100, lambda **_: Solution(None, "interrupted", {}))
 
 
 def test_an_estimator_takes_more_steps_and_repeats_what_seconds_chose(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def shortest_order(
 
 def _search(before: IntegerLayer, after: IntegerLayer, n_steps: int) -> IntArray:
     n = before.n_out
-    cost = _Cost(before, after)
+    cost = partial(_position_bits, before, after)
     used = before.dense() != 0
     starts = [
         np.arange(n),
@@ -60,21 +61,14 @@ def _search(before: IntegerLayer, after: IntegerLayer, n_steps: int) -> IntArray
     return order
 
 
-class _Cost:
-    """Bits of the positions of two layers, for an order of the units between them."""
-
-    def __init__(self, before: IntegerLayer, after: IntegerLayer) -> None:
-        self._after = after
-        self._rows, self._columns = before.rows, before.columns
-        self._inputs, self._outputs = after.columns, after.rows
-
-    def __call__(self, order: IntArray) -> int:
-        n = len(order)
-        place = np.empty(n + 1, dtype=np.int64)
-        place[order], place[n] = np.arange(n), n
-        first = np.sort(self._columns * n + place[self._rows])
-        second = np.sort(place[self._inputs] * self._after.n_out + self._outputs)
-        return sum(best_order(np.diff(index, prepend=-1) - 1)[0] for index in (first, second))
+def _position_bits(before: IntegerLayer, after: IntegerLayer, order: IntArray) -> int:
+    """Return the bits of the positions of two layers, for an order of the units between them."""
+    n = len(order)
+    place = np.empty(n + 1, dtype=np.int64)
+    place[order], place[n] = np.arange(n), n
+    first = np.sort(before.columns * n + place[before.rows])
+    second = np.sort(place[after.columns] * after.n_out + after.rows)
+    return sum(best_order(np.diff(index, prepend=-1) - 1)[0] for index in (first, second))
 
 
 def _chain(used: np.ndarray) -> IntArray:

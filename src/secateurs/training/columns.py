@@ -1,7 +1,7 @@
 """A shuffled, transposed copy of many rows, in which a batch is a contiguous piece of each column.
 
-Loading a batch from it costs a fifth of gathering rows.  The copy is made where the training is
-long enough to pay for it, and where it fits.
+Loading a batch from it is faster than gathering rows (`benchmarks.training.kernels`).  The copy
+is made where the training is long enough to pay for it, and where it fits.
 """
 
 from __future__ import annotations

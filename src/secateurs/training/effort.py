@@ -90,7 +90,9 @@ def training_loss(network: SparseNetwork, data: TrainingData) -> float:
     return float(group.total(total * n)) / float(group.total(n))
 
 
-def effort_for(max_seconds: float, n_steps: int, train: Callable[..., object]) -> float:
+def effort_for(
+    max_seconds: float, n_steps: int, train: Callable[..., Solution[SparseNetwork]]
+) -> float:
     """Return the effort that takes about so long on this machine now.
 
     Parameters
@@ -107,7 +109,9 @@ def effort_for(max_seconds: float, n_steps: int, train: Callable[..., object]) -
     lengths, seconds = [], []
     for every in PROBES:
         began = time.perf_counter()
-        train(n_steps=n_changes * every, exchange_every=every)
+        found = train(n_steps=n_changes * every, exchange_every=every)
+        if found.status == "interrupted":  # there is no network to keep yet
+            raise KeyboardInterrupt
         lengths.append(n_changes * every)
         seconds.append(time.perf_counter() - began)
     slope = max(0.0, (seconds[1] - seconds[0]) / (lengths[1] - lengths[0]))
