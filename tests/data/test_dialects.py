@@ -271,6 +271,12 @@ def test_other_scripts_are_recognised(tmp_path: Path, encoding: str, words: list
     assert read_table(csv_file(tmp_path, text, encoding)).frame["x"].tolist() == words * 10
 
 
+@pytest.mark.parametrize("sign", ["€", "£", "¥", "°", "±", "§", "½"])
+def test_signs_without_words_are_western(tmp_path: Path, sign: str) -> None:
+    rows = "".join(f"{i};{i} {sign}\n" for i in range(1, 200))
+    assert "cp1252" in read_table(csv_file(tmp_path, "number;price\n" + rows, "cp1252")).reading
+
+
 def test_euro_signs_are_cp1252(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a;preis\nx;5,50 €\ny;1.250,00 €\n", "cp1252")
     assert read_table(path).frame["preis"].tolist() == [5.5, 1250.0]

@@ -78,8 +78,8 @@ def fit(
         torchrun each process takes every N-th row; with {rank} in the path each process reads
         its own file.
     nonzeros
-        The budget: the most weights of the network, biases included; auto chooses it on
-        held-out rows.
+        The budget: the most weights of the network, biases included.  Without one, or with
+        auto, it is chosen on a part of the training rows.
     compare_methods
         Also train dense networks, prune them, and show their scores on the same rows.
     plot
@@ -91,15 +91,13 @@ def fit(
         return fit_flash(
             *(data, program, target, task, dialect.options(roles), seed, output, plot), json=json
         )
-    if nonzeros is None:
-        raise bad_value("--nonzeros", Shown("none"), "a budget of weights, or --flash BYTES")
     with distributed() as group:
         with group.failing_together():
             if group.rank == 0:  # only this process writes files
                 recipe.check_options(output, plot=plot, inputs=[data])
             if compare_methods:
                 _check_comparison(group, roles)
-            budget = recipe.integer_or_auto("--nonzeros", nonzeros)
+            budget = recipe.integer_or_auto("--nonzeros", nonzeros or "auto")
             settings = _settings(hidden, epochs, seed, budget, effort, max_seconds)
             dataset = rows_of_process(data, target, task, seed, group, dialect.options(roles))
             group.require_same("the task", dataset.task.encode())

@@ -168,7 +168,13 @@ def _guessed(sample: bytes) -> str:
     Words of Latin letters hold few letters beyond ASCII, and no signs such as a pound sign.
     """
     western = sample.decode("cp1252", errors="replace")
-    words = [word for word in re.findall(r"[^\s\d,;|]+", western) if not word.isascii()]
+    words = [
+        word
+        for word in re.findall(r"[^\s\d,;|]+", western)
+        if any(letter.isalpha() and not letter.isascii() for letter in word)
+    ]
+    if not words:  # only signs, such as the euro sign beside a price
+        return "cp1252"
     letters = "".join(words)
     latin = 2 * sum(not letter.isascii() for letter in letters) < len(letters)
     signs = any(_SIGN_IN_WORD.search(word) for word in words)
