@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import nn
 
-from secateurs import SparseMLPClassifier, compare, load_dataset
+from secateurs import SparseMLPClassifier, SparseReLURegressor, compare, load_dataset
 from secateurs.core.figures import OTHERS, OURS, SOFT, save_figure
 from secateurs.data.datasets import split
 from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_rows
+from secateurs.nn import plan
+from secateurs.nn.figures import plan_figure
 from secateurs.recovery.planted import PlantedProblem, planted_relu
 from secateurs.recovery.pursuit.search import relu_pursuit
 from secateurs.recovery.thresholding.iht import iht
@@ -28,6 +32,7 @@ from secateurs.sensing.planted import planted_sensing
 from secateurs.sensing.regularisation_path import group_lasso_path
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
+from secateurs.tiny import quantize
 from secateurs.training.comparison import LABELS, result_row
 from secateurs.training.figures import fit_figure
 from secateurs.training.imp import imp_path
@@ -36,6 +41,7 @@ from secateurs.training.training_data import Scaling, TrainingData
 Array = NDArray[np.floating]
 
 IMAGES = Path(__file__).parent / "images"
+CARD = (5.6, 3.4)  # inches of a picture on the front page
 BUDGETS = (50, 100, 200, 300, 500, 1000)
 STYLES = {
     "prune_regrow": {"color": OURS, "marker": "o", "linewidth": 2.5},
@@ -319,7 +325,115 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": OTHERS})
 
 
+def table_card() -> Figure:
+    """Draw test accuracy on digits against the weight budget."""
+    scores = np.zeros(len(BUDGETS))
+    for seed in range(SPLITS):
+        dataset = split(load_dataset("digits"), 0.2, random_state=seed)
+        for i, s in enumerate(BUDGETS):
+            model = SparseMLPClassifier(n_nonzero=s, random_state=seed).fit(dataset.X, dataset.y)
+            scores[i] += 100 * model.score(dataset.X_test, dataset.y_test) / SPLITS
+    figure = Figure(figsize=CARD, layout="constrained")
+    axis = figure.subplots()
+    axis.plot(BUDGETS, scores, color=OURS, marker="o", linewidth=2.5)
+    for s, score in zip(BUDGETS, scores, strict=True):
+        axis.annotate(f"{score:.1f} %", (s, score), (0, -14), textcoords="offset points")
+    axis.set_xscale("log")
+    axis.set_xlim(40, 2000)
+    axis.set_ylim(min(scores) - 4, 100)
+    axis.set_xticks(BUDGETS, [str(s) for s in BUDGETS])
+    axis.minorticks_off()
+    axis.set_xlabel("weights, biases included (a dense network has 3,760)")
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(color=SOFT)
+    return figure
+
+
+def network_card() -> Figure:
+    """Draw the channels of a small convolutional network at half of its FLOPs."""
+    torch.manual_seed(0)
+    layers = {
+        **{"conv1": nn.Conv2d(3, 32, 3, padding=1), "norm1": nn.BatchNorm2d(32)},
+        **{"relu1": nn.ReLU(), "pool1": nn.MaxPool2d(2)},
+        **{"conv2": nn.Conv2d(32, 64, 3, padding=1), "norm2": nn.BatchNorm2d(64)},
+        **{"relu2": nn.ReLU(), "pool2": nn.MaxPool2d(2)},
+        **{"conv3": nn.Conv2d(64, 128, 3, padding=1), "norm3": nn.BatchNorm2d(128)},
+        **{"relu3": nn.ReLU(), "pool3": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()},
+        **{"fc1": nn.Linear(128, 64), "relu4": nn.ReLU(), "fc2": nn.Linear(64, 10)},
+    }
+    module = nn.Sequential(OrderedDict(layers)).eval()
+    X = torch.randn(64, 3, 16, 16)
+    found = plan(module, X[:2])
+    cut = found.choose(found.score("reconstruction", X), flops=0.5)
+    figure = plan_figure(found, cut)
+    figure.set_size_inches(*CARD)
+    return figure
+
+
+def device_card() -> Figure:
+    """Draw accuracy against bytes of flash for networks on digits of several budgets."""
+    dataset = split(load_dataset("digits"), 0.2, random_state=0)
+    points = []
+    for s in (40, 80, 150, 300, 500):
+        model = SparseMLPClassifier(n_nonzero=s, random_state=0).fit(dataset.X, dataset.y)
+        network = quantize(model, dataset.X, dataset.y, bits=4, random_state=0)
+        score = network.score(dataset.X_test, dataset.y_test)
+        points.append(
+            {"flash": network.flash_bytes_, "score": 100 * score, "label": f"{s} weights"}
+        )
+    figure = Figure(figsize=CARD, layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*zip(*((p["flash"], p["score"]) for p in points), strict=True), "o-", color=OURS)
+    for point in points:
+        where = (point["flash"], point["score"])
+        axis.annotate(point["label"], where, (6, -12), textcoords="offset points")
+    axis.set_xlim(right=1.2 * points[-1]["flash"])
+    axis.set_ylim(bottom=points[0]["score"] - 2)
+    axis.set_xlabel("bytes of flash on a Cortex-M0, with all code")
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(color=SOFT)
+    return figure
+
+
+def by_estimator(problem: PlantedProblem) -> Array:
+    """Predict the fresh rows by the estimator at its defaults."""
+    model = SparseReLURegressor(PLANTED["s"], n_neurons=PLANTED["m"], random_state=0)
+    return model.fit(problem.X, problem.y).predict(problem.X_test)
+
+
+def theorem_card() -> Figure:
+    """Draw the share of planted networks that are recovered, by the estimator and two others."""
+    rows = (60, 100, 200, 300, 500, 1000)
+    methods = {
+        "secateurs": (by_estimator, {"color": OURS, "marker": "o", "linewidth": 2.5}),
+        "textbook thresholding": RECOVERY["textbook IHT, 200 steps"],
+        "magnitude pruning": RECOVERY["magnitude pruning (IMP)"],
+    }
+    figure = Figure(figsize=CARD, layout="constrained")
+    axis = figure.subplots()
+    for name, (fit, style) in methods.items():
+        shares = []
+        for n in rows:
+            problems = [planted_relu(n, **PLANTED, random_state=seed) for seed in range(SEEDS)]
+            psnr = [decibels(problem.y_test, fit(problem)) for problem in problems]
+            shares.append(100 * np.mean(np.array(psnr) > RECOVERED_DB))
+        axis.plot(rows, shares, label=name, **style)
+    axis.set_xscale("log")
+    axis.set_xticks(rows, [str(n) for n in rows])
+    axis.minorticks_off()
+    axis.set_xlabel("rows  ({s} weights, {m} neurons, {d} inputs)".format(**PLANTED))
+    axis.set_ylabel("networks recovered, %")
+    axis.set_ylim(-4, 104)
+    axis.grid(color=SOFT)
+    axis.legend(loc="center right")
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
+    "front_table": table_card,
+    "front_network": network_card,
+    "front_device": device_card,
+    "front_theorem": theorem_card,
     "flow": flow_figure,
     "digits_budget": budget_figure,
     "digits_fit": digits_figure,

@@ -83,7 +83,7 @@ class RankOne(SensingOperator):
         return as_array(total)
 
     def sizes(self) -> Array:
-        """|x_i|^2 [n]; one pass."""
+        """Squared lengths of the x_i [n]; one pass."""
         found = np.empty(self.shape[0])
         for block, part in self.rows.wide_blocks():
             found[block] = (part * part).sum(axis=1)
