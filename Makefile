@@ -54,7 +54,8 @@ bench: install
 # The site as it is, and the site with every picture drawn again, which takes long.
 html: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+	rm -rf docs/_build/html docs/reference/generated
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 docs: figures html
 
@@ -62,4 +63,4 @@ figures: install
 	$(BIN)/python docs/figures.py
 
 clean:
-	rm -rf .venv docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv docs/_build docs/auto_gallery docs/reference/generated .pytest_cache .mypy_cache .ruff_cache

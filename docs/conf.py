@@ -26,7 +26,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "gallery"]
+exclude_patterns = ["_build", "gallery", "**sg_execution_times.rst"]
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
 
 # Pages
@@ -60,6 +60,7 @@ html_title = "secateurs"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/logo.svg"
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {

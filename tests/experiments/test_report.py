@@ -111,22 +111,6 @@ def test_what_is_no_run_is_refused_by_name(capsys, tmp_path, sweep_run):
         write_report(tmp_path / "copy", tmp_path / "r.html")
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine; `make browser` installs it on Debian")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def opened(browser, sweep_run, tmp_path):
     """The page of the small run, with all it says and asks."""

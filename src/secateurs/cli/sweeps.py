@@ -65,7 +65,7 @@ def sweep(
     output
         Folder of the run; by default the file's name with .run.
     scheduler
-        Run the cells on a cluster instead: tcp://HOST:PORT of a Dask scheduler, or
+        Run the cells on a cluster instead: `tcp://HOST:PORT` of a Dask scheduler, or
         slurm://PARTITION?time=60&cpus=2 for jobs of Slurm.
     """
     recipe.check_options(workers=workers)

@@ -48,7 +48,7 @@ class ReLURecord(FitRecord):
 
 
 class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
-    """Least squares by ``y = intercept + sum_j relu(w_j . x)`` with few nonzero weights.
+    """Least squares by a sum of few ReLU neurons with few nonzero weights in all.
 
     It is made for targets that *are* such a network, or nearly: planted problems, images as
     functions.  For ordinary tables `SparseMLPRegressor` is the better choice.
