@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-slow browser emulators fuzz lint types bench html docs figures clean
+.PHONY: install demo test test-slow test-lowest package browser emulators fuzz lint types bench html docs figures clean
 
 install: $(STAMP)
 
@@ -31,6 +31,22 @@ EMULATORS := gcc g++ gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm g
 emulators:
 	command -v arm-none-eabi-gcc qemu-system-arm avr-gcc simavr || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(EMULATORS); }
+
+# The wheel, in an environment that has nothing else: no extra, no test tools, no sources.
+package: install
+	rm -rf dist .venv-bare
+	$(BIN)/python -m build --outdir dist . >/dev/null
+	$(PYTHON) -m venv .venv-bare
+	.venv-bare/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd dist && ../.venv-bare/bin/secateurs fit digits --nonzeros 300 --output model.safetensors
+	$(BIN)/pytest -m package tests/core/test_package.py
+
+# The lowest versions of the dependencies that pyproject.toml allows.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev,onnx]'
+	.venv-lowest/bin/pytest -n auto --maxprocesses 4 --dist worksteal
 
 # Mutated files of every format; a campaign that was stopped goes on where it was.
 fuzz: install
@@ -63,4 +79,4 @@ figures: install
 	$(BIN)/python docs/figures.py
 
 clean:
-	rm -rf .venv docs/_build docs/auto_gallery docs/reference/generated .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bare .venv-lowest dist docs/_build docs/auto_gallery docs/reference/generated .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from typing import NoReturn
 import cyclopts
 
 from secateurs.cli.recipe import BAD_INPUT, INTERRUPTED
+from secateurs.core.extras import MissingExtraError
 from secateurs.core.version import __version__
 from secateurs.core.visible_text import visible
 from secateurs.data.suggest import nearest
@@ -26,6 +27,7 @@ app = cyclopts.App(
 )
 bounds = cyclopts.App(name="bounds", help="Show how large a random network has to be.")
 app.command(bounds)
+REFUSALS = (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, MissingExtraError)
 COMMANDS = (
     *("tiny:export", "features:features", "training:fit", "recovery:image", "models:inspect"),
     *("sensing:interactions", "training:path", "models:predict", "prune:prune", "recovery:recover"),
@@ -82,7 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
-    except (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError) as error:
+    except REFUSALS as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)
 

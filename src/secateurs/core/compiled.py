@@ -2,15 +2,18 @@
 
 numba compiles a function at its first call, which takes up to seconds.  It stores the result beside
 the source file or in the user's cache directory, and refuses to decorate the function when it
-may write to neither.  Such a function is compiled again by every process instead.
+may write to neither.  Such a function is compiled again by every process instead.  numba is large,
+and only tickets and the sampler of recovery need it, so that it is an extra.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from numba import njit
+from secateurs.core.extras import package
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +34,9 @@ def compiled(**options: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
+        if find_spec("numba") is None:
+            return _missing(function)
+        njit = package("numba", "kernels", function.__name__).njit
         try:
             machine_code: F = njit(function, cache=True, nogil=True, **options)
         except RuntimeError:  # numba found no directory for its cache
@@ -38,3 +44,13 @@ def compiled(**options: Any) -> Callable[[F], F]:
         return machine_code
 
     return decorate
+
+
+def _missing(function: F) -> F:
+    """Return a function that says at its first call how to install numba."""
+
+    @wraps(function)
+    def refuse(*_: Any, **__: Any) -> Any:
+        package("numba", "kernels", function.__name__)
+
+    return refuse  # type: ignore[return-value]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.extras import package
 from secateurs.core.input_files import MOST_TEXT, check_input
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import bad_value
@@ -175,7 +175,7 @@ def render(content: dict[str, Any]) -> str:
         title=content["title"],
         css=css,
         script="\n".join(scripts),
-        plotly=get_plotlyjs(),
+        plotly=package("plotly.offline", "report", "report").get_plotlyjs(),
         data=data,
     )
 

@@ -20,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from secateurs.core.extras import package
 from secateurs.experiments.sweeps.local_pool import Flying, as_they_finish
 from secateurs.experiments.sweeps.record import Record
 from secateurs.experiments.sweeps.worker import Evaluate, RunError, Task, compute, use_one_thread
@@ -169,12 +170,7 @@ def _record(outcome: Record | BaseException, scheduler: str) -> Record:
 
 
 def _client(scheduler: str) -> Any:
-    try:
-        distributed = import_module("distributed")
-    except ImportError:
-        raise RunError(
-            f"{scheduler}: Dask is not installed; install it by `pip install 'secateurs[cluster]'`"
-        ) from None
+    distributed = package("distributed", "cluster", scheduler)
     # A client whose constructor failed is closed when the garbage collector finds it, which
     # deadlocks when that is in the middle of the next connection; so it is closed here.
     client = distributed.Client.__new__(distributed.Client)

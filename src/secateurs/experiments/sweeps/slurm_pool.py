@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from secateurs.core.extras import package
 from secateurs.data.suggest import nearest
 from secateurs.experiments.sweeps.local_pool import on_processes
 from secateurs.experiments.sweeps.record import Record
@@ -77,15 +78,12 @@ class SlurmJobs(BaseModel):
 
         Raises
         ------
+        MissingExtraError
+            `submitit` is not installed.
         RunError
-            `submitit` or Slurm is missing.
+            Slurm is missing.
         """
-        try:
-            import_module("submitit")
-        except ImportError:
-            raise RunError(
-                "slurm: submitit is not installed; install it by `pip install 'secateurs[cluster]'`"
-            ) from None
+        package("submitit", "cluster", "slurm")
         if self.cluster == "slurm" and shutil.which("srun") is None:
             raise RunError("slurm: there is no srun here; run the command on a node of the cluster")
 
