@@ -33,7 +33,7 @@ def test_a_package_that_lacks_something_itself_is_not_called_missing(tmp_path, m
 
 
 def test_without_numba_a_compiled_function_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr("secateurs.core.compiled.find_spec", lambda name: None)
+    monkeypatch.setattr("secateurs.core.compiled.find_spec", lambda _: None)
     monkeypatch.setitem(sys.modules, "numba", None)
 
     @compiled()
