@@ -125,7 +125,6 @@ def test_same_seed_same_model_and_figure(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "digits"], "--nonzeros"),
         (["fit", "digits", "--nonzeros", "0"], "--nonzeros: got 0"),
         (["fit", "digits", "--nonzeros", "many"], "many"),
         (["fit", "digits", "--nonzeros", "5", "--hidden", "x"], "--hidden: got 'x'"),

@@ -26,13 +26,47 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # cyclopts would end the program without a message
 )
 bounds = cyclopts.App(name="bounds", help="Show how large a random network has to be.")
-app.command(bounds)
 REFUSALS = (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, MissingExtraError)
-COMMANDS = (
-    *("tiny:export", "features:features", "training:fit", "recovery:image", "models:inspect"),
-    *("sensing:interactions", "training:path", "models:predict", "prune:prune", "recovery:recover"),
-    *("report:report", "reproduce:reproduce", "sensing:sense", "sweeps:sweep", "tickets:ticket"),
-)
+# for each task: an example, and the commands with the files that have them
+TASKS = {
+    "First steps": ("secateurs demo columns", ("demo:demo",)),
+    "Tables and images": (
+        "secateurs fit table.csv --target price --output model.safetensors",
+        ("training:fit", "training:path", "models:predict", "models:inspect"),
+    ),
+    "Which columns matter": (
+        "secateurs features table.csv --target y --plot features.png",
+        ("features:features", "sensing:interactions"),
+    ),
+    "Exact recovery": (
+        "secateurs recover data.npz --nonzeros 50",
+        ("recovery:recover", "recovery:image", "sensing:sense"),
+    ),
+    "Smaller networks and devices": (
+        "secateurs fit digits --flash 700 --to c --output net.c",
+        ("prune:prune", "tiny:export"),
+    ),
+    "Random networks": ("secateurs bounds tickets --d 8 --eps 0.01", ("tickets:ticket",)),
+    "The papers, and sweeps": (
+        "secateurs reproduce recovery",
+        ("reproduce:reproduce", "sweeps:sweep", "report:report"),
+    ),
+}
+NEXT_STEPS = """\
+secateurs: sparse neural networks with guarantees. Try:
+
+  secateurs demo                                 the main jobs, on data that ship
+  secateurs fit table.csv --target price         a small network for your table
+  secateurs features table.csv --target y        which of many columns matter
+  secateurs prune model.pt2 data.csv --flops .5  a torch network made smaller
+  secateurs fit digits --flash 700 --output n.c  a network in 700 bytes of C
+  secateurs --help                               all commands"""
+
+
+@app.default
+def _next_steps() -> None:
+    """Show what to do next."""
+    print(NEXT_STEPS)
 
 
 @cache
@@ -41,16 +75,27 @@ def _definitions(file: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def _add(group: cyclopts.App, command: str) -> None:
+def _add(group: cyclopts.App, command: str, task: cyclopts.Group | None = None) -> None:
     """Add a command with the text of its docstring; its file is read, but not imported."""
     file, _, name = command.partition(":")
     text = ast.get_docstring(_definitions(file)[name]) or ""
-    group.command(f"secateurs.cli.{command}", help=text.partition("\n\nParameters\n")[0])
+    group.command(
+        f"secateurs.cli.{command}", help=text.partition("\n\nParameters\n")[0], group=task
+    )
 
 
-for _command in COMMANDS:
-    _add(app, _command)
+for _number, (_task, (_example, _commands)) in enumerate(TASKS.items()):
+    _group = cyclopts.Group(_task, help=f"$ {_example}", sort_key=_number)
+    for _command in _commands:
+        _add(app, _command, _group)
+    if _task == "Random networks":
+        bounds.group = _group
 _add(bounds, "bounds:tickets")
+app.command(bounds)
+app.register_install_completion_command()
+_options = cyclopts.Group("Options", sort_key=len(TASKS))
+for _flag in ("--help", "--version", "--install-completion"):
+    app[_flag].group = _options
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
