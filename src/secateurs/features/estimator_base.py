@@ -31,6 +31,7 @@ from secateurs.features.solver import multi_index
 
 Classes = Annotated[list[str] | list[bool] | list[int] | list[Number], Field(min_length=2)]
 NETWORK_ARRAYS = ("center", "scale", "W", "bias", "w", "intercept")
+SCORES_A_COLUMN = 12  # one for each transform of y and degree
 SHOWN_ENTRIES = 6  # entries of the directions that a table shows for each column
 
 
@@ -188,6 +189,10 @@ class SparseMultiIndexBase(
     def _kept(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         return columns_of(self._read_inputs(X, reset=False)).take(self.support_)
+
+    def _largest_product(self, data: tuple[Any, NDArray[Any]]) -> int:
+        n, d = data[0].shape
+        return int(n * d * SCORES_A_COLUMN)
 
     def _solve(self, data: tuple[Any, NDArray[Any]], progress: ProgressCallback | None) -> None:
         self._solution: Solution[MultiIndexFit] = multi_index(

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from secateurs.core.threads import threads_for
 from secateurs.features.ranks import FloatArray
 
 RATE, DECAY = 0.02, 1e-4  # learning rate and weight decay of AdamW
@@ -171,11 +172,12 @@ def train(
         return functional.cross_entropy(out, Y)
 
     best = network
-    for step, _ in enumerate(adamw_steps(moving, loss, n_steps, rate, DECAY), start=1):
-        if step % LOOK == 0 or step == n_steps:
-            now = scored(ScaledNetwork(*(p.detach().clone() for p in parameters)), rows)
-            if now.score > best.score:
-                best = now
+    with threads_for(len(X) * max(network.A.numel(), network.D.numel())):
+        for step, _ in enumerate(adamw_steps(moving, loss, n_steps, rate, DECAY), start=1):
+            if step % LOOK == 0 or step == n_steps:
+                now = scored(ScaledNetwork(*(p.detach().clone() for p in parameters)), rows)
+                if now.score > best.score:
+                    best = now
     return best
 
 

@@ -185,6 +185,10 @@ class MatrixSensing(Estimator):
         values = _measurements(X, y)
         return _Data(X, centred(X) if self.fit_intercept else X, values)
 
+    def _largest_product(self, data: _Data) -> int:
+        n, d = data.solved.shape
+        return int(n * d * d)
+
     def _solve(self, data: _Data, progress: ProgressCallback | None) -> None:
         if self.n_components == "auto":
             solution = group_lasso_path(
