@@ -23,7 +23,8 @@ class SensingOperator:
     """The n measurements <A_i, M> of a d x d matrix M, as the solvers use them.
 
     An operator implements `_inner` and `adjoint` and inherits the rest.  The solvers also accept
-    an object of another class with all these attributes and methods.
+    an object of another class with all these attributes and methods.  The arguments of the methods
+    are described here, and are the same for every operator.
 
     Attributes
     ----------
@@ -231,9 +232,9 @@ class SensingOperator:
         Parameters
         ----------
         U : array, shape [r, d]
-            Factors u_k as rows.
+            Factors, as for `forward_factors`.
         signs : array, shape [r], optional
-            The s_k, +1 or -1; all are +1 by default.
+            Signs, as for `forward_factors`.
 
         Returns
         -------
