@@ -137,8 +137,8 @@ class SparseMultiIndexBase(
 
         Returns
         -------
-        array of bool, shape [n_features_in_], or of int64
-            A mask over all input columns, or the numbers of the kept ones, increasing.
+        array of bool, shape [number of input columns], or of int64
+            A mask over the columns, or the numbers of the kept ones, increasing.
         """
         check_is_fitted(self)
         column = np.arange(self.n_features_in_)  # of each encoded column
