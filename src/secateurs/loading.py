@@ -44,6 +44,7 @@ def load(path: str | Path) -> Model:
     Parameters
     ----------
     path : str or Path
+        The file of a model.
 
     Returns
     -------
@@ -53,6 +54,7 @@ def load(path: str | Path) -> Model:
     Raises
     ------
     FileNotFoundError
+        There is no file at this path.
     DamagedFileError
         The message has the path and the first thing that is wrong.
     ValueError

@@ -14,7 +14,7 @@ Verdict = Literal["holds", "fails", "unknown"]
 class Check:
     """A statement about a result, its verdict and the number behind it.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Short, for tables.
@@ -38,7 +38,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The checks of one result, in order."""
+    """The checks of one result, in order.
+
+    ``certificate["name"]`` returns the check of this name.  Where there is none, the KeyError lists
+    the names.
+
+    Parameters
+    ----------
+    checks : tuple of Check
+        The checks, in the order in which they are shown.
+    """
 
     checks: tuple[Check, ...]
 
@@ -49,14 +58,36 @@ class Certificate:
         raise KeyError(f"no check {name!r}; there are {[c.name for c in self.checks]}")
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return the checks as plain dicts for JSON; numbers that are not finite become None."""
+        """Return the checks as plain dicts for JSON.
+
+        Returns
+        -------
+        list of dict
+            One dict for each check, with the fields of `Check`; None where a number is not finite.
+        """
         return [
             {name: _finite(value) for name, value in asdict(check).items()} for check in self.checks
         ]
 
     @classmethod
     def from_list(cls, checks: Iterable[Mapping[str, Any]]) -> Self:
-        """Rebuild a certificate from `to_list`; raise TypeError for unknown fields."""
+        """Rebuild a certificate from `to_list`.
+
+        Parameters
+        ----------
+        checks : iterable of dict
+            One dict for each check.
+
+        Returns
+        -------
+        Certificate
+            The checks in the given order.
+
+        Raises
+        ------
+        TypeError
+            A dict has an unknown field, or lacks one.
+        """
         return cls(tuple(Check(**check) for check in checks))
 
     def __str__(self) -> str:

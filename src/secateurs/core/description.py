@@ -15,18 +15,20 @@ from typing import Any
 class Table:
     """Rows of text under a title.
 
-    Attributes
+    Parameters
     ----------
     columns : tuple of str
         Names of the columns.
     rows : sequence of tuples of str
+        One tuple for each row, with a text for each column.
     title : str
+        One line above the table; without one by default.
     numeric : frozenset of str
         Columns that are aligned to the right.
     most : int
-        Rows that are shown; how many more there are is said below them.
+        The largest number of rows that is shown; a line below them counts the others.
     strong : frozenset of int
-        Rows to emphasise.
+        Numbers of the rows to emphasise, from 0.
     """
 
     columns: tuple[str, ...]
@@ -41,13 +43,14 @@ class Table:
 class Description:
     """A headline, facts and tables about a result.
 
-    Attributes
+    Parameters
     ----------
     headline : str
         One or more full sentences; the most important number comes first.
     facts : dict
         Every number, ready for JSON: finite floats, no arrays.
     tables : tuple of Table
+        Tables shown below the headline.
     notes : tuple of str
         Sentences shown below the tables.
     """

@@ -35,10 +35,11 @@ class Iterations:
         The most steps there can be.
     progress : callable, optional
         Called with a `Progress` at every record.
-    columns : sequence of str
+    columns : tuple of str
         Columns of the history.
     max_seconds : float, optional
-        No step starts after this time.
+        No step starts later than this many seconds after the driver was made.  By default there is
+        no limit.
 
     Attributes
     ----------
@@ -47,6 +48,7 @@ class Iterations:
     step : int
         The step that is running, from 1; 0 before the first.
     history : History
+        The records so far.
     """
 
     def __init__(
@@ -87,7 +89,13 @@ class Iterations:
         return self._until is not None and time.monotonic() >= self._until
 
     def end(self, status: Status) -> None:
-        """End the loop after the running step, with this status."""
+        """End the loop after the running step.
+
+        Parameters
+        ----------
+        status : {"exact", "converged", "stalled", "budget", "interrupted"}
+            The status that the solution will have.
+        """
         self.status, self._ended = status, True
 
     @property
@@ -109,10 +117,31 @@ class Iterations:
         self.report(values.get("loss", float("nan")), int(values.get("n_nonzero", 0)))
 
     def report(self, loss: float, n_nonzero: int) -> None:
-        """Call the progress callback without a record."""
+        """Call the progress callback without a record.
+
+        Parameters
+        ----------
+        loss : float
+            The current loss.
+        n_nonzero : int
+            Size of the current solution.
+        """
         if self._progress is not None:
             self._progress(Progress(self.step, self.n_steps, loss, n_nonzero))
 
     def solution(self, value: T, **measured: Any) -> Solution[T]:
-        """The result of the run."""
+        """Return the result of the run.
+
+        Parameters
+        ----------
+        value : T
+            The value of the solution.
+        **measured : object
+            Entries of the field `measured` of the solution.
+
+        Returns
+        -------
+        Solution
+            It has the status and the history of this run.
+        """
         return Solution(value, self.status, dict(self.history), measured)

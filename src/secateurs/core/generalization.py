@@ -19,7 +19,20 @@ CLIP = 2.0  # a squared error counts for at most this many variances of the trai
 
 
 def budget_check(n_nonzero: int, budget: int) -> Check:
-    """Check that the network has at most as many weights as were allowed."""
+    """Check that the network has at most as many weights as were allowed.
+
+    Parameters
+    ----------
+    n_nonzero : int
+        Weights of the network, biases included.
+    budget : int
+        The largest number of weights that was allowed.
+
+    Returns
+    -------
+    Check
+        "holds" or "fails"; it compares two counts.
+    """
     return Check(
         "budget",
         f"the network has {n_nonzero} weights, biases included, of {budget} allowed",
@@ -31,7 +44,20 @@ def budget_check(n_nonzero: int, budget: int) -> Check:
 
 
 def support_check(peak_support: int, allowed: int) -> Check:
-    """Check that the support stayed within overshoot * budget during training."""
+    """Check that training never held more weights than its support may have.
+
+    Parameters
+    ----------
+    peak_support : int
+        The largest number of weights that were held at once during training.
+    allowed : int
+        The largest number that was allowed: overshoot times budget.
+
+    Returns
+    -------
+    Check
+        "holds" or "fails"; it compares two counts.
+    """
     return Check(
         "support",
         f"training never held more than {peak_support} weights, of {allowed} allowed",
@@ -43,13 +69,19 @@ def support_check(peak_support: int, allowed: int) -> Check:
 
 
 def unit_error_rates(wrong: NDArray[np.bool_], units: NDArray[Any]) -> NDArray[np.float64]:
-    """Share of mistakes in each unit, where equal rows, or the rows of a group, are one unit.
+    """Compute the share of mistakes in each unit: equal rows, or the rows of a group, are one unit.
 
     Parameters
     ----------
-    wrong : bool array [n]
-    units : array [n]
+    wrong : array of bool, shape [n]
+        True for each row that was predicted wrongly.
+    units : array, shape [n]
         The unit of each row, or its key, from `secateurs.core.splits.Split`.
+
+    Returns
+    -------
+    array of float64, shape [number of units]
+        Shares from 0 to 1, in the order of the sorted units; empty without rows.
     """
     if not len(wrong):
         return np.empty(0)
@@ -64,7 +96,7 @@ def held_out_check(
 
     Parameters
     ----------
-    rates : array, shape [n]
+    rates : array of float64, shape [n]
         Share of mistakes in each held-out unit, from `unit_error_rates`; none give "unknown".
     row_rate : float
         Share of mistakes in all held-out rows.  Where it is larger than the mean of `rates`, the
@@ -130,11 +162,14 @@ def occam_check(
     n_units : int
         Number of distinct training rows or groups.
     widths : tuple of int
+        Number of inputs, of units of each hidden layer, and of outputs.
     n_nonzero : int
+        Weights of the network, biases included.
     extra_bits : int
         Bits of the other numbers and texts in the predictor that come from the data: scales of
         columns, medians, categories, labels of classes.
     baseline_error : float
+        Error rate of always answering the most frequent class.
 
     Returns
     -------
@@ -158,7 +193,23 @@ def occam_check(
 
 
 def description_bits(widths: tuple[int, ...], n_nonzero: int) -> float:
-    """Length in bits of a prefix-free code of the weights of a sparse network."""
+    """Compute the length of a prefix-free code of the weights of a sparse network.
+
+    The code gives the widths, the number s of weights, their places among N and 32 bits for each
+    weight.  This takes ``log2 C(N, s) + 32 s`` bits, and a few more for s and the widths.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Number of inputs, of units of each hidden layer, and of outputs.
+    n_nonzero : int
+        Weights of the network, biases included, from 0 to N.
+
+    Returns
+    -------
+    float
+        The length in bits.
+    """
     places = sum((a + 1) * b for a, b in pairwise(widths))
     choose = (
         gammaln(places + 1) - gammaln(n_nonzero + 1) - gammaln(places - n_nonzero + 1)

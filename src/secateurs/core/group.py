@@ -32,7 +32,7 @@ class Group:
 
     All of them must call the same methods in the same order.
 
-    Attributes
+    Parameters
     ----------
     rank : int
         The number of this process, from 0.
@@ -44,13 +44,30 @@ class Group:
     size: int = 1
 
     def sum_(self, array: Tensor) -> Tensor:
-        """Sum an array over the processes, in place; all get bit-identical results."""
+        """Sum an array over the processes, in place.
+
+        Parameters
+        ----------
+        array : Tensor
+            The part of this process; shape and type are the same on all.  It is overwritten.
+
+        Returns
+        -------
+        Tensor
+            `array` itself, which holds bit-identical sums on all processes.
+        """
         if self.size > 1:
             dist.all_reduce(array)
         return array
 
     def sum_together_(self, *arrays: Tensor) -> None:
-        """Apply `sum_` to several small arrays in one message, through a float64 copy."""
+        """Apply `sum_` to several small arrays in one message.
+
+        Parameters
+        ----------
+        *arrays : Tensor
+            Arrays to overwrite with their sums.  They are summed as a float64 copy.
+        """
         if self.size > 1:
             whole = self.sum_(torch.cat([array.reshape(-1).double() for array in arrays]))
             parts = torch.split(whole, [array.numel() for array in arrays])
@@ -58,13 +75,34 @@ class Group:
                 array.copy_(part.view_as(array))
 
     def total(self, number: float) -> float:
-        """Return the sum of a number over the processes."""
+        """Return the sum of a number over the processes.
+
+        Parameters
+        ----------
+        number : float
+            The number of this process.
+
+        Returns
+        -------
+        float
+            The sum, the same on every process; a group of 1 returns `number`.
+        """
         if self.size == 1:
             return number
         return float(self.sum_(torch.tensor(number, dtype=torch.float64)))
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all processes, ordered by rank; a value is anything JSON can hold.
+        """Return the values of all processes, ordered by rank.
+
+        Parameters
+        ----------
+        value : object
+            The value of this process: anything that JSON can hold.
+
+        Returns
+        -------
+        list
+            One value for each process, the same list on every process.
 
         Raises
         ------
@@ -85,6 +123,16 @@ class Group:
 
         Without this, the other processes would wait for ever.  Inside the block, `gather` is the
         only method that may be called.
+
+        Yields
+        ------
+        None
+            The block gets no value.
+
+        Raises
+        ------
+        GroupError
+            Another process failed inside the block.
         """
         try:
             yield
@@ -97,9 +145,16 @@ class Group:
         self.gather(None)
 
     def require_same(self, what: str, *arrays: Tensor | bytes) -> None:
-        """Raise GroupError unless the arrays are identical, byte for byte, on every process.
+        """Require that arrays are identical, byte for byte, on every process.
 
         Costs one pass over the arrays, and 16 bytes of traffic for each process.
+
+        Parameters
+        ----------
+        what : str
+            A name for the arrays, which the message starts with.
+        *arrays : Tensor or bytes
+            The arrays of this process.
 
         Raises
         ------
@@ -157,6 +212,7 @@ def distributed() -> Iterator[Group]:
     Yields
     ------
     Group
+        The group, with the rank of this process.
 
     Examples
     --------

@@ -75,6 +75,11 @@ class SavedModel(ABC):
 
         The file holds no times and no paths: the same fit gives the same bytes.
 
+        Parameters
+        ----------
+        path : str or Path
+            Where to write.  An older file of a model is replaced.
+
         Returns
         -------
         int
@@ -98,6 +103,16 @@ class SavedModel(ABC):
     @classmethod
     def from_archive(cls, archive: Archive) -> Self:
         """Rebuild the model from the content of a file, checking everything.
+
+        Parameters
+        ----------
+        archive : Archive
+            The content, from `secateurs.core.archive.read_archive`.
+
+        Returns
+        -------
+        self
+            A fitted estimator.
 
         Raises
         ------

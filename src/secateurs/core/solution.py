@@ -20,7 +20,18 @@ EXPLANATIONS: dict[Status, str] = {
 
 
 def explain(status: str) -> str:
-    """What a status means, in one clause."""
+    """Return what a status means, in one clause.
+
+    Parameters
+    ----------
+    status : {"exact", "converged", "stalled", "budget", "interrupted"}
+        The status of a `Solution` or of a fitted model.
+
+    Returns
+    -------
+    str
+        The meaning, without a capital letter and a full stop.
+    """
     return EXPLANATIONS[status]  # type: ignore[index]
 
 
@@ -37,7 +48,18 @@ class History(dict[str, list[float]]):
         super().__init__({name: [] for name in columns})
 
     def record(self, **values: float) -> None:
-        """Append one number to each column."""
+        """Append one number to each column.
+
+        Parameters
+        ----------
+        **values : float
+            The numbers by the names of their columns.
+
+        Raises
+        ------
+        KeyError
+            The names are not exactly those of the columns.
+        """
         if values.keys() != self.keys():
             raise KeyError(f"got a record of {sorted(values)}; expected {sorted(self)}")
         for name, value in values.items():
@@ -48,16 +70,16 @@ class History(dict[str, list[float]]):
 class Solution(Generic[T]):
     """Result of a solver.
 
-    Attributes
+    Parameters
     ----------
     value : T
-        What was asked for; for the trainers, a `SparseNetwork`.
-    status : str
+        The result that was asked for; the trainers return a `SparseNetwork`.
+    status : {"exact", "converged", "stalled", "budget", "interrupted"}
         How the run ended; `explain` says what each word means.
-    history : dict of lists
+    history : dict of list of float
         Records of the run by column.
     measured : dict
-        Numbers that a certificate or a report needs, measured during the run.
+        Numbers that a certificate or a report needs, measured during the run; empty by default.
     """
 
     value: T
@@ -70,12 +92,12 @@ class Solution(Generic[T]):
 class Progress:
     """State of a running solver, given to the progress callback.
 
-    Attributes
+    Parameters
     ----------
     step, n_steps : int
         Steps done, and the most there can be.
     loss : float
-        What the solver minimises.
+        The number that the solver minimises.
     n_nonzero : int
         Size of the current solution: weights, columns or components, as the solver says.
     """

@@ -21,16 +21,20 @@ MAX_ITEM_BYTES = 8  # larger numbers, such as long doubles, are refused
 class Dataset:
     """Inputs and targets, with test rows if the source has them.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        The built-in name, or the name of the file.
     X : array of any real dtype, shape [n, d], C order; or DataFrame [n, d]
-        As stored: pixels stay uint8, the columns of a table keep their types.
+        Inputs as stored: pixels stay uint8, the columns of a table keep their types.
     y : array, shape [n] or [n, k]
         Classes as int64, bool or text (object); or float64 targets, 2-D for several of them.
     task : {"classification", "regression"}
+        What `y` holds: classes or numbers.
     target_name : str
+        Name of the target; several names are separated by commas.
     X_test, y_test : like X and y, or None
+        Test rows, where the source has them or `split` made them.
     image_shape : tuple of int, or None
         Shape of the image in each row of `X`.
     task_reason : str

@@ -150,9 +150,11 @@ def split(dataset: Dataset, test_size: float | int = 0.2, random_state: int = 0)
     Parameters
     ----------
     dataset : Dataset
+        The rows to split; it is not changed.
     test_size : float or int
         Share (between 0 and 1) or number of test rows.
     random_state : int
+        Random seed of the choice of the test rows.
 
     Returns
     -------

@@ -49,7 +49,7 @@ _UNNAMED = re.compile(r"Unnamed: \d+|")
 class TableFile:
     """A table and how it was read.
 
-    Attributes
+    Parameters
     ----------
     frame : DataFrame
         Numbers, booleans, times and texts.  ``frame.attrs`` keeps what the schema of a fit needs
@@ -92,6 +92,7 @@ def read_table(
     Returns
     -------
     TableFile
+        The rows in the order of the file, and notes on what was left out.
 
     Raises
     ------

@@ -16,7 +16,7 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semi
 class TableOptions:
     """How a table file is read; everything that is not given is found from the file.
 
-    Attributes
+    Parameters
     ----------
     delimiter : str, optional
         One character, or "tab" or "space" (any run of spaces).
@@ -53,7 +53,18 @@ class TableOptions:
     dates: tuple[str, ...] = ()
 
     def checked(self) -> TableOptions:
-        """Return the options with the delimiter as one character; ValueError for a bad one."""
+        """Check the options, and give the delimiter as one character.
+
+        Returns
+        -------
+        TableOptions
+            These options, or a copy in which a word such as "tab" is the character itself.
+
+        Raises
+        ------
+        ValueError
+            An option makes no sense; the message names it.
+        """
         if self.decimal is not None:
             check_choice("decimal", self.decimal, DECIMALS)
         for word in self.dates:
@@ -74,7 +85,18 @@ class TableOptions:
         return replace(self, delimiter=delimiter)
 
     def missing_words(self, column: str) -> frozenset[str]:
-        """Return the words that `na` declares missing in a column."""
+        """Return the words that `na` declares missing in a column.
+
+        Parameters
+        ----------
+        column : str
+            Name of the column.
+
+        Returns
+        -------
+        frozenset of str
+            The words for all columns and those for this one.
+        """
         words = set()
         for item in self.na:
             name, equals, word = item.rpartition("=")
@@ -85,7 +107,13 @@ class TableOptions:
         return frozenset(words)
 
     def roles(self) -> dict[str, str]:
-        """Return the role of every column that was named, except those to keep."""
+        """Return the role of every column that was named, except those to keep.
+
+        Returns
+        -------
+        dict of str
+            By the name of the column: "dropped", "identifier", "group" or "weight".
+        """
         roles = dict.fromkeys(self.drop, "dropped") | dict.fromkeys(self.id, "identifier")
         if self.group is not None:
             roles[self.group] = "group"

@@ -135,11 +135,12 @@ class TableSchema(Strict):
     duplicate names or categories, non-finite fills and sizes beyond `MAX_CATEGORIES` and
     `MAX_ENCODED_COLUMNS`.
 
-    Attributes
+    Parameters
     ----------
+    version : {1, 2}
+        Version of the rules; schemas of version 1 have no times and no columns that are left out.
     columns : list of ColumnSchema
         In the order of the training table.
-    version : {1, 2}
     """
 
     version: Literal[1, 2] = 1
@@ -170,11 +171,28 @@ class TableSchema(Strict):
         return [j for j in self.encoded_order for _ in self.columns[j].encoded_names]
 
     def of_kind(self, *kinds: Kind) -> list[ColumnSchema]:
-        """Columns of these kinds, in order."""
+        """Return the columns of these kinds.
+
+        Parameters
+        ----------
+        *kinds : {"numeric", "categorical", "time", "left out"}
+            One or more kinds.
+
+        Returns
+        -------
+        list of ColumnSchema
+            In the order of the table; empty if there are none.
+        """
         return [column for column in self.columns if column.kind in kinds]
 
     def notes(self) -> list[str]:
-        """Sentences about the columns that are not used whole."""
+        """Describe the columns that are not used whole.
+
+        Returns
+        -------
+        list of str
+            A sentence with all columns left out, and one for each column with rare categories.
+        """
         left_out = [f"{column.name} ({column.reason})" for column in self.of_kind("left out")]
         notes = [f"Columns left out: {', '.join(left_out)}."] if left_out else []
         return notes + [

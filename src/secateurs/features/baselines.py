@@ -46,13 +46,23 @@ def one_large_step(
 
     Parameters
     ----------
-    X, y, k, hidden, validation, random_state, progress
-        As in `pruned_network`.
+    X, y : matrix [n, d] and array [n]
+        Inputs and targets, as in `pruned_network`.
+    k : int
+        Information exponent, from 1 to 4.
+    hidden : int
+        Hidden units of the network.
+    validation : float
+        Share of the rows on which the ridge penalty is chosen.
+    random_state : int or None
+        Random seed of the split of the rows and of both layers; None draws another at each call.
+    progress : callable, optional
+        Called after the gradient step and after the second layer.
 
     Returns
     -------
     Solution of IndexNetwork
-        On all d columns.  Measured: "val_r2", "ridge", "rows".
+        The network on all d columns.  Measured: "val_r2", "ridge", "rows".
 
     Notes
     -----
@@ -77,15 +87,21 @@ def spectral(
 
     Parameters
     ----------
-    X, y, hidden, validation, random_state
-        As in `pruned_network`.
+    X, y : matrix [n, d] and array [n]
+        Inputs and targets, as in `pruned_network`.
     directions : int
-        Number of eigenvectors, those with the largest modulus.
+        Number of eigenvectors, those with the eigenvalues of largest modulus; from 1 to d - 1.
+    hidden : int
+        Hidden units of the network.
+    validation : float
+        Share of the rows on which the best step of the training is chosen.
+    random_state : int or None
+        Random seed of the split of the rows, of the power steps and of the network.
 
     Returns
     -------
     Solution of IndexNetwork
-        On all d columns.  Measured: "val_r2", "rows".
+        The network on all d columns.  Measured: "val_r2", "rows".
 
     Notes
     -----
@@ -142,19 +158,26 @@ def adam_mlp(
 
     Parameters
     ----------
-    X, y, hidden, validation, random_state
-        As in `pruned_network`.
+    X, y : matrix [n, d] and array [n]
+        Inputs and targets, as in `pruned_network`.
+    hidden : int
+        Hidden units of the network.
     n_steps : int
         Full-batch steps.
     rate, decay : float
         Learning rate and weight decay of AdamW.
+    validation : float
+        Share of the rows on which the best step is chosen.
+    random_state : int or None
+        Random seed of the split of the rows and of the first weights.
     progress : callable, optional
         Called every 20 steps.
 
     Returns
     -------
     Solution of IndexNetwork
-        On all d columns.  Status "converged" or "interrupted".  Measured: "val_r2", "rows".
+        The network on all d columns.  Status "converged" or "interrupted".  Measured: "val_r2",
+        "rows".
 
     Raises
     ------

@@ -27,6 +27,7 @@ def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
     Parameters
     ----------
     solution : Solution of MultiIndexFit
+        The result of `multi_index`, with all that it measured.
 
     Returns
     -------

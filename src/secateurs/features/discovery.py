@@ -59,13 +59,27 @@ RIDGE = 1e-3  # of the polynomials, in units of a standardised column
 
 @dataclass(frozen=True, eq=False)
 class Discoveries:
-    """Columns that y depends on, at a false discovery rate."""
+    """Columns that y depends on, at a false discovery rate.
 
-    columns: IntArray  # increasing
-    p_values: FloatArray  # [d]; 1 where a column is far from being found
+    Parameters
+    ----------
+    columns : int array
+        The columns that were found, increasing.
+    p_values : float array [d]
+        P-value of each column; 1 where a column is far from being found.
+    rate : float
+        The rate that was asked for.
+    candidates : int array
+        Columns whose part of y was removed before the others were tested, increasing.
+    adjusted : int array
+        Columns that are correlated with others; each was also tested given these.
+    """
+
+    columns: IntArray
+    p_values: FloatArray
     rate: float
-    candidates: IntArray  # C
-    adjusted: IntArray  # columns that are correlated with others, to which (3) was applied
+    candidates: IntArray
+    adjusted: IntArray
 
 
 def discover(
@@ -82,7 +96,9 @@ def discover(
     Parameters
     ----------
     X : anything that `columns_of` reads, [n, d]
+        Numeric columns without missing values; the rows are taken to be independent.
     y : array [n], optional
+        Target, a number in each row; `labels` can stand in its place.
     rate : float
         Largest expected share of columns, among those found, that y does not depend on.
     labels : (array [n, C], names), optional
@@ -96,6 +112,7 @@ def discover(
     Returns
     -------
     Discoveries
+        The columns found, and the p-values of all.
 
     Raises
     ------

@@ -88,12 +88,14 @@ class SparseMultiIndexBase(
             A mapped file is read in blocks of columns and never copied to memory; a DataFrame
             may hold categories and missing values.
         y : array, shape [n]
+            Finite numbers; for the classifier, labels of at least two classes.
         progress : callable, optional
             Called with a `Progress` after each of the five stages.
 
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -108,15 +110,36 @@ class SparseMultiIndexBase(
         return self._fit(X, y, progress)
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Return the indices of rows X [n, d]: standardised columns along `directions_`, [n, r]."""
+        """Compute the indices of rows: standardised columns along `directions_`.
+
+        Parameters
+        ----------
+        X : array, np.memmap, scipy sparse matrix or DataFrame, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array of float64, shape [n, r]
+            One column for each direction.
+        """
         kept = self._kept(X)
         Z = (kept - self.network_.center) / self.network_.scale
         return np.asarray(Z @ self._on_support.T)
 
     def get_support(self, indices: bool = False) -> NDArray[Any]:
-        """Return which input columns are kept: a mask over all of them, or their numbers.
+        """Return which input columns are kept.
 
         A column of categories is kept if one of its categories is.
+
+        Parameters
+        ----------
+        indices : bool
+            True for the numbers of the columns instead of a mask.
+
+        Returns
+        -------
+        array of bool, shape [number of input columns], or of int64
+            A mask over the columns, or the numbers of the kept ones, increasing.
         """
         check_is_fitted(self)
         column = np.arange(self.n_features_in_)  # of each encoded column

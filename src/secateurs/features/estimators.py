@@ -38,6 +38,7 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
     validation_fraction : float
         Share of the rows that are held out to make choices.
     random_state : int, RandomState or None
+        Random seed of the choice of validation rows and of the network.
     verbose : int
         1 prints progress.
     fdr : float, optional
@@ -70,11 +71,13 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
     signal_detected_ : bool
         False: the fit found no more than noise gives; do not trust the model.
     certificate_ : Certificate
+        The checks of `secateurs.features.certificate.features_certificate`.
     feature_importances_ : array, shape [d]
         Share of each column in the directions.
     status_ : str
         "converged" or "interrupted".
     history_ : dict of lists
+        Loss and number of columns after each stage.
     table_ : TableSchema or None
         How a DataFrame was encoded; d then counts encoded columns.
 
@@ -92,7 +95,18 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
     _task = "regression"
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return values for rows X [n, d], shape [n]; only the kept columns are read."""
+        """Predict y; only the kept columns are read.
+
+        Parameters
+        ----------
+        X : array, np.memmap, scipy sparse matrix or DataFrame, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array of float64, shape [n]
+            Predicted values.
+        """
         kept = self._kept(X)
         return self.network_.predict(kept)
 
@@ -103,11 +117,31 @@ class SparseMultiIndexRegressor(RegressorMixin, SparseMultiIndexBase):  # type: 
 class SparseMultiIndexClassifier(ClassifierMixin, SparseMultiIndexBase):  # type: ignore[misc]
     """Classify by few directions V of few columns: probabilities ``softmax(f(V x))``.
 
-    It has the parameters and attributes of `SparseMultiIndexRegressor` and one more attribute.
+    It has the attributes of `SparseMultiIndexRegressor` and one more.
+
+    Parameters
+    ----------
+    max_features : int, optional
+        Most columns kept; `SparseMultiIndexRegressor` says what the default is.
+    alpha : float
+        Probability that any column passes the screen if y is pure noise.
+    degrees, hidden : int
+        Largest Hermite degree of the scores, from 1 to 3, and hidden units of the network.
+    interactions : bool
+        Also score pairs of columns, and triples if no single column is found.
+    validation_fraction : float
+        Share of the rows that are held out to make choices.
+    random_state : int, RandomState or None
+        Random seed of the choice of validation rows and of the network.
+    verbose : int
+        1 prints progress.
+    fdr : float, optional
+        Keep exactly the columns found at this false discovery rate; `max_features` is then None.
 
     Attributes
     ----------
     classes_ : array, shape [k]
+        The classes, sorted.
 
     Examples
     --------
@@ -123,17 +157,50 @@ class SparseMultiIndexClassifier(ClassifierMixin, SparseMultiIndexBase):  # type
     _task = "classification"
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class of rows X [n, d], shape [n]."""
+        """Predict the most probable class; only the kept columns are read.
+
+        Parameters
+        ----------
+        X : array, np.memmap, scipy sparse matrix or DataFrame, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n]
+            Entries of `classes_`; of equally probable classes the first.
+        """
         most = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities, shape [n, k], in the order of `classes_`."""
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array, np.memmap, scipy sparse matrix or DataFrame, shape [n, d]
+            Rows, as for `predict`.
+
+        Returns
+        -------
+        array of float64, shape [n, k]
+            Probabilities in the order of `classes_`; each row sums to 1.
+        """
         kept = self._kept(X)
         return self.network_.predict(kept)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of the class probabilities, shape [n, k]."""
+        """Predict the logarithms of the class probabilities.
+
+        Parameters
+        ----------
+        X : array, np.memmap, scipy sparse matrix or DataFrame, shape [n, d]
+            Rows, as for `predict`.
+
+        Returns
+        -------
+        array of float64, shape [n, k]
+            Natural logarithms, finite: a probability of 0 counts as 2.2e-308.
+        """
         return np.asarray(np.log(np.maximum(self.predict_proba(X), np.finfo(np.float64).tiny)))
 
     def _targets(self, y: NDArray[Any]) -> NDArray[Any]:

@@ -92,11 +92,14 @@ def planted_multi_index(
         In [0, 1).  With q = 0, magnitudes are drawn from [1 - spread, 1 + spread] and normalised;
         with spread = 0 they are equal.  Signs are random.
     n_test : int
+        Number of test rows.
     random_state : int, optional
+        Random seed; without one every call draws another problem.
 
     Returns
     -------
     MultiIndexProblem
+        Training rows with noise, test rows without, the directions and the columns that matter.
 
     Raises
     ------

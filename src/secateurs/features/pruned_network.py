@@ -80,16 +80,19 @@ def pruned_network(
     X : anything that `columns_of` reads, [n, d]
         Inputs, assumed Gaussian; columns are standardised.
     y : array [n]
+        Targets; they are standardised for the fit, and predictions are in their units.
     k : int
         Information exponent, from 1 to 4.
     n_features : int
-        M, the number of inputs to keep.
+        The number M of inputs to keep.
     directions : int
-        With more than 1, k must be 2.
+        Number of directions that y depends on; with more than 1, k must be 2.
     hidden : int
+        Hidden units of the network.
     validation : float
         Share of the rows on which the ridge penalty is chosen.
     random_state : int or None
+        Random seed of the split of the rows and of both layers; None draws another at each call.
     progress : callable, optional
         Called after pruning, the gradient step and the second layer.
 

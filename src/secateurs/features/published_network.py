@@ -63,20 +63,21 @@ def published_network(
     y : array [n]
         Used as it is.
     sparsity : int
-        M, from 1 to d.
+        The number M of Algorithm 1, from 1 to d; at most 3 M inputs are kept.
     several_indices : bool
         Subtract the linear part before the step, and add it to the output (Algorithm 2+).
     width : int
-        m, half the number of neurons of the network.
+        Half the number of neurons of the network, m.
     pruning_width, shrinkage : int and float
-        m and c of Algorithm 1, whose time grows with m.
+        The numbers m and c of Algorithm 1, whose time grows with m.
     step_size : float, optional
-        eta_1; by default such that the rows of W have root mean square norm 1.
+        The step size eta_1; by default the rows of W then have root mean square norm 1.
     weight_decay : float
-        lambda of (3).
+        The number lambda of (3), above 0.
     n_steps : int
         Steps of (3).
     random_state : int or None
+        Random seed of the pruning and of the network; None draws another at each call.
     progress : callable, optional
         Called after pruning, the gradient step and the second layer.
 

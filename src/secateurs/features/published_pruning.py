@@ -36,7 +36,7 @@ from secateurs.features.screening import FEWEST_ROWS, check_target
 
 @dataclass(frozen=True, eq=False)
 class PublishedPruning:
-    """What Algorithm 1 keeps, and the norms by which it chose."""
+    """Inputs that Algorithm 1 keeps, and the norms by which it chose."""
 
     support: IntArray  # J without the noise column, increasing; at most 3 M columns
     odd_support: IntArray  # the first part of (5), empty where every bias is negative
@@ -62,19 +62,22 @@ def published_pruning(
     X : anything that `columns_of` reads, [n, d]
         Inputs, which the paper assumes to be standard normal; they are used as they are.
     y : array [n]
+        Targets, used as they are.
     sparsity : int
-        M, from 1 to d.
+        The number M of entries and of probes that each cut keeps, from 1 to d.
     width : int
-        m, half the number of neurons.
+        Half the number of neurons, m.
     shrinkage : float in (0, 1), optional
-        c; by default 1 / log(d + 1), as in Theorem 4, but at most 1/2.
+        The number c; by default 1 / log(d + 1), as in Theorem 4, but at most 1/2.
     random_state : int or None
+        Random seed of the noise column and of the biases; None draws another at each call.
     progress : callable, optional
         Called after every probe.
 
     Returns
     -------
     PublishedPruning
+        The kept inputs, and the odd and even norms of all probes.
 
     Raises
     ------

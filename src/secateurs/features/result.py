@@ -34,21 +34,22 @@ FALSE_ALARM = 0.001  # p-value of the screens that `signal_detected` asks for
 class MultiIndexFit:
     """The columns, the directions and the network that were found.
 
-    Attributes
+    Parameters
     ----------
     support : int array [s]
         Kept columns, increasing.
     directions : CSR array [r, d]
         Unit rows, in units of standardised columns.
     network : IndexNetwork
-        On the raw kept columns: ``network.predict(X[:, support])``.
+        The network on the raw kept columns: ``network.predict(X[:, support])``.
     channel : (str, int)
         The transform of y, and the degree, with the strongest scores in the screen.  The degree is
         the information exponent of the transformed y, not of y.
     scores : float array [d]
         Largest ``|z|`` of each column in the screen.
     threshold : float
-        Of `scores`.
+        Threshold of `scores`: under pure noise, any score exceeds it with the probability `alpha`
+        of the fit.
     val_r2 : float
         R^2 on the validation rows, which choices were made on, or on five folds where a line came
         near the network.  For classes it is 1 - log-loss over that of the class shares.
@@ -66,7 +67,18 @@ class MultiIndexFit:
     signal_detected: bool
 
     def predict(self, X: Any) -> FloatArray:
-        """Return values, or class probabilities, for rows with all d columns."""
+        """Predict values, or class probabilities; only the kept columns are read.
+
+        Parameters
+        ----------
+        X : anything that `columns_of` reads, [n, d]
+            Rows with all d columns.
+
+        Returns
+        -------
+        array of float64, shape [n], or [n, K] for K classes
+            Values, or probabilities in the order of the class numbers.
+        """
         return self.network.predict(columns_of(X).take(self.support))
 
 

@@ -28,15 +28,21 @@ MARGIN = 1.3  # standard deviations above a threshold at which nine of ten score
 
 
 def effective_sparsity(sparsity: float, q: float = 0.0, directions: int = 1) -> float:
-    """Return M_eff (1), the number of inputs that corresponds to a soft sparsity R_q.
+    """Compute M_eff (1), the number of inputs that corresponds to a soft sparsity R_q.
 
     Parameters
     ----------
     sparsity : float
         With q = 0 the number of inputs that matter, otherwise R_q = sum_j ||V_j||^q.
     q : float in [0, 2)
+        The exponent of R_q; 0 counts inputs.
     directions : int
-        r; R_q is divided by r^(q / 2).
+        The number r of directions; R_q is divided by r^(q / 2).
+
+    Returns
+    -------
+    float
+        M_eff; with q = 0 it is `sparsity`.
 
     Raises
     ------
@@ -52,9 +58,21 @@ def effective_sparsity(sparsity: float, q: float = 0.0, directions: int = 1) -> 
 def correlational_lower_bound(
     d: int, k: int, sparsity: float, q: float = 0.0, directions: int = 1
 ) -> float:
-    """Return the rows (2) that any correlational statistical query method needs, up to constants.
+    """Compute the rows (2) that any correlational statistical query method needs, up to constants.
 
     Transforms of y and second passes over the data leave that class and may need fewer.  Theorem 2.
+
+    Parameters
+    ----------
+    d, k : int
+        Inputs and information exponent.
+    sparsity, q, directions : float, float and int
+        As in `effective_sparsity`.
+
+    Returns
+    -------
+    float
+        An order of magnitude.
     """
     check_counts(d=d, k=k)
     return float(min(effective_sparsity(sparsity, q, directions), math.sqrt(d)) ** k)
@@ -70,7 +88,7 @@ def pruned_rows(
     coefficient: float = 1.0,
     dropped: float | None = None,
 ) -> float:
-    """Return the rows (3) or (4) with which pruning by scores finds the inputs that matter.
+    """Compute the rows (3) or (4) with which pruning by scores finds the inputs that matter.
 
     Parameters
     ----------
@@ -79,9 +97,14 @@ def pruned_rows(
     sparsity, q, directions : float, float and int
         As in `effective_sparsity`.
     coefficient : float
-        c, the coefficient of he_k / sqrt(k!) in the link when y has variance 1.
+        The coefficient c of he_k / sqrt(k!) in the link when y has variance 1; not 0.
     dropped : float in (0, 1], optional
-        e, the share of the squared length of the directions that may be lost; only with q > 0.
+        The share e of the squared length of the directions that may be lost; only with q > 0.
+
+    Returns
+    -------
+    float
+        (4) where `dropped` is given, otherwise (3); an order of magnitude.
 
     Raises
     ------
@@ -105,8 +128,22 @@ def pruned_rows(
 
 
 def unpruned_rows(d: int, k: int, *, rotation_invariant: bool = False) -> float:
-    """Return the rows without pruning: one large step (5), or the rotation-invariant bound (6).
+    """Compute the rows without pruning: one large step (5), or the rotation-invariant bound (6).
 
+    Parameters
+    ----------
+    d, k : int
+        Inputs and information exponent.
+    rotation_invariant : bool
+        True for (6).
+
+    Returns
+    -------
+    float
+        An order of magnitude.
+
+    Notes
+    -----
     Up to constants.  Derived; the slope of (5) was measured for k = 1 and 2.
     """
     check_counts(d=d, k=k)
@@ -136,9 +173,25 @@ def noise_floor(n: int, d: int, *, alpha: float = 0.1, cells: int = 1) -> float:
 
 
 def rows_to_stand_out(n: int, score: float, threshold: float) -> float:
-    """Return the rows at which a score measured at n rows passes the threshold nine times in ten.
+    """Predict the rows at which a score measured at n rows passes the threshold nine times in ten.
 
-    n ((threshold + 1.3) / score)^2, because scores grow like sqrt(n); inf for a score of 0.  The
-    result was measured to be too small by a factor of up to 2: take it as a lower bound.
+    Parameters
+    ----------
+    n : int
+        Rows at which the score was measured.
+    score : float
+        The score, on the scale of a standard normal.
+    threshold : float
+        The threshold that it has to pass, on the same scale.
+
+    Returns
+    -------
+    float
+        The number n ((threshold + 1.3) / score)^2, because scores grow like sqrt(n); inf for a
+        score of 0 or less.
+
+    Notes
+    -----
+    The result was measured to be too small by a factor of up to 2: take it as a lower bound.
     """
     return n * ((threshold + MARGIN) / score) ** 2 if score > 0 else math.inf

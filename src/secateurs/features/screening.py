@@ -122,13 +122,14 @@ def screen(
     Parameters
     ----------
     X : anything that `columns_of` reads, [n, d]
+        Numeric columns without missing values.
     y : array [n], optional
         Target; it is transformed by `label_transforms(y, ranked)`.  Of rows that are copies of each
         other in X and y, one is used; `secateurs.features.copies` says how copies are recognised.
     labels : (array [n, C], names), optional
         Transforms with mean 0 and variance 1, instead of `y`.  All rows are used.
     degrees : int
-        K, from 1 to 3.
+        Largest Hermite degree K, from 1 to 3.
     alpha : float
         Under pure noise, the probability that any column passes.
     ranked : bool
@@ -140,6 +141,7 @@ def screen(
     Returns
     -------
     Screen
+        Scores and p-values of all columns, the threshold, and the columns above it.
 
     Raises
     ------

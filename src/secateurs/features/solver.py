@@ -79,17 +79,28 @@ def multi_index(
     Parameters
     ----------
     X : anything that `columns_of` reads, [n, d]
+        Numeric columns without missing values.
     y : array [n]
         Numbers; for classes the labels 0, 1, ..., K - 1.
     task : {"regression", "classification"}
-    max_features, alpha, degrees, hidden, interactions
-        As in `SparseMultiIndexRegressor`.
+        What `y` holds: numbers or classes.
+    max_features : int, optional
+        Most columns kept, as in `SparseMultiIndexRegressor`.
+    alpha : float
+        Under pure noise, the probability that any column passes the screen.
+    degrees : int
+        Largest Hermite degree of the scores, from 1 to 3.
+    hidden : int
+        Hidden units of the network.
     validation : float
         Share of the rows that are held out to make choices.
+    interactions : bool
+        Also score pairs of columns, and triples if no single column is found.
     fdr : float, optional
         Keep the columns that `discover` finds at this rate, and change them no more: the first
         column only where it finds none.  Products of columns are not screened.
     random_state : int or None
+        Random seed of the split of the rows and of the network; None draws another at each call.
     progress : callable, optional
         Called after each of the 5 stages (search, refinement, small coordinates, free layer, line
         or network) with 1 - validation R^2 and the number of columns; it is not called during the

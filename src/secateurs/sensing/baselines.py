@@ -37,16 +37,21 @@ def scaled_gd(
     Parameters
     ----------
     operator : SensingOperator
+        The n measurements of d x d matrices.
     y : array, shape [n]
+        Raw measurements; their nuisance part is projected out here.
     rank : int
+        Number of components, from 1 to d.
     step : float
-        eta in units of the inverse curvature; it diverges from about .7 on.
+        The step size eta in units of the inverse curvature; it diverges from about .7 on.
     n_steps : int
+        The most steps.
     tolerance : float
         Stop when the decrease that a unit step predicts is below tolerance^2 times the loss.
     random_state : int
         Random seed of the search for another matrix, where the residual is zero.
     progress : callable, optional
+        Called with a `Progress` after every step.
 
     Returns
     -------
@@ -137,12 +142,33 @@ def compare_column_norms(
 ) -> ColumnNorms:
     """Compare the column norms of a model trained with the regulariser and without it.
 
-    Without it, the norms do not show which columns are needed.
+    Without it, the norms do not show which columns are needed.  Both models start from the same
+    columns.
 
     Parameters
     ----------
-    operator, y, strength, beta, width, init_scale, n_steps, tolerance, random_state
-        As in `group_lasso`; both models start from the same columns.
+    operator : SensingOperator
+        The n measurements of d x d matrices.
+    y : array, shape [n]
+        Raw measurements; their nuisance part is projected out here.
+    strength, beta : float
+        The numbers lambda and beta of the penalty.
+    width : int, optional
+        Columns k of the model, by default d.
+    init_scale : float
+        Columns start with about this norm.
+    n_steps : int
+        The most steps of each of the two runs.
+    tolerance : float
+        Relative gradient norm at which a run stops.
+    random_state : int
+        Random seed of the start and of the perturbations.
+
+    Returns
+    -------
+    ColumnNorms
+        Both lists of norms, and the losses after both models are pruned to the same number of
+        columns.
     """
     penalised = group_lasso(
         operator,

@@ -42,18 +42,20 @@ def predicted_error(
     n_nuisance: int = 0,
     complex_: bool = False,
 ) -> float:
-    """Frobenius error of least squares at the right rank: sigma sqrt(dof / (c n')).
+    """Predict the Frobenius error of least squares at the right rank: sigma sqrt(dof / (c n')).
 
     Parameters
     ----------
     n, d, r : int
+        Number of measurements, size of the matrix, and its rank.
     sigma : float
         Standard deviation of the noise.
     curvature : float
-        c, mean of <A_i, M>^2 over ||M||_F^2.
+        The number c: the mean of <A_i, M>^2 over ||M||_F^2.
     n_nuisance : int
+        Dimensions of the measurements that are projected out.
     complex_ : bool
-        M is complex Hermitian.
+        True if M is complex Hermitian.
 
     Returns
     -------
@@ -83,14 +85,18 @@ def sensing_certificate(
     Parameters
     ----------
     operator : SensingOperator
+        The operator of the fit, with its projections.
     y : array, shape [n]
         Raw measurements, as given to the solver.
-    components : array, shape [r, d], signs : array, shape [r], optional
+    components : array, shape [r, d]
+        The u_k as rows.
+    signs : array, shape [r], optional
+        The s_k, +1 or -1; all are +1 by default.
     signed : bool
-        Components of both signs were allowed: both ends of N's spectrum count.
+        True if components of both signs were allowed: both ends of N's spectrum count.
     tau, strength : float, optional
-        lambda / (2 sqrt(beta)) and lambda of a penalised fit, for y / scale as a solver reports
-        them; without them, or where they are nan, their checks are "unknown".
+        The numbers lambda / (2 sqrt(beta)) and lambda of a penalised fit, for y / scale as a solver
+        reports them; without them, or where they are nan, their checks are "unknown".
     identification : Identification, optional
         What the solver found, so that it is not looked for again.
     random_state : int

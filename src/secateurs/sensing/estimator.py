@@ -67,8 +67,11 @@ class MatrixSensing(Estimator):
     components_ : array, shape [r, d]
         M = sum_k signs_[k] components_[k] components_[k]^H; orthogonal, strongest first.
     signs_ : array, shape [r]
+        Signs of the eigenvalues of M, +1 or -1.
     intercept_ : float
+        b; 0 unless `fit_intercept`.
     n_components_ : int
+        Rank of M.
     status_ : str
         As in `group_lasso_path`.
     certificate_ : Certificate
@@ -118,12 +121,14 @@ class MatrixSensing(Estimator):
         operator : SensingOperator
             From `secateurs.sensing.operators`.
         y : array, shape [n]
+            One finite number for each measurement.
         progress : callable, optional
             It gets a `Progress` after each stage of the path.
 
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -138,10 +143,25 @@ class MatrixSensing(Estimator):
         return self._fit(operator, y, progress)
 
     def predict(self, operator: SensingOperator) -> NDArray[np.float64]:
-        """Predict the measurements of M by an operator of the same d, shape [n].
+        """Predict the measurements of M by an operator.
 
-        In float64.  The prediction for a row does not depend on the other rows, unless the operator
-        projects a part of all measurements out.
+        The prediction for a row does not depend on the other rows, unless the operator projects a
+        part of all measurements out.
+
+        Parameters
+        ----------
+        operator : SensingOperator
+            Measurements of matrices of the same d.
+
+        Returns
+        -------
+        array of float64, shape [n]
+            The predicted measurements, with the intercept.
+
+        Raises
+        ------
+        ValueError
+            The operator has another d.
         """
         check_is_fitted(self, "components_")
         d = self.components_.shape[1]
@@ -151,13 +171,32 @@ class MatrixSensing(Estimator):
         return np.asarray(values, dtype=np.float64) + self.intercept_
 
     def score(self, operator: SensingOperator, y: ArrayLike) -> float:
-        """R^2 of the measurements."""
+        """Compute R^2 of the predicted measurements.
+
+        Parameters
+        ----------
+        operator : SensingOperator
+            Measurements of matrices of the same d.
+        y : array, shape [n]
+            Their true values.
+
+        Returns
+        -------
+        float
+            At most 1; 0 for a prediction that is no better than the mean of y.
+        """
         values = _measurements(operator, y)
         scale = scale_of(values)
         return float(r2_score(values / scale, self.predict(operator) / scale))
 
     def matrix(self) -> NDArray[Any]:
-        """M, shape [d, d]."""
+        """Form M from its components.
+
+        Returns
+        -------
+        array, shape [d, d]
+            Symmetric, or Hermitian where the operator of the fit is complex.
+        """
         check_is_fitted(self)
         return Factors(self.components_, self.signs_).matrix()
 

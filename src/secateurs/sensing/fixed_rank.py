@@ -38,9 +38,11 @@ def fit_rank(
     Parameters
     ----------
     operator : SensingOperator
+        The n measurements of d x d matrices.
     y : array, shape [n]
         Raw measurements; their nuisance part is projected out here.
     rank : int
+        The largest number of terms.
     signed : bool
         Allow terms of both signs.  If False, the matrix is positive semidefinite.
     start : Factors, optional
@@ -48,6 +50,7 @@ def fit_rank(
         the leading eigenvectors of N; one term that is measured by x x^T without noise is
         retrieved (`message_passing`).
     n_steps : int
+        The most steps of descent each time that terms have been added.
     tolerance : float
         Relative: the squared distance to the optimum is about tolerance^2 times the loss.
     random_state : int

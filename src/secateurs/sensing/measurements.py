@@ -41,11 +41,14 @@ def load_measurements(path: str | Path) -> tuple[SensingOperator, NDArray[np.flo
     Parameters
     ----------
     path : str or Path
+        An .npz archive with y and one of A, X, paulis, or rows with columns and d.
 
     Returns
     -------
     operator : SensingOperator
+        `PackedDense`, `RankOne`, `Pauli` or `Entries`, by the arrays of the file.
     y : array, shape [n]
+        The measurements, in float64.
     kind : str
         The kind of measurements, in words.
 

@@ -108,17 +108,18 @@ def planted_sensing(
     dtype: type = np.float64,
     random_state: int | None = None,
 ) -> SensingProblem:
-    """Random measurements of a random positive semidefinite matrix of rank r.
+    """Draw random measurements of a random positive semidefinite matrix of rank r.
 
     Parameters
     ----------
     n, d, r : int
+        Number of measurements, size of the matrix, and its rank (at most d).
     kind : {"gaussian", "rank-one", "rademacher"}
         Packed symmetric matrices with standard normal or +-1 entries, or x x^T with standard
         normal x.
     noise_ratio : float
-        nu / sigma_r^2: the operator norm of the noise in N, sigma sqrt(2 d / n) (for x x^T
-        2 sigma sqrt(d / n)), over the smallest nonzero eigenvalue of M.
+        The ratio nu / sigma_r^2: the operator norm of the noise in N, sigma sqrt(2 d / n) (for
+        x x^T 2 sigma sqrt(d / n)), over the smallest nonzero eigenvalue of M.
     condition : float, optional
         Orthogonal components with eigenvalues that fall geometrically from 1 to 1 / condition.
         By default: independent random unit vectors.
@@ -127,6 +128,7 @@ def planted_sensing(
     dtype : float32 or float64
         Type of the measurement matrices.
     random_state : int, optional
+        Random seed; without one every call draws another problem.
 
     Returns
     -------
@@ -162,19 +164,21 @@ def interactions_table(
     noise: float = 0.1,
     random_state: int | None = None,
 ) -> QuadraticProblem:
-    """A table with pairwise interactions of low rank and a linear part.
+    """Draw a table with pairwise interactions of low rank and a linear part.
 
     Parameters
     ----------
     n, d : int
+        Number of rows and of columns.
     n_positive, n_negative : int
         Components of each sign: orthogonal, with norms from 1 to 1.5.
     linear : float
         Norm of the linear coefficients.  If 0, there is no intercept either; with n_negative = 0
         this is a network of n_positive neurons with the activation t^2.
     noise : float
-        In units of the standard deviation of y.
+        Standard deviation of the noise, in units of that of y.
     random_state : int, optional
+        Random seed; without one every call draws another table.
 
     Returns
     -------
@@ -213,9 +217,17 @@ def matrix_completion(
     Parameters
     ----------
     n, d, r : int
+        Number of entries, at most d (d + 1) / 2, size of the matrix, and its rank.
     noise : float
-        In units of the root mean square entry.
+        Standard deviation of the noise, in units of the root mean square entry.
     random_state : int, optional
+        Random seed; without one every call draws another problem.
+
+    Returns
+    -------
+    SensingProblem
+        At most 2000 of the other entries are its fresh measurements.  Without others, they are
+        entries that the solver sees.
     """
     check_counts(d=d, r=r)
     check_integer("n", n, 1, packed_size(d))
@@ -232,14 +244,21 @@ def matrix_completion(
 def phase_retrieval(
     n: int, d: int, *, noise: float = 0.0, random_state: int | None = None
 ) -> SensingProblem:
-    """A real signal from squared inner products: y_i = (x_i . u)^2 with standard normal x_i.
+    """Draw squared inner products of a real signal: y_i = (x_i . u)^2 with standard normal x_i.
 
     Parameters
     ----------
     n, d : int
+        Number of measurements, and length of the signal, a random unit vector.
     noise : float
-        In units of the standard deviation of y.
+        Standard deviation of the noise, in units of that of y.
     random_state : int, optional
+        Random seed; without one every call draws another problem.
+
+    Returns
+    -------
+    SensingProblem
+        With one component, the signal, and 2000 fresh measurements.
     """
     check_counts(n=n, d=d)
     check_real("noise", noise, least=0.0)
@@ -254,17 +273,26 @@ def phase_retrieval(
 def pauli_tomography(
     n: int, n_qubits: int, r: int, *, shots: int | None = None, random_state: int | None = None
 ) -> SensingProblem:
-    """Expectations of n distinct Pauli strings in a random state of rank r, from shots.
+    """Draw expectations of n distinct Pauli strings in a random state of rank r, from shots.
 
     Parameters
     ----------
     n : int
-        At most 4^q - 1: the identity has the same expectation in every state and is left out.
+        Number of strings, at most 4^q - 1: the identity has the same expectation in every state
+        and is left out.
     n_qubits, r : int
-        The state is U^T U.conj() with complex standard normal U [r, 2^q], scaled to trace one.
+        The number q of qubits, and the rank of the state.  The state is U^T U.conj() with complex
+        standard normal U [r, 2^q], scaled to trace one.
     shots : int, optional
         Outcomes +-1 that are averaged for each string.  By default, expectations are exact.
     random_state : int, optional
+        Random seed; without one every call draws another problem.
+
+    Returns
+    -------
+    SensingProblem
+        At most 2000 of the other strings are its fresh measurements.  Without others, they are
+        strings that the solver sees.
     """
     check_counts(n_qubits=n_qubits, r=r, **({} if shots is None else {"shots": shots}))
     d = 1 << n_qubits

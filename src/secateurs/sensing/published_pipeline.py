@@ -45,9 +45,11 @@ def group_lasso(
     Parameters
     ----------
     operator : SensingOperator
+        The n measurements of d x d matrices.
     y : array, shape [n]
+        Raw measurements; their nuisance part is projected out here.
     strength, beta : float
-        lambda and beta of the penalty; `group_lasso_path` needs neither.
+        The numbers lambda and beta of the penalty; `group_lasso_path` needs neither.
     width : int, optional
         Columns k of the model, by default d.
     init_scale : float
@@ -56,9 +58,11 @@ def group_lasso(
         Step size, by default .125 / lambda_max(A* y / n).  It is halved when the objective would
         rise.
     n_steps, n_tuning_steps : int
+        The most steps of descent with the penalty, and of fine-tuning.
     tolerance, tuning_tolerance : float
         Relative gradient norms of steps 1 and 3.
     random_state : int
+        Random seed of the start and of the perturbations.
     progress : callable, optional
         Called with a `Progress` every ten steps.
 

@@ -102,6 +102,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     validation_fraction : float
         Share of the rows held out for the choice of directions and for the certificate.
     random_state : int, RandomState or None
+        Random seed of the choice of held-out rows and of all other draws.
     verbose : int
         1 prints progress.
 
@@ -114,7 +115,9 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     coef_, intercept_ : array, shape [d], and float
         w and b, for inputs minus `mean_`.
     mean_ : array, shape [d]
+        Mean of each input over the training rows.
     n_components_ : int
+        The number r of directions.
     interactions_ : list of Interaction
         The strongest products of two inputs, at most 50, strongest first.
     pairs_, effects_ : arrays, shape [k, 2] and [k]
@@ -122,7 +125,9 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
     status_ : str
         As in `group_lasso_path`; "exact" also says that the columns leave no coefficient free.
     certificate_ : Certificate
+        Checks on the held-out rows, and those of `sensing_certificate`.
     history_ : dict of lists
+        As in `MatrixSensing`.
     table_ : TableSchema or None
         How a DataFrame was encoded; d then counts encoded columns.
 
@@ -165,6 +170,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         X : array, DataFrame or scipy sparse matrix, shape [n, d]
             A DataFrame may hold categories and missing values.  A sparse matrix is made dense.
         y : array, shape [n]
+            Finite numbers.
         groups : array of numbers or texts, shape [n], optional
             Rows of one group are never split between training rows and held-out rows.  By
             default, equal rows are a group.
@@ -174,6 +180,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -193,7 +200,18 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
         return tags
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predict at rows X [n, d], shape [n]; 2 n d (r + 1) flops."""
+        """Predict y; 2 n d (r + 1) flops.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse matrix, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array of float64, shape [n]
+            The prediction for a row does not depend on the other rows.
+        """
         check_is_fitted(self)
         return self._function().predict(self._read_inputs(X, reset=False))
 

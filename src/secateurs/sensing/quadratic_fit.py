@@ -104,8 +104,10 @@ def fit_quadratic(
 
     Parameters
     ----------
-    X : float64 array, shape [n, d]
-    y : float64 array, shape [n]
+    X : array of float64, shape [n, d]
+        Training rows; a constant column gets no coefficient.
+    y : array of float64, shape [n]
+        Their targets.
     X_held_out, y_held_out : arrays, optional
         Held-out rows.  Components are kept only if they lower the error on these rows by more than
         one standard error.
@@ -118,7 +120,9 @@ def fit_quadratic(
     criterion : {"certificate", "bic"}
         Where the path stops, see `group_lasso_path`.
     random_state : int
+        Random seed of all draws of the fit.
     progress : callable, optional
+        Called with a `Progress` after each stage of the path.
 
     Returns
     -------

@@ -66,8 +66,8 @@ def group_lasso_path(
     Parameters
     ----------
     operator : SensingOperator
-        n measurements of d x d matrices.  Wrap it first (`operators.projected`) for an intercept,
-        a linear part, or measurements by x x^T.
+        The n measurements of d x d matrices.  Wrap it first (`operators.projected`) for an
+        intercept, a linear part, or measurements by x x^T.
     y : array, shape [n]
         Raw measurements; their nuisance part is projected out here.
     signed : bool

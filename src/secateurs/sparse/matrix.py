@@ -85,12 +85,36 @@ class SparseMatrix:
         return self._grad
 
     def rows_of(self, where: slice) -> Tensor:
-        """Return the row of each nonzero in the slice ``where``, int64."""
+        """Return the rows of some nonzeros.
+
+        Parameters
+        ----------
+        where : slice
+            Positions in `values`; start and stop are given, and the step is 1.
+
+        Returns
+        -------
+        Tensor of int64, shape [stop - start]
+            The row of each of these nonzeros.
+        """
         index = torch.arange(where.start, where.stop, device=self.crow.device, dtype=torch.int32)
         return torch.searchsorted(self.crow, index, right=True) - 1
 
     def product(self, H: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return ``W @ H`` for contiguous `H` [n_in, B]; equation (1)."""
+        """Return ``W @ H``; equation (1).
+
+        Parameters
+        ----------
+        H : Tensor, shape [n_in, B], contiguous
+            Activations, one column for each row of the batch.
+        out : Tensor, shape [n_out, B], optional
+            Where to write the product; allocated by default.
+
+        Returns
+        -------
+        Tensor, shape [n_out, B]
+            The product, which is `out` if that is given.
+        """
         if out is None:
             out = torch.empty(self.shape[0], H.shape[1], dtype=H.dtype, device=H.device)
         if self.backend == "csr":
@@ -104,7 +128,18 @@ class SparseMatrix:
         return out
 
     def transpose_product(self, D: Tensor) -> Tensor:
-        """Return ``W^T @ D`` for contiguous `D` [n_out, B]; equation (2)."""
+        """Return ``W^T @ D``; equation (2).
+
+        Parameters
+        ----------
+        D : Tensor, shape [n_out, B], contiguous
+            Gradients of the outputs, one column for each row of the batch.
+
+        Returns
+        -------
+        Tensor, shape [n_in, B]
+            Gradients of the inputs.
+        """
         if self._transpose is None:
             # a stable sort by column leaves the rows increasing within each column
             order = torch.argsort(self.col, stable=True)
@@ -126,7 +161,20 @@ class SparseMatrix:
         return transposed.product(D)
 
     def sampled_product(self, D: Tensor, H: Tensor) -> Tensor:
-        """Write ``D @ H^T`` on the support to `grad` and return it; equation (3)."""
+        """Write ``D @ H^T`` on the support to `grad`; equation (3).
+
+        Parameters
+        ----------
+        D : Tensor, shape [n_out, B]
+            Gradients of the outputs.
+        H : Tensor, shape [n_in, B]
+            Activations.
+
+        Returns
+        -------
+        Tensor, shape [nnz]
+            `grad` itself: one entry for each nonzero, in the order of `values`.
+        """
         if self.backend == "csr":
             if self._grad_csr is None:
                 self._grad_csr = _csr_tensor(self.crow, self.col, self.grad, self.shape)
@@ -179,6 +227,7 @@ def sparse_linear(values: Tensor, H: Tensor, matrix: SparseMatrix) -> Tensor:
     values : Tensor, shape [nnz]
         The values to train, in the order of ``matrix.col``.
     H : Tensor, shape [n_in, B], contiguous
+        Activations, one column for each row of the batch.
     matrix : SparseMatrix
         Its support is used, and its own values are ignored.
 

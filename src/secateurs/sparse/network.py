@@ -24,13 +24,14 @@ MAX_INPUTS = 2**31 - 2  # int32 column indices, one of them for the constant inp
 class SparseNetwork:
     """The weights of a sparse multilayer perceptron; immutable.
 
-    Attributes
+    Parameters
     ----------
     widths : tuple of int
-        ``(d, m_1, ..., m_L, k)``.
+        ``(d, m_1, ..., m_L, k)``: inputs, hidden units of each layer, outputs.
     keys : list of int64 arrays, one for each layer, strictly increasing
         ``row * (n_in + 1) + column``; ``column == n_in`` is the bias of that row.
     values : list of float32 (or float64) arrays, one for each layer
+        The weights, in the order of the keys.
     """
 
     widths: tuple[int, ...]
@@ -43,17 +44,42 @@ class SparseNetwork:
         return sum(len(k) for k in self.keys)
 
     def entries(self, layer: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return row and column of each weight of a layer; a bias has column ``n_in``."""
+        """Return the places of the weights of a layer.
+
+        Parameters
+        ----------
+        layer : int
+            Number of the layer, from 0.
+
+        Returns
+        -------
+        rows : array of int64, shape [nnz of the layer]
+            Units of the layer, increasing.
+        columns : array of int64, shape [nnz of the layer]
+            Inputs of the layer; a bias has column ``n_in``.
+        """
         rows, cols = np.divmod(self.keys[layer], self.widths[layer] + 1)
         return rows, cols
 
     def used_inputs(self) -> NDArray[np.int64]:
-        """Return the numbers of the inputs that the network reads, increasing."""
+        """Return the inputs that the network reads.
+
+        Returns
+        -------
+        array of int64
+            Numbers of the inputs that have a weight in the first layer, increasing.
+        """
         columns = np.unique(self.entries(0)[1])
         return columns[columns < self.widths[0]]
 
     def coefs(self) -> list[sparse.csr_array]:
-        """Return the weights without biases, each layer as a CSR array of shape [n_out, n_in]."""
+        """Return the weights without biases.
+
+        Returns
+        -------
+        list of csr_array, shapes [n_out, n_in]
+            One array for each layer.
+        """
         result = []
         for layer, (n_in, n_out) in enumerate(pairwise(self.widths)):
             rows, cols = self.entries(layer)
@@ -63,7 +89,13 @@ class SparseNetwork:
         return result
 
     def intercepts(self) -> list[NDArray[Any]]:
-        """Return the biases, each layer as an array of shape [n_out]."""
+        """Return the biases.
+
+        Returns
+        -------
+        list of arrays, shapes [n_out]
+            One array for each layer; a unit without a bias has 0.
+        """
         result = []
         for layer, (n_in, n_out) in enumerate(pairwise(self.widths)):
             rows, cols = self.entries(layer)
@@ -73,7 +105,16 @@ class SparseNetwork:
         return result
 
     def trimmed(self) -> SparseNetwork:
-        """Return the same function without dead weights and without explicit zeros."""
+        """Return the same function without dead weights and without explicit zeros.
+
+        A weight is dead if no path of weights leads from its unit to an output, or if it leaves a
+        hidden unit that has no weights of its own.
+
+        Returns
+        -------
+        SparseNetwork
+            A network of the same widths.
+        """
         masks = self._live()
         return SparseNetwork(
             self.widths,

@@ -62,14 +62,16 @@ class Generators:
 class ReLUStack:
     """Sparse layers W_1 .. W_L, which compute relu(.. relu(X W_1^T) .. W_L^T).
 
-    Attributes
+    Parameters
     ----------
     layers : tuple of csr_array, shapes [m_l, m_(l-1)]
+        The weights, first layer first; m_0 is the number d of inputs.
     fused : bool
         True: the last layer is hidden too, and the output is the sum of its neurons.
         False: the last layer is linear and gives the outputs.
-    generators : Generators or None
-        For the convex form with one fused layer: the gate of neuron j is 1{X h_j > 0}.
+    generators : Generators, optional
+        For the convex form with one fused layer: the gate of neuron j is 1{X h_j > 0}.  By default
+        neurons are ReLUs.
     """
 
     layers: tuple[sp.csr_array, ...]
@@ -87,9 +89,24 @@ class ReLUStack:
         return self.layers[0]
 
     def predict(self, X: NDArray[np.floating] | Tensor) -> NDArray[np.floating]:
-        """Return the outputs of the network, shape [n], or [n, k] if it is not fused.
+        """Return the outputs of the network.
 
         Costs 2 * n * nnz flops; with generators 2 * n * d more for every neuron with weights.
+
+        Parameters
+        ----------
+        X : array or Tensor, shape [n, d]
+            Rows; a tensor is moved to the CPU.
+
+        Returns
+        -------
+        array, shape [n] if the network is fused, otherwise [n, k]
+            The outputs.
+
+        Raises
+        ------
+        ValueError
+            `X` does not have d columns.
         """
         X = np.asarray(X.detach().cpu() if isinstance(X, Tensor) else X)
         if X.ndim != 2 or X.shape[1] != self.layers[0].shape[1]:

@@ -42,7 +42,9 @@ class StreamingTopK:
         Parameters
         ----------
         scores : Tensor, shape [r, c]
+            The block, on the device of the buffer.
         row_keys, col_keys : Tensor of int64, shapes [r] and [c]
+            The two parts of the keys, on the same device.
         """
         if self.k == 0 or scores.numel() == 0:
             return
@@ -69,13 +71,27 @@ class StreamingTopK:
             scores, keys = scores[n:], keys[n:]
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return keys and scores of the k largest (or fewer), by increasing key."""
+        """Return the k largest scores.
+
+        Returns
+        -------
+        keys : Tensor of int64, shape [at most k]
+            Keys of the kept scores, increasing; fewer than k if fewer scores are positive.
+        scores : Tensor, same shape
+            The score of each key.
+        """
         self._shrink()
         order = torch.argsort(self._keys[: self._n])
         return self._keys[: self._n][order], self._scores[: self._n][order]
 
     def keys(self) -> Tensor:
-        """Return the keys of the k largest (or fewer), increasing; no `update` may follow."""
+        """Return the keys of the k largest scores; no `update` may follow.
+
+        Returns
+        -------
+        Tensor of int64, shape [at most k]
+            The keys, increasing.  On a CPU they are sorted in the buffer, without a copy.
+        """
         self._shrink()
         keys = self._keys[: self._n]
         if keys.device.type == "cpu":

@@ -23,7 +23,8 @@ class SensingOperator:
     """The n measurements <A_i, M> of a d x d matrix M, as the solvers use them.
 
     An operator implements `_inner` and `adjoint` and inherits the rest.  The solvers also accept
-    an object of another class with all these attributes and methods.
+    an object of another class with all these attributes and methods.  The arguments of the methods
+    are described here, and are the same for every operator.
 
     Attributes
     ----------
@@ -54,47 +55,140 @@ class SensingOperator:
         raise NotImplementedError
 
     def forward_factors(self, U: Array, signs: Array | None = None) -> Array:
-        """<A_i, sum_k s_k u_k u_k^H>, real, shape [n]; signs [r] are +-1, by default all +1."""
+        """Compute <A_i, sum_k s_k u_k u_k^H>.
+
+        Parameters
+        ----------
+        U : array, shape [r, d]
+            Factors u_k as rows.
+        signs : array, shape [r], optional
+            The s_k, +1 or -1; all are +1 by default.
+
+        Returns
+        -------
+        array, shape [n]
+            The measurements, real.
+        """
         U = factors(self, U)
         return self._inner([(U, U)], signs)[0]
 
     def forward_line(self, U: Array, P: Array, signs: Array | None = None) -> tuple[Array, Array]:
-        """<A_i, sum_k s_k Re u_k p_k^H> and <A_i, sum_k s_k p_k p_k^H>, in one pass.
+        """Compute <A_i, sum_k s_k Re u_k p_k^H> and <A_i, sum_k s_k p_k p_k^H>, in one pass.
 
         They give y(U + t P) = y(U) + 2 t first + t^2 second for every t.
+
+        Parameters
+        ----------
+        U : array, shape [r, d]
+            Factors as rows, where the line starts.
+        P : array, shape [r, d]
+            The direction of the line.
+        signs : array, shape [r], optional
+            The s_k, +1 or -1; all are +1 by default.
+
+        Returns
+        -------
+        first : array, shape [n]
+            Half the derivative of the measurements at t = 0, real.
+        second : array, shape [n]
+            The measurements of the direction, real.
         """
         U, P = factors(self, U), factors(self, P)
         first, second = self._inner([(U, P), (P, P)], signs)
         return first, second
 
     def adjoint(self, residual: Array) -> Array:
-        """sum_i residual_i A_i, shape [d, d]."""
+        """Compute the matrix sum_i residual_i A_i.
+
+        Parameters
+        ----------
+        residual : array, shape [n]
+            The weight of each A_i, real.
+
+        Returns
+        -------
+        array, shape [d, d]
+            Symmetric, or Hermitian for a complex type.
+        """
         raise NotImplementedError
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i A_i) V for V [d, k], shape [d, k]; by default from `adjoint`."""
+        """Compute (sum_i residual_i A_i) V; by default `adjoint` forms the matrix.
+
+        Parameters
+        ----------
+        residual : array, shape [n]
+            The weight of each A_i, real.
+        V : array, shape [d, k]
+            Vectors as columns.
+
+        Returns
+        -------
+        array, shape [d, k]
+            The product with each column of `V`.
+        """
         return np.asarray(self.adjoint(residual) @ factors(self, V.T).T)
 
     def project(self, y: Array) -> Array:
-        """Remove the nuisance part from measurements y; by default there is none."""
+        """Remove the nuisance part from measurements; by default there is none.
+
+        Parameters
+        ----------
+        y : array, shape [n]
+            Raw measurements.
+
+        Returns
+        -------
+        array, shape [n]
+            What is left of them.
+        """
         return y
 
     # what follows has a default that needs only the methods above; `method` finds it for objects
     # of other classes
 
     def adjoint_columns(self, residuals: Array, V: Array) -> Array:
-        """(sum_i residuals_ib A_i) v_b for each column b, for residuals [n, k] and V [d, k]."""
+        """Compute (sum_i residuals_ib A_i) v_b for each column b.
+
+        Parameters
+        ----------
+        residuals : array, shape [n, k]
+            Weights of the A_i, other ones for each column.
+        V : array, shape [d, k]
+            Vectors as columns.
+
+        Returns
+        -------
+        array, shape [d, k]
+            One product for each column.
+        """
         pairs = zip(residuals.T, V.T, strict=True)
         return np.hstack([self.adjoint_times(r, v[:, None]) for r, v in pairs])
 
     def adjoint_stack(self, residuals: Array) -> Array:
-        """The matrices sum_i residuals_ib A_i for residuals [n, k], shape [k, d, d]."""
+        """Compute the matrices sum_i residuals_ib A_i, one for each column b.
+
+        Parameters
+        ----------
+        residuals : array, shape [n, k]
+            Weights of the A_i, other ones for each matrix.
+
+        Returns
+        -------
+        array, shape [k, d, d]
+            The matrices.
+        """
         return np.stack([self.adjoint(column) for column in residuals.T])
 
     def sizes(self) -> Array:
-        """Frobenius norms of the A_i, or numbers in about the same proportions, shape [n].
+        """Estimate the Frobenius norms of the A_i.
 
-        By default the root mean square of the measurements of 24 random matrices.
+        By default a size is the root mean square of the measurements of 24 random matrices.
+
+        Returns
+        -------
+        array, shape [n]
+            The norms, or numbers in about the same proportions.
         """
         rng = np.random.default_rng(0)
         squares = np.zeros(self.shape[0])
@@ -104,9 +198,19 @@ class SensingOperator:
         return np.asarray(np.sqrt(squares / SIZE_PROBES))
 
     def tangent_map(self, V: Array) -> Array:
-        """A_i v_k for all i and all rows v_k of V [r, d], shape [n, r, d].
+        """Compute A_i v_k for all i and k.
 
         By default it takes r d passes, or 2 r d for a complex type.
+
+        Parameters
+        ----------
+        V : array, shape [r, d]
+            Vectors v_k as rows.
+
+        Returns
+        -------
+        array, shape [n, r, d]
+            The products, in the type of the operator.
         """
         n, d = self.shape
         units = (1.0, 1.0j) if self.dtype.kind == "c" else (1.0,)
@@ -120,10 +224,22 @@ class SensingOperator:
         return found
 
     def evaluate(self, U: Array, signs: Array | None = None) -> Array:
-        """The values of `forward_factors` as float64, for predictions.
+        """Compute the values of `forward_factors` for predictions.
 
         Operators that hold rows compute each value in float64 and in an order that does not
         depend on the other rows.
+
+        Parameters
+        ----------
+        U : array, shape [r, d]
+            Factors, as for `forward_factors`.
+        signs : array, shape [r], optional
+            Signs, as for `forward_factors`.
+
+        Returns
+        -------
+        array of float64, shape [n]
+            The measurements.
         """
         return np.asarray(self.forward_factors(U, signs), dtype=np.float64)
 

@@ -70,7 +70,21 @@ class Packing:
 
 
 def pack(matrices: Array) -> Array:
-    """Pack symmetric matrices [n, d, d] (or one, [d, d]) for `PackedDense`; keep their type."""
+    """Pack symmetric matrices for `PackedDense`.
+
+    A packed row is the upper triangle row by row, with entries off the diagonal times sqrt(2).  The
+    inner product of two rows is then that of the matrices.
+
+    Parameters
+    ----------
+    matrices : array, shape [n, d, d] or [d, d]
+        Symmetric matrices; only the upper triangles are read.
+
+    Returns
+    -------
+    array, shape [n, d (d + 1) / 2] or [d (d + 1) / 2]
+        Packed rows, in the type of the matrices.
+    """
     matrices = np.asarray(matrices)
     d = matrices.shape[-1]
     if matrices.ndim not in (2, 3) or matrices.shape[-2] != d:
@@ -105,7 +119,7 @@ class PackedMeasurements(SensingOperator):
         return found
 
     def evaluate(self, U: Array, signs: Array | None = None) -> Array:
-        """<A_i, M> in float64, each row by itself."""
+        """Compute <A_i, M> in float64, each row by itself."""
         U = np.asarray(U, dtype=np.float64)
         packed = Packing(self.shape[1], np.dtype(np.float64)).pack(product(U, U, signs))
         found = np.empty(self.shape[0])
@@ -115,7 +129,7 @@ class PackedMeasurements(SensingOperator):
         return found
 
     def adjoint_stack(self, residuals: Array) -> Array:
-        """The matrices sum_i residuals_ib A_i [k, d, d]; one pass."""
+        """Compute the matrices sum_i residuals_ib A_i; one pass."""
         r = np.ascontiguousarray(residuals, dtype=self.dtype)
         total: Any = 0
         for block, part in self._blocks():
@@ -123,7 +137,7 @@ class PackedMeasurements(SensingOperator):
         return self._packing.unpack(np.ascontiguousarray(as_array(total).T))
 
     def sizes(self) -> Array:
-        """Norms of the packed rows [n]; one pass."""
+        """Compute the norms of the packed rows; one pass."""
         found = np.empty(self.shape[0])
         for block, part in self._blocks():
             rows = np.asarray(as_array(part), dtype=np.float64)
@@ -131,7 +145,7 @@ class PackedMeasurements(SensingOperator):
         return found
 
     def tangent_map(self, V: Array) -> Array:
-        """A_i v_k [n, r, d]; one pass, in blocks of full matrices."""
+        """Compute all A_i v_k; one pass, in blocks of full matrices."""
         n, d = self.shape
         right = factors(self, V).T
         found = np.empty((n, len(V), d), dtype=self.dtype)
@@ -145,7 +159,7 @@ class PackedMeasurements(SensingOperator):
         return found
 
     def adjoint(self, residual: Array) -> Array:
-        """sum_i residual_i A_i; one pass."""
+        """Compute sum_i residual_i A_i; one pass."""
         r = residuals(self, residual)
         total: Any = 0
         for block, part in self._blocks():

@@ -27,10 +27,12 @@ class Entries(SensingOperator):
     Parameters
     ----------
     d : int
+        Size of the matrix.
     rows, columns : int arrays, shape [n]
         Positions; (i, j) and (j, i) are the same entry.  For a rectangular [p, q] matrix
         d = p + q, rows are in [0, p) and columns in [p, p + q).
     dtype : float32 or float64
+        Type of the factors and of the measurements.
 
     Notes
     -----
@@ -45,15 +47,15 @@ class Entries(SensingOperator):
         self.dtype = symmetric_dtype(dtype, "dtype")
 
     def adjoint(self, residual: Array) -> Array:
-        """sum_i residual_i A_i, dense."""
+        """Compute sum_i residual_i A_i as a dense matrix."""
         return np.asarray(self._sparse(residual).toarray())
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i A_i) V, by a sparse product."""
+        """Compute (sum_i residual_i A_i) V by a sparse product."""
         return np.asarray(self._sparse(residual) @ factors(self, V.T).T)
 
     def tangent_map(self, V: Array) -> Array:
-        """A_i v_k [n, r, d]: two entries of v_k at most."""
+        """Compute all A_i v_k; each has at most two entries of v_k."""
         (i, j), V = self.positions, factors(self, V)
         found = np.zeros((self.shape[0], len(V), self.shape[1]), dtype=self.dtype)
         at = np.arange(len(i))
@@ -62,12 +64,12 @@ class Entries(SensingOperator):
         return found
 
     def sizes(self) -> Array:
-        """Norms of the A_i [n]: 1 on the diagonal, otherwise sqrt(1 / 2)."""
+        """Return the norms of the A_i: 1 on the diagonal, otherwise sqrt(1 / 2)."""
         i, j = self.positions
         return np.where(i == j, 1.0, np.sqrt(0.5))
 
     def evaluate(self, U: Array, signs: Array | None = None) -> Array:
-        """M[i, j] in float64, each entry by itself."""
+        """Compute M[i, j] in float64, each entry by itself."""
         i, j = self.positions
         s = np.ones(len(U)) if signs is None else signs
         found = np.zeros(self.shape[0])

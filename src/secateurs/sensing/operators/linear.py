@@ -50,7 +50,7 @@ class Flattened(SensingOperator):
         return [self._times(product(U, V, signs)) for U, V in pairs]
 
     def adjoint(self, residual: Array) -> Array:
-        """Symmetric part of the adjoint at the residual."""
+        """Compute the symmetric part of the linear operator's adjoint at the residual."""
         d = self.shape[1]
         M = np.asarray(self.linear.rmatvec(residuals(self, residual))).reshape(d, d)
         return np.asarray((M + M.T) / 2, dtype=self.dtype)

@@ -34,7 +34,7 @@ class Pauli(SensingOperator):
     Parameters
     ----------
     n_qubits : int
-        q, at most 14; d = 2^q.
+        The number q of qubits, at most 14; d = 2^q.
     x, z : int arrays, shape [n]
         Bit masks of the strings; bit 0 is the last qubit.
 
@@ -59,7 +59,7 @@ class Pauli(SensingOperator):
         return [self._expectations(U, V, signs) for U, V in pairs]
 
     def adjoint(self, residual: Array) -> Array:
-        """sum_i residual_i P_i, dense [d, d]; O(d log d) for each distinct x."""
+        """Compute sum_i residual_i P_i as a dense matrix; O(d log d) for each distinct x."""
         d = self.shape[1]
         N = np.zeros((d, d), dtype=self.dtype)
         for xs, columns in self._columns(residuals(self, residual)):
@@ -67,7 +67,7 @@ class Pauli(SensingOperator):
         return N
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """(sum_i residual_i P_i) V."""
+        """Compute (sum_i residual_i P_i) V."""
         V = factors(self, V.T).T
         found = np.zeros_like(V)
         for xs, columns in self._columns(residuals(self, residual)):
@@ -76,11 +76,11 @@ class Pauli(SensingOperator):
         return found
 
     def sizes(self) -> Array:
-        """Norms of the strings [n]: sqrt(d) for all."""
+        """Return the norms of the strings, which are sqrt(d) for all."""
         return np.full(self.shape[0], np.sqrt(self.shape[1]))
 
     def tangent_map(self, V: Array) -> Array:
-        """P_i v_k [n, r, d], by (1)."""
+        """Compute all P_i v_k, by (1)."""
         moved = self._bits[None, :] ^ self.x[:, None]
         odd = np.bitwise_count(moved & self.z[:, None]) % 2
         turned = self._phase[:, None] * np.where(odd, -1.0, 1.0)

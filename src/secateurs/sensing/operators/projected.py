@@ -26,6 +26,7 @@ class Projected(SensingOperator):
     Parameters
     ----------
     operator : SensingOperator
+        The operator without the projection.
     nuisance : array, shape [n, q]
         B; columns that depend on others are dropped.
 
@@ -78,7 +79,7 @@ class Projected(SensingOperator):
         return np.asarray(method(self.operator, "adjoint_stack")(self._off(residuals)))
 
     def sizes(self) -> Array:
-        """Norms of the operator's matrices, without the projection."""
+        """Return the sizes of the operator's matrices, without the projection."""
         return np.asarray(method(self.operator, "sizes")())
 
     def tangent_map(self, V: Array) -> Array:
@@ -104,5 +105,15 @@ def centred(operator: SensingOperator) -> Projected:
     """Subtract the mean over the measurements from an operator: A_i - mean A.
 
     The fit then ignores an unknown constant in y and a common part of all A_i (x x^T has one).
+
+    Parameters
+    ----------
+    operator : SensingOperator
+        At least two measurements.
+
+    Returns
+    -------
+    Projected
+        The operator with a column of ones projected out; it takes raw measurements y.
     """
     return Projected(operator, np.ones((operator.shape[0], 1)))

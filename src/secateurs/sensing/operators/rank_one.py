@@ -18,7 +18,7 @@ class RankOne(SensingOperator):
     Parameters
     ----------
     X : array, memmap or Tensor, shape [n, d]
-        float32 or float64; never copied.
+        Rows x_i, float32 or float64; never copied.
 
     Notes
     -----
@@ -51,7 +51,7 @@ class RankOne(SensingOperator):
         return found
 
     def adjoint(self, residual: Array) -> Array:
-        """X^T diag(residual) X; 2 n d^2 flops."""
+        """Compute X^T diag(residual) X; 2 n d^2 flops."""
         r = residuals(self, residual)
         total: Any = 0
         for block, part in self.rows.blocks():
@@ -59,15 +59,26 @@ class RankOne(SensingOperator):
         return as_array(total)
 
     def adjoint_times(self, residual: Array, V: Array) -> Array:
-        """X^T (residual o (X V)); one pass."""
+        """Compute X^T (residual o (X V)); one pass."""
         return self._columns(residuals(self, residual)[:, None], V)
 
     def adjoint_columns(self, residuals: Array, V: Array) -> Array:
-        """X^T (residuals o (X V)), a residual for each column; one pass."""
+        """Compute X^T (residuals o (X V)), a residual for each column; one pass."""
         return self._columns(np.ascontiguousarray(residuals, dtype=self.dtype), V)
 
     def inner_products(self, u: Array) -> Array:
-        """x_i . u for u [d], shape [n]; one pass."""
+        """Compute the inner products x_i . u; one pass.
+
+        Parameters
+        ----------
+        u : array, shape [d]
+            A vector.
+
+        Returns
+        -------
+        array, shape [n]
+            The products, in the type of X.
+        """
         right = self.rows.like(np.ascontiguousarray(u, dtype=self.dtype))
         found = np.empty(self.shape[0], dtype=self.dtype)
         for block, part in self.rows.blocks():
@@ -75,7 +86,18 @@ class RankOne(SensingOperator):
         return found
 
     def weighted_sum(self, weights: Array) -> Array:
-        """sum_i weights_i x_i, shape [d]; one pass."""
+        """Compute sum_i weights_i x_i; one pass.
+
+        Parameters
+        ----------
+        weights : array, shape [n]
+            The weight of each row.
+
+        Returns
+        -------
+        array, shape [d]
+            The sum, in the type of X.
+        """
         w = np.ascontiguousarray(weights, dtype=self.dtype)
         total: Any = 0
         for block, part in self.rows.blocks():
@@ -83,14 +105,14 @@ class RankOne(SensingOperator):
         return as_array(total)
 
     def sizes(self) -> Array:
-        """Squared lengths of the x_i [n]; one pass."""
+        """Compute the squared lengths of the x_i; one pass."""
         found = np.empty(self.shape[0])
         for block, part in self.rows.wide_blocks():
             found[block] = (part * part).sum(axis=1)
         return found
 
     def tangent_map(self, V: Array) -> Array:
-        """x_i (x_i . v_k) [n, r, d]; one pass."""
+        """Compute all x_i (x_i . v_k); one pass."""
         right = self.rows.like(factors(self, V).T.copy())
         found = np.empty((self.shape[0], len(V), self.shape[1]), dtype=self.dtype)
         for block, part in self.rows.blocks():
@@ -98,7 +120,7 @@ class RankOne(SensingOperator):
         return found
 
     def evaluate(self, U: Array, signs: Array | None = None) -> Array:
-        """x_i^T M x_i in float64, each row by itself."""
+        """Compute x_i^T M x_i in float64, each row by itself."""
         s = np.ones(len(U)) if signs is None else signs
         found = np.zeros(self.shape[0])
         for block, part in self.rows.wide_blocks():

@@ -20,10 +20,13 @@ class Seeded(PackedMeasurements):
     Parameters
     ----------
     n, d : int
+        Number of measurements, and size of the matrix.
     kind : {"rademacher", "gaussian"}
+        Entries of the packed rows: +1 or -1 with equal chances, or standard normal.
     random_state : int
         The rows depend only on this, d, the kind and the type: every pass draws the same rows.
     dtype : float32 or float64
+        Type of the entries and of the measurements.
 
     Notes
     -----
@@ -51,7 +54,18 @@ class Seeded(PackedMeasurements):
         self._signs_of_byte = (2.0 * values - 1).astype(self.dtype)
 
     def rows(self, start: int, stop: int) -> Array:
-        """Packed rows from start to stop (excluded)."""
+        """Draw packed rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first row, and the row after the last; 0 <= start < stop <= n.
+
+        Returns
+        -------
+        array, shape [stop - start, d (d + 1) / 2]
+            The same rows at every call.
+        """
         first, last = start // self.block, -(-stop // self.block)
         drawn = [self._chunk(index) for index in range(first, last)]
         whole = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
