@@ -91,14 +91,14 @@ def load_dataset(
         raise bad_data(path, "no file and no built-in data set of this name", known + did_you_mean)
     if _is_table(path):
         return dataset_from_table(path, target, task, options or TableOptions())
+    if not (path.is_dir() or _is_npz(path) or is_idx_name(path)):
+        raise bad_data(path, "an unknown kind of file", _FORMATS, "save it as a table in .csv")
     _refuse_target(target, str(path))
     if _is_npz(path):
         return dataset_from_npz(path, task)
     if path.is_dir():
         return dataset_from_idx_directory(path, task)
-    if is_idx_name(path):
-        return dataset_from_idx_images(path, task)
-    raise bad_data(path, "an unknown kind of file", _FORMATS)
+    return dataset_from_idx_images(path, task)
 
 
 def load_inputs(

@@ -134,12 +134,12 @@ def describe_network(model: Any, file_bytes: int) -> Description:
         "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
         **choice_facts(model),
     }
+    steps = f" in {model.n_steps_} steps" if model.n_steps_ else ""  # a line is solved
     headline = [
         f"{type(model).__name__} with layers {'-'.join(map(str, widths))}: it has "
         f"{network.n_nonzero} weights, and its budget is {model.budget_}.",
         f"The file takes {format_bytes(file_bytes)}.",
-        f"It was trained on {model.n_train_} rows in {model.n_steps_} steps with random seed "
-        f"{model.seed_}; {explain(model.status_)}.",
+        f"It was trained on {model.n_train_} rows{steps}; {explain(model.status_)}.",
     ]
     if model.validation_score_ is not None:
         headline.append(f"Its score on the held-out rows is {model.validation_score_:.4f}.")
