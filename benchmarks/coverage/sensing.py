@@ -24,6 +24,7 @@ from secateurs.sensing import Entries, PackedDense, RankOne, SensingOperator, pa
 
 Array = NDArray[np.float64]
 WRONG = 1e-6  # relative error of an exact matrix
+ROUNDING = 1e-13
 INVISIBLE = 1e-9  # relative size of measurements that is rounding
 SLACK = 1.5  # for norms of noise, which are estimated from a few draws
 
@@ -101,7 +102,8 @@ class MatrixTruth:
         if not self.every_row_is_fitted:
             return self.sigma == 0
         left, y = (self.beside_nuisance(v) for v in (self.y - self.values(self.found), self.y))
-        return bool(np.linalg.norm(left) <= INVISIBLE * np.linalg.norm(y))
+        rounding = ROUNDING * np.linalg.norm(self.y)  # where the nuisance takes all of y
+        return bool(np.linalg.norm(left) <= INVISIBLE * np.linalg.norm(y) + rounding)
 
     @property
     def every_row_is_fitted(self) -> bool:
