@@ -144,6 +144,59 @@ def test_a_neuron_can_be_two_only_with_weights_and_neurons_to_spare():
     assert doubt(X, small, 3) != ""
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_neurons_that_no_row_tells_apart_are_in_doubt(seed):
+    """Without a row between their boundaries one of them can take over a part of the other."""
+    rng = np.random.default_rng(seed)
+    X, m, k = gaussian(200, 5, seed), int(rng.integers(2, 5)), int(rng.integers(2, 5))
+    W = np.zeros((m, 5))
+    W[:, :k] = rng.standard_normal(k) * rng.uniform(0.3, 2.0, (m, 1))
+    W[:, :k] *= 1.0 + 10.0 ** rng.uniform(-8.0, -5.0) * rng.standard_normal((m, k))
+    assert doubt(X, weights(*W), m * k) != ""
+    rest = [0, 0, 0, 1, -1]
+    assert doubt(X, weights(*W, rest), m * k + 2) != ""
+
+
+def opposite_parts_as_one(seed):
+    """Return rows and two networks that agree on them, the second with a neuron less.
+
+    relu(u.x) + relu(-v.x) = relu(-(u + v).x) + u.x where no row is between the boundaries, and
+    neurons of one input, or of the first two together, take up u.x.
+    """
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(100, 400)), int(rng.integers(2, 4))
+    X = rng.standard_normal((n, 6))
+    u, c = np.zeros(6), rng.uniform(0.2, 2.0, 6)
+    u[:k] = rng.standard_normal(k)
+    v = rng.uniform(0.3, 2.0) * u
+    v[:k] *= 1.0 + 1e-6 * rng.standard_normal(k)
+    parts = [u[[j]] * np.eye(6)[j] for j in range(k)]
+    if k == 3 and seed % 2:
+        parts = [parts[0] + parts[1], parts[2]]
+    minus = [-(1.0 + c[j]) * part for j, part in enumerate(parts)]
+    both = [neuron for j, part in enumerate(parts) for neuron in (part, -c[j] * part)]
+    return X, np.array([u, -v, *minus]), np.array([-(u + v), *both])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_neuron_can_be_two_of_opposite_signs(seed):
+    X, planted, found = opposite_parts_as_one(seed)
+    y, y_found = (np.maximum(X @ W.T, 0.0).sum(axis=1) for W in (planted, found))
+    np.testing.assert_allclose(y_found, y, atol=1e-12)
+    assert np.count_nonzero(planted) <= np.count_nonzero(found) + 1
+    assert doubt(X, weights(*found), np.count_nonzero(planted)) != ""
+
+
+def test_opposite_neurons_are_exact_unless_others_take_up_a_change():
+    X = gaussian(300, 4)
+    pair = [[1, -2, 1, 0], [-0.5, 1, -0.5, 0]]
+    assert doubt(X, weights(*pair), 6) == ""
+    assert doubt(X, weights(*pair, [0, 0, 1, 0]), 7) == ""
+    assert doubt(X, weights(*pair, [0, 0, 0, 1], [0, 0, 0, -2]), 8) == ""
+    assert "together" in doubt(X, weights(*pair, [0, 0, 1, 0], [0, 0, -2, 0]), 8)
+    assert doubt(X, weights(*pair, [0, 0, 1, 0], [0, 0, 0, 0]), 8) != ""
+
+
 def test_parallel_neurons_are_one_and_leave_weights():
     X = gaussian(500, 4)
     W = weights([1, -2, 1, 0], [0.5, -1, 0.5, 0])

@@ -23,6 +23,7 @@ from scipy import sparse
 from secateurs.recovery.column_swaps import swapped_columns
 from secateurs.recovery.conditioning import loose_weights
 from secateurs.recovery.fitted_rows import LARGE_BLOCK, FittedRows, FloatArray, fitted_rows
+from secateurs.recovery.opposite_parts import opposite_parts
 from secateurs.recovery.twin_neurons import twins
 
 REDUNDANT = 5  # rows beyond the number of weights, of the network and of each neuron
@@ -76,7 +77,8 @@ def doubt(
           differs on other rows;
         - another weight, or one of an unused input, can carry a part of others
           (`swapped_columns`);
-        - a neuron could be two, or two neurons two others (`twins`);
+        - a neuron could be two, or two neurons two others (`twins`), also of opposite signs
+          (`opposite_parts`);
         - s is not spent, and fewer than 3 rows would show a further weight, alone or beside another
           one; or a neuron is unused too, and an input has values of one sign only, without an end
           at zero, or is constant; or two weights are unused, and the rows are fewer than 100 or the
@@ -98,6 +100,7 @@ def doubt(
         or _flipped_neurons(case)
         or swapped_columns(case)
         or twins(case)
+        or opposite_parts(case)
         or (_unseen_weights(case) if case.n_left > 0 else "")
     )
 

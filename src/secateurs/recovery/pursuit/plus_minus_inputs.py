@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from secateurs.recovery.pursuit.programme import Programme, chosen_signs
+from secateurs.recovery.programme import Programme, chosen_signs
 from secateurs.recovery.pursuit.relu_rows import FloatArray, IntArray
 from secateurs.recovery.pursuit.signs import HARD, STANDARD_ERRORS, relu_neurons
 

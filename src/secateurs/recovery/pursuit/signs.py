@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from secateurs.recovery.pursuit.programme import Programme, chosen_signs
+from secateurs.recovery.programme import Programme, chosen_signs
 from secateurs.recovery.pursuit.relu_rows import FloatArray, IntArray
 
 SLACKS = (1e-8, 1e-6, 1e-4)  # relative errors of beta allowed in turn, for nearly parallel neurons

@@ -11,17 +11,22 @@ from typing import Any
 import numpy as np
 from scipy import optimize, sparse
 
-from secateurs.recovery.pursuit.relu_rows import FloatArray, IntArray
+from secateurs.recovery.fitted_rows import FloatArray, IntArray
 
 MILP_SECONDS = 20.0
+INFEASIBLE = 2  # status of scipy.optimize.milp
 
 Numbers = FloatArray | IntArray | float  # one number for each row or variable, or one for all
 
 
 class Programme:
-    """Minimise a linear cost under linear constraints; some variables are integers."""
+    """Minimise a linear cost under linear constraints; some variables are integers.
+
+    `infeasible` says after `solve` whether the constraints were shown to contradict each other.
+    """
 
     def __init__(self) -> None:
+        self.infeasible = False
         self._sizes: dict[str, int] = {}
         self._columns: list[tuple[FloatArray, ...]] = []  # low, high, cost, is integer
         self._constraints: list[optimize.LinearConstraint] = []
@@ -65,8 +70,14 @@ class Programme:
         self.constrain(-np.inf, -1.0, sigma=one, b=-2 * one, split=-2 * one)
         self.constrain(-1.0, np.inf, sigma=one, b=-2 * one, split=2 * one)
 
-    def solve(self) -> dict[str, FloatArray] | None:
-        """Return the variables by group, or None without a solution within the time limit."""
+    def solve(self, most_nodes: int | None = None) -> dict[str, FloatArray] | None:
+        """Return the variables by group, or None without a solution within the limits.
+
+        The limit is a time, or `most_nodes` of the search, which does not depend on the machine.
+        """
+        limit: Any = {"time_limit": MILP_SECONDS}
+        if most_nodes is not None:
+            limit = {"node_limit": most_nodes}
         columns = zip(*self._columns, strict=True)
         low, high, cost, integer = (np.concatenate(column) for column in columns)
         result = optimize.milp(
@@ -74,8 +85,9 @@ class Programme:
             constraints=self._constraints,
             bounds=optimize.Bounds(low, high),
             integrality=integer,
-            options={"time_limit": MILP_SECONDS},
+            options=limit,
         )
+        self.infeasible = result.status == INFEASIBLE
         if result.x is None:
             return None
         ends = np.cumsum(list(self._sizes.values()))[:-1]
