@@ -57,8 +57,9 @@ bound = [1 - model.certificate_["held-out error"].measured for model in path.est
 percent = 100 * np.asarray(path.scores)
 figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
 axis.plot(path.budgets, percent, "o-", color=OURS, linewidth=2.5, label="Secateurs")
-axis.fill_between(path.budgets, 100 * np.asarray(bound), percent, color=OURS, alpha=0.15)
-axis.annotate("certified with 95 %", (100, 100 * bound[3] + 1.5), color=OURS)
+axis.fill_between(
+    path.budgets, 100 * np.asarray(bound), percent, color=OURS, alpha=0.15, label="certified, 95 %"
+)
 axis.plot(
     lasso_weights,
     100 * np.asarray(lasso_scores),
@@ -98,7 +99,8 @@ for axis, budget in zip(axes, (50, 100, 200), strict=True):
                 va="center",
                 color="white" if count > 2 else "black",
             )
-    axis.set_title(f"{budget} weights: {np.count_nonzero(counts)} of 64 pixels")
+    axis.set_title(f"{budget} weights")
+    axis.set_xlabel(f"{np.count_nonzero(counts)} of 64 pixels")
     axis.set_xticks([])
     axis.set_yticks([])
 
