@@ -3,7 +3,7 @@
 from typing import Any
 
 import matplotlib as mpl
-from sphinx_gallery.sorting import FileNameSortKey
+from sphinx_gallery.sorting import ExplicitOrder, FileNameSortKey
 
 import secateurs
 
@@ -35,6 +35,8 @@ myst_heading_anchors = 3
 copybutton_prompt_text = "$ "
 
 # Reference
+default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"
 autosummary_generate = True
 numpydoc_show_class_members = False
@@ -42,9 +44,14 @@ numpydoc_class_members_toctree = False
 templates_path = ["_templates"]
 
 # Gallery
+GALLERY = [
+    *("tables", "columns", "exact_recovery", "matrices"),
+    *("torch_networks", "microcontrollers", "random_networks", "sweeps"),
+]
 sphinx_gallery_conf: dict[str, Any] = {
     "examples_dirs": ["gallery"],
     "gallery_dirs": ["auto_gallery"],
+    "subsection_order": ExplicitOrder([f"gallery/{part}" for part in GALLERY]),
     "within_subsection_order": FileNameSortKey,
     "download_all_examples": False,
     "show_signature": False,

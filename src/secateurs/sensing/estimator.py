@@ -43,7 +43,7 @@ class _Data(NamedTuple):
 
 
 class MatrixSensing(Estimator):
-    """``y_i = <A_i, M> + b`` with a symmetric M of low rank, found by the group lasso path.
+    """A symmetric matrix of low rank from linear measurements, found by the group lasso path.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class _Data:
 
 
 class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
-    """``y = b + w . x + sum_k s_k (u_k . x)^2`` with as few directions u_k as the data need.
+    """Least squares by a quadratic function with as few squares as the data need.
 
     It models all pairwise interactions of d inputs with r d numbers instead of d^2 / 2.  The
     number of directions is found, not given.
