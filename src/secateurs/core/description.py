@@ -38,6 +38,20 @@ class Table:
     most: int = 20
     strong: frozenset[int] = frozenset()
 
+    def __str__(self) -> str:
+        shown = [self.columns, *self.rows[: self.most]]
+        widths = [max(map(len, texts)) for texts in zip(*shown, strict=True)]
+        lines = [self.title] if self.title else []
+        for row in shown:
+            cells = [
+                text.rjust(width) if name in self.numeric else text.ljust(width)
+                for name, text, width in zip(self.columns, row, widths, strict=True)
+            ]
+            lines.append("  " + "  ".join(cells).rstrip())
+        if len(self.rows) > self.most:
+            lines.append(f"  ... and {len(self.rows) - self.most} more")
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -59,6 +73,12 @@ class Description:
     facts: dict[str, Any]
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        parts = [self.headline, *map(str, self.tables), *self.notes]
+        checks = self.facts.get("certificate") or ()
+        parts += [f"{c['verdict']:8}{c['name']}: {c['statement']}" for c in checks]
+        return "\n".join(parts)
 
 
 def format_bytes(n_bytes: int) -> str:
