@@ -40,7 +40,7 @@ from secateurs.training.training_data import TrainingData
 FloatArray = NDArray[np.float64]
 
 PARTS = 3
-ONE_PART = 300_000  # with more rows x columns x outputs, only one part is predicted
+ONE_PART = 300_000  # with more rows x columns x outputs, one part is predicted, unless it is close
 EXACT = 3_000_000  # with more, the line is trained like a network
 SEEN = 4000  # rows on which the training losses of large tables are compared
 SHORT = 2  # networks are compared after half of the steps
@@ -261,13 +261,14 @@ class Comparison:
 
     # -- the comparison ------------------------------------------------------------------------
 
-    def parts(self) -> list[NDArray[np.bool_]]:
+    def parts(self, count: int | None = None) -> list[NDArray[np.bool_]]:
         """Return for each part the training rows that it predicts; copies are together."""
         units = self.task.split.units[self.task.train]
         _, first, unit = np.unique(units, return_index=True, return_inverse=True)
         drawn = np.empty(len(first), dtype=np.int64)  # in the order of the rows, not of the keys
         drawn[np.argsort(first)] = np.random.default_rng(self.seed).permutation(len(first)) % PARTS
-        count = 1 if self.work > ONE_PART else PARTS
+        if count is None:
+            count = 1 if self.work > ONE_PART else PARTS
         return [drawn[unit] == part for part in range(count)]
 
     def choose(
@@ -306,10 +307,26 @@ class Comparison:
         first = int(np.argmin([losses.mean() for losses, _ in measured]))
         losses, score = measured[first]
         choice.candidate, choice.scores["network"] = networks[first], score
-        units = np.concatenate([self.task.split.units[self.task.train][part] for part in parts])
-        if not is_ahead(losses, line, units):
-            choice.model = "line" if line.mean() < level.mean() else "constant"
+        if self._ahead(losses, line, parts):
+            return choice
+        if len(parts) < PARTS and self.is_exact and not self._ahead(line, losses, parts):
+            parts = self.parts(PARTS)
+            losses, choice.scores["network"] = self._predicted(
+                parts, self._network_fit(choice.candidate, choice)
+            )
+            line, choice.scores["line"] = self._predicted(
+                parts, lambda at: self.line(at, choice.penalty, self.n_nonzero)
+            )
+            level, choice.scores["constant"] = self._predicted(parts, self.constant)
+            choice.n_rows = len(line)
+            if not choice.interrupted and self._ahead(losses, line, parts):
+                return choice
+        choice.model = "line" if line.mean() < level.mean() else "constant"
         return choice
+
+    def _ahead(self, network: FloatArray, line: FloatArray, parts: list[NDArray[np.bool_]]) -> bool:
+        units = self.task.split.units[self.task.train]
+        return is_ahead(network, line, np.concatenate([units[part] for part in parts]))
 
     def predicted_by_best(self, *, line: bool) -> tuple[FloatArray, NDArray[Any]]:
         """Return the outputs of the better of line and network on one part, and its targets."""
