@@ -37,9 +37,10 @@ FORMS = ("auto", "class", "graph")
 class Cut:
     """Which channels of a plan are kept.
 
-    Attributes
+    Parameters
     ----------
     plan : ChannelPlan
+        The plan of the wide module.
     kept : dict of str to int64 array
         For every group the channels that stay, increasing.
     source : nn.Module
@@ -81,7 +82,18 @@ class Cut:
         return "\n".join(lines)
 
     def embedded(self, small: nn.Module) -> nn.Module:
-        """Return the wide module with the weights of a smaller one, and zeros elsewhere."""
+        """Put the weights of a smaller module into the wide one, with zeros elsewhere.
+
+        Parameters
+        ----------
+        small : nn.Module
+            A module that `apply` of this cut made; it may have been trained since.
+
+        Returns
+        -------
+        nn.Module
+            A copy of the planned module, whose tensors have the dtypes of the smaller one.
+        """
         return embed(self.plan, self.plan.gone(self.kept), small)
 
     def repair(self, data: Any, n_rows: int = ROWS) -> Cut:
@@ -135,6 +147,7 @@ class Cut:
         Returns
         -------
         PrunedModule
+            The smaller module, with the equality as the first check of its certificate.
 
         Raises
         ------

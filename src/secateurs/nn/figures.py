@@ -17,6 +17,7 @@ def plan_figure(plan: ChannelPlan, cut: Cut | None = None) -> Figure:
     Parameters
     ----------
     plan : ChannelPlan
+        The plan; its first 60 groups and fixed axes are drawn.
     cut : Cut, optional
         Shows which part of each group is kept.
 

@@ -21,7 +21,7 @@ from secateurs.nn.walk import GraphWalk
 class Plan(ChannelPlan):
     """What can be removed from a module, and how it is chosen.
 
-    Attributes
+    Parameters
     ----------
     groups : dict of str to ChannelGroup
         The channels that can be removed.
@@ -31,6 +31,16 @@ class Plan(ChannelPlan):
         The whole module's; FLOPs of all products and convolutions on the example inputs.
     unknown : dict of str to int
         Operations without a rule, and how often they were met; what they read is fixed.
+    program : Program
+        The exported graph, and a copy of the module.
+    graph_walk : GraphWalk
+        The axes of every value of the graph.
+    was_training : bool
+        Whether the given module was in training mode; smaller modules get the same mode.
+    any_rows : bool
+        Whether its graphs accept other numbers of rows than the example.
+    names : dict of int to str
+        The names of the parameters of the given module by their ``id``, for its optimiser.
     """
 
     def for_any_rows(self) -> Plan:
@@ -51,6 +61,7 @@ class Plan(ChannelPlan):
         Returns
         -------
         Cut
+            The given channels, with the weights of the planned module.
 
         Raises
         ------
@@ -96,6 +107,7 @@ class Plan(ChannelPlan):
         Returns
         -------
         Scores
+            A number for each channel of each group; the smallest go first.
         """
         return score(self, how, data, loss, n_rows, source, n_steps, random_state)
 
@@ -119,6 +131,7 @@ class Plan(ChannelPlan):
         Parameters
         ----------
         scores : Scores
+            Numbers for all channels, from `score`.
         flops, params, latency : float in (0, 1]
             The share of the FLOPs, parameters, or seconds of a forward pass that may be left;
             exactly one of these, `widths` and `level` is given.  Seconds are measured here, on

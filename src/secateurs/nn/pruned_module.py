@@ -21,7 +21,7 @@ from secateurs.nn.pruned_file import save_pruned
 class PrunedModule:
     """A smaller module and how it was found.
 
-    Attributes
+    Parameters
     ----------
     module : nn.Module
         In the mode (training or eval) of the given module.
@@ -35,7 +35,7 @@ class PrunedModule:
         On the example inputs, before and after.
     n_parameters : (int, int)
         Before and after.
-    loss_before, loss_after : float or None
+    loss_before, loss_after : float, optional
         On the validation rows, if there were any.
     status : str
         "converged" (a width was chosen), "budget" (the given size was reached) or
@@ -47,6 +47,7 @@ class PrunedModule:
     changes : tuple
         (submodule, attribute, value) for each attribute that followed the widths.
     plan : Plan
+        The plan of the wide module, which `save` needs.
     """
 
     module: nn.Module
@@ -79,7 +80,13 @@ class PrunedModule:
         save_pruned(path, self.module, self.plan, self.kept, self.form, self.changes)
 
     def describe(self) -> Description:
-        """Describe the result, for a terminal or a program."""
+        """Describe the result, for a terminal or a program.
+
+        Returns
+        -------
+        Description
+            The headline, the facts with the certificate, and a table with the width of each group.
+        """
         losses = (
             f" Its validation loss went from {self.loss_before:.4g} to {self.loss_after:.4g}."
             if self.loss_before is not None and self.loss_after is not None

@@ -235,8 +235,12 @@ def prune_neurons(
 
     Parameters
     ----------
-    module, loss, data, certify, batch_size, random_state, progress
-        As for `prune`.
+    module : nn.Module
+        As for `prune`; it is never modified.
+    loss : callable (output, target) -> Tensor, 0-d
+        Mean over the batch.
+    data : (X, y) tensors or arrays of n rows each, or DataLoader
+        Rows to train on.
     keep : "auto", int or dict of str to int
         Number of channels to keep.  "auto" chooses it on the validation rows.  An int is for a
         module with one group.  A dict gives numbers for groups by their names; other groups keep
@@ -253,13 +257,21 @@ def prune_neurons(
         `data` requires other data here.  Give rows on which `module` was not trained, because
         it looks better than it is on rows that it has seen.  If only a share is given, some of
         these rows may have been seen; `module` itself is then not compared.
+    certify : (X, y), optional
+        Rows on which nothing was trained or chosen, as for `prune`.
     n_steps : int
         Length of the path under the penalty, in batches.  The certificate says whether it was
         too short.
     fine_tune_steps : int, optional
         Steps of the last fine-tuning; `n_steps` by default.
+    batch_size : int
+        For (X, y).
     learning_rate : float
         Learning rate of Adam on the path, and the highest one during fine-tuning.
+    random_state : int, RandomState or None
+        Seed of the validation rows, the batches and dropout.
+    progress : callable, optional
+        Called with a `PruneProgress`.
 
     Returns
     -------
@@ -324,12 +336,32 @@ def l2_prune_neurons(
 
     Parameters
     ----------
-    module, loss, data, keep, tolerance, validation, fine_tune_steps, batch_size, \
-learning_rate, random_state, progress
-        As for `prune_neurons`; `keep` is required.
+    module : nn.Module
+        As for `prune`; it is never modified.
+    loss : callable (output, target) -> Tensor, 0-d
+        Mean over the batch.
+    data : (X, y) tensors or arrays of n rows each, or DataLoader
+        Rows to train on.
+    keep : int or dict of str to int
+        Number of channels to keep, as for `prune_neurons`.
+    tolerance : float
+        Loss increase that the certificate allows, as a share of the difference between the loss
+        of `module` and that of a constant answer.
+    validation : float, (X, y) or DataLoader
+        Rows to choose the state of training on, or the share of `data` to use for them.
+    fine_tune_steps : int
+        Steps of Adam on the smaller module.
+    batch_size : int
+        For (X, y).
+    learning_rate : float
+        The highest one during fine-tuning.
     balanced : bool
         Whether to balance the weights in and out of every channel before their norms are
         compared; this leaves the function unchanged.
+    random_state : int, RandomState or None
+        Seed of the validation rows, the batches and dropout.
+    progress : callable, optional
+        Called with a `PruneProgress`.
 
     Returns
     -------

@@ -28,14 +28,15 @@ Loss = Callable[[Any, Tensor], Tensor]
 class Scores:
     """A number for every channel; those with the smallest numbers go first.
 
-    Attributes
+    Parameters
     ----------
     how : str
+        The name of the score, as in `Plan.score`.
     values : dict of str to float64 array
         For each group.  Values of different groups can be compared.
-    data : object
-        The rows that were used, which also repair the cut; None for norms.
-    checks : callable or None
+    data : object, optional
+        The rows that were given, which also repair the cut; norms do not need any.
+    checks : callable, optional
         Makes the checks of a choice from the scores of the channels that it removes, if there are
         any.
     """
@@ -46,7 +47,18 @@ class Scores:
     checks: Callable[[FloatArray], tuple[Check, ...]] | None = None
 
     def checks_of(self, kept: Mapping[str, IntArray]) -> tuple[Check, ...]:
-        """Return what can be said of a choice of channels."""
+        """Make the checks of a choice of channels.
+
+        Parameters
+        ----------
+        kept : dict of str to int64 array
+            For each group the numbers of the channels that stay; all groups are named.
+
+        Returns
+        -------
+        tuple of Check
+            The checks for the certificate; empty unless the score is "group_lasso".
+        """
         if self.checks is None:
             return ()
         removed = [np.delete(self.values[name], index) for name, index in kept.items()]

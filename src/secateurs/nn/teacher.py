@@ -52,6 +52,7 @@ def relu_teacher(
     noise : float
         Standard deviation of the noise on y, over the standard deviation of y.
     random_state : int, optional
+        Random seed; without one every call draws other data.
 
     Returns
     -------

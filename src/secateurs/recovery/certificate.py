@@ -55,12 +55,16 @@ def pattern_certificate(
 
     Parameters
     ----------
-    patterns, X, generators
-        As in `pattern_statistics`.
+    patterns : array of bool, shape [p, n], optional
+        Row j is the diagonal of D_j.
+    X : array, shape [n, d], optional
+        Instead of patterns, with generators: D_j = 1{X h_j > 0}.
+    generators : array, Tensor or csr_array, shape [p, d], optional
+        The vectors h_j.
     n_nonzero, n_inputs : int, optional
-        s and d of the check "sample size", which is "unknown" without them; d defaults to the
-        columns of X.  Equal rows of X count once.  With `patterns` the check is also "unknown"
-        where copies of rows could make up the number.
+        The numbers s and d of the check "sample size", which is "unknown" without them; d
+        defaults to the columns of X.  Equal rows of X count once.  With `patterns` the check is
+        also "unknown" where copies of rows could make up the number.
     min_separation, min_trace : float
         Required shares of the rows.  The theorem leaves its constants open.  These are the values
         where recovery was measured to work (separated networks .33 to .40 and .45; twins at
@@ -138,8 +142,11 @@ def fit_certificate(
     Parameters
     ----------
     network : ReLUStack
-    X : array, shape [n, d], and y : array, shape [n] or [n, k]
-        The rows of the fit.  Equal rows count once in every check.
+        The fitted network.
+    X : array, shape [n, d]
+        The rows of the fit.  Rows that are equal in X and y count once in every check.
+    y : array, shape [n] or [n, k]
+        The outputs of these rows.
     n_nonzero : int
         The budget s.
     X_held_out, y_held_out : arrays, optional

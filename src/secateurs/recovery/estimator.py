@@ -73,6 +73,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     validation_fraction : float
         Share of the rows that are held out for the certificate and for the choices.
     random_state : int, RandomState or None
+        Seed of the split and of the searches; None draws one, which `seed_` keeps.
     verbose : int
         1 prints progress.
     max_seconds : float, optional
@@ -139,7 +140,9 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array, shape [n, d]
+            Rows of finite numbers; they are used as float64.
         y : array, shape [n]
+            The outputs to explain.
         groups : array, shape [n], optional
             Rows of one group are held out together.  Without, equal rows of (X, y) are.
         progress : callable, optional
@@ -148,6 +151,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -157,7 +161,18 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return self._fit(X, y, progress, groups=groups)
 
     def predict(self, X: Any) -> Array:
-        """Return the outputs on rows X [n, d], shape [n]; 2 nnz n flops."""
+        """Compute the outputs on rows; 2 nnz n flops.
+
+        Parameters
+        ----------
+        X : array, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n]
+            The outputs in float64.
+        """
         check_is_fitted(self)
         return self._outputs(validate_data(self, X, reset=False, dtype=np.float64))
 
@@ -168,7 +183,12 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return int(self.coef_.nnz)
 
     def match(self, truth: sparse.csr_array | Array) -> NeuronMatch:
-        """Compare with known neurons [m', d]: merge parallel ones, then assign (Hungarian).
+        """Compare with known neurons: merge parallel ones, then assign (Hungarian).
+
+        Parameters
+        ----------
+        truth : csr_array or array, shape [m', d]
+            The true weights, one neuron in each row.
 
         Returns
         -------

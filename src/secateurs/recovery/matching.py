@@ -19,7 +19,7 @@ PARALLEL = 1 - 1e-9  # cosine from which two neurons are the same: relu(a.x) + r
 class NeuronMatch:
     """The best assignment of found neurons to true ones.
 
-    Attributes
+    Parameters
     ----------
     error : float
         Largest absolute difference of a matched weight, relative to the largest true weight.
@@ -54,10 +54,12 @@ def match_neurons(
     Parameters
     ----------
     found, truth : CSR or dense arrays, shapes [m, d] and [m', d]
+        The weights of the two sums, one neuron in each row.
 
     Returns
     -------
     NeuronMatch
+        The assignment with the least sum of largest differences, and its error.
 
     Raises
     ------

@@ -26,7 +26,7 @@ Vectors = Array | Tensor | sp.csr_array  # one in each row
 class PatternStatistics:
     """Measurements of p patterns on n rows.
 
-    Attributes
+    Parameters
     ----------
     n_patterns, n_rows : int
         With X, its distinct rows; with patterns, all rows that are given.
@@ -42,6 +42,7 @@ class PatternStatistics:
     emptiest : int
         The pattern with this share.
     traces : array, shape [p]
+        The share of open rows of each pattern.
     n_duplicates : int
         Patterns that are equal to an earlier one.
     """
@@ -69,12 +70,15 @@ def pattern_statistics(
     ----------
     patterns : array of bool, shape [p, n], optional
         Row j is the diagonal of D_j.
-    X : array, shape [n, d], and generators : array or csr_array, shape [p, d], optional
-        Instead of patterns: D_j = 1{X h_j > 0}.  Equal rows of X count once.
+    X : array, shape [n, d], optional
+        Instead of patterns, with generators: D_j = 1{X h_j > 0}.  Equal rows count once.
+    generators : array, Tensor or csr_array, shape [p, d], optional
+        The vectors h_j, one in each row.
 
     Returns
     -------
     PatternStatistics
+        The measurements, with the closest pair and the emptiest pattern.
 
     Notes
     -----

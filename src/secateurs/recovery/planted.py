@@ -32,9 +32,10 @@ WHITE = 16.0  # largest value of a digit of scikit-learn
 class PlantedProblem:
     """Inputs and targets from a known source.
 
-    Attributes
+    Parameters
     ----------
     X : float array [n, d]
+        Inputs.
     y : float array [n] or [n, n_outputs]
         With noise where that was requested.
     truth : list of CSR arrays, or None
@@ -80,6 +81,7 @@ def planted_relu(
         One output is fused: y = sum_j relu(w_j . x), and only the w_j are weights.  Several
         outputs have a last layer [n_outputs, m] of their own.
     n_hidden_layers : int
+        Number of hidden layers, of m neurons each.
     separated : bool
         Draw ``|w|`` from [0.5, 1.5], and draw first-layer neurons again until the activation
         patterns of every two differ on at least a fifth of all inputs, as Assumption 1 of the paper
@@ -87,6 +89,7 @@ def planted_relu(
     noise : float
         Standard deviation of the noise on `y`, in units of the standard deviation of y.
     random_state : int, optional
+        Random seed; without one every call draws another network and other rows.
 
     Returns
     -------
@@ -165,11 +168,12 @@ def image_function(
         averaged), or grey values: unsigned integers, where white is the largest value of the type,
         or floats in [0, 1].
     n_features : int, even
-        d: sines and cosines of ``2 pi B (row, column)``, B normal.
+        Number d of features: sines and cosines of ``2 pi B (row, column)``, B normal.
     sigma : float
         Standard deviation of B, in cycles over half the image, because rows and columns go from
         -1 to 1.  The larger it is, the less similar are the features of neighbouring pixels.
     random_state : int, optional
+        Random seed of B and of the test pixels; without one every call draws others.
     n_test : int
         Number of random pixels that become test data.  With 0 the test data are all pixels.
 

@@ -15,6 +15,7 @@ def network_certificate(report: TicketReport, eps: float) -> Certificate:
     Parameters
     ----------
     report : TicketReport
+        The measured errors and bounds.
     eps : float
         The largest error of a weight that is allowed, in units of the largest ``|weight|`` of its
         tensor.

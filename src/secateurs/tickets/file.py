@@ -68,7 +68,25 @@ def ticket_bytes(ticket: Ticket) -> bytes:
 
 
 def save_ticket(path: str | Path, ticket: Ticket) -> int:
-    """Write a ticket to a file, atomically, and return the number of bytes."""
+    """Write a ticket to a file, atomically.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to write.  An older file of a model or a ticket is replaced.
+    ticket : Ticket
+        The ticket; its random weights are not written.
+
+    Returns
+    -------
+    int
+        The size of the file in bytes.
+
+    Raises
+    ------
+    ValueError
+        The path cannot be written, or a file is there that is neither a model nor a ticket.
+    """
     check_output(path, "model")
     content = ticket_bytes(ticket)
     write_atomically(path, content)
@@ -80,6 +98,11 @@ def load_ticket(path: str | Path) -> Ticket:
 
     The random weights are drawn again, and the checksum of their sums under the masks is compared
     with that in the file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
 
     Returns
     -------

@@ -35,6 +35,7 @@ def read_state(path: str | Path) -> nn.Sequential:
     Returns
     -------
     nn.Sequential
+        Linear and ReLU by turns, in float64 and in eval mode; it ends with a Linear.
 
     Raises
     ------

@@ -33,7 +33,7 @@ WORK = 1 << 26  # steps of a piece of work: less than a second
 class SubsetSum:
     """The subsets that were found, one for each target.
 
-    Attributes
+    Parameters
     ----------
     mask : array of uint64, shape [n_targets]
         Bit k is set when candidate k is in the subset; see `unpack_masks`.
@@ -69,6 +69,7 @@ def subset_sum(
     candidates : array, shape [n_targets, N] or [N]
         One row for each target, or one set for all targets; N <= 64.
     targets : array, shape [n_targets]
+        The numbers to approximate, each below 1e300 in size.
     eps : float, optional
         Tolerance: the search uses the shortest prefix of the candidates that reaches it.  None asks
         for the minimum over all subsets of the first `max_terms`.
@@ -83,6 +84,7 @@ def subset_sum(
     Returns
     -------
     SubsetSum
+        One subset for each target, with its error.
 
     Raises
     ------
@@ -120,13 +122,37 @@ def subset_sum(
 
 
 def unpack_masks(masks: NDArray[np.uint64], n_terms: int = 64) -> NDArray[np.bool_]:
-    """Return masks as booleans, shape [..., n_terms]; entry k is bit k."""
+    """Turn masks into booleans.
+
+    Parameters
+    ----------
+    masks : array of uint64, shape [...]
+        Masks, of which bit k stands for candidate k.
+    n_terms : int
+        Number of bits to read, from the lowest, up to 64.
+
+    Returns
+    -------
+    array of bool, shape [..., n_terms]
+        Entry k of the last axis is bit k.
+    """
     shifts = np.arange(n_terms, dtype=np.uint64)
     return (np.asarray(masks, np.uint64)[..., None] >> shifts & np.uint64(1)).astype(bool)
 
 
 def pack_masks(chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Invert `unpack_masks`, from shape [..., n_terms]."""
+    """Turn booleans into masks; the inverse of `unpack_masks`.
+
+    Parameters
+    ----------
+    chosen : array of bool, shape [..., n_terms]
+        True for the chosen candidates; at most 64 of them on the last axis.
+
+    Returns
+    -------
+    array of uint64, shape [...]
+        Bit k is entry k of the last axis.
+    """
     bits = chosen.astype(np.uint64) << np.arange(chosen.shape[-1], dtype=np.uint64)
     masks: NDArray[np.uint64] = np.bitwise_or.reduce(bits, axis=-1, initial=np.uint64(0))
     return masks

@@ -43,7 +43,7 @@ Masks = Mapping[str, NDArray[np.uint64]]
 class Ticket:
     """A masked random network: a random seed and masks.
 
-    Attributes
+    Parameters
     ----------
     seed : int
         Random seed of the weights, 0 <= seed < 2^63.
@@ -53,6 +53,7 @@ class Ticket:
         For each layer, the largest ``|weight|`` of the target's tensor for its blocks "plus",
         "minus" (the same number) and "bias".  It is the standard deviation of the output weights v.
     layers : tuple of Layer
+        Kinds, sizes and settings of the layers of the target, without their weights.
     masks : tuple of dicts
         For each layer, the masks of its blocks "plus", "minus" and "bias" as uint64 [rows *
         inputs].  Bit k stands for the k-th hidden unit of the input and sign.
@@ -90,17 +91,40 @@ class Ticket:
         return max(self._units(number) for number in range(len(self.layers)))
 
     def approximation(self, number: int) -> dict[str, NDArray[np.float64]]:
-        """Add up the chosen products of a layer: its blocks, float64 [rows, inputs].
+        """Add up the chosen products of a layer.
 
         V relu(U x) is ``plus @ relu(x) + minus @ relu(-x) + bias``.  Costs up to 48 multiply-adds a
         weight.
+
+        Parameters
+        ----------
+        number : int
+            Number of the layer in `layers`, from 0.
+
+        Returns
+        -------
+        dict of arrays of float64, shapes [rows, inputs]
+            The sums of each block: "plus", "minus" and "bias".  A layer without weights has no
+            block.
         """
         return {name: sums for name, (sums, _) in self._sums(number, with_sizes=False).items()}
 
     def approximation_and_sizes(
         self, number: int
     ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return `approximation`, and for each of its sums that of the sizes of its terms."""
+        """Add up the chosen products of a layer, and the sizes of these products.
+
+        Parameters
+        ----------
+        number : int
+            Number of the layer in `layers`, from 0.
+
+        Returns
+        -------
+        dict of pairs of arrays of float64, shapes [rows, inputs]
+            For each block the sums of `approximation`, and the sums of the absolute values of the
+            same products, which bound the rounding.
+        """
         return self._sums(number, with_sizes=True)
 
     def _sums(
@@ -118,13 +142,34 @@ class Ticket:
         return result
 
     def used(self, number: int, name: str) -> NDArray[np.bool_]:
-        """Return which units of each input some output uses, [inputs, bits]."""
+        """Find the hidden units that some output uses.
+
+        Parameters
+        ----------
+        number : int
+            Number of the layer in `layers`, from 0.
+        name : {"plus", "minus", "bias"}
+            The block; it has to be one of the layer.
+
+        Returns
+        -------
+        array of bool, shape [inputs, bits]
+            True at (j, k) if a mask of the block has bit k set for input j; `bits` is the number of
+            bits up to the highest one of any mask of the block.
+        """
         _, n_inputs = self.layers[number].blocks()[name]
         masks = self.masks[number][name].reshape(-1, n_inputs)
         return unpack_masks(np.bitwise_or.reduce(masks, 0), bits_in(masks))
 
     def counts(self) -> dict[int, tuple[int, int]]:
-        """Return the kept and all random weights, U and V, of every layer with weights."""
+        """Count the random weights, those of U and of V, of every layer with weights.
+
+        Returns
+        -------
+        dict of int to (int, int)
+            For the number of each layer, how many of its random weights the masks keep, and how
+            many the dense random network has.
+        """
         result = {}
         for number, layer in enumerate(self.layers):
             if not layer.blocks():
@@ -144,7 +189,12 @@ class Ticket:
         Parameters
         ----------
         file_bytes : int, optional
-            Size of its file.
+            Size of its file; left out by default.
+
+        Returns
+        -------
+        Description
+            The headline, the facts and a table with a row for each layer with weights.
         """
         layers = self._layer_facts()
         size = {} if file_bytes is None else {"file_bytes": file_bytes}

@@ -80,7 +80,7 @@ class LayerReport:
 class TicketReport:
     """The errors of a ticket, compared with its target.
 
-    Attributes
+    Parameters
     ----------
     max_error : float
         Largest error of a weight, in units of the largest ``|weight|`` of its tensor.
@@ -100,6 +100,7 @@ class TicketReport:
     dtype : str
         "float32" or "float64": the dtype of the target.
     radius : float
+        Largest l2 norm of an input for which the bounds hold.
     nonnegative_inputs : bool
         The first layer has no weights for relu(-x), so the bound is only for inputs >= 0.
     n_weights : int
@@ -109,6 +110,7 @@ class TicketReport:
     kept_fraction : float
         Fraction of the weights of the random network that the masks keep.
     layers : tuple of LayerReport
+        One report for each layer with weights, in their order.
     """
 
     max_error: float
@@ -137,6 +139,7 @@ def verify_ticket(
     Parameters
     ----------
     ticket : Ticket
+        The ticket that is measured.
     module : nn.Module
         The target.
     radius : float
@@ -149,6 +152,7 @@ def verify_ticket(
     Returns
     -------
     TicketReport
+        The errors of the weights, and the bound of the error of the outputs.
 
     Raises
     ------

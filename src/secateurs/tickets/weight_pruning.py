@@ -27,7 +27,7 @@ from secateurs.tickets.subset_sums import subset_sum, unpack_masks
 class PrunedWeights:
     """Masks of a two-layer random network, and its distance from the target.
 
-    Attributes
+    Parameters
     ----------
     hidden_mask : array of bool, shape [N, d]
         Weights of W that stay: at most one a neuron, and none where no output uses the neuron.
@@ -38,7 +38,7 @@ class PrunedWeights:
         with ``nonnegative_inputs``), by (3), in exact arithmetic on the given numbers and up to
         the rounding of the sums in float64.  The outer relu can only make it smaller.
     residual_plus, residual_minus : arrays of float64, shape of the target
-        d+ and d-; the latter is 0 with ``nonnegative_inputs``.
+        The residuals d+ and d- of (2); d- is 0 with ``nonnegative_inputs``.
     n_used : array of int64, shape of the target
         Candidates that were looked at for each coordinate, for both signs together.
     status : str
@@ -75,6 +75,7 @@ def prune_weights(
     alpha : array, shape [N] or [k, N]
         Output weights of one neuron, or of a layer of k neurons on the same hidden neurons.
     target : array, shape [d] or [k, d]
+        Weights w* of the neuron, or of the k neurons, to approximate.
     eps : float
         The error asked for; each coordinate gets eps / sqrt(d).
     form : {"B"}

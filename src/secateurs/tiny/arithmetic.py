@@ -25,9 +25,10 @@ PREDICTED_ROWS = 4096  # rows that are computed together
 class IntegerArithmetic:
     """A ReLU network whose inputs, weights and sums are integers.
 
-    Attributes
+    Parameters
     ----------
     layers : tuple of IntegerLayer
+        The weights as integers, first layer first, with ReLU between the layers.
     inputs : PixelInputs or TableInputs
         How rows of data become integers.
     outputs : ClassOutputs or NumberOutputs
@@ -35,7 +36,8 @@ class IntegerArithmetic:
     examples : int64 array [m, n_raw]
         A few rows as raw integers, for the test in the program in C.
     certificate_ : Certificate
-    report_ : dict
+        What is known about the arithmetic and about errors on new rows.
+    report_ : dict, optional
         Numbers about the fine-tuning and the comparison, for a table.
     """
 
@@ -53,26 +55,65 @@ class IntegerArithmetic:
         ----------
         X : array [n, d] or DataFrame
             In the form that the estimator was fitted on; images before pooling.
+
+        Returns
+        -------
+        array [n] or [n, k]
+            Labels of classes, or numbers in the units of the targets.
         """
         return self.outputs.predict(self.scores(X))
 
     def score(self, X: Any, y: Any) -> float:
-        """Return the accuracy, or the coefficient of determination R², on rows."""
+        """Compute the accuracy, or the coefficient of determination R², on rows.
+
+        Parameters
+        ----------
+        X : array [n, d] or DataFrame
+            As for `predict`.
+        y : array [n] or [n, k]
+            The true classes or numbers.
+
+        Returns
+        -------
+        float
+            At most 1, which is best.
+        """
         predicted = self.predict(X)
         if isinstance(self.outputs, ClassOutputs):
             return float(accuracy_score(y, predicted))
         return float(r2_score(y, predicted))
 
     def scores(self, X: Any) -> IntArray:
-        """Return the integer scores of each row, int64 [n, k]; the program in C computes the same.
+        """Compute the integer scores of each row; the program in C computes the same.
 
         In exact arithmetic a score times `score_unit_` is the output of the dequantised network,
         whose weights are ``code * step`` and whose inputs are the integer features.
+
+        Parameters
+        ----------
+        X : array [n, d] or DataFrame
+            As for `predict`.
+
+        Returns
+        -------
+        int64 array [n, k]
+            One score for each output of the last layer.
         """
         return self.raw_scores(self.inputs.raw(X))
 
     def raw_scores(self, raw: IntArray) -> IntArray:
-        """Return the scores for rows of raw integers [n, n_raw], as the program in C reads them."""
+        """Compute the scores for rows as the program in C reads them.
+
+        Parameters
+        ----------
+        raw : int64 array [n, n_raw]
+            Pixels before pooling, or the numbers and categories of a table as integers.
+
+        Returns
+        -------
+        int64 array [n, k]
+            One score for each output of the last layer.
+        """
         pieces = [
             self.feature_scores(self.inputs.features(raw[start : start + PREDICTED_ROWS]))
             for start in range(0, len(raw), PREDICTED_ROWS)
@@ -81,7 +122,18 @@ class IntegerArithmetic:
         return np.concatenate([empty, *pieces])
 
     def feature_scores(self, features: IntArray) -> IntArray:
-        """Return the scores for integer features [n, n_features]."""
+        """Compute the scores for inputs of the first layer.
+
+        Parameters
+        ----------
+        features : int64 array [n, n_features]
+            Pixels after pooling, or the scaled columns of a table.
+
+        Returns
+        -------
+        int64 array [n, k]
+            One score for each output of the last layer.
+        """
         sums = np.asarray(features, dtype=np.int64)
         for i, (layer, worst) in enumerate(zip(self.layers, self.worst_sums_, strict=True)):
             sums = layer.sums(sums if i == 0 else np.maximum(sums, 0), worst)

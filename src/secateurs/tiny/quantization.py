@@ -59,6 +59,7 @@ def quantize(
     X : array [n, d], scipy sparse or DataFrame
         The rows that the model was fitted on; images before pooling.
     y : array [n] or [n, k]
+        The targets that the model was fitted on, one for each row of `X`.
     bits : int
         Bits of a weight, 2 to 8.  From 500 weights up 3 or 4 are usually best.
     epochs : int
@@ -79,12 +80,17 @@ def quantize(
     teacher : array [n, k], optional
         Outputs of a larger network for the rows of `X`, such as logarithms of probabilities.
     least_steps : int
+        The fewest steps of the fine-tuning, unless `epochs` is 0.
     random_state : int
+        Seed of the batches, the input noise and the distortion.
     progress : callable, optional
+        Called with a `Progress` after every record of the fine-tuning.
 
     Returns
     -------
     IntegerNetwork
+        With a certificate of its arithmetic, and of its errors on new rows if there are rows that
+        certify.
 
     Raises
     ------
@@ -149,6 +155,7 @@ def round_weights(model: Any, bits: int = 8) -> IntegerNetwork:
     Parameters
     ----------
     model : fitted SparseMLPClassifier or SparseMLPRegressor
+        Any number of hidden layers.
     bits : int
         Bits of a weight, 2 to 8.
 

@@ -100,7 +100,9 @@ def fit_bytes(
         Not fitted; it is copied, and `n_nonzero`, `hidden_layer_sizes`, `random_state` and
         `validation_fraction` are set.
     X : array [n, d], scipy sparse or DataFrame
+        Rows to fit, to compare and to certify on.
     y : array [n] or [n, k]
+        Classes, or one or several numbers for each row.
     flash : int
         Bytes of flash with all code, on a Cortex-M0 at -Os.
     ram : int
@@ -114,6 +116,7 @@ def fit_bytes(
     epochs : int
         Passes of the last fine-tuning over the rows.
     random_state : int
+        Seed of the splits, the fits and the fine-tuning.
     progress : callable, optional
         Gets the name of a part of the work and returns a callback for its progress.
 

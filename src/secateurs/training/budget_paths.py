@@ -21,10 +21,12 @@ WARM_START_SHARE = 2  # a fit that starts from the network before takes half the
 class BudgetPath:
     """Fitted estimators for several budgets, largest first.
 
-    Attributes
+    Parameters
     ----------
     budgets : list of int
+        The budgets that were fitted, each once.
     estimators : list of fitted estimators
+        One for each budget.
     scores : list of float
         Accuracy or coefficient of determination on the test rows.
     metric : str
@@ -59,10 +61,14 @@ def budget_path(
     estimator : SparseMLPClassifier or SparseMLPRegressor
         It is not fitted itself, and its `n_nonzero` is replaced.  With
         ``hidden_layer_sizes="auto"`` the widths are chosen at the largest budget and kept.
-    X, y, X_test, y_test : as in ``fit`` and ``score``
+    X, y : as in ``fit``
+        The rows of all fits.
     budgets : sequence of int
         Duplicates are fitted once.
+    X_test, y_test : as in ``score``
+        The rows that give the scores.
     progress : callable, optional
+        Called with a `Progress` every 10 to 50 steps of every fit.
     groups : array, optional
         As for ``fit``.
 

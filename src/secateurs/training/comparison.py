@@ -70,6 +70,7 @@ def compare(
     estimator : SparseMLPClassifier or SparseMLPRegressor
         Its parameters are used.  If it is fitted, its widths are used too.
     X, y, X_test, y_test : as in ``fit`` and ``score``
+        The rows to train on, and the rows that give the scores.
     methods : iterable of str
         Keys of `secateurs.training.TRAINERS`.
     progress : callable, optional

@@ -20,10 +20,14 @@ def dense(
 
     Parameters
     ----------
-    data, hidden, **settings
-        As for `prune_regrow`; `TrainerSettings` lists the settings.
+    data : TrainingData
+        The rows; its group must have one process.
+    hidden : tuple of int
+        Widths of the hidden layers.
     n_nonzero : int, optional
         Ignored.
+    **settings : TrainerSettings
+        Steps, batch size and other settings, as for `prune_regrow`.
 
     Returns
     -------

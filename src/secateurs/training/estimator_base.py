@@ -87,6 +87,7 @@ class SparseMLP(TrainablePerceptron):
             Numeric arrays may have any real dtype.  A DataFrame may hold categories and missing
             values; `table_` records how they were encoded.
         y : array, shape [n], or [n, k] for several regression targets
+            Labels of any kind for a classifier, finite numbers for a regressor.
         sample_weight : array, shape [n], optional
             What each row counts for in the loss of training.  A row with the weight 0 is left
             out; equal weights are the same as none.  Scales, held-out scores and the certificate
@@ -103,6 +104,7 @@ class SparseMLP(TrainablePerceptron):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -132,7 +134,9 @@ class SparseMLP(TrainablePerceptron):
 
         Parameters
         ----------
-        X, y, sample_weight, groups, progress
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            As for `fit`.
+        y : array, shape [n] or [n, k]
             As for `fit`.
         trainer : Trainer
             One of `secateurs.training.TRAINERS`.  All except `prune_regrow` use their own
@@ -143,10 +147,15 @@ class SparseMLP(TrainablePerceptron):
             then says nothing about new rows.
         shorten : int
             Divide the number of steps by this.
+        sample_weight, groups : array, shape [n], optional
+            As for `fit`.
+        progress : callable, optional
+            As for `fit`.
 
         Returns
         -------
         self
+            The fitted estimator.
         """
         options = {"sample_weight": sample_weight, "groups": groups, "trainer": trainer}
         return self._fit(X, y, progress, start=initial, shorten=shorten, **options)

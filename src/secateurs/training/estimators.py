@@ -33,8 +33,10 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_nonzero : int
-        The budget: the most weights of the network, biases included.
+    n_nonzero : int or "auto"
+        The budget: the most weights of the network, biases included.  "auto" compares budgets from
+        20 to 2000 on a part of the training rows, and takes the smallest that is about as good as
+        the best.
     hidden_layer_sizes : tuple of int, or "auto"
         Widths of the hidden layers; "auto" compares four widths of one layer on held-out rows.
     max_epochs : int or "auto"
@@ -56,6 +58,7 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     device : str
         The torch device for training; "auto" uses CUDA where it is available.
     random_state : int, RandomState or None
+        Random seed of the held-out rows, the first weights, the batches and the input noise.
     verbose : int
         1 prints progress.
     model : {"auto", "network", "line"}
@@ -73,9 +76,13 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     coefs_ : list of scipy.sparse.csr_array, layer l of shape [n_out, n_in]
         Weights for the scaled inputs; `to_torch` has weights for the data themselves.
     intercepts_ : list of arrays, layer l of shape [n_out]
+        Biases for the scaled inputs.
     n_nonzero_ : int
+        Weights of the fitted network, biases included.
     classes_ : array, shape [k]
+        The classes, sorted.
     n_features_in_ : int
+        Columns of `X`.
     feature_names_in_ : array of str
         Only if `X` was a DataFrame.
     table_ : TableSchema or None
@@ -108,18 +115,51 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     classes_: NDArray[Any]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most likely class of each row, shape [n]; of equal ones the first."""
+        """Predict the most likely class of each row; of equal ones the first.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n]
+            Entries of `classes_`.
+        """
         scores = self._outputs(X)
         result: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
         return result
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability of each class, shape [n, k]."""
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n, k]
+            Probabilities in the order of `classes_`; each row sums to 1.
+        """
         probabilities: NDArray[np.float64] = softmax(self._outputs(X), axis=1)
         return probabilities
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithm of `predict_proba` without underflow, shape [n, k]."""
+        """Predict the logarithms of the probabilities, without underflow.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n, k]
+            Logarithms in the order of `classes_`.
+        """
         scores: NDArray[np.float64] = log_softmax(self._outputs(X), axis=1)
         return scores
 
@@ -147,10 +187,12 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
             All classes that there can be, for the first call; by default those of `y`.  Later
             calls may add classes.
         progress : callable, optional
+            As for `fit`.
 
         Returns
         -------
         self
+            The estimator, trained further.
 
         Notes
         -----
@@ -211,8 +253,41 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
 
     The targets are standardised for training, and predictions are in the units of `y`.
 
-    Parameters and attributes are those of `SparseMLPClassifier` without `classes_`.
-    `validation_score_` is the coefficient of determination on the held-out rows.
+    Its attributes are those of `SparseMLPClassifier` without `classes_`.  `validation_score_` is
+    the coefficient of determination on the held-out rows.
+
+    Parameters
+    ----------
+    n_nonzero : int or "auto"
+        The budget: the most weights of the network, biases included.
+    hidden_layer_sizes : tuple of int, or "auto"
+        Widths of the hidden layers.
+    max_epochs, batch_size : int or "auto"
+        Passes over the training rows, and rows of a batch.
+    learning_rate : float or "auto"
+        Maximum of the schedule of the steps.
+    overshoot : float
+        Training starts from ``overshoot * n_nonzero`` weights and never has more.
+    validation_fraction : float
+        Share of the rows to keep out of training.
+    input_noise, weight_decay : float or "auto"
+        Noise on the scaled inputs, and decoupled weight decay.
+    device : str
+        The torch device for training.
+    random_state : int, RandomState or None
+        Random seed of the held-out rows, the first weights, the batches and the input noise.
+    verbose : int
+        1 prints progress.
+    model : {"auto", "network", "line"}
+        Compare a line and networks, or fit one kind only.
+    effort : float
+        Time to spend, in units of the default.
+    max_seconds : float or None
+        Choose the effort so that the fit takes about so many seconds.
+
+    Notes
+    -----
+    `SparseMLPClassifier` says what "auto" is, and more about each parameter.
 
     Examples
     --------
@@ -225,7 +300,18 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
     """
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return predictions, shape [n], or [n, k] if `y` had two dimensions."""
+        """Predict the targets of each row.
+
+        Parameters
+        ----------
+        X : array, DataFrame or scipy sparse, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n], or [n, k] if `y` had two dimensions
+            Predictions in the units of `y`.
+        """
         outputs = self._outputs(X)
         return outputs[:, 0] if self._one_column else outputs
 
@@ -238,10 +324,12 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
             From the second call on all rows are used for training, so the certificate says
             nothing about new rows.
         progress : callable, optional
+            As for `fit`.
 
         Returns
         -------
         self
+            The estimator, trained further.
         """
         return self._fit(X, y, progress, resume=hasattr(self, "fitted_"), keep_sample=True)
 

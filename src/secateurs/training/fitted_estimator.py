@@ -85,6 +85,11 @@ class FittedPerceptron(TableEstimator):
         It has no unused inputs and no dead neurons, and the scaling is folded in.  It maps
         float32 [n, d] (encoded, for a table) to scores of the classes, or to predictions.
 
+        Returns
+        -------
+        nn.Sequential
+            A layer that selects columns, and then Linear and ReLU by turns, in float32.
+
         Raises
         ------
         RuntimeError
@@ -94,7 +99,20 @@ class FittedPerceptron(TableEstimator):
         return dense_module(self.fitted_)
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write `to_torch` as an ONNX file; this needs ``pip install secateurs[onnx]``."""
+        """Write `to_torch` as an ONNX file; this needs ``pip install secateurs[onnx]``.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to write.  An older file is replaced only if it is an ONNX file.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The extra is not installed.
+        ValueError
+            The path cannot be written, or a file is there that is no ONNX file.
+        """
         write_onnx(self.to_torch(), self.fitted_.network.widths[0], path)
 
     def _report(self) -> dict[str, Any]:

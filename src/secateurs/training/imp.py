@@ -56,17 +56,28 @@ def imp_path(
 
     Parameters
     ----------
-    data, hidden, batch_size, learning_rate, weight_decay, random_state, progress
-        As for `prune_regrow`.
+    data : TrainingData
+        The rows; its group must have one process.
+    hidden : tuple of int
+        Widths of the hidden layers.
     budgets : sequence of int
+        The numbers of weights to reach, in any order.
     round_steps : int
         Steps of training in each round.
+    batch_size : int
+        Rows of a batch.
+    learning_rate, weight_decay : float
+        As for `prune_regrow`.
     prune : float in (0, 1)
         Share of the weights that a round removes; a round never skips a budget.
     retrain : bool
         True returns a mask with weights that were trained after the cut, from their rewound
         values.  False returns the weights straight after the cut, as the published code of
         Fridovich-Keil & Pilanci (2026) does.
+    random_state : int
+        Random seed of the first weights, the batches and the input noise.
+    progress : callable, optional
+        As for `prune_regrow`.
 
     Returns
     -------

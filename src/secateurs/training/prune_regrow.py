@@ -83,6 +83,7 @@ def prune_regrow(
     initial : SparseNetwork, optional
         Start from this network instead of random weights.
     random_state : int
+        Random seed of the first support and weights, the batches and the input noise.
     progress : callable, optional
         Called with a `Progress` every T steps.
 

@@ -42,8 +42,14 @@ def rigl(
 
     Parameters
     ----------
-    data, hidden, n_nonzero, **settings
-        As for `prune_regrow`; `TrainerSettings` lists the settings.
+    data : TrainingData
+        The rows; its group must have one process.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    n_nonzero : int
+        The budget: the most weights at the end, biases included.
+    **settings : TrainerSettings
+        Steps, batch size and other settings, as for `prune_regrow`.
 
     Returns
     -------

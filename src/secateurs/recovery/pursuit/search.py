@@ -46,18 +46,30 @@ OTHER_SEARCHES, MOST_ROWS = 3, 0.9  # further searches on few rows, and the shar
 class ReLUFit:
     """The function intercept + sum_j relu(w_j . x).
 
-    Attributes
+    Parameters
     ----------
     weights : CSR array [m, d]
         Neurons with weights first, empty rows after them.
     intercept : float
+        The constant that is added; 0 if none was fitted.
     """
 
     weights: sparse.csr_array[np.float64]
     intercept: float
 
     def predict(self, X: FloatArray) -> FloatArray:
-        """Return the outputs on rows X [n, d], shape [n]; O(n nnz)."""
+        """Compute the outputs on rows; O(n nnz).
+
+        Parameters
+        ----------
+        X : array [n, d]
+            Rows with the inputs of the network.
+
+        Returns
+        -------
+        array [n]
+            The outputs in float64.
+        """
         outputs = ReLUStack((self.weights,), fused=True).predict(X)
         return np.asarray(self.intercept + outputs, dtype=np.float64)
 
@@ -78,7 +90,9 @@ def relu_pursuit(
     Parameters
     ----------
     X : array [n, d]
+        Rows of finite numbers; they are used as float64.
     y : array [n]
+        The outputs to explain.
     n_nonzero : int
         The budget s: the most weights; the intercept is not counted.
     n_neurons : int, optional

@@ -61,7 +61,9 @@ def relu_sampling(
     Parameters
     ----------
     X : array [n, d]
+        Rows of finite numbers; they are used as float64.
     y : array [n]
+        The outputs to explain.
     n_nonzero : int
         The budget s: the most weights.
     n_neurons : int, optional

@@ -58,7 +58,9 @@ def exchange(
     Parameters
     ----------
     X : array or Tensor, shape [n, d]
+        Rows of finite numbers.
     y : array or Tensor, shape [n], or [n, k] for a network that is not fused
+        The outputs to explain.
     start : ReLUStack
         May be empty where it has one hidden layer; it then grows.
     n_nonzero : int

@@ -47,8 +47,11 @@ def gauss_newton(
     Parameters
     ----------
     X : array or Tensor, shape [n, d]
+        Rows of finite numbers.
     y : array or Tensor, shape [n], or [n, k] for a network that is not fused
+        The outputs to explain.
     start : ReLUStack
+        The network whose support is kept and whose values are changed.
     n_steps, cg_steps : int
         Gauss-Newton steps, and conjugate gradient steps in each.
     device : torch.device or str, optional

@@ -72,7 +72,9 @@ def iht(
     Parameters
     ----------
     X : array or Tensor, shape [n, d]
+        Rows of finite numbers; the fit runs on the device of a tensor.
     y : array or Tensor, shape [n]
+        The outputs to explain.
     n_nonzero : int
         The budget s.
     n_neurons : int
@@ -84,6 +86,7 @@ def iht(
         Entries s~ >= s that a step keeps; the result has s.  The theorem keeps more than s.  By
         default 2 s, but not more than half of the rows; s where that is less.
     n_steps : int
+        The most steps of the iteration.
     generators : array or Tensor, shape [n_neurons, d], optional
         Vectors h_j of the first gates.  By default they are standard normal and are drawn again
         from `random_state` block by block whenever they are needed.

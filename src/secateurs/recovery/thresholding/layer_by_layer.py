@@ -43,7 +43,9 @@ def iht_network(
     Parameters
     ----------
     X : array or Tensor, shape [n, d]
-    y : array or Tensor, shape [n] (fused: the last hidden layer is summed) or [n, k]
+        Rows of finite numbers; they are used as float64.
+    y : array or Tensor, shape [n] or [n, k]
+        The outputs to explain.  With [n] the network is fused: its last hidden layer is summed.
     n_nonzero : int
         The budget s, over all layers.
     hidden : int or tuple of int

@@ -59,14 +59,18 @@ def neuron_lower_bound(
     Parameters
     ----------
     W : array, shape [N, d]
+        Input weights w_i of the random neurons; their lengths do not matter.
     target : array, shape [d]
+        The weights w* of the neuron to approximate, of any length but 0.
     form : {"A"}
+        The network is h = sum alpha_i relu(<w_i, x>).  Form B, relu(h), is refused.
     random_state : int
         Random seed of the search for x0.
 
     Returns
     -------
     float
+        The bound, in the units of the target; 0 if nothing could be proven.
 
     Raises
     ------
@@ -98,19 +102,22 @@ def neuron_lower_bound(
 class RequiredWidth:
     """How many random neurons are needed to come within eps of one neuron.
 
-    Attributes
+    Parameters
     ----------
     necessary : int
         With fewer neurons, the probability of success is below 1 - delta.  This is proven for any
         target where neurons are pruned.  Where weights are pruned it is proven for a target drawn
         uniformly from the sphere; it is false for an axis, which needs one weight only.
     necessary_source : str
+        The argument behind `necessary`, with the paper if there is one.
     sufficient : int or None
         When `sufficient_proven`, the probability with this many neurons is at least 1 - delta (up
         to the error of the quadrature, which is estimated).  Otherwise it is about the median need
         of the networks that were measured, whatever `delta` is; None where neither is known.
     sufficient_proven : bool
+        True if `sufficient` is proven; False if it was measured or is not known.
     sufficient_source : str
+        The argument, or the measurement, behind `sufficient`.
     """
 
     necessary: int
@@ -141,6 +148,7 @@ def required_width(
     Returns
     -------
     RequiredWidth
+        A necessary and a sufficient number of neurons, each with its source.
 
     Raises
     ------
@@ -210,15 +218,22 @@ def ticket_certificate(
 
     Parameters
     ----------
-    W : array, shape [N, d], alpha : array, shape [N], target : array, shape [d]
+    W : array, shape [N, d]
+        Input weights w_i of the random neurons.
+    alpha : array, shape [N]
+        Their output weights.
+    target : array, shape [d]
+        The weights w* of the neuron to approximate, of any length but 0.
     eps : float
         The sup error asked for.
     form : {"A", "B"}
+        As in `sup_error`.
     subset : array of bool or of indices, optional
         Neurons that are kept; all by default.
     lower_bound : float, optional
         The lower bound of `select_neurons` for these alphas.
     random_state : int
+        Random seed of the searches for large errors and for x0.  The bounds are valid for any seed.
 
     Returns
     -------

@@ -59,9 +59,10 @@ Mask = NDArray[np.bool_]
 class NeuronSubset:
     """Neurons that were kept, and what is proven about them.
 
-    Attributes
+    Parameters
     ----------
     mask : array of bool, shape [N]
+        True for the neurons that are kept.
     error : float
         Upper bound of the subset's sup error.
     error_at_least : float
@@ -71,6 +72,7 @@ class NeuronSubset:
         duality.  With method "milp" it may be the dual bound of HiGHS, and then relies on that
         solver.
     method : {"gray", "milp", "local"}
+        The search: every subset in Gray code order, an integer program, or a local search.
     """
 
     mask: Mask
@@ -99,7 +101,12 @@ def select_neurons(
 
     Parameters
     ----------
-    W : array, shape [N, d], alpha : array, shape [N], target : array, shape [d]
+    W : array, shape [N, d]
+        Input weights w_i of the random neurons.
+    alpha : array, shape [N]
+        Their output weights.
+    target : array, shape [d]
+        The weights w* of the neuron to approximate, of any length but 0.
     form : {"A", "B"}
         As in `sup_error`.
     tolerance : float

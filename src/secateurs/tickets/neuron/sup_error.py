@@ -43,10 +43,12 @@ def sup_error(
 
     Parameters
     ----------
-    W : array, shape [N, d], and alpha : array, shape [N]
-        Input and output weights of the random network.
+    W : array, shape [N, d]
+        Input weights w_i of the random neurons.
+    alpha : array, shape [N]
+        Their output weights.
     target : array, shape [d]
-        w*, of any length but 0.
+        The weights w* of the neuron to approximate, of any length but 0.
     form : {"A", "B"}
         The network is h = sum alpha_i relu(<w_i, x>) in form A, relu(h) in form B.
     subset : array of bool, shape [N], or of indices, optional
@@ -60,11 +62,12 @@ def sup_error(
 
     Returns
     -------
-    (lower, upper) : (float, float)
-        The sup of the functions in exact arithmetic is between them; the rounding of this
-        computation is included.  For d <= 2 they differ by rounding only.
-        For d > 2, `lower` is the error at a point that was found and `upper` a proven bound.  When
-        `max_cells` is reached (in practice for d >= 5) they may stay far apart.
+    lower : float
+        The sup of the functions in exact arithmetic is at least this; the rounding of this
+        computation is included.  For d > 2 it is the error at a point that was found.
+    upper : float
+        The sup is at most this, which is proven.  For d <= 2 the two bounds differ by rounding
+        only.  When `max_cells` is reached (in practice for d >= 5) they may stay far apart.
 
     Raises
     ------
