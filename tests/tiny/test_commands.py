@@ -10,6 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from secateurs import SparseMLPClassifier
 from secateurs.cli import main
 
 
@@ -47,6 +48,42 @@ def test_export(files, tmp_path, capsys, to, name, with_rows):
     if to == "c" and shutil.which("gcc"):
         flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-c"]
         subprocess.run(["gcc", *flags, name], cwd=tmp_path, check=True)
+
+
+def held_out_error(capsys, *arguments):
+    assert run("export", *arguments, "--epochs", "0", "--json") == 0
+    (check,) = (
+        check
+        for check in json.loads(capsys.readouterr().out)["certificate"]
+        if check["name"] == "held-out error"
+    )
+    return check
+
+
+def test_export_certifies_on_rows_that_the_fit_held_out(files, tmp_path, capsys):
+    model, out = files / "m.safetensors", ["--output", tmp_path / "net.c"]
+    known = held_out_error(capsys, model, files / "rows.npz", *out)
+    assert known["verdict"] == "holds"
+    assert "24 " in known["statement"]  # a tenth of the rows that `fit` did not keep for testing
+    seed = held_out_error(capsys, model, files / "rows.npz", "--seed", "1", *out)
+    rows = np.load(files / "rows.npz")
+    np.savez(tmp_path / "fewer.npz", X=rows["X"][1:], y=rows["y"][1:])
+    fewer = held_out_error(capsys, model, tmp_path / "fewer.npz", *out)
+    assert seed["verdict"] == fewer["verdict"] == "unknown"
+
+
+def test_test_rows_certify_only_a_model_of_their_training_rows(files, tmp_path, capsys):
+    rows = np.load(files / "rows.npz")
+    X, y, out = rows["X"], rows["y"], ["--output", tmp_path / "net.c"]
+    parts = {"x_train": X[:240], "y_train": y[:240], "x_test": X[240:], "y_test": y[240:]}
+    np.savez(tmp_path / "parts.npz", **parts)
+    own = SparseMLPClassifier(20, (4,), max_epochs=3, random_state=0).fit(X[:240], y[:240])
+    own.save(tmp_path / "own.safetensors")
+    known = held_out_error(capsys, tmp_path / "own.safetensors", tmp_path / "parts.npz", *out)
+    assert known["verdict"] == "holds"
+    assert "60 " in known["statement"]
+    other = held_out_error(capsys, files / "m.safetensors", tmp_path / "parts.npz", *out)
+    assert other["verdict"] == "unknown"  # its fit saw some of the test rows
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from itertools import pairwise
 
@@ -117,14 +118,16 @@ def test_rows_that_certify_are_not_seen(images, classifier, monkeypatch):
     assert first.stream_ == again.stream_
 
 
-@pytest.mark.parametrize("case", ["other rows", "loaded", "no held-out rows", "partial fit"])
+@pytest.mark.parametrize("case", ["other rows", "old file", "no held-out rows", "partial fit"])
 def test_rows_that_may_have_been_seen_certify_nothing(images, classifier, tmp_path, case):
     X, y = images
     model, rows = classifier, (X, y)
     if case == "other rows":
         rows = (X[:-1], y[:-1])
-    elif case == "loaded":
-        classifier.save(tmp_path / "m.safetensors")
+    elif case == "old file":  # one that does not hold the split
+        model = copy.copy(classifier)
+        del model.split_digest_
+        model.save(tmp_path / "m.safetensors")
         model = load(tmp_path / "m.safetensors")
     elif case == "no held-out rows":
         model = SparseMLPClassifier(40, (6,), random_state=0, validation_fraction=0.0, **FAST)
@@ -135,6 +138,25 @@ def test_rows_that_may_have_been_seen_certify_nothing(images, classifier, tmp_pa
     check = quantize(model, *rows, epochs=0).certificate_["held-out error"]
     assert check.verdict == "unknown"
     assert "nothing is said" in check.statement
+
+
+@pytest.mark.parametrize("widths", [(6,), "auto"])
+def test_a_model_from_a_file_certifies_as_before(images, tmp_path, widths):
+    X, y = images
+    model = SparseMLPClassifier(40, widths, random_state=0, **FAST).fit(X, y)
+    model.save(tmp_path / "m.safetensors")
+    loaded = load(tmp_path / "m.safetensors")
+    loaded.save(tmp_path / "again.safetensors")
+    names = ("m.safetensors", "again.safetensors")
+    assert len({(tmp_path / name).read_bytes() for name in names}) == 1
+    record = loaded.held_out_record()
+    assert record == model.held_out_record()
+    assert (record.n_tried > 1) == (widths == "auto")  # every width is counted
+    before, after = (quantize(one, X, y, epochs=0) for one in (model, loaded))
+    assert after.certificate_ == before.certificate_
+    assert after.certificate_["held-out error"].verdict == "holds"
+    loaded.partial_fit(X[:50], y[:50])
+    assert quantize(loaded, X, y, epochs=0).certificate_["held-out error"].verdict == "unknown"
 
 
 def test_given_rows_certify_unless_they_are_copies(images, classifier):
