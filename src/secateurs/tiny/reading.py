@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.core.splits import Split, hold_out
+from secateurs.core.splits import Split, Words, hold_out
 from secateurs.data.frames import as_frame
 from secateurs.data.table_estimator import split_keys
 from secateurs.tiny.certificate import HeldOut
@@ -31,11 +31,14 @@ class Parts:
         Without rows where none are known to be unseen.
     reason : str
         Why there are no held-out rows; "" where there are.
+    train_keys : uint64 array
+        Key of the unit of each row in `train`.
     """
 
     train: IntArray
     held_out: HeldOut
     reason: str
+    train_keys: Words
 
 
 def take(X: Any, rows: NDArray[Any]) -> Any:
@@ -104,7 +107,7 @@ def unseen_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups:
     """Return the rows to train on, and those that certify: given ones, or those of the fit."""
     if certify is None:
         return own_rows(model, X, targets, groups)
-    return given_rows(model, certify, X, targets)
+    return given_rows(model, certify, X, targets, groups)
 
 
 def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
@@ -117,13 +120,13 @@ def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
             reason = "no rows are known that the network has not seen"
         empty = np.empty(0, dtype=np.int64)
         nothing = HeldOut(take(X, empty), targets[empty], empty)
-        return Parts(np.arange(len(targets)), nothing, reason)
+        return Parts(np.arange(len(targets)), nothing, reason, split.keys)
     rows = split.held_out
     held_out = HeldOut(take(X, rows), targets[rows], split.units[rows], record.n_tried)
-    return Parts(split.train, held_out, "")
+    return Parts(split.train, held_out, "", split.keys[split.train])
 
 
-def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts:
+def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
     """Take rows that the caller states to be unseen, without copies of the rows of X.
 
     Rows of `X` that the estimator held out are used for the fine-tuning too.
@@ -134,8 +137,11 @@ def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts
     rows = as_rows(certify[0])
     wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
     keys = split_keys(rows, wanted)
-    fresh = np.flatnonzero(~np.isin(keys, split_keys(X, targets)))
+    train_keys = split_keys(X, targets)
+    fresh = np.flatnonzero(~np.isin(keys, train_keys))
     units = keys if len(certify) == 2 else split_keys(rows, wanted, certify[2])
     held_out = HeldOut(take(rows, fresh), wanted[fresh], units[fresh])
     reason = "" if len(fresh) else "all rows of certify are copies of training rows"
-    return Parts(np.arange(len(targets)), held_out, reason)
+    if groups is not None:
+        train_keys = split_keys(X, targets, groups)
+    return Parts(np.arange(len(targets)), held_out, reason, train_keys)
