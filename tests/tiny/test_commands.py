@@ -12,6 +12,8 @@ import pytest
 
 from secateurs import SparseMLPClassifier
 from secateurs.cli import main
+from secateurs.tiny.figures import bytes_figure
+from secateurs.tiny.peers import MNIST_PEERS
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,16 @@ def test_fit_by_bytes(files, tmp_path, capsys, monkeypatch):
     assert out.exists()
     assert out.with_suffix(".h").exists()
     assert plot.stat().st_size
+
+
+def test_the_figure_for_mnist_has_every_peer():
+    points = [{"flash": 900, "score": 0.96, "label": "ours"}]
+    own, others = (bytes_figure(points, "accuracy", is_mnist) for is_mnist in (False, True))
+    drawn = {(x, y) for line in others.axes[0].lines for x, y in line.get_xydata().tolist()}
+    assert drawn == {(900, 0.96), *((peer.flash, peer.accuracy) for peer in MNIST_PEERS)}
+    assert len(own.axes[0].lines) == 1
+    labels = [text.get_text() for text in others.axes[0].get_legend().get_texts()]
+    assert all("their accuracy" in label or "run here" in label for label in labels[1:])
 
 
 def test_fit_has_one_budget(files, capsys):

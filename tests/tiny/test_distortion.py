@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateurs import SparseMLPClassifier
-from secateurs.tiny import fit_bytes, quantize
+from secateurs.tiny import distorted_copies, fit_bytes, quantize
 from secateurs.tiny.distortion import DEGREES, STRENGTHS, distorted
 from secateurs.tiny.fine_tune import fine_tune
 
@@ -57,6 +57,21 @@ def test_images_move_by_at_most_the_strength_and_keep_their_shape(seed, strength
         assert np.array_equal(np.stack(movements, axis=1).reshape(pair.shape), pair)
     again = distorted(images[::2], height, width, strength, source(seed)).numpy()
     assert np.array_equal(again, movements[0])
+
+
+def test_copies_follow_the_images():
+    X = np.random.default_rng(0).integers(0, 256, (5, 24)).astype(np.uint8)
+    found = distorted_copies(X, (4, 6), strength=0.5, copies=2)
+    assert found.shape == (15, 24)
+    assert np.array_equal(found[:5], X)
+    assert not np.array_equal(found[5:10], X)
+    assert not np.array_equal(found[5:10], found[10:])
+    assert np.array_equal(found, distorted_copies(X, (4, 6), strength=0.5, copies=2))
+    assert np.array_equal(distorted_copies(X, (4, 6), strength=0.0, copies=1)[5:], X)
+    with pytest.raises(ValueError, match="copies: got -1"):
+        distorted_copies(X, (4, 6), copies=-1)
+    with pytest.raises(ValueError, match="X: got shape"):
+        distorted_copies(X, (5, 6))
 
 
 @pytest.fixture(scope="module")

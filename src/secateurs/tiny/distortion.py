@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.core.parameters import Shown, bad_value, check_choice, check_real
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.core.solution import Solution
 from secateurs.core.splits import Words, hold_out
 from secateurs.tiny.fine_tune import Rows, integer_loss
@@ -59,6 +59,47 @@ class DistortedImages:
         images = torch.from_numpy(self.pixels[picked.numpy()])
         moved = distorted(images, self.height, self.width, self.strength, source)
         return torch.from_numpy(self.read(moved.numpy()))
+
+
+def distorted_copies(
+    X: Any,
+    image_shape: tuple[int, int],
+    *,
+    strength: float = 1.0,
+    copies: int = 4,
+    random_state: int = 0,
+) -> NDArray[np.uint8]:
+    """Return images, followed by distorted copies of all of them, for a fit.
+
+    Parameters
+    ----------
+    X : array [n, height * width]
+        Whole numbers from 0 to 255.
+    image_shape : tuple of int
+        (height, width).
+    strength : float
+        Shifts are up to so many pixels, and rotations up to 8 times as many degrees.
+    copies : int
+    random_state : int
+
+    Returns
+    -------
+    uint8 array [(copies + 1) * n, height * width]
+        Row ``i + k * n`` is a copy of row i.  Copies are no new rows: set rows that certify aside
+        first, or give the fit ``groups=np.tile(np.arange(n), copies + 1)``.
+
+    Raises
+    ------
+    ValueError
+        A parameter makes no sense, or the rows are no such images.
+    """
+    check_real("strength", strength, least=0.0)
+    count = check_integer("copies", copies, 0)
+    height, width = image_shape
+    pixels = as_pixels(X, height * width)
+    images, source = torch.from_numpy(pixels), torch.Generator().manual_seed(random_state)
+    parts = [distorted(images, height, width, strength, source).numpy() for _ in range(count)]
+    return np.concatenate([pixels, *parts])
 
 
 def distortable(
