@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from secateurs.tiny.footprint import code_bytes, ram_bytes
 from secateurs.tiny.inputs import PixelInputs
+from secateurs.tiny.integer_layer import IntegerLayer
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.outputs import ClassOutputs, NumberOutputs
 from secateurs.tiny.pooling import Pooling
@@ -173,6 +175,22 @@ def test_two_exports_link_together_and_test_themselves(tmp_path):
     run(["gcc", "-std=c99", *STRICT, "main.c", "first.c", "second.c", "-o", "both"], tmp_path)
 
 
+@needs("gcc")
+def test_of_equal_scores_the_first_wins_everywhere(tmp_path):
+    rng = np.random.default_rng(0)
+    first, last = random_layers(rng, (9, 6, 4), 4)
+    codes = last.dense()[[0, 1, 0, 1, 0]]  # classes 0, 2 and 4 are equal, and 1 and 3
+    equal = IntegerLayer.from_codes(codes, 4, last.shift, last.step)
+    inputs, labels = PixelInputs(9), ClassOutputs(np.array(list("abcde")))
+    raw = random_raw(rng, inputs, 1000)
+    network = IntegerNetwork((first, equal), inputs, labels, raw[:3])
+    assert set(network.predict(raw)) == {"a", "b"}
+    assert np.array_equal(on_host(network, raw, tmp_path), expected(network, raw))
+    network.to_numpy(tmp_path / "net.py")
+    found = runpy.run_path(str(tmp_path / "net.py"))["predict"](raw)
+    assert np.array_equal(found, network.predict(raw))
+
+
 def test_the_same_network_gives_the_same_files(tmp_path):
     files = []
     for folder in ("a", "b"):
@@ -214,9 +232,9 @@ MACHINES = {"cortex-m0": "microbit", "cortex-m3": "mps2-an385"}
 SMALL = [KINDS[0], {"table": True, "numbers": True, "k": 2}, {"pool": 2}, KINDS[9]]
 
 
-def put_program(network, folder):
+def put_program(network, folder, rows=TARGET_ROWS):
     """Write a program with its rows for an emulated machine; return what it has to say."""
-    raw = random_raw(np.random.default_rng(0), network.inputs, TARGET_ROWS)
+    raw = random_raw(np.random.default_rng(0), network.inputs, rows)
     network.to_c(folder / "net.c")
     (folder / "main.c").write_text(harness(network, "net", raw))
     for file in ("say.h", "arm.ld", "arm_start.c"):
@@ -253,8 +271,8 @@ def test_c_is_equal_on_cortex_m_for_every_kind(cpu, tmp_path):
     assert on_arm(image_network(), cpu, tmp_path)
 
 
-def on_avr(network, folder):
-    wanted = put_program(network, folder)
+def on_avr(network, folder, rows=TARGET_ROWS):
+    wanted = put_program(network, folder, rows)
     avr = ["avr-gcc", "-mmcu=atmega328p", "-std=gnu99", "-Os", "-I."]
     run([*avr, *STRICT, "-std=c99", "-c", "net.c", "-o", "net.o"], folder)
     run([*avr, "main.c", "net.o", "-o", "all.elf"], folder)
@@ -278,6 +296,14 @@ def test_c_is_equal_on_avr_for_every_kind(tmp_path):
         assert on_avr(random_network(50 + seed, **kind), tmp_path)
 
 
+@needs("avr-gcc", "simavr")
+@pytest.mark.slow
+def test_positions_of_bits_beyond_16_bits_are_read_on_avr(tmp_path):
+    network = random_network(0, d=180, hidden=(60,), k=5, bits=8, density=1.0, biases=False)
+    assert 8 * len(network.stream_) > 1 << 16
+    assert on_avr(network, tmp_path, rows=20)
+
+
 @needs("arm-none-eabi-gcc")
 def test_costs_are_those_of_the_compiler_and_never_less(tmp_path):
     for seed in range(14):
@@ -298,6 +324,7 @@ def test_costs_are_those_of_the_compiler_and_never_less(tmp_path):
         run(["arm-none-eabi-gcc", "-mthumb", "-mcpu=cortex-m0", *link], tmp_path)
         sizes = run(["arm-none-eabi-size", "-A", "net.elf"], tmp_path).decode()
         found = re.findall(r"^\.(?:text|rodata)\s+(\d+)", sizes, re.MULTILINE)
+        assert not re.search(r"^\.(?:data|bss)\s+[1-9]", sizes, re.MULTILINE)  # no global state
         code = sum(map(int, found)) - len(network.stream_)
         assert code <= code_bytes(network) <= code + 130, kind
         frames = re.findall(r":(\w+)\t(\d+)", (tmp_path / "net.su").read_text())
