@@ -93,7 +93,7 @@ def model(stripes):
 
 def test_a_strength_that_moves_the_classes_is_not_chosen(stripes, model):
     X, y = stripes
-    network = quantize(model, X, y, image_shape=(12, 12), distort="auto", epochs=1, least_steps=80)
+    network = quantize(model, X, y, image_shape=(12, 12), distort="auto", epochs=1, least_steps=40)
     assert network.report_["distort"] in STRENGTHS[:2]
     assert network.score(X, y) > 0.95
 
