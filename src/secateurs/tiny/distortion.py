@@ -135,7 +135,7 @@ def with_distortion(
     ----------
     rows : Rows
     images : DistortedImages
-        Of the same rows.  A strength of NaN is chosen here.
+        The images of these rows.  A strength of NaN is chosen here.
     keys : uint64 array [n]
         Key of each row: rows with the same key stay together.
     tune : callable

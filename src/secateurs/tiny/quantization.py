@@ -11,6 +11,7 @@ the certificate: arithmetic, and errors on the rows of (1)               (6)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from secateurs.core.certificate import Certificate, Check
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
 from secateurs.core.solution import ProgressCallback, Solution
+from secateurs.core.splits import Words
 from secateurs.tiny.certificate import HeldOut, arithmetic_checks, class_checks, number_checks
 from secateurs.tiny.conversion import before_pooling, integer_inputs, integer_network
-from secateurs.tiny.distortion import distortable, with_distortion
+from secateurs.tiny.distortion import DistortedImages, distortable, with_distortion
 from secateurs.tiny.fine_tune import LEAST_STEPS, Rows, fine_tune
 from secateurs.tiny.float_network import FloatArray, ScaledNetwork, balanced, scaled_network
 from secateurs.tiny.inputs import PixelInputs, TableInputs
@@ -128,24 +130,18 @@ def quantize(
         _noise(model, len(parts.train)),
         None if teacher is None else _checked_teacher(teacher, targets)[parts.train],
     )
-    options = {"epochs": epochs, "least_steps": least_steps, "random_state": random_state}
-    layers = balanced(layers)
-
-    def tune(rows: Rows) -> Solution[list[IntegerLayer]]:
-        return fine_tune(layers, rows, bits, **options, progress=progress)
 
     def read(pixels: NDArray[np.uint8]) -> NDArray[np.integer]:
         return _features(inputs, inputs.raw(pixels if pooling is None else pooling(pixels)))
 
     images = distortable(take(rows, parts.train), image_shape, distort, read)
-    if images is not None:
-        data, distort = with_distortion(data, images, parts.train_keys, tune)
-    found = tune(data)
+    options = {"epochs": epochs, "least_steps": least_steps, "random_state": random_state}
+    found, distort = _tuned(layers, data, images, parts.train_keys, bits, options, progress)
     one_column = np.asarray(y).ndim == 1
     network = integer_network(model, fitted, found.value, inputs, raw, one_column=one_column)
     network = _certified(model, fitted, network, parts, targets[parts.train])
-    more = {"status": found.status, "distort": distort}
-    network = replace(network, report_={**(network.report_ or {}), **more})
+    report = {**(network.report_ or {}), "status": found.status, "distort": distort}
+    network = replace(network, report_=report)
     if pooling is None:
         return network
     return before_pooling(network, pooling, take(rows, parts.train))
@@ -178,6 +174,27 @@ def round_weights(model: Any, bits: int = 8) -> IntegerNetwork:
     network = integer_network(model, fitted, found.value, inputs, raw, one_column=k == 1)
     checks = (*arithmetic_checks(network), _unknown("no rows were given"))
     return replace(network, certificate_=Certificate(checks), report_={"epochs": 0})
+
+
+def _tuned(
+    layers: Sequence[FloatArray],
+    data: Rows,
+    images: DistortedImages | None,
+    keys: Words,
+    bits: int,
+    options: dict[str, int],
+    progress: ProgressCallback | None,
+) -> tuple[Solution[list[IntegerLayer]], float]:
+    """Return the trained layers, (3) and (4), and the strength of the distortion."""
+    start = balanced(layers)
+
+    def tune(rows: Rows) -> Solution[list[IntegerLayer]]:
+        return fine_tune(start, rows, bits, progress=progress, **options)
+
+    if images is None:
+        return tune(data), 0.0
+    data, strength = with_distortion(data, images, keys, tune)
+    return tune(data), strength
 
 
 def _features(inputs: PixelInputs | TableInputs, raw: NDArray[np.int64]) -> NDArray[np.integer]:
