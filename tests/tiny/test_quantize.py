@@ -19,6 +19,7 @@ from secateurs.tiny.float_network import balanced, dense_layers
 from secateurs.tiny.inputs import PixelInputs, TableInputs
 from secateurs.tiny.pooling import Pooling
 from secateurs.tiny.quantization import round_weights
+from secateurs.tiny.reading import was_fitted_on
 from secateurs.tiny.unit_order import shortest_order
 
 FAST = {"max_epochs": 3, "model": "network"}
@@ -259,6 +260,11 @@ def test_models_and_rows_that_do_not_fit_are_refused(images, classifier):
     X, y = images
     with pytest.raises(ValueError, match="model: got object"):
         quantize(object(), X, y)
+    with pytest.raises(ValueError, match="model: got object"):
+        was_fitted_on(object(), X, y, None)
+    assert was_fitted_on(classifier, X, y, None)
+    more = (np.vstack([X, X[:9] // 2]), np.append(y, y[:9]))  # rows that another fit might have
+    assert not was_fitted_on(classifier, *more, None)
     with pytest.raises(ValueError, match="got the class 'z'"):
         quantize(classifier, X, np.where(y == "a", "z", y))
     with pytest.raises(ValueError, match="y: got shape"):

@@ -14,6 +14,7 @@ from secateurs.core.splits import Split, Words, hold_out
 from secateurs.data.frames import as_frame
 from secateurs.data.table_estimator import split_keys
 from secateurs.tiny.certificate import HeldOut
+from secateurs.tiny.float_network import scaled_network
 from secateurs.tiny.pooling import Pooling
 
 IntArray = NDArray[np.int64]
@@ -92,11 +93,13 @@ def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple
     fraction = float(getattr(model, "validation_fraction", 0.0))
     split = hold_out(keys, fraction, int(model.seed_))
     record = model.held_out_record()
-    return split, record is not None and split.digest == record.digest
+    same = record is not None and split.digest == record.digest
+    return split, same and model.n_train_ == len(split.train)
 
 
 def was_fitted_on(model: Any, X: Any, y: Any, groups: Any, pooling: Pooling | None = None) -> bool:
-    """Whether these are the rows of the fit, by the digest of those that it held out."""
+    """Whether these are the rows of the fit, by their number and by those that it held out."""
+    scaled_network(model)  # refuses other models by name
     rows = as_rows(X)
     rows = rows if pooling is None else pooling(rows)
     targets = read_targets(model, y, rows.shape[0], may_be_new=True)
