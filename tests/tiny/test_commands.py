@@ -76,6 +76,27 @@ def test_export_certifies_on_rows_that_the_fit_held_out(files, tmp_path, capsys)
     assert seed["verdict"] == fewer["verdict"] == "unknown"
 
 
+def test_rows_of_a_table_are_found_again(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    size, colour = rng.normal(size=200).round(2), rng.choice(["red", "blue"], 200)
+    price = 3 * size + (colour == "red")
+    lines = [f"{s},{c},{p:.3f}" for s, c, p in zip(size, colour, price, strict=True)]
+    lines[3] = f",{colour[3]},{price[3]:.3f}"  # a missing value
+    (tmp_path / "t.csv").write_text("\n".join(["size,colour,price", *lines]) + "\n")
+    fit = ["--target", "price", "--nonzeros", "12", "--hidden", "3", "--epochs", "4", "--seed", "5"]
+    out = tmp_path / "m.safetensors"
+    assert run("fit", tmp_path / "t.csv", *fit, "--output", out) == 0
+    capsys.readouterr()
+    for seed, known in (("5", True), ("6", False)):
+        options = ["--target", "price", "--seed", seed, "--epochs", "0", "--json"]
+        program = ["--output", tmp_path / "net.c"]
+        assert run("export", out, tmp_path / "t.csv", *options, *program) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["n_held_out"] > 0) == known
+        names = {check["name"] for check in facts["certificate"]}
+        assert ("held-out gain" in names) == known
+
+
 def test_test_rows_certify_only_a_model_of_their_training_rows(files, tmp_path, capsys):
     rows = np.load(files / "rows.npz")
     X, y, out = rows["X"], rows["y"], ["--output", tmp_path / "net.c"]
