@@ -37,7 +37,10 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
     )
     for point in ordered:
         if point.get("label"):
-            axis.annotate(str(point["label"]), (point["flash"], point["score"]), color=OURS)
+            place = (point["flash"], point["score"])
+            axis.annotate(
+                *(str(point["label"]), place, (5, 4)), textcoords="offset points", color=OURS
+            )
     if is_mnist:
         _draw_peers(axis)
     axis.set_xscale("log")
