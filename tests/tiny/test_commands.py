@@ -6,7 +6,6 @@ import json
 import runpy
 import shutil
 import subprocess
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from secateurs import SparseMLPClassifier
 from secateurs.cli import main
 from secateurs.tiny.figures import bytes_figure
 from secateurs.tiny.peers import MNIST_PEERS
-from secateurs.tiny.unit_order import shortest_order
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +131,6 @@ def test_fit_by_bytes(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("secateurs.tiny.search.SEARCH_TUNING", 5)
     monkeypatch.setattr("secateurs.tiny.search.LEAST_STEPS", 40)
     monkeypatch.setattr("secateurs.tiny.search.SMALL", 0)
-    monkeypatch.setattr(
-        "secateurs.tiny.conversion.shortest_order", partial(shortest_order, n_steps=20)
-    )
     out, plot = tmp_path / "net.c", tmp_path / "bytes.png"
     options = ["--flash", "480", "--task", "classification", "--json", "--output", out]
     assert run("fit", files / "rows.npz", *options, "--plot", plot) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +19,6 @@ from secateurs.tiny.inputs import PixelInputs, TableInputs
 from secateurs.tiny.pooling import Pooling
 from secateurs.tiny.quantization import round_weights
 from secateurs.tiny.reading import was_fitted_on
-from secateurs.tiny.unit_order import shortest_order
 
 FAST = {"max_epochs": 3, "model": "network"}
 
@@ -280,9 +278,6 @@ def test_the_search_by_bytes_fits_and_names_what_it_compared(images, monkeypatch
     monkeypatch.setattr("secateurs.tiny.search.SEARCH_STEPS", 10)
     monkeypatch.setattr("secateurs.tiny.search.SEARCH_TUNING", 2)
     monkeypatch.setattr("secateurs.tiny.search.LEAST_STEPS", 30)
-    monkeypatch.setattr(
-        "secateurs.tiny.conversion.shortest_order", partial(shortest_order, n_steps=20)
-    )
     network = fit_bytes(
         SparseMLPClassifier(max_epochs=2), X, y, flash=520, ram=260, bits=(4,),
         image_shape=(8, 8), epochs=1,
