@@ -33,6 +33,7 @@ from secateurs.sensing.regularisation_path import group_lasso_path
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.tickets.neuron.scaling import BITS, NETWORKS, NeuronPoint, fewest_neurons
 from secateurs.tiny import quantize
+from secateurs.tiny.figures import bytes_figure
 from secateurs.training.comparison import LABELS, result_row
 from secateurs.training.figures import fit_figure
 from secateurs.training.imp import imp_path
@@ -59,6 +60,7 @@ MEASURED = Path(__file__).parent / "measured"  # results of long benchmarks
 SCALING = MEASURED / "features_scaling.json"
 NORMS = MEASURED / "sensing_norms.json"
 GAP = MEASURED / "neuron_pruning.json"
+PROGRAMS = MEASURED / "tiny_mnist.json"
 
 
 def budget_figure() -> Figure:
@@ -228,6 +230,13 @@ def gap() -> Figure:
         for d in sorted({point.d for point in points})
     }
     return gap_figure(points, BITS, needed)
+
+
+def tiny_mnist() -> Figure:
+    """Draw accuracy against bytes on MNIST; ``python -m benchmarks.tiny.mnist`` measures."""
+    return bytes_figure(
+        json.loads(PROGRAMS.read_text()), "accuracy on the MNIST test images", is_mnist=True
+    )
 
 
 SCALING_STYLES = {
@@ -442,6 +451,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "sensing_norms": sensing_figure,
     "sensing_column_norms": paper_norms,
     "tickets_gap": gap,
+    "tiny_mnist": tiny_mnist,
 }
 
 

@@ -154,6 +154,7 @@ def test_onnx_scores_are_the_same_integers(kind, tmp_path):
     assert np.allclose(output, scores * network.score_unit_)
 
 
+@settings(max_examples=12)
 @given(SEEDS, st.integers(2, 8), st.integers(1, 60))
 def test_absent_weights_stay_absent_and_present_ones_stay(seed, bits, n):
     rng = np.random.default_rng(seed)

@@ -468,6 +468,34 @@ def test_a_start_that_saw_the_held_out_rows_certifies_nothing():
     assert same.fit_with(X, y, **start).certificate_["held-out error"].verdict == "holds"
 
 
+@pytest.mark.parametrize("how", ["a start that saw them", "partial_fit"])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_what_saw_the_held_out_rows_stays_seen_along_a_chain(how, from_file, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 10)), rng.integers(0, 2, 300)
+
+    def new(**options):
+        return SparseMLPClassifier(
+            150, (9,), max_epochs=2, random_state=0, model="network", **options
+        )
+
+    if how == "partial_fit":
+        middle = new().fit(X, y).partial_fit(X, y)
+    else:
+        start = {
+            "trainer": TRAINERS["prune_regrow"],
+            "initial": new(validation_fraction=0.0).fit(X, y),
+        }
+        middle = new().fit_with(X, y, **start)
+    if from_file:
+        middle.save(tmp_path / "m.safetensors")
+        middle = load(tmp_path / "m.safetensors")
+    last = new().fit_with(X, y, trainer=TRAINERS["prune_regrow"], initial=middle)
+    assert last.certificate_["held-out error"].verdict == "unknown"
+    assert last.certificate_["held-out error"].measured == 1.0
+    assert last.held_out_record() is None
+
+
 def test_scales_and_encodings_are_learnt_on_the_training_rows_alone():
     """Change the held-out rows: the network stays the same to the last bit."""
     rng = np.random.default_rng(0)

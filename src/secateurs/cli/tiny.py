@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,15 @@ from secateurs.core.output_files import check_output
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
+from secateurs.data.errors import DatasetError
 from secateurs.data.table_options import TableOptions
 from secateurs.loading import load
 from secateurs.tiny.c_files import check_c_path
 from secateurs.tiny.generated import check_generated
 from secateurs.tiny.integer_network import IntegerNetwork
+from secateurs.tiny.pooling import pooling_for
 from secateurs.tiny.quantization import quantize, round_weights
+from secateurs.tiny.reading import was_fitted_on
 from secateurs.tiny.search import fit_bytes
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 
@@ -67,6 +71,7 @@ def export(
     target: recipe.Target = None,
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
+    roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
     seed: recipe.Seed = 0,
     output: Path,
     json: recipe.Json = False,
@@ -78,7 +83,8 @@ def export(
     model
         A file written by `secateurs fit --output`.
     data
-        The rows of the fit, to train the rounded weights further; its test rows, if any, certify.
+        The data of the fit, to train the rounded weights further.  The file of the model tells
+        which rows its fit held out; these certify, or the test rows if the data have some.
         Without rows the weights are only rounded, to 8 bits.
     bits
         Bits of a weight, 2 to 8; by default 4 with rows and 8 without.
@@ -86,6 +92,8 @@ def export(
         Passes over the rows; 0 only rounds.
     pool
         The model was fitted on means of squares of 2 x 2 or 4 x 4 pixels.
+    seed
+        Random seed; give that of the fit, so that its rows are found again.
     output
         Write the program to this file (.c with a header beside it, .py or .onnx).
     """
@@ -96,8 +104,8 @@ def export(
         chosen = WITHOUT_ROWS if bits is None else bits
         network = round_weights(fitted, chosen)
     else:
-        dataset = load_dataset(data, target=target, task=task, options=dialect.options())
-        certify = None if dataset.X_test is None else (dataset.X_test, dataset.y_test)
+        whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))
+        dataset, certify = _rows_of_fit(fitted, whole, pool, seed)
         with progress(quiet=json) as bar:
             network = quantize(
                 *(fitted, dataset.X, dataset.y, WITH_ROWS if bits is None else bits, epochs),
@@ -115,6 +123,24 @@ def export(
         status=status,
         files=[(output, lambda _: write(network))],
     )
+
+
+def _rows_of_fit(
+    model: Any, whole: Dataset, pool: int, seed: int
+) -> tuple[Dataset, tuple[Any, Any] | None]:
+    """Return the rows of the fit, and the test rows of the data if the fit has not seen them.
+
+    The fit saw all rows, or those that `secateurs fit` kept for training.  If it saw neither, all
+    rows are returned, and nothing certifies.
+    """
+    pooling = pooling_for(whole.image_shape, check_integer("--pool", pool))
+    if was_fitted_on(model, whole.X, whole.y, whole.groups, pooling):
+        return whole, None if whole.X_test is None else (whole.X_test, whole.y_test)
+    with suppress(DatasetError):  # so few rows that `secateurs fit` refuses them
+        kept = split(whole, recipe.TEST_SHARE, random_state=seed)
+        if was_fitted_on(model, kept.X, kept.y, kept.groups, pooling):
+            return kept, None
+    return whole, None
 
 
 def writer(

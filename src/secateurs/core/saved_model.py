@@ -48,6 +48,21 @@ class CheckRecord(Strict):
     source: str
 
 
+class HeldOutRecord(Strict):
+    """Which rows the fit held out.
+
+    Attributes
+    ----------
+    digest : str
+        `secateurs.core.splits.Split.digest`; rows that are given later are compared with it.
+    n_tried : int
+        Models that the fit compared on these rows.
+    """
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    n_tried: Count
+
+
 class FitRecord(Strict):
     """What every file holds about the fit."""
 
@@ -58,6 +73,7 @@ class FitRecord(Strict):
     n_train: Count
     history: Columns
     certificate: Annotated[list[CheckRecord], Field(max_length=1000)]
+    held_out: HeldOutRecord | None = None  # older files do not have it
 
 
 class SavedModel(ABC):
@@ -69,6 +85,8 @@ class SavedModel(ABC):
     n_train_: int
     seed_: int
     n_features_in_: int
+    split_digest_: str
+    _n_tried: int
 
     def save(self, path: str | Path) -> int:
         """Write the fitted model to a safetensors file, atomically.
@@ -143,7 +161,19 @@ class SavedModel(ABC):
             "n_train": self.n_train_,
             "history": recorded_history(self.history_),
             "certificate": [CheckRecord(**check) for check in self.certificate_.to_list()],
+            "held_out": self.held_out_record(),
         }
+
+    def held_out_record(self) -> HeldOutRecord | None:
+        """Return which rows the fit held out; None where the model may have seen them.
+
+        The certificate decides this: after `partial_fit`, or after a start from a network that has
+        seen other rows, it has no statement from held-out rows.
+        """
+        digest = getattr(self, "split_digest_", None)
+        if digest is None or not _is_from_held_out_rows(self.certificate_):
+            return None
+        return HeldOutRecord(digest=digest, n_tried=getattr(self, "_n_tried", 1))
 
     def _recorded_parameters(self) -> dict[str, Any]:
         """Constructor parameters as JSON has them; the seed itself is kept beside."""
@@ -177,6 +207,9 @@ class SavedModel(ABC):
         model.certificate_ = Certificate.from_list(
             check.model_dump() for check in record.certificate
         )
+        if record.held_out is not None:
+            model.split_digest_ = record.held_out.digest
+            model._n_tried = record.held_out.n_tried
         return model
 
     def _recorded_names(self) -> list[str] | None:
@@ -189,6 +222,13 @@ class SavedModel(ABC):
         if names is not None:
             archive.require(len(names) == n_features, "feature names do not fit")
             self.feature_names_in_ = np.array(names, dtype=object)
+
+
+def _is_from_held_out_rows(certificate: Certificate) -> bool:
+    """Whether a statement comes from rows that the model has not seen; a rate of 1 says nothing."""
+    measured = {check.name: check.measured for check in certificate.checks}
+    error, gain = measured.get("held-out error"), measured.get("held-out gain")
+    return gain is not None or (error is not None and error < 1)
 
 
 def recorded_history(history: dict[str, list[float]]) -> Columns:

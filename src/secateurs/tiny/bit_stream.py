@@ -26,18 +26,15 @@ def gaps(layer: IntegerLayer) -> IntArray:
     return np.diff(layer.index, prepend=-1) - 1
 
 
-def gap_bits(distances: IntArray, order: int) -> int:
-    """Return the length of the exponential Golomb codes of these gaps."""
-    _, length = np.frexp((distances >> order) + 1)  # the length of a number in bits
-    return int((2 * length - 1 + order).sum())
-
-
 def best_order(distances: IntArray) -> tuple[int, int]:
-    """Return the fewest bits of these gaps among a few orders, and the order."""
+    """Return the fewest bits of these gaps among a few orders of the code, and the order."""
     mean = float(distances.sum()) / max(len(distances), 1)
     near = int(mean + 1).bit_length() - 1
-    orders = sorted({max(0, near + k) for k in NEAR})
-    return min((gap_bits(distances, k), k) for k in orders)
+    orders = np.array(sorted({max(0, near + k) for k in NEAR}))
+    _, length = np.frexp((distances >> orders[:, None]) + 1)  # the length of a number in bits
+    bits = (2 * length - 1 + orders[:, None]).sum(axis=1)
+    least = int(bits.argmin())
+    return int(bits[least]), int(orders[least])
 
 
 def stream_bits(layers: Sequence[IntegerLayer]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
-from secateurs.tiny.peers import MNIST_PEERS, Peer
+from secateurs.tiny.peers import BITNET, BITNET_WEIGHTS, EMLEARN, MNIST_PEERS
 
 
 def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> Figure:
@@ -19,7 +19,7 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
         "flash" and "score" of each network, and "label" of those that are named.
     metric : str
     is_mnist : bool
-        Also draw the networks of `secateurs.tiny.peers`, with figures from their own reports.
+        Also draw the networks of `secateurs.tiny.peers`; the legend says who measured them.
 
     Returns
     -------
@@ -37,18 +37,27 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
     )
     for point in ordered:
         if point.get("label"):
-            axis.annotate(str(point["label"]), (point["flash"], point["score"]), color=OURS)
+            place = (point["flash"], point["score"])
+            axis.annotate(
+                *(str(point["label"]), place, (5, 4)), textcoords="offset points", color=OURS
+            )
     if is_mnist:
-        for peer in MNIST_PEERS:
-            _draw_peer(axis, peer)
+        _draw_peers(axis)
     axis.set_xscale("log")
     axis.set_xlabel("bytes of flash with all code")
     axis.set_ylabel(metric)
     axis.grid(color=SOFT)
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left" if is_mnist else "lower right", fontsize=7)
     return figure
 
 
-def _draw_peer(axis: Any, peer: Peer) -> None:
-    axis.plot([peer.flash], [peer.accuracy], "x", color=OTHERS)
-    axis.annotate(f"{peer.name} (their figure)", (peer.flash, peer.accuracy), color=OTHERS)
+def _draw_peers(axis: Any) -> None:
+    """Draw other projects, with a scale that keeps accuracies near 1 apart."""
+    for marker, series in zip("xd+", (BITNET, BITNET_WEIGHTS, EMLEARN), strict=True):
+        peers = [peer for peer in MNIST_PEERS if peer.series == series]
+        places = [peer.flash for peer in peers], [peer.accuracy for peer in peers]
+        axis.plot(*places, marker, color=OTHERS, label=series)
+    axis.set_yscale("logit")
+    ticks = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+    axis.set_yticks(ticks, labels=[str(tick) for tick in ticks])
+    axis.set_yticks([], minor=True)

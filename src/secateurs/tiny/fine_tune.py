@@ -13,7 +13,7 @@ are derived: a weight whose value may be zero would pay for its position without
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,7 @@ FloatArray = NDArray[np.float64]
 
 LEAST_STEPS = 1500  # small tables get more than the epochs that were asked for
 RATE_OF_STEPS = 0.5  # the learning rate of the step sizes, relative to that of the weights
+UNKNOWN_WORST = 1 << 62  # sums are then computed in integers
 MOST_CODE = 1e-3  # distance to the end of the range within which a code is the last one
 
 
@@ -46,12 +47,20 @@ class Rows:
     targets : int64 array [n] of class numbers, or float32 [n, k] of scaled targets
     noise : float
         Standard deviation of the noise on the scaled inputs.
+    teacher : float array [n, k], optional
+        Outputs of a larger network on the same rows.  Half of the loss is then the distance to
+        these outputs.
+    redraw : callable, optional
+        Gets the numbers of some rows and a source of random numbers, and returns features for
+        them that replace those in `features`: images that are distorted anew in each step.
     """
 
     features: NDArray[np.integer]
     unit: float
     targets: NDArray[np.generic]
     noise: float = 0.0
+    teacher: FloatArray | None = None
+    redraw: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
 
 def fine_tune(
@@ -63,7 +72,6 @@ def fine_tune(
     learning_rate: float = 2e-3,
     batch_size: int = 256,
     least_steps: int = LEAST_STEPS,
-    teacher: FloatArray | None = None,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Solution[list[IntegerLayer]]:
@@ -83,9 +91,6 @@ def fine_tune(
     batch_size : int
     least_steps : int
         Steps to make if the epochs are fewer.
-    teacher : float array [n, k], optional
-        Outputs of a larger network on the same rows.  Half of the loss is then the distance to
-        these outputs.
     random_state : int
     progress : callable, optional
 
@@ -109,7 +114,7 @@ def fine_tune(
     optimizer = torch.optim.Adam(groups, lr=learning_rate)
     source = torch.Generator().manual_seed(random_state)
     features, targets = torch.from_numpy(rows.features), torch.from_numpy(rows.targets)
-    wanted = None if teacher is None else torch.from_numpy(teacher.astype(np.float32))
+    wanted = None if rows.teacher is None else torch.from_numpy(rows.teacher.astype(np.float32))
     order = torch.empty(0, dtype=torch.int64)
     entries = sum(layer.size for layer in layers)
     with threads_for(entries * batch), Iterations(n_steps, progress) as run:
@@ -117,7 +122,8 @@ def fine_tune(
             if len(order) < batch:
                 order = torch.randperm(n, generator=source)
             picked, order = order[:batch], order[batch:]
-            z = features[picked].to(torch.float32) * rows.unit
+            x = features[picked] if rows.redraw is None else rows.redraw(picked, source)
+            z = x.to(torch.float32) * rows.unit
             if rows.noise:
                 z += rows.noise * torch.randn(z.shape, generator=source)
             for group in optimizer.param_groups:
@@ -146,6 +152,15 @@ def _distance(outputs: Tensor, wanted: Tensor, targets: Tensor) -> Tensor:
     if targets.ndim == 1:
         return torch.nn.functional.cross_entropy(outputs, torch.softmax(wanted, 1))
     return 0.5 * (outputs - wanted).square().sum(1).mean()
+
+
+def integer_loss(layers: Sequence[IntegerLayer], rows: Rows) -> float:
+    """Return the mean loss of integer layers on rows, as the fine-tuning measures it."""
+    sums = rows.features.astype(np.int64)
+    for i, layer in enumerate(layers):
+        sums = layer.sums(np.maximum(sums, 0) if i else sums, UNKNOWN_WORST)
+    outputs = sums * math.prod(layer.step for layer in layers)
+    return float(_loss(torch.from_numpy(outputs), torch.from_numpy(rows.targets)))
 
 
 class _Quantised:

@@ -10,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.core.splits import Split, hold_out
+from secateurs.core.splits import Split, Words, hold_out
 from secateurs.data.frames import as_frame
 from secateurs.data.table_estimator import split_keys
 from secateurs.tiny.certificate import HeldOut
+from secateurs.tiny.float_network import scaled_network
+from secateurs.tiny.pooling import Pooling
 
 IntArray = NDArray[np.int64]
 
@@ -30,11 +32,14 @@ class Parts:
         Without rows where none are known to be unseen.
     reason : str
         Why there are no held-out rows; "" where there are.
+    train_keys : uint64 array
+        Key of the unit of each row in `train`.
     """
 
     train: IntArray
     held_out: HeldOut
     reason: str
+    train_keys: Words
 
 
 def take(X: Any, rows: NDArray[Any]) -> Any:
@@ -87,53 +92,44 @@ def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple
     keys = split_keys(X, targets, groups)
     fraction = float(getattr(model, "validation_fraction", 0.0))
     split = hold_out(keys, fraction, int(model.seed_))
-    return split, split.digest == getattr(model, "split_digest_", None)
+    record = model.held_out_record()
+    same = record is not None and split.digest == record.digest
+    return split, same and model.n_train_ == len(split.train)
+
+
+def was_fitted_on(model: Any, X: Any, y: Any, groups: Any, pooling: Pooling | None = None) -> bool:
+    """Whether these are the rows of the fit, by their number and by those that it held out."""
+    scaled_network(model)  # refuses other models by name
+    rows = as_rows(X)
+    rows = rows if pooling is None else pooling(rows)
+    targets = read_targets(model, y, rows.shape[0], may_be_new=True)
+    return model_split(model, rows, targets, groups)[1]
 
 
 def unseen_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
     """Return the rows to train on, and those that certify: given ones, or those of the fit."""
     if certify is None:
         return own_rows(model, X, targets, groups)
-    return given_rows(model, certify, X, targets)
+    return given_rows(model, certify, X, targets, groups)
 
 
 def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
-    """Find the rows that the estimator held out, by its split and its certificate.
-
-    They count as unseen if the split of these rows has the digest of the fit, and if the
-    estimator's own certificate has a statement from held-out rows: after `partial_fit`, or after a
-    start from another network, it has none.
-    """
+    """Find the rows that the estimator held out and has not seen, by the digest of its split."""
     split, same = model_split(model, X, targets, groups)
-    reason = ""
-    if not same:
-        reason = "the rows that the fit held out are not known from these rows"
-    elif not len(split.held_out):
-        reason = "the fit held out no rows"
-    elif not _certified(model):
-        reason = "the network has seen the rows that its fit held out"
-    if reason:
-        everything = np.arange(len(targets)) if not same else split.train
+    record = model.held_out_record()
+    if record is None or not same:
+        reason = "these are not the rows of the fit, so those that it held out are not known"
+        if record is None:
+            reason = "no rows are known that the network has not seen"
         empty = np.empty(0, dtype=np.int64)
         nothing = HeldOut(take(X, empty), targets[empty], empty)
-        return Parts(everything, nothing, reason)
+        return Parts(np.arange(len(targets)), nothing, reason, split.keys)
     rows = split.held_out
-    n_tried = max(1, len(getattr(model, "validation_losses_", {})))
-    held_out = HeldOut(take(X, rows), targets[rows], split.units[rows], n_tried)
-    return Parts(split.train, held_out, "")
+    held_out = HeldOut(take(X, rows), targets[rows], split.units[rows], record.n_tried)
+    return Parts(split.train, held_out, "", split.keys[split.train])
 
 
-def _certified(model: Any) -> bool:
-    """Whether the estimator's certificate has a statement from rows that it has not seen."""
-    for check in model.certificate_.checks:
-        if check.name == "held-out error":
-            return check.measured is not None and check.measured < 1.0
-        if check.name == "held-out gain":
-            return check.measured is not None
-    return False
-
-
-def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts:
+def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
     """Take rows that the caller states to be unseen, without copies of the rows of X.
 
     Rows of `X` that the estimator held out are used for the fine-tuning too.
@@ -144,8 +140,11 @@ def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any]) -> Parts
     rows = as_rows(certify[0])
     wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
     keys = split_keys(rows, wanted)
-    fresh = np.flatnonzero(~np.isin(keys, split_keys(X, targets)))
+    train_keys = split_keys(X, targets)
+    fresh = np.flatnonzero(~np.isin(keys, train_keys))
     units = keys if len(certify) == 2 else split_keys(rows, wanted, certify[2])
     held_out = HeldOut(take(rows, fresh), wanted[fresh], units[fresh])
     reason = "" if len(fresh) else "all rows of certify are copies of training rows"
-    return Parts(np.arange(len(targets)), held_out, reason)
+    if groups is not None:
+        train_keys = split_keys(X, targets, groups)
+    return Parts(np.arange(len(targets)), held_out, reason, train_keys)

@@ -89,6 +89,7 @@ def fit_bytes(
     image_shape: tuple[int, ...] | None = None,
     groups: Any = None,
     epochs: int = 12,
+    distort: float | str = 0.0,
     random_state: int = 0,
     progress: Label | None = None,
 ) -> IntegerNetwork:
@@ -115,6 +116,8 @@ def fit_bytes(
         Rows of one group stay together in every split.
     epochs : int
         Passes of the last fine-tuning over the rows.
+    distort : float or "auto"
+        Distort images in the last fine-tuning, as in `quantize`.
     random_state : int
         Seed of the splits, the fits and the fine-tuning.
     progress : callable, optional
@@ -146,7 +149,7 @@ def fit_bytes(
     work, unseen = rows.parts(CERTIFYING, random_state)
     search = _Search(estimator, work, flash, ram, random_state, progress)
     best = search.compare(sorted(set(bits)))
-    network = search.fitted(best, unseen, epochs)
+    network = search.fitted(best, unseen, epochs, distort)
     report = {**(network.report_ or {}), "candidates": search.tried}
     return replace(network, report_=report)
 
@@ -241,14 +244,18 @@ class _Search:
         self.tried.append({"candidate": dict(candidate.__dict__), **found, "flash": flash})
         return found["quality"]
 
-    def fitted(self, candidate: Candidate, unseen: _Rows, epochs: int) -> IntegerNetwork:
+    def fitted(
+        self, candidate: Candidate, unseen: _Rows, epochs: int, distort: float | str
+    ) -> IntegerNetwork:
         """Fit on all rows with as many weights as fit: (4)."""
         most = candidate.n_nonzero if self.small else math.inf
         fits: IntegerNetwork | None = None
         low, high, s = 0, math.inf, candidate.n_nonzero
         for attempt in range(TRIES):
             sized = replace(candidate, n_nonzero=s)
-            network = self._network(sized, self.rows, unseen, epochs, f"last fit ({attempt + 1})")
+            name = f"last fit ({attempt + 1})"
+            network = self._network(sized, self.rows, unseen, epochs, name, distort)
+            distort = (network.report_ or {})["distort"]  # chosen once
             used = network.flash_bytes_
             if used <= self.flash and network.ram_bytes_ <= self.ram:
                 low, fits = s, network
@@ -270,7 +277,13 @@ class _Search:
         return fits
 
     def _network(
-        self, candidate: Candidate, rows: _Rows, unseen: _Rows | None, epochs: int, name: str
+        self,
+        candidate: Candidate,
+        rows: _Rows,
+        unseen: _Rows | None,
+        epochs: int,
+        name: str,
+        distort: float | str = 0.0,
     ) -> IntegerNetwork:
         report = None if self.progress is None else self.progress(name)
         pooling = pooling_for(rows.image_shape, candidate.pool)
@@ -297,7 +310,7 @@ class _Search:
             model, rows.X, rows.y, candidate.bits, epochs,
             image_shape=rows.image_shape, pool=candidate.pool, certify=certify,
             least_steps=SEARCH_TUNING if searching else LEAST_STEPS,
-            groups=rows.groups, random_state=self.seed, progress=report,
+            groups=rows.groups, distort=distort, random_state=self.seed, progress=report,
         )  # fmt: skip
 
 

@@ -205,7 +205,8 @@ class SparseMLP(TrainablePerceptron):
         if start is None:
             return task
         self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
-        same = getattr(start, "split_digest_", None) == split.digest
+        record = start.held_out_record()  # None if its network has seen the rows it held out
+        same = record is not None and record.digest == split.digest
         return replace(task, initial=start.fitted_.network, certified_start=same)
 
     def _read_chunk(self, inputs: Any, numbers: NDArray[Any]) -> FitTask:
