@@ -237,8 +237,11 @@ def _identification(
     data, and two columns that differ by as little can be exchanged.
     """
     verdict: Verdict = "unknown"
-    if network.generators is not None or not network.fused:
-        statement = "other networks that fit were searched for only with one layer of own gates"
+    if network.generators is not None or not network.fused or len(network.layers) > 1:
+        statement = (
+            "other networks that fit are searched for only with one output, one hidden layer, and "
+            "gates of its own; no search is known for several outputs or layers"
+        )
     elif not fits:
         statement = (
             "other networks that fit were not searched for, because this one leaves a relative "
