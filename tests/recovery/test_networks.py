@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import secateurs
 from secateurs import SparseReLUNetworkRegressor, planted_relu
+from secateurs.cli import main
 from secateurs.recovery import sample_network
 from secateurs.recovery.layer_matching import match_layers, normal_form
 from secateurs.recovery.sampling.layered_sweeps import energy_change, moments, sensitivity, trial
@@ -170,3 +171,19 @@ def test_the_contract_of_scikit_learn_holds():
     torch.set_num_threads(1)
     model = SparseReLUNetworkRegressor(6, 2, solver="sampling", random_state=0)
     check_estimator(model, on_skip=None)
+
+
+def test_the_command_line_fits_several_outputs(tmp_path, capsys):
+    problem = planted_relu(120, 5, 2, 8, n_outputs=2, random_state=0)
+    np.savez(tmp_path / "data.npz", X=problem.X, y=problem.y)
+
+    def run(*options):
+        with pytest.raises(SystemExit) as stop:
+            main(["recover", str(tmp_path / "data.npz"), "--nonzeros", "8", *options])
+        return stop.value.code
+
+    assert run("--hidden", "2", "--biases") == 0
+    assert "SparseReLUNetworkRegressor: 8 weights" in capsys.readouterr().out
+    assert (
+        run("--biases") == run("--hidden", "2", "--neurons", "2") == run("--hidden", "2,2,2") == 2
+    )

@@ -152,9 +152,9 @@ def fit_certificate(
     Returns
     -------
     Certificate
-        Checks "budget", "residual", "held-out PSNR", "identification", then those of
-        `pattern_certificate` for the first layer's neurons with weights (for their generators in
-        convex form).
+        Checks "budget", "residual", "held-out PSNR", "identification".  With one output and one
+        hidden layer, also those of `pattern_certificate` for the neurons with weights (for their
+        generators in convex form).
     """
     count = network.n_nonzero
     X, y = _distinct(X, y)
@@ -186,7 +186,8 @@ def fit_certificate(
         ),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
-    if len(live):
+    one_layer = network.fused and len(network.layers) == 1  # the networks of the theorem
+    if len(live) and one_layer:
         generators: Vectors = network.weights[live]
         if network.generators is not None:
             generators = network.generators.rows(torch.from_numpy(live), torch.float64, "cpu")

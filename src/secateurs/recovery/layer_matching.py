@@ -119,4 +119,4 @@ def normal_form(layers: Sequence[Array], *, fused: bool) -> list[Array]:
 
 
 def _dense(W: Any) -> Array:
-    return np.asarray(W.todense() if sparse.issparse(W) else W, dtype=np.float64)
+    return np.asarray(sparse.csr_array(W).toarray(), dtype=np.float64)

@@ -193,7 +193,8 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         check_is_fitted(self)
         first = sparse.csr_array(truth[0])
         column = np.zeros(first.shape[0]) if biases is None else np.asarray(biases, dtype=float)
-        layers = [sparse.csr_array(sparse.hstack([first, column[:, None]])), *truth[1:]]
+        with_biases = sparse.hstack([first, sparse.csr_array(column[:, None])])
+        layers = [sparse.csr_array(with_biases), *truth[1:]]
         return match_layers(self.stack_.layers, layers, fused=self.stack_.fused)
 
     def __sklearn_tags__(self) -> Tags:

@@ -218,7 +218,7 @@ def upper_unit(
         order[i], order[other] = order[other], order[i]
     for k in order:
         g, h = moments(H[k], z, D)
-        h *= q
+        h *= float(q)
         old = float(w[k])
         value = np.float32(proposed(g, h, old, noise, priors[0], rng))
         if value == w[k] or (value == ZERO and n_w == 1):
