@@ -1,6 +1,6 @@
 """Recover planted networks with vector outputs and two hidden layers under one budget.
 
-    python -m benchmarks.recovery.vector_outputs [--n 2000] [--seeds 2]
+    python -m benchmarks.recovery.vector_outputs [--n 2000] [--seeds 2] [--sampling]
 
 There are d = 50 inputs and 10 outputs.  The budget is the number of planted weights, which are
 spread evenly over the layers.  The table has the PSNR in dB on fresh rows, at most 350, of
@@ -9,7 +9,7 @@ spread evenly over the layers.  The table has the PSNR in dB on fresh rows, at m
   diverges, layer by layer for two hidden layers;
 - iterative magnitude pruning on standardised targets, with 2000 steps a round (300 steps make it up
   to 28 dB worse).  It has two advantages: biases, and the means of the outputs, which do not count;
-- `iht_network` of secateurs.
+- `iht_network` of secateurs, and its `sample_network`, which is the only one with `--sampling`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.reference.planted import psnr
 from tests.reference.textbook_iht import textbook_vector_iht
 
 from secateurs.recovery.planted import PlantedProblem, planted_relu
+from secateurs.recovery.sampling.layered import sample_network
 from secateurs.recovery.thresholding.layer_by_layer import iht_network
 from secateurs.training.imp import imp_path
 from secateurs.training.moments import Scaling
@@ -72,34 +73,49 @@ def ours(problem: PlantedProblem, s: int, hidden: tuple[int, ...]) -> Array:
     return fit.value.predict(problem.X_test)
 
 
-def main(n: int, n_seeds: int) -> None:
+def sampled(problem: PlantedProblem, s: int, hidden: tuple[int, ...]) -> Array:
+    """Return predictions of `sample_network` on fresh rows."""
+    fit = sample_network(problem.X, problem.y, s, hidden)
+    assert fit.value.n_nonzero <= s
+    return fit.value.predict(problem.X_test)
+
+
+def main(n: int, n_seeds: int, *, sampling: bool) -> None:
     torch.set_num_threads(1)
-    print("| hidden | s | seed | textbook dB | IMP dB | ours dB | CPU s of each |")
-    print(7 * "|---" + "|")
-    cells = wins = exact = 0
+    methods = {
+        "textbook": lambda problem, s, hidden, _: textbook(problem, s, hidden),
+        "IMP": pruning,
+        "iht_network": lambda problem, s, hidden, _: ours(problem, s, hidden),
+        "sample_network": lambda problem, s, hidden, _: sampled(problem, s, hidden),
+    }
+    if sampling:
+        methods = {"sample_network": methods["sample_network"]}
+    sampled(planted_relu(60, D, 2, 8, n_outputs=2, random_state=0), 8, (2,))  # compiles
+    print(f"| hidden | s | seed | {' dB | '.join(methods)} dB | CPU s of each |")
+    print((4 + len(methods)) * "|---" + "|")
+    exact, cells = dict.fromkeys(methods, 0), 0
     for hidden, s in GRID:
         for seed in range(n_seeds):
             layers = {"n_outputs": N_OUTPUTS, "n_hidden_layers": len(hidden)}
             problem = planted_relu(n, D, hidden[0], s, **layers, random_state=seed)
-            clock, predictions = [time.process_time()], []
-            for part in (
-                lambda: textbook(problem, s, hidden),
-                lambda: pruning(problem, s, hidden, seed),
-                lambda: ours(problem, s, hidden),
-            ):
-                predictions.append(part())
+            clock, decibels = [time.process_time()], []
+            for name, method in methods.items():
+                found = method(problem, s, hidden, seed)
                 clock.append(time.process_time())
-            *theirs, own = (min(350.0, psnr(problem.y_test, p)) for p in predictions)
-            cells, wins, exact = cells + 1, wins + (own > max(theirs)), exact + (own > 100)
-            decibels = " | ".join(f"{v:.1f}" for v in (*theirs, own))
+                decibels.append(min(350.0, psnr(problem.y_test, found)))
+                exact[name] += decibels[-1] > 100
+            cells += 1
+            shown = " | ".join(f"{v:.1f}" for v in decibels)
             seconds = ", ".join(f"{v:.1f}" for v in np.diff(clock))
-            print(f"| {hidden} | {s} | {seed} | {decibels} | {seconds} |", flush=True)
-    print(f"above both in {wins} of {cells} cells, above 100 dB in {exact} of {cells}")
+            print(f"| {hidden} | {s} | {seed} | {shown} | {seconds} |", flush=True)
+    for name, count in exact.items():
+        print(f"{name}: above 100 dB in {count} of {cells} cells")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--sampling", action="store_true")
     arguments = parser.parse_args()
-    main(arguments.n, arguments.seeds)
+    main(arguments.n, arguments.seeds, sampling=arguments.sampling)

@@ -6,6 +6,7 @@ __all__ = [
     "SparseMLPRegressor",
     "SparseMultiIndexClassifier",
     "SparseMultiIndexRegressor",
+    "SparseReLUNetworkRegressor",
     "SparseReLURegressor",
     "__version__",
     "budget_path",
@@ -23,6 +24,7 @@ from .data.datasets import load_dataset
 from .features.estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
 from .loading import load
 from .recovery.estimator import SparseReLURegressor
+from .recovery.network_estimator import SparseReLUNetworkRegressor
 from .recovery.planted import image_function, planted_relu
 from .sensing.estimator import MatrixSensing
 from .sensing.quadratic_estimator import QuadraticRegressor

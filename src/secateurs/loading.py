@@ -11,7 +11,7 @@ from secateurs.core.parameters import Shown, bad_value
 
 if TYPE_CHECKING:  # only the wing of the model is imported
     from secateurs.features import SparseMultiIndexClassifier, SparseMultiIndexRegressor
-    from secateurs.recovery import SparseReLURegressor
+    from secateurs.recovery import SparseReLUNetworkRegressor, SparseReLURegressor
     from secateurs.sensing import MatrixSensing, QuadraticRegressor
     from secateurs.training import SparseMLPClassifier, SparseMLPRegressor
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # only the wing of the model is imported
         SparseMLPClassifier
         | SparseMLPRegressor
         | SparseReLURegressor
+        | SparseReLUNetworkRegressor
         | MatrixSensing
         | QuadraticRegressor
         | SparseMultiIndexClassifier
@@ -29,6 +30,7 @@ WINGS = {
     "SparseMLPClassifier": "training",
     "SparseMLPRegressor": "training",
     "SparseReLURegressor": "recovery",
+    "SparseReLUNetworkRegressor": "recovery",
     "MatrixSensing": "sensing",
     "QuadraticRegressor": "sensing",
     "SparseMultiIndexClassifier": "features",

@@ -21,6 +21,7 @@ from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.datasets import load_dataset
 from secateurs.recovery.estimator import SparseReLURegressor
+from secateurs.recovery.network_estimator import SparseReLUNetworkRegressor
 from secateurs.recovery.planted import image_function
 
 BYTES_A_WEIGHT = 12  # 8 for the weight and 4 for its position
@@ -37,6 +38,8 @@ def recover(
     *,
     nonzeros: str,
     neurons: int | None = None,
+    hidden: str | None = None,
+    biases: recipe.Flag = False,
     target: recipe.Target = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
@@ -56,8 +59,13 @@ def recover(
         The budget: the most weights of all neurons together; or auto.
     neurons
         The most neurons; by default as many as weights.
+    hidden
+        Widths of one or two hidden layers, such as 20 or 10,10: for several outputs, two layers
+        or biases.
+    biases
+        With --hidden: give every neuron of the first hidden layer a bias, which counts as a weight.
     solver
-        auto, pursuit or iht.
+        auto, pursuit, sampling or iht; with --hidden auto, sampling or iht.
     intercept
         Add one constant to the output.
     """
@@ -65,9 +73,15 @@ def recover(
     budget = recipe.integer_or_auto("--nonzeros", nonzeros)
     options = dialect.options(roles)
     dataset = load_dataset(data, target=target, task="regression", options=options)
-    model = SparseReLURegressor(
-        budget, neurons, solver=solver, fit_intercept=intercept, random_state=seed
-    )
+    model: SparseReLURegressor | SparseReLUNetworkRegressor
+    if hidden is None:
+        _only_with_hidden(biases=biases)
+        model = SparseReLURegressor(
+            budget, neurons, solver=solver, fit_intercept=intercept, random_state=seed
+        )
+    else:
+        model = _layers(budget, hidden, neurons, intercept=intercept)
+        model.set_params(fit_biases=biases, solver=solver, random_state=seed)
     with progress(quiet=json) as bar:
         rows = recipe.row_options(dataset, model)
         model.fit(_numbers(dataset.X), dataset.y, progress=bar("recovering"), **rows)
@@ -83,6 +97,24 @@ def recover(
         held_out_error=model.held_out_error_,
     )
     return recipe.finish(description, json=json, status=model.status_, files=[(output, model.save)])
+
+
+def _only_with_hidden(*, biases: bool) -> None:
+    if biases:
+        raise bad_value("--biases", True, "a network with --hidden", "add --hidden WIDTH")
+
+
+def _layers(
+    budget: int | str, hidden: str, neurons: int | None, *, intercept: bool
+) -> SparseReLUNetworkRegressor:
+    """Return the estimator of networks with layers; refuse options of the sum of neurons."""
+    if neurons is not None:
+        raise bad_value("--neurons", neurons, "no --neurons with --hidden", "leave out one of them")
+    if intercept:
+        raise bad_value("--intercept", True, "no --intercept with --hidden", "use --biases")
+    if not isinstance(budget, int):
+        raise bad_value("--nonzeros", budget, "a number with --hidden")
+    return SparseReLUNetworkRegressor(budget, recipe.integers("--hidden", hidden))
 
 
 def image(

@@ -30,7 +30,7 @@ from secateurs.experiments.claims.listing import (
     last_measured,
     statement_rows,
 )
-from secateurs.experiments.claims.reproduce import Outcome, chosen, judged
+from secateurs.experiments.claims.reproduce import Outcome, at_scale, chosen, judged
 from secateurs.experiments.claims.reproduce import reproduce as measure
 from secateurs.experiments.sweeps.folder import open_run
 from secateurs.experiments.sweeps.ledger import Ledger
@@ -67,7 +67,8 @@ def reproduce(
     claim
         One claim by its name.
     scale
-        quick (minutes) or full (the papers' grids).
+        quick (minutes), full (larger grids), or paper (figures at the paper's size: hours, which
+        are estimated first; go on with --resume after an interrupt).
     output
         Folder of the run; by default reproduce-SCALE.run.
     """
@@ -77,6 +78,9 @@ def reproduce(
     if listing:
         rows = statement_rows(paper, claim, last_measured(folder))
         return recipe.finish(_describe_statements(rows, folder), json=json)
+    claims, hours = at_scale(claims, scale)
+    for row in hours if not json else []:
+        note(f"{row['claim']}: {row['parts']} parts, about {row['estimated hours']:.1f} hours")
     with open_run(folder, {}, resume=resume or retry_failed, rescue=salvage) as (ledger, notes):
         for line in notes:
             note(line)
@@ -100,7 +104,8 @@ def _facts(outcomes: list[Outcome], scale: Scale, folder: Path) -> dict[str, obj
 
 def _write_claims(ledger: Ledger, scale: Scale, folder: Path) -> None:
     """Write every claim that the folder has results for, earlier commands included."""
-    known = [o for o in judged(chosen(None, None), scale, ledger) if len(o.parts) or o.error]
+    claims, _ = at_scale(chosen(None, None), scale)
+    known = [o for o in judged(claims, scale, ledger) if len(o.parts) or o.error]
     content = jsonlib.dumps(_facts(known, scale, folder), indent=2, allow_nan=False) + "\n"
     write_atomically(folder / RESULTS, content.encode())
     export_cells(ledger, folder / "parts.csv")

@@ -159,9 +159,9 @@ def fit_certificate(
     Returns
     -------
     Certificate
-        Checks "budget", "residual", "held-out PSNR", "identification", then those of
-        `pattern_certificate` for the first layer's neurons with weights (for their generators in
-        convex form).
+        Checks "budget", "residual", "held-out PSNR", "identification".  With one output and one
+        hidden layer, also those of `pattern_certificate` for the neurons with weights (for their
+        generators in convex form).
     """
     count = network.n_nonzero
     X, y = _distinct(X, y)
@@ -193,7 +193,8 @@ def fit_certificate(
         ),
     ]
     live = np.flatnonzero(np.diff(network.weights.indptr))
-    if len(live):
+    one_layer = network.fused and len(network.layers) == 1  # the networks of the theorem
+    if len(live) and one_layer:
         generators: Vectors = network.weights[live]
         if network.generators is not None:
             generators = network.generators.rows(torch.from_numpy(live), torch.float64, "cpu")
@@ -244,8 +245,11 @@ def _identification(
     data, and two columns that differ by as little can be exchanged.
     """
     verdict: Verdict = "unknown"
-    if network.generators is not None or not network.fused:
-        statement = "other networks that fit were searched for only with one layer of own gates"
+    if network.generators is not None or not network.fused or len(network.layers) > 1:
+        statement = (
+            "other networks that fit are searched for only with one output, one hidden layer, and "
+            "gates of its own; no search is known for several outputs or layers"
+        )
     elif not fits:
         statement = (
             "other networks that fit were not searched for, because this one leaves a relative "

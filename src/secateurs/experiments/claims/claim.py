@@ -13,8 +13,8 @@ import pandas as pd
 
 from secateurs.experiments.sweeps.registry import Family, Result, evaluate
 
-Scale = Literal["quick", "full"]
-SCALES: tuple[Scale, ...] = ("quick", "full")
+Scale = Literal["quick", "full", "paper"]
+SCALES: tuple[Scale, ...] = ("quick", "full")  # at which every claim has parts
 FIRST_SEED = 7000  # nothing was tuned on seeds from here on
 Settings = Mapping[str, Any]
 Parts = tuple[Settings, ...]
@@ -38,6 +38,10 @@ class Claim:
     quick, full : sequence of dict
         Settings of each part of the measurement at the two scales.  Parts run independently, on
         several workers; many short parts are better than a long one.
+    paper : sequence of dict
+        The same at the size of a figure of the paper; empty for claims that have no such size.
+    hours : callable
+        Processor hours of a part at the size of the paper, from its settings: an estimate.
     judge : callable
         From the table of all parts, one row each in order, to one number.  The table has the
         settings and those numbers that every part has: no mean skips a missing number.
@@ -59,10 +63,12 @@ class Claim:
     expected: float
     low: float = -math.inf
     high: float = math.inf
+    paper: Parts = ()
+    hours: Callable[..., float] = lambda **_: 0.0
 
     def parts(self, scale: Scale) -> Parts:
         """Return the settings at a scale."""
-        return self.quick if scale == "quick" else self.full
+        return {"quick": self.quick, "full": self.full, "paper": self.paper}[scale]
 
     def holds(self, measured: float) -> bool:
         """Whether a number is within the tolerance; nan is not."""

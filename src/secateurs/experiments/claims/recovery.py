@@ -23,6 +23,7 @@ from secateurs.experiments.claims.claim import (
     mean,
     seeds,
 )
+from secateurs.experiments.claims.recovery_claims import FIGURES, LEMMAS
 from secateurs.experiments.sweeps.families.planted import planted
 from secateurs.experiments.sweeps.registry import Result
 from secateurs.recovery import iht, planted_relu
@@ -246,4 +247,6 @@ CLAIMS = (
         expected=1.0,
         high=1.25,
     ),
+    *LEMMAS,
+    *FIGURES,
 )

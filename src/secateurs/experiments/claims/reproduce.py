@@ -19,7 +19,8 @@ from secateurs.experiments.sweeps.registry import CPU_SECONDS, Result, number
 from secateurs.experiments.sweeps.run import Counts, run_cells
 
 VERSION = 2  # of a part; raise it when equal settings come to mean something else
-TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 3600.0}  # seconds for a part
+# seconds for a part
+TIME_LIMITS: dict[Scale, float] = {"quick": 600.0, "full": 3600.0, "paper": 24 * 3600.0}
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,34 @@ def chosen(paper: str | None, name: str | None) -> list[tuple[str, Claim]]:
     return [(p, c) for p, c in found if c.name == name]
 
 
+def at_scale(
+    claims: Iterable[tuple[str, Claim]], scale: Scale
+) -> tuple[list[tuple[str, Claim]], list[dict[str, Any]]]:
+    """Return the claims with parts at a scale, and at that of the papers the hours of each.
+
+    Raises
+    ------
+    ValueError
+        None of the claims has parts at this scale.
+    """
+    claims = [(paper, claim) for paper, claim in claims if claim.parts(scale)]
+    if not claims:
+        known = ", ".join(c.name for cs in CLAIMS.values() for c in cs if c.parts(scale))
+        raise ValueError(
+            f"scale: got {scale} for claims without such a size; it exists for {known}"
+        )
+    if scale != "paper":
+        return claims, []
+    return claims, [
+        {
+            "claim": claim.name,
+            "parts": len(claim.paper),
+            "estimated hours": sum(claim.hours(**part) for part in claim.paper),
+        }
+        for _, claim in claims
+    ]
+
+
 def reproduce(
     claims: Iterable[tuple[str, Claim]],
     scale: Scale,
@@ -103,7 +132,7 @@ def reproduce(
     Parameters
     ----------
     claims : iterable of (paper, Claim)
-    scale : {"quick", "full"}
+    scale : {"quick", "full", "paper"}
     ledger : Ledger
     workers : int
     retry_failed : bool

@@ -142,7 +142,7 @@ def _exchanged(X: Tensor, y: Tensor, net: ReLUStack, q: int, n_nonzero: int) -> 
     for part in range(DROPS, 0, -1):
         excess = max(0, trial.n_nonzero - n_nonzero)
         if excess:
-            trial = _drop(X, y, trial, -(-excess // part))
+            trial = drop_weights(X, y, trial, -(-excess // part))
             trial = _polish(X, y, trial, FEW_STEPS if part > 1 else INNER_STEPS)
     return trial
 
@@ -164,8 +164,11 @@ def _polish(X: Tensor, y: Tensor, net: ReLUStack, n_steps: int = INNER_STEPS) ->
     return gauss_newton(X, y, net, n_steps=n_steps, cg_steps=INNER_CG).value
 
 
-def _drop(X: Tensor, y: Tensor, net: ReLUStack, count: int) -> ReLUStack:
-    """Remove the `count` weights that cost least in a quadratic model (2); ties go by position."""
+def drop_weights(X: Tensor, y: Tensor, net: ReLUStack, count: int) -> ReLUStack:
+    """Remove the `count` weights that cost least in a quadratic model (2); ties go by position.
+
+    O(n k nnz^2) for n rows and k outputs, or O(n k nnz) where that is much.
+    """
     model, live, _ = model_of(X, y, net)
     values = model.values.cpu().numpy()
     if y.numel() * len(values) ** 2 <= GRAM_FLOPS:
