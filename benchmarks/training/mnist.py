@@ -26,7 +26,12 @@ from numpy.typing import NDArray
 from secateurs import load_dataset
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.defaults import exchange_interval, score_batches
+from secateurs.training.defaults import (
+    auto_at_budget,
+    auto_learning_rate,
+    exchange_interval,
+    score_batches,
+)
 from secateurs.training.effort import best_run, run_plan
 from secateurs.training.imp import imp_path
 from secateurs.training.moments import Scaling
@@ -38,6 +43,7 @@ BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs
 SELECTION = (1000, 1001, 1002)  # seeds of the runs that choose
 DECAYS, RATES = (0.0, 0.3), (1e-2, 2e-2)
+AUTO_RATE = 0.0  # stands for the rate that the estimators use
 PUBLISHED = "imp, authors' settings"
 SLOW = "imp, 10 % a round"
 METHODS = ("prune_regrow", "gradual", "imp", "rigl", "one_shot", "dense", SLOW, PUBLISHED)
@@ -93,6 +99,8 @@ def train(
             places = sum((a + 1) * b for a, b in pairwise((data.d, *hidden, 10)))
             every = exchange_interval(STEPS, places, length)
             options |= {"exchange_every": every, "score_batches": score_batches(length)}
+            options["learning_rate"] = rate or auto_learning_rate(data.n, s / 10)
+            options["at_budget"] = auto_at_budget(data.n, s / 10)
         steps = int(STEPS * length)
         run = partial(TRAINERS[method], data, hidden, s, n_steps=steps, **options, **own)
         solution = best_run(
@@ -181,7 +189,7 @@ def main() -> None:
                 report(method, chosen, full, test, arguments, **own)
         return
     single = [((m,), d, r) for m, d, r in itertools.product((20, 50), DECAYS, RATES)]
-    ours = [((m,), 0.3, 2e-2) for m in (24, 50, 100)]
+    ours = [((m,), 0.3, AUTO_RATE) for m in (24, 50, 100)]
     for method in arguments.methods:
         if method == PUBLISHED:  # the published settings are fixed
             chosen = dict.fromkeys(BUDGETS, ((20,), 0.0, 1e-3))

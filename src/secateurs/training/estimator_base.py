@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from copy import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from secateurs.core.certificate import Certificate
 from secateurs.core.estimator import draw_seed
 from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import hold_out
 from secateurs.data.table_estimator import split_keys
@@ -34,6 +36,7 @@ class SparseMLP(TrainablePerceptron):
     """Base of the classifier and the regressor, which describe the parameters."""
 
     _stream: Stream | None = None  # of `partial_fit`; not written to a file
+    _unseen_split: str | None = None  # the split whose held-out rows the network has never seen
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class SparseMLP(TrainablePerceptron):
         model: str = "auto",
         effort: float = 1.0,
         max_seconds: float | None = None,
+        n_jobs: int | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -68,6 +73,8 @@ class SparseMLP(TrainablePerceptron):
         self.model = model
         self.effort = effort
         self.max_seconds = max_seconds
+        self.n_jobs = n_jobs
+        self.warm_start = warm_start
 
     def fit(
         self,
@@ -114,6 +121,9 @@ class SparseMLP(TrainablePerceptron):
             Training diverged.
         """
         options = {"sample_weight": sample_weight, "groups": groups, "group": group}
+        fitted = getattr(self, "fitted_", None) if self.warm_start else None
+        if fitted is not None and len(fitted.network.widths) > 2:  # a line has one best fit
+            options["start"] = copy(self)  # as it was before this fit
         return self._fit(X, y, progress, **options)
 
     def fit_with(
@@ -192,17 +202,36 @@ class SparseMLP(TrainablePerceptron):
             weights = weights * (group.total(len(split.train)) / group.total(mine))
         task = FitTask(inputs, targets, shift, scale, split, group, weights, **options)
         self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
-        self.split_digest_, self._n_tried = split.digest, 1
+        self.split_digest_ = self._unseen_split = split.digest
+        self._n_tried = 1
         if start is None:
             return task
+        self._require_continuation(start, inputs, len(shift))
         self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
-        same = getattr(start, "split_digest_", None) == split.digest
-        return replace(task, initial=start.fitted_.network, certified_start=same)
+        same = start._unseen_split == split.digest
+        self._unseen_split = split.digest if same else None
+        network = start.fitted_
+        return replace(task, initial=network.network, before=network, certified_start=same)
+
+    def _require_continuation(self, start: SparseMLP, inputs: Any, k: int) -> None:
+        """Raise ValueError unless the network of `start` fits these inputs and outputs."""
+        widths = start.fitted_.network.widths
+        same = (widths[0], widths[-1]) == (inputs.shape[1], k)
+        classes = getattr(start, "classes_", None), getattr(self, "classes_", None)
+        if same and (classes[0] is None or np.array_equal(*classes)):
+            return
+        raise bad_value(
+            "warm_start" if self.warm_start else "initial",
+            Shown(f"a network fitted to {widths[0]} inputs and {widths[-1]} outputs"),
+            f"the same {inputs.shape[1]} inputs and {k} outputs or classes as in these data",
+            "fit a new estimator",
+        )
 
     def _read_chunk(self, inputs: Any, numbers: NDArray[Any]) -> FitTask:
         """Return the rows of a chunk together with a sample of earlier rows."""
         if self._stream is None:  # the rows of the fit are not known
             self._stream = Stream(empty_reservoir(inputs, numbers, self.seed_), MOST_ROWS)
+        self._unseen_split = None  # a chunk may have any row
         sample = self._stream.sample
         all_inputs, all_numbers = pooled(sample, inputs, numbers)
         add_rows(sample, inputs, numbers)
