@@ -1,6 +1,7 @@
 """Train on MNIST under a weight budget with every method.
 
-    python -m benchmarks.training.mnist PATH.npz [--seeds 5] [--effort 1] [--deep] [--methods ...]
+    python -m benchmarks.training.mnist PATH.npz [--seeds 5] [--effort 1 3] [--budgets 200 100]
+        [--deep] [--methods ...]
 
 Widths, weight decay and learning rate of each method are chosen for each budget on 6,000 held-out
 rows of the training set, at effort 1.  New seeds then train on all 60,000 rows and are scored
@@ -130,22 +131,24 @@ def report(
     chosen: dict[int, Setting],
     data: TrainingData,
     test: TrainingData,
-    arguments: argparse.Namespace,
+    n_seeds: int,
+    effort: float,
     **own: Any,
 ) -> None:
     scores: dict[int, list[float]] = defaultdict(list)
     seconds: dict[int, list[float]] = defaultdict(list)
-    own["effort"] = arguments.effort
-    for seed in range(arguments.seeds):
+    for seed in range(n_seeds):
         for setting in sorted(set(chosen.values())):
             budgets = [s for s in chosen if chosen[s] == setting]
-            for s, network, cpu in train(method, data, *setting, budgets, seed, **own):
+            for s, network, cpu in train(
+                method, data, *setting, budgets, seed, effort=effort, **own
+            ):
                 scores[s].append(accuracy(network, test))
                 seconds[s].append(cpu)
     for s in sorted(chosen):
         hidden, decay, rate = chosen[s]
         print(
-            f"{method:24}s={s:<6} test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
+            f"{method:24}s={s:<6} effort {effort:g} test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
             f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} rate {rate}",
             flush=True,
         )
@@ -160,7 +163,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="?", default="mnist")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--effort", type=float, default=1.0)
+    parser.add_argument("--effort", type=float, nargs="*", default=[1.0])
+    parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS)
     parser.add_argument("--deep", action="store_true", help="784-300-100-10 in place of one layer")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     arguments = parser.parse_args()
@@ -186,21 +190,24 @@ def main() -> None:
                 own = {"overshoot": overshoot} if method == "prune_regrow" else {}
                 grid = [(shape, d, r) for d, r in itertools.product(DECAYS, RATES)]
                 chosen = choose(method, fit, held_out, grid, [s], **own)
-                report(method, chosen, full, test, arguments, **own)
+                for effort in arguments.effort:
+                    report(method, chosen, full, test, arguments.seeds, effort, **own)
         return
+    budgets = sorted(arguments.budgets, reverse=True)  # a path goes from large to small
     single = [((m,), d, r) for m, d, r in itertools.product((20, 50), DECAYS, RATES)]
     ours = [((m,), 0.3, AUTO_RATE) for m in (24, 50, 100)]
     for method in arguments.methods:
         if method == PUBLISHED:  # the published settings are fixed
-            chosen = dict.fromkeys(BUDGETS, ((20,), 0.0, 1e-3))
+            chosen = dict.fromkeys(budgets, ((20,), 0.0, 1e-3))
         elif method == "dense":
             chosen = {0: ((100,), 0.3, 1e-2)}
         else:
             grid = ours if method == "prune_regrow" else single
             if method.startswith("imp"):  # its rates are part of its schedule
                 grid = [setting for setting in single if setting[2] == RATES[0]]
-            chosen = choose(method, fit, held_out, grid, BUDGETS)
-        report(method, chosen, full, test, arguments)
+            chosen = choose(method, fit, held_out, grid, budgets)
+        for effort in arguments.effort:
+            report(method, chosen, full, test, arguments.seeds, effort)
 
 
 if __name__ == "__main__":
