@@ -148,7 +148,8 @@ def report(
     for s in sorted(chosen):
         hidden, decay, rate = chosen[s]
         print(
-            f"{method:24}s={s:<6} effort {effort:g} test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
+            f"{method:24}s={s:<6} effort {effort:<4g} "
+            f"test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
             f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} rate {rate}",
             flush=True,
         )
