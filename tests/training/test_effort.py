@@ -55,13 +55,29 @@ def test_the_best_of_several_runs_is_kept():
     assert training_loss(found.value, rows()) == min(losses.values())
 
 
-@pytest.mark.parametrize("n_jobs", [2, 3])
-def test_the_result_does_not_depend_on_the_number_of_processes(n_jobs):
-    alone, shared = (best_run(train, rows(), 3, 5, None, jobs) for jobs in (1, n_jobs))
+def test_the_result_does_not_depend_on_the_number_of_processes():
+    alone, shared = (best_run(train, rows(), 3, 5, None, jobs) for jobs in (1, 2))
     for a, b in zip(alone.value.keys, shared.value.keys, strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(alone.value.values, shared.value.values, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_an_estimator_gives_the_same_with_several_processes():
+    options = {"hidden_layer_sizes": (6,), "max_epochs": 4, "model": "network", "effort": 2}
+    alone, shared = (
+        SparseMLPClassifier(30, random_state=0, n_jobs=jobs, **options).fit(X, Y) for jobs in (1, 2)
+    )
+    np.testing.assert_array_equal(alone.predict_proba(X), shared.predict_proba(X))
+
+
+def test_a_memory_mapped_array_is_not_sent(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    parts = (Y.astype(np.int64), Scaling(None, np.ones(12)), 3)
+    assert TrainingData(X, *parts).can_be_sent
+    assert not TrainingData(mapped, *parts).can_be_sent
+    assert not TrainingData(np.asarray(mapped), *parts).can_be_sent
 
 
 def test_an_error_in_another_process_reaches_the_caller():

@@ -69,7 +69,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         repeated.
     n_jobs : int or None
         Processes for the runs of an effort that trains more than once; -1 is all cores, None is 1.
-        The result does not depend on it.
+        The result does not depend on it.  Each process gets a copy of the data; a memory-mapped
+        array is trained on by one process.
     warm_start : bool
         Let `fit` continue from the network of the fit before, in the present scaling of the data.
         The inputs, the classes and the widths stay as they were, and no line is compared; a fitted

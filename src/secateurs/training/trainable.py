@@ -287,9 +287,7 @@ class TrainablePerceptron(FittedPerceptron):
                 )
                 return found
 
-            n_jobs = 1
-            if n_runs > 1 and rows.group.size == 1 and rows.device.type == "cpu":
-                n_jobs = number_of_processes(self.n_jobs)
+            n_jobs = number_of_processes(self.n_jobs) if rows.can_be_sent else 1
             return best_run(run, rows, n_runs, seed, progress, n_jobs)
 
     def _effort(self, rows: TrainingData, train: partial[Any], n_steps: int) -> float:
