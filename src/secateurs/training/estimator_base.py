@@ -217,8 +217,8 @@ class SparseMLP(TrainablePerceptron):
         """Raise ValueError unless the network of `start` fits these inputs and outputs."""
         widths = start.fitted_.network.widths
         same = (widths[0], widths[-1]) == (inputs.shape[1], k)
-        classes = getattr(start, "classes_", None), getattr(self, "classes_", None)
-        if same and (classes[0] is None or np.array_equal(*classes)):
+        known, found = (getattr(model, "classes_", None) for model in (start, self))
+        if same and (known is None or found is None or np.array_equal(known, found)):
             return
         raise bad_value(
             "warm_start" if self.warm_start else "initial",
