@@ -1,6 +1,7 @@
 """Train on MNIST under a weight budget with every method.
 
-    python -m benchmarks.training.mnist PATH.npz [--seeds 5] [--effort 1] [--deep] [--methods ...]
+    python -m benchmarks.training.mnist PATH.npz [--seeds 5] [--effort 1 3] [--budgets 200 100]
+        [--deep] [--methods ...]
 
 Widths, weight decay and learning rate of each method are chosen for each budget on 6,000 held-out
 rows of the training set, at effort 1.  New seeds then train on all 60,000 rows and are scored
@@ -26,7 +27,12 @@ from numpy.typing import NDArray
 from secateurs import load_dataset
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
-from secateurs.training.defaults import exchange_interval, score_batches
+from secateurs.training.defaults import (
+    auto_at_budget,
+    auto_learning_rate,
+    exchange_interval,
+    score_batches,
+)
 from secateurs.training.effort import best_run, run_plan
 from secateurs.training.imp import imp_path
 from secateurs.training.moments import Scaling
@@ -38,6 +44,7 @@ BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs
 SELECTION = (1000, 1001, 1002)  # seeds of the runs that choose
 DECAYS, RATES = (0.0, 0.3), (1e-2, 2e-2)
+AUTO_RATE = 0.0  # stands for the rate that the estimators use
 PUBLISHED = "imp, authors' settings"
 SLOW = "imp, 10 % a round"
 METHODS = ("prune_regrow", "gradual", "imp", "rigl", "one_shot", "dense", SLOW, PUBLISHED)
@@ -93,6 +100,8 @@ def train(
             places = sum((a + 1) * b for a, b in pairwise((data.d, *hidden, 10)))
             every = exchange_interval(STEPS, places, length)
             options |= {"exchange_every": every, "score_batches": score_batches(length)}
+            options["learning_rate"] = rate or auto_learning_rate(data.n, s / 10)
+            options["at_budget"] = auto_at_budget(data.n, s / 10)
         steps = int(STEPS * length)
         run = partial(TRAINERS[method], data, hidden, s, n_steps=steps, **options, **own)
         solution = best_run(
@@ -122,22 +131,25 @@ def report(
     chosen: dict[int, Setting],
     data: TrainingData,
     test: TrainingData,
-    arguments: argparse.Namespace,
+    n_seeds: int,
+    effort: float,
     **own: Any,
 ) -> None:
     scores: dict[int, list[float]] = defaultdict(list)
     seconds: dict[int, list[float]] = defaultdict(list)
-    own["effort"] = arguments.effort
-    for seed in range(arguments.seeds):
+    for seed in range(n_seeds):
         for setting in sorted(set(chosen.values())):
             budgets = [s for s in chosen if chosen[s] == setting]
-            for s, network, cpu in train(method, data, *setting, budgets, seed, **own):
+            for s, network, cpu in train(
+                method, data, *setting, budgets, seed, effort=effort, **own
+            ):
                 scores[s].append(accuracy(network, test))
                 seconds[s].append(cpu)
     for s in sorted(chosen):
         hidden, decay, rate = chosen[s]
         print(
-            f"{method:24}s={s:<6} test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
+            f"{method:24}s={s:<6} effort {effort:<4g} "
+            f"test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
             f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} rate {rate}",
             flush=True,
         )
@@ -152,7 +164,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="?", default="mnist")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--effort", type=float, default=1.0)
+    parser.add_argument("--effort", type=float, nargs="*", default=[1.0])
+    parser.add_argument("--budgets", type=int, nargs="*", default=BUDGETS)
     parser.add_argument("--deep", action="store_true", help="784-300-100-10 in place of one layer")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     arguments = parser.parse_args()
@@ -178,21 +191,24 @@ def main() -> None:
                 own = {"overshoot": overshoot} if method == "prune_regrow" else {}
                 grid = [(shape, d, r) for d, r in itertools.product(DECAYS, RATES)]
                 chosen = choose(method, fit, held_out, grid, [s], **own)
-                report(method, chosen, full, test, arguments, **own)
+                for effort in arguments.effort:
+                    report(method, chosen, full, test, arguments.seeds, effort, **own)
         return
+    budgets = sorted(arguments.budgets, reverse=True)  # a path goes from large to small
     single = [((m,), d, r) for m, d, r in itertools.product((20, 50), DECAYS, RATES)]
-    ours = [((m,), 0.3, 2e-2) for m in (24, 50, 100)]
+    ours = [((m,), 0.3, AUTO_RATE) for m in (24, 50, 100)]
     for method in arguments.methods:
         if method == PUBLISHED:  # the published settings are fixed
-            chosen = dict.fromkeys(BUDGETS, ((20,), 0.0, 1e-3))
+            chosen = dict.fromkeys(budgets, ((20,), 0.0, 1e-3))
         elif method == "dense":
             chosen = {0: ((100,), 0.3, 1e-2)}
         else:
             grid = ours if method == "prune_regrow" else single
             if method.startswith("imp"):  # its rates are part of its schedule
                 grid = [setting for setting in single if setting[2] == RATES[0]]
-            chosen = choose(method, fit, held_out, grid, BUDGETS)
-        report(method, chosen, full, test, arguments)
+            chosen = choose(method, fit, held_out, grid, budgets)
+        for effort in arguments.effort:
+            report(method, chosen, full, test, arguments.seeds, effort)
 
 
 if __name__ == "__main__":

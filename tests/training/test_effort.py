@@ -55,6 +55,53 @@ def test_the_best_of_several_runs_is_kept():
     assert training_loss(found.value, rows()) == min(losses.values())
 
 
+def test_the_result_does_not_depend_on_the_number_of_processes():
+    alone, shared = (best_run(train, rows(), 3, 5, None, jobs) for jobs in (1, 2))
+    for a, b in zip(alone.value.keys, shared.value.keys, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(alone.value.values, shared.value.values, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_estimator_gives_the_same_with_several_processes():
+    options = {"hidden_layer_sizes": (6,), "max_epochs": 4, "model": "network", "effort": 2}
+    alone, shared = (
+        SparseMLPClassifier(30, random_state=0, n_jobs=jobs, **options).fit(X, Y) for jobs in (1, 2)
+    )
+    np.testing.assert_array_equal(alone.predict_proba(X), shared.predict_proba(X))
+
+
+def test_a_memory_mapped_array_is_not_sent(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    parts = (Y.astype(np.int64), Scaling(None, np.ones(12)), 3)
+    assert TrainingData(X, *parts).can_be_sent
+    assert not TrainingData(mapped, *parts).can_be_sent
+    assert not TrainingData(np.asarray(mapped), *parts).can_be_sent
+
+
+def test_an_error_in_another_process_reaches_the_caller():
+    def run(seed, progress):
+        if seed != 3:
+            raise FloatingPointError("diverged")
+        return train(seed, progress)
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        best_run(run, rows(), 2, 3, None, 2)
+
+
+def test_ctrl_c_in_the_first_process_stops_the_others():
+    def run(seed, progress):
+        if seed != 3:
+            time.sleep(600)
+        found = train(seed, progress)
+        return Solution(found.value, "interrupted", found.history, found.measured)
+
+    began = time.monotonic()
+    assert best_run(run, rows(), 2, 3, None, 2).status == "interrupted"
+    assert time.monotonic() - began < 300
+
+
 def test_progress_counts_the_steps_of_all_runs():
     seen = []
     best_run(train, rows(), 3, 0, lambda state: seen.append((state.step, state.n_steps)))
@@ -112,6 +159,12 @@ def test_an_estimator_takes_more_steps_and_repeats_what_seconds_chose(tmp_path):
     np.testing.assert_array_equal(timed.predict_proba(X), again.predict_proba(X))
     timed.save(tmp_path / "m.secateurs")
     assert load(tmp_path / "m.secateurs").effort_ == timed.report_["effort"]
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "all", True])
+def test_a_bad_number_of_processes_is_refused(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs"):
+        SparseMLPClassifier(20, n_jobs=n_jobs).fit(X, Y)
 
 
 @pytest.mark.parametrize("name", ["effort", "max_seconds"])

@@ -18,9 +18,11 @@ def learning_rate_at(step: int, n_steps: int) -> float:
     return warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
-def support_size(t: int, n_steps: int, start: int, n_nonzero: int) -> int:
+def support_size(
+    t: int, n_steps: int, start: int, n_nonzero: int, at_budget: float = AT_BUDGET
+) -> int:
     """Number of weights after step t: falls as a cubic from `start` to `n_nonzero`."""
-    left = 1 - min(1.0, t / (AT_BUDGET * n_steps))
+    left = 1 - min(1.0, t / (at_budget * n_steps))
     return n_nonzero + int((start - n_nonzero) * left**3)
 
 

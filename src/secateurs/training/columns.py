@@ -24,9 +24,14 @@ _PIECE = 1 << 20  # entries that are transposed at a time
 
 def copy_pays(X: Any, n: int) -> bool:
     """Tell whether `n` rows of an array are to be copied; a memory-mapped array never is."""
-    if sparse.issparse(X) or isinstance(X, np.memmap) or isinstance(X.base, np.memmap):
+    if sparse.issparse(X) or is_memory_mapped(X):
         return False
     return bool(n > COPY_ROWS and 4 * n * X.shape[1] <= COPY_BYTES)
+
+
+def is_memory_mapped(X: Any) -> bool:
+    """Tell whether an array lies in a file."""
+    return isinstance(X, np.memmap) or isinstance(getattr(X, "base", None), np.memmap)
 
 
 def shuffled(n: int) -> NDArray[np.int64]:

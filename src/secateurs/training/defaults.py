@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from secateurs.core.parameters import bad_value
+from secateurs.core.schedules import AT_BUDGET
 
 EPOCHS = 30
 MIN_STEPS, MAX_STEPS = 2000, 8000
@@ -22,6 +23,8 @@ SMALL_TABLE = 16_000  # rows up to which input noise regularises better than wei
 NOISE, NOISE_ROWS = 0.4, 1000  # the noise, and the rows from which on it becomes smaller
 WEIGHT_DECAY = 0.3
 LEARNING_RATE, SMALL_TABLE_RATE = 2e-2, 3e-2
+FASTEST_RATE, RATE_OF_ONE = 6e-2, 0.8  # the rate is 0.8 over the weights for an output, up to .06
+FEW_WEIGHTS, EARLY_AT_BUDGET = 25, 0.4  # weights for an output for which the support shrinks early
 SCORE_BATCHES = 4
 MAX_BATCH_ENTRIES = 1 << 26  # entries of the inputs of a batch
 
@@ -83,9 +86,22 @@ def auto_weight_decay(n: int) -> float:
     return 0.0 if n <= SMALL_TABLE else WEIGHT_DECAY
 
 
-def auto_learning_rate(n: int) -> float:
-    """Return the largest learning rate of `prune_regrow`."""
-    return SMALL_TABLE_RATE if n <= SMALL_TABLE else LEARNING_RATE
+def auto_learning_rate(n: int, share: float) -> float:
+    """Return the largest learning rate of `prune_regrow`; `share` is the weights for an output.
+
+    Few weights have to move further, and to take over from weights that were dropped.
+    """
+    if n <= SMALL_TABLE:
+        return SMALL_TABLE_RATE
+    return min(FASTEST_RATE, max(LEARNING_RATE, RATE_OF_ONE / share))
+
+
+def auto_at_budget(n: int, share: float) -> float:
+    """Return the share of a run after which the support has the size of the budget.
+
+    With few weights for an output it pays to look longer for the best ones.
+    """
+    return EARLY_AT_BUDGET if n > SMALL_TABLE and share <= FEW_WEIGHTS else AT_BUDGET
 
 
 def auto_widths(n_nonzero: int, n_outputs: int) -> list[int]:

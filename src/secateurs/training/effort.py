@@ -12,14 +12,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from secateurs.core.losses import output_gradient
 from secateurs.core.solution import Progress, ProgressCallback, Solution
+from secateurs.core.threads import threads_for
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.defaults import EXCHANGES
+from secateurs.training.processes import running_elsewhere
 from secateurs.training.training_data import TrainingData
 
 LONGEST = ((15, 1.0), (40, 3.0))  # weights an output, and the longest run that they deserve
@@ -28,7 +31,10 @@ LEAST, MOST = 0.05, 100.0  # of an effort that is computed from seconds
 PROBES = (1, 10)  # steps between changes of the support in the two runs that are timed
 _LOSS_ROWS, _LOSS_BATCH = 10_000, 2000  # training rows on which runs are compared
 
+ONE_THREAD = 0  # work of several runs, for `threads_for`: sums depend on the number of threads
+
 Run = Callable[[int, ProgressCallback | None], Solution[SparseNetwork]]
+_Judged = tuple[float, int, Solution[SparseNetwork]]  # training loss, number of the run, result
 
 
 def run_plan(effort: float, n_nonzero: int, n_outputs: int) -> tuple[float, int]:
@@ -40,21 +46,29 @@ def run_plan(effort: float, n_nonzero: int, n_outputs: int) -> tuple[float, int]
 
 
 def best_run(
-    run: Run, data: TrainingData, n_runs: int, seed: int, progress: ProgressCallback | None
+    run: Run,
+    data: TrainingData,
+    n_runs: int,
+    seed: int,
+    progress: ProgressCallback | None,
+    n_jobs: int = 1,
 ) -> Solution[SparseNetwork]:
     """Train from several seeds and return the run with the lowest training loss: (2).
 
     Parameters
     ----------
     run : callable
-        ``run(seed, progress)`` trains a network.
+        ``run(seed, progress)`` trains a network.  It is sent to the other processes.
     data : TrainingData
         At most 10,000 of its rows are used for the comparison.
     n_runs : int
     seed : int
         Seed of the first run; it determines the seeds of the others.
     progress : callable, optional
-        Counts the steps of all runs.
+        Counts the steps of the runs of this process.
+    n_jobs : int
+        Processes that train at the same time; this one is the first.  The result does not depend
+        on it: several runs use one thread each, and of equal losses the earlier run wins.
 
     Returns
     -------
@@ -63,18 +77,36 @@ def best_run(
     """
     if n_runs == 1:
         return run(seed, progress)
-    best, lowest = None, np.inf
-    for number, own in enumerate([seed, *_seeds(seed, n_runs - 1)]):
-        found = run(own, _counted(progress, number, n_runs))
-        interrupted = found.status == "interrupted"
-        if best is None or not interrupted:
-            loss = training_loss(found.value, data)
-            if best is None or loss < lowest:
-                best, lowest = found, loss
-        if interrupted:
-            return replace(best, status="interrupted")
-    assert best is not None
-    return best
+    seeds = list(enumerate([seed, *_seeds(seed, n_runs - 1)]))
+    n_jobs = min(n_jobs, n_runs)
+    mine, theirs = seeds[::n_jobs], [pair for pair in seeds if pair[0] % n_jobs]
+    judged = partial(_judged, run, data)
+    ended: list[_Judged] = []
+    with running_elsewhere(judged, theirs, n_jobs - 1) as elsewhere, threads_for(ONE_THREAD):
+        try:
+            for place, (number, own) in enumerate(mine):
+                found = run(own, _counted(progress, place, len(mine)))
+                if found.status == "interrupted":
+                    ended = ended or [(0.0, number, found)]
+                    raise KeyboardInterrupt
+                ended.append((training_loss(found.value, data), number, found))
+            ended.extend(elsewhere)
+        except KeyboardInterrupt:
+            if not ended:
+                raise
+            return replace(_best(ended), status="interrupted")
+    return _best(ended)
+
+
+def _judged(run: Run, data: TrainingData, number: int, seed: int) -> _Judged:
+    """Train one of several runs in a process of its own."""
+    with threads_for(ONE_THREAD):
+        found = run(seed, None)
+        return training_loss(found.value, data), number, found
+
+
+def _best(ended: list[_Judged]) -> Solution[SparseNetwork]:
+    return min(ended, key=lambda judged: judged[:2])[2]
 
 
 def training_loss(network: SparseNetwork, data: TrainingData) -> float:

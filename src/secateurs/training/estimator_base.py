@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from copy import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from secateurs.core.certificate import Certificate
 from secateurs.core.estimator import draw_seed
 from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
+from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import hold_out
 from secateurs.data.table_estimator import split_keys
@@ -52,6 +54,8 @@ class SparseMLP(TrainablePerceptron):
         model: str = "auto",
         effort: float = 1.0,
         max_seconds: float | None = None,
+        n_jobs: int | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -68,6 +72,8 @@ class SparseMLP(TrainablePerceptron):
         self.model = model
         self.effort = effort
         self.max_seconds = max_seconds
+        self.n_jobs = n_jobs
+        self.warm_start = warm_start
 
     def fit(
         self,
@@ -116,6 +122,9 @@ class SparseMLP(TrainablePerceptron):
             Training diverged.
         """
         options = {"sample_weight": sample_weight, "groups": groups, "group": group}
+        fitted = getattr(self, "fitted_", None) if self.warm_start else None
+        if fitted is not None and len(fitted.network.widths) > 2:  # a line has one best fit
+            options["start"] = copy(self)  # as it was before this fit
         return self._fit(X, y, progress, **options)
 
     def fit_with(
@@ -201,13 +210,30 @@ class SparseMLP(TrainablePerceptron):
             weights = weights * (group.total(len(split.train)) / group.total(mine))
         task = FitTask(inputs, targets, shift, scale, split, group, weights, **options)
         self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
-        self.split_digest_, self._n_tried = split.digest, 1
+        self.split_digest_ = split.digest
+        self._n_tried = 1
         if start is None:
             return task
+        self._require_continuation(start, inputs, len(shift))
         self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
         record = start.held_out_record()  # None if its network has seen the rows it held out
         same = record is not None and record.digest == split.digest
-        return replace(task, initial=start.fitted_.network, certified_start=same)
+        network = start.fitted_
+        return replace(task, initial=network.network, before=network, certified_start=same)
+
+    def _require_continuation(self, start: SparseMLP, inputs: Any, k: int) -> None:
+        """Raise ValueError unless the network of `start` fits these inputs and outputs."""
+        widths = start.fitted_.network.widths
+        same = (widths[0], widths[-1]) == (inputs.shape[1], k)
+        known, found = (getattr(model, "classes_", None) for model in (start, self))
+        if same and (known is None or found is None or np.array_equal(known, found)):
+            return
+        raise bad_value(
+            "warm_start" if self.warm_start else "initial",
+            Shown(f"a network fitted to {widths[0]} inputs and {widths[-1]} outputs"),
+            f"the same {inputs.shape[1]} inputs and {k} outputs or classes as in these data",
+            "fit a new estimator",
+        )
 
     def _read_chunk(self, inputs: Any, numbers: NDArray[Any]) -> FitTask:
         """Return the rows of a chunk together with a sample of earlier rows."""

@@ -70,6 +70,15 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
         Choose the effort so that the fit takes about so many seconds of wall time.  The result
         then depends on the machine; `report_["effort"]` has the effort, with which it can be
         repeated.
+    n_jobs : int or None
+        Processes for the runs of an effort that trains more than once; -1 is all cores, None is 1.
+        The result does not depend on it.  Each process gets a copy of the data; a memory-mapped
+        array is trained on by one process.
+    warm_start : bool
+        Let `fit` continue from the network of the fit before, in the present scaling of the data.
+        The inputs, the classes and the widths stay as they were, and no line is compared; a fitted
+        line is replaced by a new fit.  The certificate is about held-out rows only if no earlier
+        fit trained on them.
 
     Attributes
     ----------

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from secateurs.core.group import ALONE, Group
 from secateurs.core.splits import Split
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.reservoir import Stream
@@ -37,8 +38,10 @@ class FitTask:
     trainer : Trainer
     initial : SparseNetwork or None
         Start `prune_regrow` from this network.
+    before : FittedNetwork or None
+        Start from this network after it has been moved to the scalings of this task.
     certified_start : bool
-        Whether the initial network, if there is one, was fitted without the held-out rows.
+        Whether the first network, if there is one, was fitted without the held-out rows.
     shorten : int
         Divide the number of steps by this.
     stream : Stream or None
@@ -58,6 +61,7 @@ class FitTask:
     weights: NDArray[np.float64] | None = None
     trainer: Trainer = prune_regrow
     initial: SparseNetwork | None = None
+    before: FittedNetwork | None = None
     certified_start: bool = True
     shorten: int = 1
     stream: Stream | None = None

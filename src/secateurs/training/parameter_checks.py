@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from secateurs.core.parameters import bad_value, check_choice, check_integer, check_real, is_integer
 from secateurs.sparse.network import MAX_UNITS
 from secateurs.training.defaults import is_auto
 
 MOST_EFFORT = 1000.0
+MOST_JOBS = 1 << 16
 
 
 def check_parameters(model: Any) -> None:
@@ -30,6 +33,10 @@ def check_parameters(model: Any) -> None:
     check_real("effort", model.effort, above=0, most=MOST_EFFORT)
     if model.max_seconds is not None:
         check_real("max_seconds", model.max_seconds, above=0, otherwise="None")
+    if model.n_jobs is not None and (not is_integer(model.n_jobs, -MOST_JOBS) or not model.n_jobs):
+        raise bad_value("n_jobs", model.n_jobs, "an integer other than 0, or None")
+    if not isinstance(model.warm_start, bool | np.bool_):
+        raise bad_value("warm_start", model.warm_start, "True or False")
     check_real("overshoot", model.overshoot, least=1)
     check_real("validation_fraction", model.validation_fraction, least=0, below=1)
     for name in ("input_noise", "weight_decay"):

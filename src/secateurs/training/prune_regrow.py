@@ -25,6 +25,7 @@ from secateurs.core.interrupt import Stop, uninterrupted
 from secateurs.core.losses import check_finite, output_gradient
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.schedules import (
+    AT_BUDGET,
     LAST_EXCHANGE,
     exchange_share,
     learning_rate_at,
@@ -54,6 +55,7 @@ def prune_regrow(
     overshoot: float = 12.0,
     exchange_every: int = 50,
     score_batches: int = 4,
+    at_budget: float = AT_BUDGET,
     initial: SparseNetwork | None = None,
     random_state: int = 0,
     progress: ProgressCallback | None = None,
@@ -80,6 +82,8 @@ def prune_regrow(
         Steps between two changes of the support (T).
     score_batches : int
         The absent weights are scored on the rows of so many batches.
+    at_budget : float, in (0, 1]
+        Share of the run after which the support has the size of the budget.
     initial : SparseNetwork, optional
         Start from this network instead of random weights.
     random_state : int
@@ -138,7 +142,7 @@ def prune_regrow(
                 continue
             mean_loss = check_finite(group.total(losses.item()) / since, t)
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
-                target = support_size(t, n_steps, start, n_nonzero)  # (4)
+                target = support_size(t, n_steps, start, n_nonzero, at_budget)  # (4)
                 k = int(exchange_share(t, n_steps) * target)
                 rows = data.sample(n_score, generator)
                 with uninterrupted():

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.moments import Scaling
 
 DRIFT = 0.25  # deviations by which a mean, and share by which a scale, may be off
@@ -17,6 +18,41 @@ def has_drifted(before: Scaling, after: Scaling) -> bool:
     moved = np.abs(shift_1 - shift_0) * np.maximum(before.scale, after.scale)
     grown = np.abs(before.scale - after.scale) > DRIFT * before.scale
     return bool((moved > DRIFT).any() or grown.any())
+
+
+def continued(
+    before: FittedNetwork,
+    scaling: Scaling,
+    out_shift: NDArray[np.float64],
+    out_scale: NDArray[np.float64],
+) -> SparseNetwork:
+    """Return the network that computes with other scalings what a fitted one predicts.
+
+    Parameters
+    ----------
+    before : FittedNetwork
+    scaling : Scaling
+        Of all d inputs.
+    out_shift, out_scale : arrays, shape [k]
+
+    Returns
+    -------
+    SparseNetwork
+        The network of `before` itself, where the scalings are the same.
+    """
+    used, network = before.columns, before.network
+    old = Scaling(np.zeros(len(scaling.scale)), np.ones(len(scaling.scale)))
+    old.scale[used] = before.scale
+    if before.shift is not None and old.shift is not None:
+        old.shift[used] = before.shift
+    same = old.scale[used] == scaling.scale[used]
+    same &= _shift(old)[used] == _shift(scaling)[used]
+    if not same.all():
+        network = rescaled_inputs(network, old, scaling)
+    targets = (before.out_shift, before.out_scale), (out_shift, out_scale)
+    if all(np.array_equal(old, new) for old, new in zip(*targets, strict=True)):
+        return network
+    return rescaled_outputs(network, *targets)
 
 
 def rescaled_inputs(network: SparseNetwork, before: Scaling, after: Scaling) -> SparseNetwork:

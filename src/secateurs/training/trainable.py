@@ -16,6 +16,7 @@ from secateurs.training.budget_choice import AUTO_WIDTH, choose_budget
 from secateurs.training.choice import Candidate
 from secateurs.training.defaults import (
     SMALL_TABLE,
+    auto_at_budget,
     auto_device,
     auto_learning_rate,
     auto_noise,
@@ -34,7 +35,9 @@ from secateurs.training.fitted_estimator import FittedPerceptron
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.model_choice import Comparison
 from secateurs.training.moments import Scaling
+from secateurs.training.processes import number_of_processes
 from secateurs.training.prune_regrow import prune_regrow
+from secateurs.training.rescaling import continued
 from secateurs.training.reservoir import Stream
 from secateurs.training.row_checks import held_out_loss
 from secateurs.training.scaling import input_scaling, near_rows
@@ -55,6 +58,8 @@ class TrainablePerceptron(FittedPerceptron):
     learning_rate: Any
     effort: float
     max_seconds: float | None
+    n_jobs: int | None
+    warm_start: bool
     effort_: float | None
     _began: float
     overshoot: float
@@ -78,6 +83,9 @@ class TrainablePerceptron(FittedPerceptron):
             near = near_rows(data.inputs, scaling, data.train)
             self.n_far_rows_ = len(data.train) - len(near)
             data = replace(data, split=replace(data.split, train=near))
+        if data.before is not None:
+            network = continued(data.before, scaling, data.out_shift, data.out_scale)
+            data = replace(data, initial=network)
         rows = self._training_data(data, scaling)
         self._choose_budget(data, rows, seed)
         hidden = self._hidden_widths(data, rows, seed)
@@ -209,6 +217,8 @@ class TrainablePerceptron(FittedPerceptron):
 
     def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
+        if self.warm_start and task.initial is not None:
+            return task.initial.widths[1:-1]
         if self.hidden_layer_sizes != "auto":
             return tuple(int(m) for m in self.hidden_layer_sizes)
         candidates = auto_widths(self.budget_, rows.n_outputs)
@@ -251,9 +261,13 @@ class TrainablePerceptron(FittedPerceptron):
         places = sum((a + 1) * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
         n_weights = places
         if task.trainer is prune_regrow:  # the dense trainers keep their own tuned settings
-            n_weights = min(n_weights, int(self.overshoot * budget))
-            rate = chosen(self.learning_rate, auto_learning_rate(rows.n_all))
-            options |= {"learning_rate": rate, "overshoot": self.overshoot}
+            first = 0 if task.initial is None else task.initial.n_nonzero
+            overshoot = max(self.overshoot, first / budget)
+            n_weights = min(n_weights, int(overshoot * budget))
+            share = budget / rows.n_outputs
+            rate = chosen(self.learning_rate, auto_learning_rate(rows.n_all, share))
+            options |= {"learning_rate": rate, "overshoot": overshoot}
+            options["at_budget"] = auto_at_budget(rows.n_all, share)
             options["initial"] = task.initial
         train = partial(task.trainer, rows, hidden, budget, **options)
         with threads_for(n_weights * rows.part(batch)):
@@ -273,7 +287,8 @@ class TrainablePerceptron(FittedPerceptron):
                 )
                 return found
 
-            return best_run(run, rows, n_runs, seed, progress)
+            n_jobs = number_of_processes(self.n_jobs) if rows.can_be_sent else 1
+            return best_run(run, rows, n_runs, seed, progress, n_jobs)
 
     def _effort(self, rows: TrainingData, train: partial[Any], n_steps: int) -> float:
         """Return the effort of this fit; with `max_seconds` it is what the time left allows."""

@@ -19,7 +19,12 @@ from scipy import sparse
 from torch import Tensor
 
 from secateurs.core.group import ALONE, Group
-from secateurs.training.columns import copy_pays, shuffled, shuffled_columns
+from secateurs.training.columns import (
+    copy_pays,
+    is_memory_mapped,
+    shuffled,
+    shuffled_columns,
+)
 from secateurs.training.moments import Scaling, column_moments, is_sparse
 
 _RESIDENT_SHARE = 0.5  # dense data move to a GPU if they take at most this share of its memory
@@ -117,6 +122,11 @@ class TrainingData:
     def copy_bytes(self) -> int:
         """Size of the shuffled copy, 0 without one."""
         return 0 if self._columns is None else self._columns.nbytes
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether other processes of this machine may get a copy of these data."""
+        return self.group.size == 1 and self.device.type == "cpu" and not is_memory_mapped(self._X)
 
     def _absolute(self, rows: Tensor) -> Tensor:
         return rows if self._rows is None else self._rows[rows]
