@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from benchmarks.nn.zoo_networks import ZOO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -61,6 +62,18 @@ def test_costs_are_those_of_the_smaller_module():
     assert cut.flops == 2 * 2 * (5 * 4 + 4 * 3 + 3 * 3)
     assert cut.widths == {"0": 4, "2": 3}
     assert "4 of 8" in str(cut)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet", "densenet", "resnext", "autoencoder, tied", "llama, grouped queries"]
+)
+def test_a_channel_costs_what_the_module_is_smaller_without_it(name):
+    torch.manual_seed(0)
+    found = plan(*ZOO[name]())
+    for group in found.groups.values():
+        flops, n_parameters = found.cost({group.name: np.arange(1, group.size)})
+        assert group.n_parameters == found.n_parameters - n_parameters
+        assert group.flops == pytest.approx(found.flops - flops)
 
 
 def test_a_part_of_a_network_is_planned_alone():
