@@ -13,9 +13,9 @@ from torch import nn
 
 from secateurs.core.description import Description, Table
 from secateurs.core.parameters import bad_value
+from secateurs.core.program import Program
 from secateurs.data.suggest import nearest
 from secateurs.nn.axes import Fixed
-from secateurs.nn.program import Program
 from secateurs.nn.slots import IntArray
 from secateurs.nn.walk import GraphWalk
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from secateurs.core.program import read_program
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.choosing import Rounding, choose
 from secateurs.nn.cut import Cut, keep
 from secateurs.nn.grouping import find_groups
 from secateurs.nn.prices import priced_groups
-from secateurs.nn.program import read_program
 from secateurs.nn.reconstruction import ROWS
 from secateurs.nn.scores import Loss, Scores, score
 from secateurs.nn.walk import GraphWalk
