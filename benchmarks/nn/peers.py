@@ -1,12 +1,12 @@
 """MNIST networks at 25 % and 10 % of their channels: ours against Torch-Pruning, L2 and scratch.
 
     python -m benchmarks.nn.peers mnist.npz [--network mlp lenet resnet] [--seeds 3]
-        [--steps 1000] [--dense-steps 3000]
+        [--steps 1000] [--dense-steps 3000] [--rates 1e-3 3e-3]
 
 All methods start from the same dense network, keep the same number of channels in every layer,
 take the same number of steps of Adam after it, and return the best state on 6,000 validation rows
-for the better of two learning rates on these rows.  The group lasso of Torch-Pruning spends half
-of its steps under its penalty, whose strength is also chosen on the validation rows.  Training from
+for the best of the learning rates on these rows.  The group lasso of Torch-Pruning spends half of
+its steps under its penalty, whose strength is also chosen on the validation rows.  Training from
 scratch takes the steps of the dense network as well.  Torch-Pruning has to be importable.
 """
 
@@ -29,7 +29,6 @@ from benchmarks.nn.zoo_networks import ResidualBlock
 from secateurs.nn import prune
 from secateurs.nn.pruned_module import PrunedModule
 
-RATES = (1e-3, 3e-3)
 PENALTIES = (1e-4, 1e-3, 1e-2)
 
 
@@ -64,10 +63,12 @@ def best_of(validation: Pair, runs: list[nn.Module]) -> nn.Module:
     return min(runs, key=lambda module: score(module.eval(), validation)[1])
 
 
-def fine_tuned(module: nn.Module, data: Pair, validation: Pair, steps: int, seed: int) -> nn.Module:
-    """Train for the better of two rates; ten looks at the validation rows."""
+def fine_tuned(
+    module: nn.Module, data: Pair, validation: Pair, steps: int, seed: int, rates: list[float]
+) -> nn.Module:
+    """Train for the best of some rates; ten looks at the validation rows."""
     runs = []
-    for rate in RATES:
+    for rate in rates:
         work = copy.deepcopy(module).train()
         states = [copy.deepcopy(work)]
         optimizer = torch.optim.Adam(work.parameters(), lr=rate)
@@ -127,10 +128,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--dense-steps", type=int, default=3000)
+    parser.add_argument("--rates", type=float, nargs="*", default=[1e-3, 3e-3])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     fit, validation, test = ((X.view(-1, 1, 28, 28), y) for X, y in read_parts(arguments.data))
-    steps = arguments.steps
+    steps, rates = arguments.steps, arguments.rates
     scores: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     for network in arguments.network:
         build, widths = NETWORKS[network]
@@ -173,22 +175,24 @@ def main() -> None:
                     ("L2", "norm", False),
                 ):
                     before = ours(how, repair, 0).module
-                    report(share, name, before, fine_tuned(before, fit, validation, steps, seed))
+                    after = fine_tuned(before, fit, validation, steps, seed, rates)
+                    report(share, name, before, after)
                 for kind in ("norm", "taylor"):
                     before = torch_pruning(dense, kind, share, fit)
-                    after = fine_tuned(before, fit, validation, steps, seed)
+                    after = fine_tuned(before, fit, validation, steps, seed, rates)
                     report(share, f"Torch-Pruning {kind}", before, after)
                 tuned = [
                     torch_pruning(dense, "group lasso", share, fit, penalty, steps // 2)
                     for penalty in PENALTIES
                 ]
                 before = best_of(validation, tuned)
-                after = fine_tuned(before, fit, validation, steps - steps // 2, seed)
+                after = fine_tuned(before, fit, validation, steps - steps // 2, seed, rates)
                 report(share, "Torch-Pruning group lasso", before, after)
                 torch.manual_seed(seed + 100)
                 small = build(*(max(1, round(share * w)) for w in widths))
                 n = arguments.dense_steps + steps
-                report(share, "from scratch", small, fine_tuned(small, fit, validation, n, seed))
+                after = fine_tuned(small, fit, validation, n, seed, rates)
+                report(share, "from scratch", small, after)
     print()
     for (network, share, name), pairs in scores.items():
         before, after = np.array(pairs).mean(0)

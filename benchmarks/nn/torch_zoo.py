@@ -1,6 +1,7 @@
 """Half of all channels of many networks: right, in which form, exported, reloaded; and peers.
 
-    python -m benchmarks.nn.torch_zoo [--only NAME ...] [--peers] [--no-onnx] [--json FILE]
+    python -m benchmarks.nn.torch_zoo [--only NAME ...] [--peers] [--no-onnx] [--no-times]
+        [--json FILE]
 
 For every network: `plan`, half of the channels of all groups at once, `apply` (which verifies in
 float64), torch.onnx.export of the smaller module, its file, and its reload in a fresh process.
@@ -36,8 +37,8 @@ from torch import nn
 
 from benchmarks.nn.zoo_external import EXTERNAL
 from benchmarks.nn.zoo_networks import ZOO
+from secateurs.core.program import Inputs, whole_attention
 from secateurs.nn import plan
-from secateurs.nn.program import Inputs, whole_attention
 from secateurs.nn.verify import difference
 
 ALL = {**ZOO, **EXTERNAL}
@@ -104,16 +105,24 @@ def exports_to_onnx(module: nn.Module, inputs: Inputs) -> str:
     return "yes" if difference(tensors, found) < 1e-3 else "other outputs"
 
 
-def prune_half(name: str, folder: Path, *, onnx: bool) -> dict[str, Any]:
+def effort(module: nn.Module, given: Any) -> dict[str, float]:
+    """Seconds and memory of planning, and of an export and a forward pass alone."""
+    inputs = Inputs.of(given)
+    found = {
+        "export": seconds(lambda: export(module, inputs)),
+        "plan": seconds(lambda: plan(module, given)),
+    }
+    with torch.no_grad():
+        found["forward MB"] = extra_megabytes(lambda: inputs.call(module))
+    return found | {"plan MB": extra_megabytes(lambda: plan(module, given))}
+
+
+def prune_half(name: str, folder: Path, *, onnx: bool, times: bool) -> dict[str, Any]:
     module, given = make(name)
     inputs = Inputs.of(given)
     record: dict[str, Any] = {"name": name}
     try:
-        record["export"] = seconds(lambda: export(module, inputs))
-        record["plan"] = seconds(lambda: plan(module, given))
-        with torch.no_grad():
-            record["forward MB"] = extra_megabytes(lambda: inputs.call(module))
-        record["plan MB"] = extra_megabytes(lambda: plan(module, given))
+        record |= effort(module, given) if times else {}
         found = plan(module, given)
         rng = np.random.default_rng(0)
         kept = {
@@ -228,7 +237,7 @@ import sys, torch, warnings
 warnings.simplefilter("ignore")
 from benchmarks.nn.torch_zoo import ALL, make
 from secateurs.nn import load_pruned
-from secateurs.nn.program import Inputs
+from secateurs.core.program import Inputs
 names = list(ALL)
 for file in sys.argv[1:]:
     name = names[int(file.rpartition("/")[2].partition(".")[0])]
@@ -248,6 +257,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also run Torch-Pruning")
     parser.add_argument("--only-peers", action="store_true", help="run nothing else")
     parser.add_argument("--no-onnx", action="store_true")
+    parser.add_argument("--no-times", action="store_true", help="measure no time and no memory")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -259,7 +269,9 @@ def main() -> None:
         for name in arguments.only:
             record: dict[str, Any] = {"name": name, "result": "-"}
             if not arguments.only_peers:
-                record = prune_half(name, Path(made), onnx=not arguments.no_onnx)
+                record = prune_half(
+                    name, Path(made), onnx=not arguments.no_onnx, times=not arguments.no_times
+                )
             if arguments.peers or arguments.only_peers:
                 try:
                     with at_most(PATIENCE):
@@ -299,7 +311,8 @@ def main() -> None:
         f"{sum(r['result'] == 'nothing pruned' for r in records)} nothing pruned; class form "
         f"{sum(r['form'] == 'class' for r in right)}, ONNX "
         f"{sum(r.get('onnx') == 'yes' for r in right)}, reloaded {len(reloaded)}; planning over "
-        f"export: median {np.median(ratios):.2f}, largest {max(ratios):.2f}; memory of planning "
+        f"export: median {np.median(ratios) if ratios else 0:.2f}, "
+        f"largest {max(ratios, default=0):.2f}; memory of planning "
         f"over a forward pass, {len(large)} networks whose pass takes over {LEAST_MB} MB: "
         f"median {np.median(memory) if memory else 0:.2f}, largest {max(memory, default=0):.2f}"
     )

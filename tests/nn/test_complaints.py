@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
+from secateurs.core.program import Inputs
 from secateurs.nn import NotEqualError, load_pruned, plan, prune
-from secateurs.nn.program import Inputs
 from tests.nn.test_zoo import half, made
 
 

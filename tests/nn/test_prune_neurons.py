@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
+from secateurs.core.program import Inputs
 from secateurs.nn import l2_prune_neurons, plan, prune_neurons
 from secateurs.nn.certificate import loss_check, path_checks
 from secateurs.nn.evaluation import outputs
@@ -24,7 +25,6 @@ from secateurs.nn.penalty import (
     squared_norms,
     weights_of,
 )
-from secateurs.nn.program import Inputs
 from secateurs.nn.teacher import relu_teacher
 
 

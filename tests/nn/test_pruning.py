@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from secateurs.core.program import Inputs
 from secateurs.nn import plan, prune
-from secateurs.nn.program import Inputs
 from secateurs.nn.reading import capture, features, find_readers, unit_of
 from tests.nn.test_zoo import made
 

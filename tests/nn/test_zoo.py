@@ -11,8 +11,8 @@ import pytest
 import torch
 from benchmarks.nn.zoo_networks import ZOO
 
+from secateurs.core.program import Inputs
 from secateurs.nn import load_pruned, plan
-from secateurs.nn.program import Inputs
 
 ROOT = Path(__file__).parents[2]
 # one network of each family; the others are slow tests
@@ -73,7 +73,7 @@ def test_every_pruned_module_reloads_in_a_fresh_process(files):
         "from pathlib import Path\n"
         "from benchmarks.nn.zoo_networks import ZOO\n"
         "from secateurs.nn import load_pruned\n"
-        "from secateurs.nn.program import Inputs\n"
+        "from secateurs.core.program import Inputs\n"
         "names = list(ZOO)\n"
         "for file in sorted(Path(sys.argv[1]).glob('*.safetensors')):\n"
         "    torch.manual_seed(1)\n"

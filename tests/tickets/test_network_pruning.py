@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -114,6 +114,7 @@ def test_nonnegative_inputs_need_half_the_masks():
         assert (effective_module(one)(x) - module(x)).abs().max() < 5 * 1e-2
 
 
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), eps=st.sampled_from([0.3, 1e-2, 1e-4]))
 def test_the_bound_holds_for_the_inputs_it_names(seed, eps):
     """A ticket for inputs >= 0 has no valid bound for an input with a negative entry."""
@@ -210,6 +211,7 @@ def test_errors_are_in_units_of_the_target_not_of_the_ticket():
     assert blown.max_error > 1e3
 
 
+@settings(max_examples=25)
 @given(scale=st.floats(1e-6, 1e6), eps=st.floats(1e-3, 0.9))
 def test_weights_at_the_edge_of_eps_are_inside_for_the_search_and_the_report(scale, eps):
     """Rounding does not matter where the empty subset is just within eps, or just outside."""
@@ -297,16 +299,22 @@ def test_operator_norms_are_upper_bounds(seed, kernel, stride, dilation, channel
     ("module", "error", "message"),
     [
         (nn.Sequential(nn.Linear(2, 2), nn.Tanh()), TypeError, "1 .Tanh"),
-        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), TypeError, "BatchNorm2d.*fold"),
+        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), ValueError, "1 .BatchNorm2d.*eval"),
         (nn.Conv2d(4, 4, 3, groups=2), TypeError, "groups=1"),
         (nn.Conv2d(1, 1, 3, padding="same"), TypeError, "padding"),
         (nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), TypeError, "zeros"),
-        (nn.MaxPool2d(2, ceil_mode=True), TypeError, "no error bound"),
-        (nn.AvgPool2d(3, padding=1, count_include_pad=False), TypeError, "no error bound"),
-        (nn.Flatten(0), TypeError, "Flatten"),
-        (nn.ReLU(), ValueError, "no layer has weights"),
-        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 2)), ValueError, "Flatten before"),
-        (nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2)), ValueError, "has 4 inputs"),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2, ceil_mode=True)),
+            TypeError, "1 .MaxPool2d.*no error bound",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 1, 1), nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+            TypeError, "1 .AvgPool2d.*no error bound",
+        ),
+        (nn.Sequential(nn.Linear(2, 2), nn.Flatten(0)), TypeError, "1 .Flatten"),
+        (nn.ReLU(), ValueError, "without weights"),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 2)), TypeError, "1 .Linear.*Flatten be"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2)), ValueError, "cannot read"),
     ],
 )  # fmt: skip
 def test_layers_without_a_bound_are_refused_by_name(module, error, message):

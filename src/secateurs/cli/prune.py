@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.program import Inputs
 from secateurs.data import load_dataset
-from secateurs.nn.program import Inputs
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.pruning import prune as prune_module
 from secateurs.nn.shrink_graph import PrunedGraph

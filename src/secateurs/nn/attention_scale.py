@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from secateurs.core.program import whole_attention
+from secateurs.core.torch_parts import tree_map
 from secateurs.nn.channels import BoolArray, ChannelPlan
 from secateurs.nn.narrow_attention import can_be_narrow
-from secateurs.nn.program import whole_attention
 from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import IntArray
-from secateurs.nn.torch_parts import tree_map
 
 ATTENTION = "scaled_dot_product_attention"
 SCALE = 6  # the place of the scale among its arguments

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from secateurs.core.torch_parts import tree_leaves
 from secateurs.nn.slots import FIXED, IntArray, Slots
-from secateurs.nn.torch_parts import tree_leaves
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,9 +13,9 @@ from torch import nn
 
 from secateurs.core.description import Description, Table
 from secateurs.core.parameters import bad_value
+from secateurs.core.program import Program
 from secateurs.data.suggest import nearest
 from secateurs.nn.axes import Fixed
-from secateurs.nn.program import Program
 from secateurs.nn.slots import IntArray
 from secateurs.nn.walk import GraphWalk
 
@@ -72,17 +72,18 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class _Layout:
+class Layout:
     """An axis by its distinct slots; `slots` is kept, so that its id stays its own.
 
     `atoms` [k] each remove the distinct slot `owners` [k]; `inverse` [n] is the distinct slot of
-    each coordinate.
+    each coordinate, and `counts` says how many coordinates have each.
     """
 
     slots: IntArray
     owners: IntArray
     atoms: IntArray
     inverse: IntArray
+    counts: IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ class ChannelPlan:
 
     def keep_mask(self, slots: IntArray, gone: frozenset[int]) -> BoolArray:
         """Return which coordinates of an axis stay."""
-        layout = self._layout(slots)
+        layout = self.layout(slots)
         lost = layout.owners[self._flags(gone)[layout.atoms]]
         if not len(lost):
             return np.ones(len(slots), dtype=bool)
@@ -165,7 +166,9 @@ class ChannelPlan:
 
     def n_left(self, slots: IntArray, gone: frozenset[int]) -> int:
         """Return how many coordinates of an axis stay."""
-        layout = self._layout(slots)
+        if not gone:
+            return len(slots)
+        layout = self.layout(slots)
         if not self._flags(gone)[layout.atoms].any():
             return len(slots)
         return int(self.keep_mask(slots, gone).sum())
@@ -179,12 +182,15 @@ class ChannelPlan:
             last = self.__dict__["_last_flags"] = (gone, flags)
         return last[1]
 
-    def _layout(self, slots: IntArray) -> _Layout:
-        known: dict[int, _Layout] = self.__dict__.setdefault("_layouts", {})
+    def layout(self, slots: IntArray) -> Layout:
+        """Return which atoms remove the coordinates of an axis; the answer is kept."""
+        known: dict[int, Layout] = self.__dict__.setdefault("_layouts", {})
         if id(slots) not in known:
             all_slots = self.graph_walk.walk.slots
-            distinct, inverse = np.unique(all_slots.find(slots), return_inverse=True)
-            known[id(slots)] = _Layout(slots, *all_slots.atoms_of(distinct), inverse)
+            distinct, inverse, counts = np.unique(
+                all_slots.find(slots), return_inverse=True, return_counts=True
+            )
+            known[id(slots)] = Layout(slots, *all_slots.atoms_of(distinct), inverse, counts)
         return known[id(slots)]
 
     def atoms(self, root: int) -> frozenset[int]:
@@ -284,71 +290,3 @@ class ChannelPlan:
                 ),
             ),
         )
-
-
-def priced(
-    draft: ChannelPlan, group: ChannelGroup, flops: float, n_parameters: int
-) -> ChannelGroup:
-    """Note what one channel of a group costs."""
-    less_flops, fewer = draft.cost({group.name: np.arange(1, group.size)})
-    return replace(group, n_parameters=n_parameters - fewer, flops=flops - less_flops)
-
-
-def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
-    """Group the atoms that appear at the same places, as often."""
-    slots = graph_walk.walk.slots
-    at = [(name, d) for name, axes in graph_walk.parameters.items() for d in range(len(axes))]
-    families: dict[bytes, list[int]] = defaultdict(list)
-    signatures: dict[bytes, list[list[int]]] = {}
-    for atom, signature in _places(graph_walk, at):
-        key = signature.tobytes()
-        families[key].append(atom)
-        signatures.setdefault(key, signature.tolist())
-    inside = {slots.root(slot) for slot in slots.inside}
-    names: Counter[str] = Counter()
-    groups = []
-    for key, atoms in families.items():
-        if len(atoms) < 2:
-            continue  # the only channel of its kind has to stay
-        of_group = tuple(Place(*at[place], count) for place, count in signatures[key])
-        owner = of_group[0].name.rpartition(".")[0] or of_group[0].name
-        names[owner] += 1
-        name = owner if names[owner] == 1 else f"{owner}#{names[owner]}"
-        is_inside = bool(inside & set(atoms))
-        groups.append(ChannelGroup(name, len(atoms), of_group, 0, 0.0, is_inside, tuple(atoms)))
-    return groups
-
-
-def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> Iterator[tuple[int, IntArray]]:
-    """Yield every atom with its places and how often it is at each, int64 [places, 2].
-
-    Atoms come in the order of their first coordinate.
-    """
-    slots = graph_walk.walk.slots
-    found = []  # columns: atom, place, count, first coordinate
-    for place, (name, d) in enumerate(at):
-        roots, first, counts = np.unique(
-            slots.find(graph_walk.parameters[name][d].slots), return_index=True, return_counts=True
-        )
-        owners, atoms = slots.atoms_of(roots)
-        columns = (atoms, np.full(len(atoms), place), counts[owners], first[owners])
-        found.append(np.stack(columns, 1))
-    if not found:
-        return
-    table = np.concatenate(found)
-    table = table[np.lexsort((table[:, 3], table[:, 1], table[:, 0]))]
-    starts = _starts(table[:, :2])
-    total = np.add.reduceat(table[:, 2], starts) if len(starts) else table[:, 2]
-    table = table[starts]
-    table[:, 2] = total
-    starts = _starts(table[:, :1])
-    ends = np.append(starts[1:], len(table))
-    for i in np.lexsort((table[starts, 3], table[starts, 1])).tolist():
-        yield int(table[starts[i], 0]), table[starts[i] : ends[i], 1:3]
-
-
-def _starts(keys: IntArray) -> IntArray:
-    """Return where runs of equal rows begin."""
-    if not len(keys):
-        return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(1)))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.program import Inputs
 from secateurs.nn.data import Loss, PruningData
-from secateurs.nn.program import Inputs
 
 
 @contextmanager

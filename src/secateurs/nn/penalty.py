@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from secateurs.core.program import Inputs
 from secateurs.nn.channels import ChannelGroup, ChannelPlan, Place
 from secateurs.nn.evaluation import evaluation_mode
-from secateurs.nn.program import Inputs
 from secateurs.nn.shrink_graph import find_tensor
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from secateurs.nn.channels import ChannelPlan, find_groups, priced
+from secateurs.core.program import read_program
+from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.choosing import Rounding, choose
 from secateurs.nn.cut import Cut, keep
-from secateurs.nn.program import read_program
+from secateurs.nn.grouping import find_groups
+from secateurs.nn.prices import priced_groups
 from secateurs.nn.reconstruction import ROWS
 from secateurs.nn.scores import Loss, Scores, score
 from secateurs.nn.walk import GraphWalk
@@ -228,5 +230,4 @@ def make_plan(module: nn.Module, example_inputs: Any, *, any_rows: bool) -> Plan
         names={id(p): name for name, p in module.named_parameters()},
     )
     flops, n_parameters = draft.cost({})
-    groups = {name: priced(draft, g, flops, n_parameters) for name, g in draft.groups.items()}
-    return replace(draft, groups=groups, n_parameters=n_parameters, flops=flops)
+    return replace(draft, groups=priced_groups(draft), n_parameters=n_parameters, flops=flops)

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from secateurs.core.archive import archive_bytes
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.torch_parts import tree_leaves
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.shrink_graph import PrunedGraph, cut_tensors
-from secateurs.nn.torch_parts import tree_leaves
 
 KIND = "pruned module"
 Value = int | list[int]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from secateurs.core.program import Inputs
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.program import Inputs
 from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import IntArray
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from secateurs.core.archive import Archive, read_archive
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.program import Inputs, plain_copy
+from secateurs.core.torch_parts import tree_leaves
 from secateurs.nn.cut import keep
 from secateurs.nn.narrow_attention import SCALE_WIDTH, can_be_narrow, keep_padded
 from secateurs.nn.planning import make_plan
-from secateurs.nn.program import Inputs, plain_copy
 from secateurs.nn.pruned_file import KIND, Record, checksum_of, state_tensors
 from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
 from secateurs.nn.shrink_module import change_attribute, replace_tensors
-from secateurs.nn.torch_parts import tree_leaves
 from secateurs.nn.verify import difference
 
 SAME = 1e-3  # of the largest output: a graph that was read again computes the saved outputs

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.nn.program import Inputs
-from secateurs.nn.torch_parts import tree_map
+from secateurs.core.program import Inputs
+from secateurs.core.torch_parts import tree_map
 
 BATCH = 256  # rows in one forward pass
 

@@ -16,6 +16,7 @@ from secateurs.core.certificate import Certificate, Check
 from secateurs.core.driver import Iterations
 from secateurs.core.estimator import draw_seed
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
+from secateurs.core.program import Inputs
 from secateurs.core.solution import History, Progress, Status
 from secateurs.core.threads import threads_for
 from secateurs.nn.certificate import equality_check, loss_check
@@ -23,7 +24,6 @@ from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.data import Batch, Data, Loss, PruningData, prepare_data
 from secateurs.nn.evaluation import chunk_losses, constant_loss, outputs, probe_rows
 from secateurs.nn.increase import increase_checks
-from secateurs.nn.program import Inputs
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.shrinking_module import ScoredModule, ShrinkingModule
 from secateurs.nn.silence import embed

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.torch_parts import tree_leaves, tree_unflatten
 from secateurs.nn.axes import Axis
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.rules.call import short_name
-from secateurs.nn.torch_parts import tree_leaves, tree_unflatten
 
 aten = torch.ops.aten
 SHAPED = {

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from secateurs.core.torch_parts import tree_leaves
 from secateurs.nn.axes import Axis
 from secateurs.nn.channels import BoolArray, ChannelPlan
 from secateurs.nn.narrow_attention import (
@@ -25,7 +26,6 @@ from secateurs.nn.narrow_attention import (
     narrow_sizes,
 )
 from secateurs.nn.shrink_graph import convolution_groups
-from secateurs.nn.torch_parts import tree_leaves
 
 NAMED = frozenset(
     [

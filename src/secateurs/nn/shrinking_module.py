@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateurs.core.interrupt import uninterrupted
+from secateurs.core.program import Inputs
 from secateurs.nn.attention_scale import fold_scale
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.evaluation import outputs
 from secateurs.nn.optimizer_state import carry_optimizer
 from secateurs.nn.penalty import ChannelWeights, balance, squared_norms, weights_of
-from secateurs.nn.program import Inputs
 from secateurs.nn.shrink_graph import cut_tensor, cut_tensors, find_tensor, shrunk_graph
 from secateurs.nn.shrink_module import Change, change_sets, smaller
 from secateurs.nn.slots import IntArray

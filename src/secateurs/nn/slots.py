@@ -31,6 +31,7 @@ class Slots:
         self._up = np.zeros(1024, dtype=np.int64)
         self._size = 1
         self._parts: dict[int, tuple[int, ...]] = {}
+        self._composite = np.zeros(1024, dtype=bool)  # whether a slot is in _parts
         self.inside: set[int] = set()
 
     def new(self, n: int) -> IntArray:
@@ -38,6 +39,7 @@ class Slots:
         first, self._size = self._size, self._size + n
         while len(self._up) < self._size:
             self._up = np.concatenate([self._up, np.zeros_like(self._up)])
+            self._composite = np.concatenate([self._composite, np.zeros_like(self._composite)])
         fresh = np.arange(first, self._size)
         self._up[first : self._size] = fresh
         return fresh
@@ -65,7 +67,8 @@ class Slots:
         different = a != b
         if not different.any():
             return
-        pairs = np.unique(np.stack([a[different], b[different]]), axis=1)
+        keys = distinct(a[different] * self._size + b[different])
+        pairs = np.stack(np.divmod(keys, self._size))
         if self._is_simple(*pairs):
             self._up[pairs[1]] = pairs[0]
             return
@@ -75,10 +78,10 @@ class Slots:
     def _is_simple(self, a: IntArray, b: IntArray) -> bool:
         """Whether plain slots b, each once, can all be hung below the slots a at once."""
         return (
-            len(np.unique(b)) == len(b)
+            len(distinct(b)) == len(b)
             and not bool((b == FIXED).any())
             and not np.isin(b, a).any()
-            and not any(slot in self._parts for slot in b.tolist())
+            and not self._composite[b].any()
         )
 
     def unite(self, a: int, b: int) -> None:
@@ -90,7 +93,7 @@ class Slots:
                 continue
             if b == FIXED:
                 a, b = b, a
-            ours, theirs = self._parts.pop(a, None), self._parts.pop(b, None)
+            ours, theirs = self._without_parts(a), self._without_parts(b)
             self._up[b] = a
             if a == FIXED:
                 todo += [(FIXED, part) for part in theirs or ()]
@@ -98,7 +101,17 @@ class Slots:
             if ours is not None and theirs is not None:
                 todo += self._united_parts(a, ours, theirs)
             elif (parts := ours or theirs) is not None:
-                self._parts[a] = parts
+                self._give_parts([a], [parts])
+
+    def _give_parts(self, slots: list[int], parts: Iterable[tuple[int, ...]]) -> None:
+        """Make each of these slots a composite."""
+        self._parts.update(zip(slots, parts, strict=True))
+        self._composite[slots] = True
+
+    def _without_parts(self, slot: int) -> tuple[int, ...] | None:
+        """Make a slot plain; return the parts that it had."""
+        self._composite[slot] = False
+        return self._parts.pop(slot, None)
 
     def _united_parts(
         self, a: int, ours: tuple[int, ...], theirs: tuple[int, ...]
@@ -108,7 +121,7 @@ class Slots:
             for parts in (ours, theirs)
         )
         if len(left) == len(right):
-            self._parts[a] = tuple(left)
+            self._give_parts([a], [tuple(left)])
             return list(zip(left, right, strict=True))
         # one flat axis that is split in two ways: nothing of it can be removed
         return [(FIXED, part) for part in (*left, *right, a)]
@@ -120,7 +133,7 @@ class Slots:
             self.unite(a, parts[0])
             return
         composite = int(self.new(1)[0])
-        self._parts[composite] = parts
+        self._give_parts([composite], [parts])
         self.unite(a, composite)
 
     def define_many(self, slots: IntArray, parts: IntArray) -> None:
@@ -135,13 +148,16 @@ class Slots:
     def _define_distinct(self, slots: IntArray, parts: IntArray) -> None:
         """Define slots of which no two were united before."""
         roots = self.find(slots).tolist()
-        known = self._parts.keys() & roots
-        if not known and FIXED not in roots and len(set(roots)) == len(roots):
-            self._parts.update(zip(roots, map(tuple, parts.tolist()), strict=True))
+        n_known = int(self._composite[roots].sum())
+        differ = len(set(roots)) == len(roots)
+        if not n_known and FIXED not in roots and differ:
+            self._give_parts(roots, map(tuple, parts.tolist()))
             return
-        if len(known) == len(roots) and {len(self._parts[root]) for root in roots} == {
-            parts.shape[1]
-        }:
+        if (
+            n_known == len(roots)
+            and differ
+            and {len(self._parts[root]) for root in roots} == {parts.shape[1]}
+        ):
             before = np.array([self._parts[root] for root in roots])
             if self.find(before).all():  # split in the same way once more
                 for i in range(parts.shape[1]):
@@ -154,24 +170,24 @@ class Slots:
         """Return slots of which each is removed with either of two slots."""
         fresh = self.new(len(first))
         parts = zip(first.tolist(), second.tolist(), strict=True)
-        self._parts.update(zip(fresh.tolist(), parts, strict=True))
+        self._give_parts(fresh.tolist(), parts)
         return fresh
 
     def is_composite(self, roots: IntArray) -> NDArray[np.bool_]:
         """Whether each of these representatives has parts."""
-        known = self._parts.keys() & set(roots.tolist())
-        return np.isin(roots, np.fromiter(known, np.int64, len(known)))
+        found: NDArray[np.bool_] = self._composite[roots]
+        return found
 
     def fix(self, slots: IntArray) -> bool:
         """Let none of these be removed; return whether one of them could be until now."""
-        free = np.unique(self.find(slots))
+        free = distinct(self.find(slots))
         free = free[free != FIXED]
         changed = bool(len(free))
         while len(free):
             split = free[self.is_composite(free)].tolist()
             self._up[free] = FIXED
-            parts = [part for root in split for part in self._parts.pop(root)]
-            free = np.unique(self.find(np.array(parts, dtype=np.int64)))
+            parts = [part for root in split for part in self._without_parts(root) or ()]
+            free = distinct(self.find(np.array(parts, dtype=np.int64)))
             free = free[free != FIXED]
         return changed
 
@@ -188,15 +204,15 @@ class Slots:
             free = now != FIXED
             owners, now = owners[free], now[free]
             split = self.is_composite(now)
-            found.append(np.stack([owners[~split], now[~split]]))
+            found.append(owners[~split] * self._size + now[~split])
             parts = [self._parts[root] for root in now[split].tolist()]
             owners = np.repeat(owners[split], [len(of_root) for of_root in parts])
             now = self.find(np.array([part for of_root in parts for part in of_root], np.int64))
-            new = np.setdiff1d(owners * self._size + now, pairs)  # parts can go in circles
+            new = distinct(owners * self._size + now)
+            new = new[~np.isin(new, pairs)]  # parts can go in circles
             pairs = np.concatenate([pairs, new])
             owners, now = np.divmod(new, self._size)
-        table = np.unique(np.concatenate(found, 1), axis=1) if found else np.zeros((2, 0), np.int64)
-        return table[0], table[1]
+        return np.divmod(distinct(np.concatenate([pairs[:0], *found])), self._size)
 
     def atoms(self, slot: int) -> frozenset[int]:
         """Return the atoms of which each alone removes this slot."""
@@ -215,6 +231,12 @@ class Slots:
             else:
                 found.add(root)
         return frozenset(found)
+
+
+def distinct(values: IntArray) -> IntArray:
+    """Return each value once, increasing; for many values faster than numpy's hash table."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def _each_once(roots: IntArray) -> list[IntArray]:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from secateurs.core.torch_parts import tree_map
 from secateurs.nn.rules.call import short_name
-from secateurs.nn.torch_parts import tree_map
 
 PRODUCTS = {"linear": 1, "convolution": 1, "mm": 1, "bmm": 1, "addmm": 2}  # the second factor
 LEAST_WORK = 1 << 20  # multiplications; smaller products are computed

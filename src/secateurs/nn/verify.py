@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateurs.core.program import Inputs, whole_attention
+from secateurs.core.torch_parts import TorchDispatchMode, tree_leaves, tree_map
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.program import Inputs, whole_attention
 from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
 from secateurs.nn.silence import silence
 from secateurs.nn.slots import IntArray
-from secateurs.nn.torch_parts import TorchDispatchMode, tree_leaves, tree_map
 
 TOLERANCE = 1e-10  # of the largest output, in float64
 # largest difference of outputs, over the largest output, that rounding explains

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from secateurs.core.program import Program, whole_attention
+from secateurs.core.torch_parts import TorchDispatchMode, tree_map
 from secateurs.nn.axes import Axes, Fixed, Walk, fixed, tensors_in
-from secateurs.nn.program import Program, whole_attention
 from secateurs.nn.rules import apply_rule
 from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import FIXED, IntArray
 from secateurs.nn.stand_ins import stand_in
-from secateurs.nn.torch_parts import TorchDispatchMode, tree_map
 
 WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
 

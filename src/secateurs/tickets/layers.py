@@ -1,8 +1,8 @@
-"""The stacks of layers that a ticket can replace, read from torch modules and checked."""
+"""The stacks of layers that a ticket can replace, and whether their sizes fit together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from secateurs.core.forward_hooks import check_forward
-from secateurs.core.parameters import Shown, bad_value
-
 Kind = Literal["linear", "conv2d", "relu", "flatten", "max_pool2d", "avg_pool2d", "global_average"]
 Size = Annotated[int, Field(ge=0, lt=2**31)]
 Step = Annotated[int, Field(ge=1, lt=2**15)]
 WEIGHTED = ("linear", "conv2d")
 M = TypeVar("M", nn.Linear, nn.Conv2d)
-SUPPORTED = "Linear, Conv2d, ReLU, Flatten, MaxPool2d, AvgPool2d and AdaptiveAvgPool2d(1)"
 
 
 class Layer(BaseModel):
@@ -85,64 +81,39 @@ class Layer(BaseModel):
 
 
 @dataclass(frozen=True)
+class Fold:
+    """What a batch normalisation computes besides the layer into which it was folded.
+
+    Attributes
+    ----------
+    bias_sizes : float64 array [n_out]
+        The sum of the sizes of the terms of the folded bias, which may cancel in it.
+    largest_weight : float
+        The largest l2 norm of the weights of an output, before or after its factor.
+    largest_bias : float
+        The largest |bias| + |mean| before the factor.
+    largest_factor : float
+    """
+
+    bias_sizes: NDArray[np.float64]
+    largest_weight: float
+    largest_bias: float
+    largest_factor: float
+
+
+@dataclass(frozen=True)
 class Target:
     """The stack that a ticket approximates; weights are float64 in torch's layout, or None.
 
-    `dtype` is the one in which the module is evaluated.
+    `dtype` is the one in which the module is evaluated.  `folds` are of the layers into which a
+    batch normalisation was folded.
     """
 
     layers: tuple[Layer, ...]
     weights: tuple[NDArray[np.float64] | None, ...]
     biases: tuple[NDArray[np.float64] | None, ...]
     dtype: torch.dtype
-
-
-def read_module(module: nn.Module, nonnegative_inputs: bool) -> Target:
-    """Read the layers and weights of a torch module.
-
-    Parameters
-    ----------
-    module : nn.Module
-        A layer, or a (nested) `nn.Sequential` of layers; dropout and identity are left out.
-    nonnegative_inputs : bool
-        Whether the inputs of the first layer are >= 0; behind a relu they always are.
-
-    Raises
-    ------
-    TypeError
-        The error bound does not hold for a layer; the message gives its name and place.
-    ValueError
-        A weight is not finite or not a plain tensor of one of the two dtypes, the layers do not fit
-        together, or something besides the layers decides what the module returns: forward hooks,
-        a replaced or compiled forward, parametrisations, or dropout in training mode.
-    """
-    _refuse_computed_weights(module)
-    check_forward(module)
-    layers: list[Layer] = []
-    weights: list[NDArray[np.float64] | None] = []
-    biases: list[NDArray[np.float64] | None] = []
-    dtypes: dict[torch.dtype, str] = {}
-    signed = not nonnegative_inputs
-    for name, child in _children(module, ""):
-        if _leaves_inputs_alone(child, name):
-            continue
-        layer = _layer(child, name, signed)
-        layers.append(layer)
-        for parameters, key in ((weights, "weight"), (biases, "bias")):
-            parameter = getattr(child, key, None)
-            if parameter is not None:
-                _check_tensor(parameter, layer, name, key)
-                dtypes.setdefault(parameter.dtype, f"{name}.{key}")
-            parameters.append(_array(parameter, name))
-        if layer.kind == "relu" or layer.kind in WEIGHTED:
-            signed = layer.kind != "relu"
-    problem = stack_problem(layers)
-    if problem:
-        raise ValueError(f"module: {problem}")
-    if len(dtypes) > 1:
-        got = Shown(" and ".join(f"{dtype} in {name}" for dtype, name in dtypes.items()))
-        raise bad_value("module", got, "one dtype for all weights", "call module.float()")
-    return Target(tuple(layers), tuple(weights), tuple(biases), next(iter(dtypes)))
+    folds: tuple[Fold | None, ...]
 
 
 def stack_problem(layers: Sequence[Layer]) -> str | None:
@@ -179,126 +150,8 @@ def stack_problem(layers: Sequence[Layer]) -> str | None:
     return None
 
 
-def _children(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules in the order of their calls; one that is called twice comes twice."""
-    if type(module) is nn.Sequential:
-        for key, child in module._modules.items():
-            full = f"{name}.{key}" if name else key
-            if child is None:
-                raise bad_value(full, None, "a module")
-            yield from _children(child, full)
-    else:
-        yield name or "module", module
-
-
-def _refuse_computed_weights(module: nn.Module) -> None:
-    """Refuse weights that are computed at every call, or do not exist yet."""
-    for name, child in module.named_modules():
-        where = f"{name or 'module'} ({type(child).__name__})"
-        if getattr(child, "has_uninitialized_params", bool)():
-            got, do = "a lazy module without weights", "call the module once on an input"
-            raise bad_value(where, Shown(got), "weights", do)
-        if "parametrizations" in child._modules:
-            got = "a weight that is computed from others (a parametrization)"
-            do = "call torch.nn.utils.parametrize.remove_parametrizations"
-            raise bad_value(where, Shown(got), "weights that are parameters", do)
-
-
-def _leaves_inputs_alone(module: nn.Module, name: str) -> bool:
-    """Whether a module is the identity in eval mode; refuse it in a mode in which it is not."""
-    if type(module) not in (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d):
-        return False
-    p = getattr(module, "p", 0.0)
-    if module.training and p > 0:
-        got = Shown(f"p={p:g} in training mode, whose outputs are random")
-        raise bad_value(f"{name} ({type(module).__name__})", got, "eval mode", "call module.eval()")
-    return True
-
-
-def _check_tensor(tensor: Tensor, layer: Layer, name: str, key: str) -> None:
-    """Refuse a weight or bias that torch does not use as a plain array of the layer's shape."""
-    kind = type(tensor)
-    if kind not in (nn.Parameter, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
-        got = f"a {kind.__name__} with layout {tensor.layout} on {tensor.device}"
-        raise bad_value(f"{name}.{key}", Shown(got), "a plain dense tensor with values")
-    if tensor.dtype not in (torch.float32, torch.float64):
-        got, expected = str(tensor.dtype), "torch.float32 or torch.float64"
-        raise bad_value(f"{name}.{key}", Shown(got), expected, "call module.float()")
-    kernel = layer.kernel if layer.kind == "conv2d" else ()
-    shape = (layer.n_out, layer.n_in, *kernel) if key == "weight" else (layer.n_out,)
-    if tuple(tensor.shape) != shape:
-        expected = f"{list(shape)}, the sizes that the layer states"
-        raise bad_value(f"{name}.{key}", Shown(f"shape {list(tensor.shape)}"), expected)
-
-
-def _layer(module: nn.Module, name: str, signed: bool) -> Layer:
-    """Return the layer of a module, by exact type: a subclass may compute something else."""
-    where = f"{name} ({type(module).__name__})"
-    if type(module) is nn.Linear:
-        return Layer(
-            kind="linear",
-            n_in=module.in_features,
-            n_out=module.out_features,
-            bias=module.bias is not None,
-            signed=signed,
-        )
-    if type(module) is nn.Conv2d:
-        if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
-            got = f"groups={module.groups}, padding={module.padding!r}, {module.padding_mode!r}"
-            raise TypeError(f"{where}: got {got}; expected groups=1 and numbers of padding zeros")
-        return Layer(
-            kind="conv2d",
-            n_in=module.in_channels,
-            n_out=module.out_channels,
-            kernel=_pair(module.kernel_size),
-            stride=_pair(module.stride),
-            padding=_pair(module.padding),
-            dilation=_pair(module.dilation),
-            bias=module.bias is not None,
-            signed=signed,
-        )
-    if type(module) is nn.ReLU:
-        return Layer(kind="relu")
-    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-        return Layer(kind="flatten")
-    if type(module) is nn.AdaptiveAvgPool2d and module.output_size in (1, (1, 1)):
-        return Layer(kind="global_average")
-    plain_max = (
-        type(module) is nn.MaxPool2d
-        and _pair(module.dilation) == (1, 1)
-        and not (module.ceil_mode or module.return_indices)
-    )
-    plain_average = (
-        type(module) is nn.AvgPool2d
-        and not module.ceil_mode
-        and module.divisor_override is None
-        and (module.count_include_pad or _pair(module.padding) == (0, 0))
-    )
-    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and (plain_max or plain_average):
-        return Layer(
-            kind="max_pool2d" if plain_max else "avg_pool2d",
-            kernel=_pair(module.kernel_size),
-            stride=_pair(module.stride),
-            padding=_pair(module.padding),
-        )
-    hint = "; fold it into the layer before" if "BatchNorm" in type(module).__name__ else ""
-    raise TypeError(
-        f"{where}: got a layer or settings with no error bound; expected {SUPPORTED}, in "
-        f"nn.Sequential{hint}"
-    )
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _array(parameter: Tensor | None, name: str) -> NDArray[np.float64] | None:
-    if parameter is None:
-        return None
-    array: NDArray[np.float64] = parameter.detach().cpu().double().numpy()
-    if not np.isfinite(array).all():
-        raise bad_value(f"layer {name}", Shown("nan or inf"), "finite weights")
-    return array
+def _pair(value: tuple[int, ...]) -> tuple[int, int]:
+    return (value[0], value[1])
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

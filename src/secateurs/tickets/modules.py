@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that users of torch know
 
-from secateurs.tickets.layers import WEIGHTED, Layer, convolution, linear
+from secateurs.tickets.layers import WEIGHTED, Layer, Target, convolution, linear
 from secateurs.tickets.ticket import Ticket, hidden_units, output_weights
 
 
@@ -114,6 +114,21 @@ def effective_module(ticket: Ticket) -> nn.Sequential:
         weights for relu(x) and for relu(-x); the other layers are those of torch.
     """
     return _stack(ticket, _effective)
+
+
+def target_module(target: Target) -> nn.Sequential:
+    """Return the layers of a target in float64, batch normalisations folded."""
+    modules: list[nn.Module] = []
+    for layer, W, b in zip(target.layers, target.weights, target.biases, strict=True):
+        if W is None:
+            modules.append(_plain(layer))
+            continue
+        weight, bias = torch.from_numpy(W), None if b is None else torch.from_numpy(b)
+        if layer.kind == "linear":
+            modules.append(linear(weight, bias))
+        else:
+            modules.append(convolution(weight, bias, layer.stride, layer.padding, layer.dilation))
+    return nn.Sequential(*modules).eval()
 
 
 def _stack(ticket: Ticket, weighted: Callable[[Ticket, int], nn.Module]) -> nn.Sequential:

@@ -23,10 +23,10 @@ from torch import nn
 from secateurs.core.parameters import check_integer, check_real
 from secateurs.core.solution import Progress, ProgressCallback, Solution, Status
 from secateurs.core.thread_pool import StopFlag, run_pieces
-from secateurs.tickets.layers import read_module
+from secateurs.tickets.read_program import read_module
 from secateurs.tickets.subset_sums import MAX_TERMS
 from secateurs.tickets.ticket import LEAST_EPS, Candidates, Ticket, block_targets, scale_of
-from secateurs.tickets.verify import positions, verify_ticket
+from secateurs.tickets.verify import compare, positions
 
 ROUNDING = 1 - 1e-12  # ensures error / scale <= eps, and not only error <= eps scale
 
@@ -50,7 +50,8 @@ def prune_network(
     Parameters
     ----------
     module : nn.Module
-        Linear and Conv2d layers, ReLU, Flatten and pooling, in `nn.Sequential`.
+        Its forward is a chain of Linear and Conv2d layers, each with a batch normalisation in
+        eval mode or without, ReLU, Flatten and pooling.  It is read through torch.export.
     eps : float
         Largest error of a weight, in units of the largest ``|weight|`` of its tensor (the weight or
         the bias of a layer), below 1.
@@ -64,8 +65,8 @@ def prune_network(
     radius : float
         Largest l2 norm of an input, for the error bound.
     input_shape : (channels, height, width), optional
-        Shape of an input.  It is only needed for the error bound when a convolution has a bias, and
-        is compared with the layers whenever it is given.
+        Shape of an input.  It is only needed for the error bound when a convolution has a bias or
+        a batch normalisation, and is compared with the layers whenever it is given.
     n_threads : int, optional
         The number of torch threads by default; the ticket is the same for any number.
     progress : callable, optional
@@ -100,7 +101,7 @@ def prune_network(
     seed = int(np.random.default_rng().integers(2**63))
     if random_state is not None:
         seed = check_integer("random_state", random_state, 0, 2**63 - 1, otherwise="None")
-    target = read_module(module, nonnegative_inputs)
+    target = read_module(module, nonnegative_inputs, input_shape)
     positions(target.layers, input_shape)  # refuses a wrong shape before the search
     goals = [block_targets(target, number) for number in range(len(target.layers))]
     ticket = Ticket(
@@ -114,7 +115,7 @@ def prune_network(
         ),
     )
     finished, mean_terms = _find_masks(ticket, goals, max_terms, n_threads, progress)
-    report = verify_ticket(ticket, module, radius=radius, input_shape=input_shape)
+    report = compare(ticket, target, radius=radius, input_shape=input_shape)
     status: Status = "budget" if report.n_outside else "converged"
     measured = {**asdict(report), "mean_terms": mean_terms, "report": report}
     return Solution(ticket, status if finished else "interrupted", {}, measured)

@@ -19,30 +19,34 @@ target is rounded to float32 first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from secateurs.core.parameters import Shown, bad_value, check_real, is_integer
-from secateurs.tickets.layers import WEIGHTED, Layer, Target, read_module
-from secateurs.tickets.norms import SLACK, lipschitz, operator_norm, spectral_norm
+from secateurs.tickets.layers import WEIGHTED, Layer, Target
+from secateurs.tickets.norms import (
+    SLACK,
+    absolute_norm,
+    lipschitz,
+    operator_norm,
+    spectral_norm,
+)
+from secateurs.tickets.read_program import read_module
 from secateurs.tickets.rounding import (
     ROOT_OUTPUTS,
     Arithmetic,
     Rounding,
     arithmetic_of,
-    dense_rounding,
     mean_rounding,
-    ticket_scale,
+    roundings_of,
 )
 from secateurs.tickets.ticket import Ticket, block_targets, scale_of
 
-Blocks = dict[str, NDArray[np.float64]]
+FOLDING = 16 * float(np.finfo(float).eps)  # relative error of a number folded in float64
 SHAPE = "(channels, height, width) of the inputs"
 
 
@@ -165,8 +169,19 @@ def verify_ticket(
     Source: derived; the roundings by Higham (2002), section 3.1.
     """
     check_real("radius", radius, least=0)
-    first = next(layer for layer in ticket.layers if layer.kind in WEIGHTED)
-    target = read_module(module, not first.signed)
+    target = read_module(module, not _first(ticket).signed, input_shape)
+    return compare(ticket, target, radius=radius, input_shape=input_shape)
+
+
+def _first(ticket: Ticket) -> Layer:
+    return next(layer for layer in ticket.layers if layer.kind in WEIGHTED)
+
+
+def compare(
+    ticket: Ticket, target: Target, *, radius: float, input_shape: tuple[int, int, int] | None
+) -> TicketReport:
+    """Compare a ticket with a target that was read already; see `verify_ticket`."""
+    first = _first(ticket)
     if target.layers != ticket.layers:
         layers = Shown(", ".join(layer.kind for layer in target.layers))
         raise bad_value("module", layers, "the layers and shapes for which the ticket was made")
@@ -275,7 +290,12 @@ def _after_weights(
     bias = (0.0, 0.0)
     if layer.bias:
         bias = root * spectral_norm(goals["bias"]), root * spectral_norm(differences["bias"])
-    roundings = _roundings(ticket, number, goals, found, (outputs.target, outputs.ticket), root)
+    fold = target.folds[number]
+    if fold is not None:  # the folded numbers are rounded to float64
+        E_norm += FOLDING * absolute_norm(layer, goals["plus"])
+        bias = bias[0], bias[1] + root * FOLDING * float(np.linalg.norm(fold.bias_sizes))
+    arithmetics = outputs.target, outputs.ticket
+    roundings = roundings_of(ticket, number, goals, found, arithmetics, root, fold)
     after = outputs.after((W_norm, E_norm), bias, roundings)
     sizes = [np.abs(d) / scale_of(goals[name]) for name, d in differences.items()]
     report = LayerReport(
@@ -288,42 +308,6 @@ def _after_weights(
         _finite_or_inf(max(after.error, after.effective_error)),
     )
     return report, after
-
-
-def _roundings(
-    ticket: Ticket,
-    number: int,
-    goals: Blocks,
-    found: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    arithmetics: tuple[Arithmetic, Arithmetic],
-    root_places: float,
-) -> tuple[Rounding, Rounding, Rounding]:
-    """Return the roundings of the target, of the masked network and of its effective layers."""
-    layer, scale = ticket.layers[number], ticket_scale(list(ticket.scales[number].values()))
-    own = {name: np.abs(goal) for name, goal in goals.items() if name != "minus"}
-    effective = {name: np.abs(sums) for name, (sums, _) in found.items()}
-    masked = {name: sizes for name, (_, sizes) in found.items()}
-    n_masked = {name: np.bitwise_count(mask) for name, mask in ticket.masks[number].items()}
-    largest = max(float(sizes.max()) for sizes in own.values())
-
-    def rounding(
-        arithmetic: Arithmetic, sizes: Blocks, counts: Mapping[str, NDArray[Any]], most: float
-    ) -> Rounding:
-        terms = _terms(layer, counts)
-        return dense_rounding(arithmetic, layer, sizes, terms, root_places, most)
-
-    return (
-        rounding(arithmetics[0], own, {k: v != 0 for k, v in own.items()}, largest),
-        rounding(arithmetics[1], masked, n_masked, scale),
-        rounding(arithmetics[1], effective, {k: v != 0 for k, v in effective.items()}, scale),
-    )
-
-
-def _terms(layer: Layer, counts: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Add up the terms of each output over taps, inputs and blocks."""
-    parts = [count.reshape(layer.n_out, -1).sum(1, dtype=float) for count in counts.values()]
-    total: NDArray[np.float64] = np.sum(parts, axis=0)
-    return total
 
 
 def _finite_or_inf(bound: float) -> float:

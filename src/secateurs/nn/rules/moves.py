@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from secateurs.core.torch_parts import tree_map
 from secateurs.nn.axes import Axes, Axis, Walk, is_free
 from secateurs.nn.rules.call import Call, Rule, short_name
 from secateurs.nn.slots import FIXED, IntArray
-from secateurs.nn.torch_parts import tree_map
 
 MOVES = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze",

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from secateurs.core.torch_parts import tree_leaves, tree_map
 from secateurs.nn.axes import Axes
 from secateurs.nn.rules.call import Call, Rule
-from secateurs.nn.torch_parts import tree_leaves, tree_map
 
 COPIES = (
     "_to_copy", "to", "clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh",

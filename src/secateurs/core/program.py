@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from secateurs.core.forward_hooks import check_forward
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.nn.torch_parts import tree_flatten, tree_unflatten
+from secateurs.core.torch_parts import tree_flatten, tree_unflatten
 
 FOLDED_HOOKS = {
     "WeightNorm": nn.utils.remove_weight_norm,
@@ -114,11 +114,18 @@ class Program:
         return found
 
 
-def read_program(module: nn.Module, example_inputs: Any, *, any_rows: bool = False) -> Program:
+def read_program(
+    module: nn.Module,
+    example_inputs: Any,
+    *,
+    any_rows: bool = False,
+    in_eval_mode: bool = True,
+) -> Program:
     """Export a copy of a module.
 
     With `any_rows` the graph accepts other numbers of rows than the example, where the module
-    allows it; the export then takes about twice as long.
+    allows it; the export then takes about twice as long.  Without `in_eval_mode` every submodule
+    keeps its mode, and the graph shows what is random or depends on the batch in training mode.
 
     Raises
     ------
@@ -135,7 +142,7 @@ def read_program(module: nn.Module, example_inputs: Any, *, any_rows: bool = Fal
     inputs = Inputs.of(example_inputs)
     if isinstance(module, torch.jit.ScriptModule):
         raise bad_value("module", Shown("a TorchScript module"), "an nn.Module written in Python")
-    ours = plain_copy(module)
+    ours = plain_copy(module, in_eval_mode=in_eval_mode)
     exported = _export(ours, inputs, any_rows=any_rows and inputs.n_rows > 1)
     signature = exported.graph_signature
     names = {
@@ -155,14 +162,14 @@ def read_program(module: nn.Module, example_inputs: Any, *, any_rows: bool = Fal
     )
 
 
-def plain_copy(module: nn.Module) -> nn.Module:
-    """Copy a module in eval mode; fold weight normalisation and other parametrisations.
+def plain_copy(module: nn.Module, *, in_eval_mode: bool = True) -> nn.Module:
+    """Copy a module, in eval mode; fold weight normalisation and other parametrisations.
 
     The copy shares the tensors of the module, unless some are folded.
     """
     _check_tensors(module)
     try:
-        ours = copy.deepcopy(module, _shared(module)).eval()
+        ours = copy.deepcopy(module, _shared(module))
     except Exception as error:  # a module can hold any object
         raise bad_value(
             "module", Shown(f"a module that cannot be copied ({error})"), "a deepcopy of it"
@@ -174,10 +181,16 @@ def plain_copy(module: nn.Module) -> nn.Module:
             remove = FOLDED_HOOKS.get(type(hook).__name__)
             if remove is not None:
                 remove(child, hook.name)  # type: ignore[attr-defined]
-        for name in list(getattr(child, "parametrizations", ())):
-            parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+        if "parametrizations" in child._modules:
+            # a copy shares the class that holds the parametrised tensors as properties, and torch
+            # removes them from it
+            kind = type(child)
+            own = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+            child.__class__ = type(kind.__name__, kind.__bases__, own)
+            for name in list(child.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(child, name, leave_parametrized=True)
     check_forward(ours)
-    return ours
+    return ours.eval() if in_eval_mode else ours
 
 
 def _shared(module: nn.Module) -> dict[int, Any]:

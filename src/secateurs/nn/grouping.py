@@ -1,0 +1,107 @@
+"""Interchangeable channels: atoms that appear at the same places of the parameters, as often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from secateurs.nn.channels import ChannelGroup, Place
+from secateurs.nn.slots import FIXED, IntArray, distinct
+from secateurs.nn.walk import GraphWalk
+
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+
+
+def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
+    """Group the atoms that appear at the same places, as often."""
+    slots = graph_walk.walk.slots
+    at = [(name, d) for name, axes in graph_walk.parameters.items() for d in range(len(axes))]
+    inside = distinct(slots.find(np.fromiter(slots.inside, np.int64, len(slots.inside))))
+    names: Counter[str] = Counter()
+    groups = []
+    for atoms, signature in _families(_places(graph_walk, at)):
+        if len(atoms) < 2:
+            continue  # the only channel of its kind has to stay
+        of_group = tuple(
+            Place(name, axis, count)
+            for (name, axis), count in ((at[place], count) for place, count in signature.tolist())
+        )
+        owner = of_group[0].name.rpartition(".")[0] or of_group[0].name
+        names[owner] += 1
+        name = owner if names[owner] == 1 else f"{owner}#{names[owner]}"
+        is_inside = bool(np.isin(atoms, inside).any())
+        groups.append(
+            ChannelGroup(name, len(atoms), of_group, 0, 0.0, is_inside, tuple(atoms.tolist()))
+        )
+    return groups
+
+
+def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> IntArray:
+    """Return rows (atom, place, count, first coordinate), in the order of atoms and places."""
+    slots = graph_walk.walk.slots
+    axes = [graph_walk.parameters[name][d].slots for name, d in at]
+    lengths = [len(axis) for axis in axes]
+    every = np.concatenate([np.zeros(0, dtype=np.int64), *axes])
+    free = np.flatnonzero(slots.find(every) != FIXED)
+    # the distinct roots of each place, where each is first, and how often it is there
+    keys, first, counts = np.unique(
+        np.repeat(np.arange(len(at)), lengths)[free] * slots.size + slots.find(every[free]),
+        return_index=True,
+        return_counts=True,
+    )
+    place, roots = np.divmod(keys, slots.size)
+    begins = np.cumsum([0, *lengths])[:-1] if at else np.zeros(1, dtype=np.int64)
+    every_root, which = np.unique(roots, return_inverse=True)
+    owners, atoms = slots.atoms_of(every_root)
+    # each root at a place stands for all of its atoms
+    low, high = (np.searchsorted(owners, np.arange(len(every_root)), side) for side in SIDES)
+    many = (high - low)[which]
+    row = np.repeat(np.arange(len(keys)), many)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
+    table = np.stack(
+        [atoms[low[which][row] + nth], place[row], counts[row], (free[first] - begins[place])[row]],
+        axis=1,
+    )
+    table = table[np.lexsort((table[:, 3], table[:, 1], table[:, 0]))]
+    starts = _starts(table[:, :2])
+    total = np.add.reduceat(table[:, 2], starts) if len(starts) else table[:, 2]
+    table = table[starts]
+    table[:, 2] = total
+    return table
+
+
+def _families(table: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yield the atoms of each group [n], and their places and counts [places, 2].
+
+    Groups come in the order of their first atom, atoms in that of their first coordinate.
+    """
+    starts = _starts(table[:, :1])
+    lengths = np.diff(np.append(starts, len(table)))
+    # the place of each atom in the order of the first place and coordinate where it appears
+    order = np.empty(len(starts), dtype=np.int64)
+    order[np.lexsort((table[starts, 3], table[starts, 1]))] = np.arange(len(starts))
+    families = []
+    for length in distinct(lengths).tolist():
+        of_length = starts[lengths == length]
+        rows = of_length[:, None] + np.arange(length)
+        signatures = table[rows, 1:3].reshape(len(rows), -1)
+        kinds, family = np.unique(signatures, axis=0, return_inverse=True)
+        ranks = order[lengths == length]
+        by_family = np.lexsort((ranks, family))
+        parts = np.split(by_family, np.cumsum(np.bincount(family))[:-1])
+        families += [
+            (int(ranks[mine[0]]), table[of_length[mine], 0], signature.reshape(-1, 2))
+            for mine, signature in zip(parts, kinds, strict=True)
+        ]
+    for _, atoms, signature in sorted(families, key=lambda one: one[0]):
+        yield atoms, signature
+
+
+def _starts(keys: IntArray) -> IntArray:
+    """Return where runs of equal rows begin."""
+    if not len(keys):
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(1)))
