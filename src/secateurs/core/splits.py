@@ -179,3 +179,10 @@ def _mixed(words: Words) -> Words:
         words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
+
+
+def shared_digest(digests: list[str]) -> str:
+    """Identify the splits of all processes of a fit together; one alone keeps its digest."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()

@@ -18,7 +18,7 @@ from secateurs.core.generalization import budget_check, support_check
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback
-from secateurs.core.splits import hold_out
+from secateurs.core.splits import hold_out, shared_digest
 from secateurs.data.table_estimator import split_keys
 from secateurs.training.choice import Choice
 from secateurs.training.fit_task import FitTask
@@ -210,14 +210,14 @@ class SparseMLP(TrainablePerceptron):
             weights = weights * (group.total(len(split.train)) / group.total(mine))
         task = FitTask(inputs, targets, shift, scale, split, group, weights, **options)
         self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
-        self.split_digest_ = split.digest
+        self.split_digest_ = shared_digest(group.gather(split.digest))
         self._n_tried = 1
         if start is None:
             return task
         self._require_continuation(start, inputs, len(shift))
         self._n_tried = getattr(start, "_n_tried", 1)  # its widths may have been chosen
         record = start.held_out_record()  # None if its network has seen the rows it held out
-        same = record is not None and record.digest == split.digest
+        same = record is not None and record.digest == self.split_digest_
         network = start.fitted_
         return replace(task, initial=network.network, before=network, certified_start=same)
 
