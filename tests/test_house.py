@@ -67,7 +67,7 @@ DIALECT = [
 
 def test_the_prose_is_plain():
     """Phrases that readers stumbled over do not come back."""
-    pages = [*PYTHON, *sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+    pages = [*PYTHON, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in pages

@@ -1,4 +1,4 @@
-"""Check every lemma of docs/tickets_theorem.md numerically, on random and adversarial instances.
+"""Check every lemma of docs/theory/latitude.md numerically, on random and adversarial instances.
 
     python -m benchmarks.tickets.theorem [--instances 200]
 

@@ -37,7 +37,7 @@ def test_the_glossary_explains_each_status_in_the_words_of_the_code(status):
 
 def test_links_between_pages_lead_somewhere():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-    pages += [*sorted((ROOT / "docs").glob("*.md"))]
+    pages += [*sorted((ROOT / "docs").rglob("*.md"))]
     for page in pages:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
         for link in links:

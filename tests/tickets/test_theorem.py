@@ -1,4 +1,4 @@
-"""The theorem of docs/tickets_theorem.md: one law for each lemma, and controls that must differ."""
+"""The theorem of docs/theory/latitude.md: one law for each lemma, and controls that must differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from secateurs.tickets.neuron.latitude import (
     latitude_constant,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "tickets_theorem.md"
+PAGE = Path(__file__).parents[2] / "docs/theory/latitude.md"
 
 
 @pytest.mark.parametrize("name", LAWS)

@@ -43,6 +43,10 @@ class Size:
             got = Shown(" and ".join(given) if given else "none of them")
             expected = "exactly one of flops, params, latency, widths and max_loss_increase"
             raise bad_value("size", got, expected)
+        for name in ("flops", "params", "latency"):
+            share = getattr(self, name)
+            if share is not None:
+                check_real(name, share, above=0, most=1)
         return self
 
 

@@ -1,6 +1,6 @@
 """The meaning of "auto": steps, batches, regularisation and widths from the data.
 
-All numbers were chosen on held-out rows of training data (docs/training.md).
+All numbers were chosen on held-out rows of training data (docs/theory/training.md).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from secateurs.tickets.neuron.latitude import latitude_constant
 from secateurs.tickets.neuron.scaling import fewest_neurons, neuron_point
 
 PAPER = "Ferre', Giroire, Mallmann-Trenn & Natale (2026), arXiv 2603.02234"
-THEOREM = "derived here: docs/tickets_theorem.md"
+THEOREM = "derived here: docs/theory/latitude.md"
 NETWORKS = 100  # random networks for each part that counts successes
 FIT_ROWS = 40  # points for each weight, to fit output weights
 EXACT_SUP_ERROR = 1e-9  # of a network that equals its target

@@ -28,7 +28,7 @@ Mode = Literal["weights", "neurons"]
 
 PAPER = "Ferre, Giroire, Mallmann-Trenn & Natale, arXiv 2603.02234"
 BREAKPOINT = f"derived; the argument of {PAPER} on a plane through w*"
-LATITUDE = "derived: the theorem of docs/tickets_theorem.md, every lemma checked by a test"
+LATITUDE = "derived: the theorem of docs/theory/latitude.md, every lemma checked by a test"
 COUNTING = "derived: 2^(masks) functions against the cap that each can serve"
 COUNTING_WEIGHTS = f"{COUNTING}; for a target drawn uniformly from the sphere, false for an axis"
 SINGLE = "derived: one neuron with ||alpha w - w*|| <= eps, by quadrature minus its error estimate"
@@ -80,7 +80,7 @@ def neuron_lower_bound(
 
     Notes
     -----
-    Proofs in `secateurs.tickets.neuron.bounds` and docs/tickets_theorem.md.  `select_neurons`
+    Proofs in `secateurs.tickets.neuron.bounds` and docs/theory/latitude.md.  `select_neurons`
     returns a larger bound that holds for the given alpha.  Cost: O(d) nonnegative least squares
     problems of size [d, N].
     """

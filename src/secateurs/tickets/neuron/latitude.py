@@ -1,6 +1,6 @@
 """The latitude bound: how far every network is whose neurons all point away from the target.
 
-Form A, every number of neurons, every subset and every alpha.  docs/tickets_theorem.md has the
+Form A, every number of neurons, every subset and every alpha.  docs/theory/latitude.md has the
 theorem with its proof; the numbers of equations and lemmas below are those of that page.
 
     M(t) = mean of e = f - h over the points of the sphere at the latitudes t and -t from w*

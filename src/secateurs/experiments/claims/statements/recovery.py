@@ -53,7 +53,8 @@ STATEMENTS = (
         "size.",
         source=SUMMARY,
         command="python -m benchmarks.recovery.exactness",
-        result="none of 605 fits that are called exact is wrong on fresh rows (docs/recovery.md).",
+        result="none of 605 fits that are called exact is wrong on fresh rows "
+        "(docs/benchmarks/recovery.md).",
         differs="output weights are 1, and alternatives are searched for and not excluded by proof",
     ),
     Statement(
@@ -117,7 +118,7 @@ STATEMENTS = (
         source=CODE,
         claims=("figure-2",),
         command="python -m benchmarks.recovery.vector_outputs --sampling",
-        result="the sampler is above 300 dB in 12 of 12 cells (docs/recovery.md).",
+        result="the sampler is above 300 dB in 12 of 12 cells (docs/theory/recovery.md).",
         differs="`iht_network` has exchanges, and neither batches nor the CountSketch; at scale "
         "paper m and s are five of the ten values",
     ),
@@ -138,7 +139,7 @@ STATEMENTS = (
         claims=("figure-4",),
         command="python -m benchmarks.training.images --npz mnist.npz --images 6",
         result="four of six images reach 45 dB at s = 100, all reach 289 dB at s = 500 "
-        "(docs/recovery.md).",
+        "(docs/theory/recovery.md).",
         differs="8 x 8 digits of scikit-learn in the claim; two layers are fitted with exchanges",
     ),
     Statement(

@@ -115,7 +115,7 @@ STATEMENTS = (
         claims=("no-regulariser-fails",),
         command="python -m benchmarks.sensing.column_norms",
         result="4 of 500 columns are above .3 of the largest norm with the penalty, and 434 "
-        "without (docs/sensing.md).",
+        "without (docs/theory/sensing.md).",
         differs="the command has the loss for infinitely many measurements, and the claim "
         "measures samples at d = k = 50",
     ),

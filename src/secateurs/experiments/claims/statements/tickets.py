@@ -6,9 +6,9 @@ from secateurs.experiments.claims.statement import Statement
 
 ABSTRACTS = "abstracts of versions 1 to 3 and a summary; the numbers of the theorems are unverified"
 
-PAGE = "derived here: docs/tickets_theorem.md"
+PAGE = "derived here: docs/theory/latitude.md"
 CHECKS = "python -m benchmarks.tickets.theorem"
-HOLD = "no instance violates it, and each lemma has a line of its own (docs/tickets_theorem.md)."
+HOLD = "no instance violates it, and each lemma has a line of its own (docs/theory/latitude.md)."
 
 STATEMENTS = (
     Statement(
@@ -63,7 +63,7 @@ STATEMENTS = (
         source=ABSTRACTS,
         claims=("exponential-gap",),
         command="python docs/figures.py tickets_gap",
-        result="the picture of docs/tickets.md.",
+        result="the picture of docs/theory/tickets.md.",
         differs="the two bounds are for the two forms in which they are proved",
     ),
     Statement(
