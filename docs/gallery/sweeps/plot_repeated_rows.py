@@ -52,10 +52,9 @@ percent = [100 * score for score in scores.values()]
 bars = axis.barh(list(scores), percent, color=["#b5651d", OTHERS, OURS, OURS])
 axis.bar_label(bars, fmt="%.0f %%", padding=3)
 axis.axvline(50, color="black", linestyle=":")
-axis.annotate("guessing", (50, -0.45), xytext=(3, 0), textcoords="offset points", va="bottom")
 axis.invert_yaxis()
 axis.set_xlim(0, 112)
-axis.set_xlabel("accuracy, %")
+axis.set_xlabel("accuracy, % (dotted: guessing)")
 axis.grid(axis="x", color=SOFT)
 axis.set_axisbelow(True)
 
