@@ -86,7 +86,7 @@ weight.grid(color=SOFT)
 # On the left the trained weights of a neuron of the first layer, on the right those of the random
 # network under its masks, for two values of eps.
 
-figure, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.4), layout="constrained")
 rows = [network[0].weight[3].detach()]
 for eps in (0.5, 0.01):
     same = tickets.effective_module(found[values.index(eps)].value)

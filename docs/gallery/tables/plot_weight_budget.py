@@ -84,7 +84,7 @@ axis.legend(loc="lower right")
 # The networks of 50, 100 and 200 weights read these pixels. The numbers count the weights on a
 # pixel.
 
-figure, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.4), layout="constrained")
 for axis, budget in zip(axes, (50, 100, 200), strict=True):
     first_layer = path.estimators[path.budgets.index(budget)].coefs_[0]
     counts = np.bincount(first_layer.indices, minlength=64).reshape(8, 8)
