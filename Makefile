@@ -46,7 +46,7 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	$(PYTHON) .ci/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[dev,onnx]'
-	.venv-lowest/bin/pytest -n auto --maxprocesses 4 --dist worksteal
+	.venv-lowest/bin/pytest -n auto --maxprocesses 4 --dist worksteal -o filterwarnings=default
 
 # Mutated files of every format; a campaign that was stopped goes on where it was.
 fuzz: install
