@@ -150,7 +150,8 @@ def report(
         print(
             f"{method:24}s={s:<6} effort {effort:<4g} "
             f"test {np.mean(scores[s]):6.2f} +- {_error(scores[s]):.2f}  "
-            f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} rate {rate}",
+            f"cpu {np.mean(seconds[s]):6.1f} s  hidden {hidden} decay {decay} "
+            f"rate {rate or 'auto'}",
             flush=True,
         )
 
