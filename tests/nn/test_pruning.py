@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from secateurs.core.program import Inputs
 from secateurs.nn import plan, prune
+from secateurs.nn.data import prepare_data
+from secateurs.nn.increase import increase_checks
 from secateurs.nn.reading import capture, features, find_readers, unit_of
 from tests.nn.test_zoo import made
 
@@ -227,3 +231,21 @@ def test_the_patches_of_a_convolution_are_its_features():
         torch.testing.assert_close(
             rows @ weight.T + layer.bias.double(), wanted, atol=1e-5, rtol=1e-5
         )
+
+
+def test_the_rows_are_not_copied():
+    """Training takes rows from the given tensors, and copies of rows are found block by block."""
+    X, y = torch.randn(20_000, 100), torch.zeros(20_000).long()
+    module = nn.Linear(100, 2)
+    data = prepare_data((X, y), 0.1, 64, module, torch.Generator().manual_seed(0))
+    assert data.training.rows[0].data_ptr() == X.data_ptr()
+    assert len(data.training) == 18_000
+    held = {tuple(row) for row in data.validation[0][:50].tolist()}
+    batch = next(data.batches(torch.Generator()))[0]
+    assert not held & {tuple(row) for row in batch.tolist()}
+    certify = X[:4000] + 1, y[:4000]
+    tracemalloc.start()
+    increase_checks(module, module, cross_entropy, certify, data, clip=1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.numel() * X.element_size() / 2

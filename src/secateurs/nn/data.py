@@ -23,13 +23,29 @@ Data = tuple[Tensor | NDArray[Any], Tensor | NDArray[Any]] | DataLoader[Any]
 Batch = tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some rows of (X, y), which are not copied: at most a batch is taken at once."""
+
+    rows: Batch
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, places: Tensor | slice) -> Batch:
+        """Copy the rows at these places of the selection."""
+        return _rows(self.rows, self.index[places])
+
+
 @dataclass(frozen=True)
 class PruningData:
     """Rows to train on, and validation rows to choose on.
 
     Attributes
     ----------
-    training, validation : (X, y) tensors or DataLoader
+    training : Selection or DataLoader
+    validation : (X, y) tensors or DataLoader
     batch_size : int
         For training tensors; a loader has its own.
     like : Tensor
@@ -38,7 +54,7 @@ class PruningData:
         The user gave the validation rows; otherwise they were split off the training rows.
     """
 
-    training: Batch | DataLoader[Any]
+    training: Selection | DataLoader[Any]
     validation: Batch | DataLoader[Any]
     batch_size: int
     like: Tensor
@@ -58,6 +74,12 @@ class PruningData:
             if empty:
                 raise bad_value("data", Shown("a DataLoader without batches"), "at least one batch")
 
+    def calibration(self, most: int | None) -> Batch | DataLoader[Any]:
+        """Return the first training rows, or all; a loader as it is."""
+        if isinstance(self.training, DataLoader):
+            return self.training
+        return self.training.take(slice(most))
+
     def chunks(self) -> Iterator[Batch]:
         """Yield the validation rows in fixed chunks."""
         held = self.validation
@@ -65,11 +87,16 @@ class PruningData:
             yield self._placed(batch)
 
     def _placed(self, batch: Batch) -> Batch:
-        X, y = (
-            part.to(self.like.device, self.like.dtype if part.is_floating_point() else part.dtype)
-            for part in batch
-        )
-        return X, y
+        return placed(batch, self.like)
+
+
+def placed(batch: Batch, like: Tensor) -> Batch:
+    """Move a batch to the device of a tensor, and numbers to its dtype."""
+    X, y = (
+        part.to(like.device, like.dtype if part.is_floating_point() else part.dtype)
+        for part in batch
+    )
+    return X, y
 
 
 def prepare_data(
@@ -87,7 +114,8 @@ def prepare_data(
     like = next(module.parameters())
     if not isinstance(validation, float | int):
         given = _checked(validation, "validation")
-        return PruningData(_checked(data, "data"), given, batch_size, like, validation_given=True)
+        training = data if isinstance(data, DataLoader) else _all(checked_rows(data, "data"))
+        return PruningData(training, given, batch_size, like, validation_given=True)
     if isinstance(data, DataLoader):
         expected = "(X, y) or another DataLoader, because the rows of a DataLoader cannot be split"
         raise bad_value("validation", validation, expected)
@@ -125,12 +153,16 @@ def _is_finite(tensor: Tensor) -> bool:
     return all(bool(torch.isfinite(tensor[i : i + size]).all()) for i in starts)
 
 
-def _split(data: Batch, share: float, generator: torch.Generator) -> tuple[Batch, Batch]:
+def _all(data: Batch) -> Selection:
+    return Selection(data, torch.arange(len(data[0])))
+
+
+def _split(data: Batch, share: float, generator: torch.Generator) -> tuple[Selection, Batch]:
     n = len(data[0])
     n_held = min(max(1, round(share * n)), n - 1)
     order = torch.randperm(n, generator=generator)
     held, train = order[:n_held].sort().values, order[n_held:].sort().values
-    return _rows(data, train), _rows(data, held)
+    return Selection(data, train), _rows(data, held)
 
 
 def _rows(data: Batch, index: Tensor) -> Batch:
@@ -138,13 +170,13 @@ def _rows(data: Batch, index: Tensor) -> Batch:
     return X[index.to(X.device)], y[index.to(y.device)]
 
 
-def _shuffled(data: Batch, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+def _shuffled(data: Selection, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Yield one epoch in a fresh order, without the rows of an incomplete last batch."""
-    n = len(data[0])
+    n = len(data)
     order = torch.randperm(n, generator=generator)
     size = min(batch_size, n)
     for start in range(0, n - size + 1, size):
-        yield _rows(data, order[start : start + size])
+        yield data.take(order[start : start + size])
 
 
 def _chunked(data: Batch) -> Iterator[Batch]:

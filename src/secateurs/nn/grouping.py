@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateurs.nn.channels import ChannelGroup, Place
 from secateurs.nn.slots import FIXED, IntArray, distinct
 from secateurs.nn.walk import GraphWalk
 
+Table = NDArray[np.int32]  # there are fewer than 2^31 slots
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
@@ -39,19 +41,16 @@ def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:
     return groups
 
 
-def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> IntArray:
+def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> Table:
     """Return rows (atom, place, count, first coordinate), in the order of atoms and places."""
     slots = graph_walk.walk.slots
     axes = [graph_walk.parameters[name][d].slots for name, d in at]
     lengths = [len(axis) for axis in axes]
-    every = np.concatenate([np.zeros(0, dtype=np.int64), *axes])
-    free = np.flatnonzero(slots.find(every) != FIXED)
+    keys = slots.find(np.concatenate([np.zeros(0, dtype=np.int64), *axes]))
+    free = np.flatnonzero(keys != FIXED)
     # the distinct roots of each place, where each is first, and how often it is there
-    keys, first, counts = np.unique(
-        np.repeat(np.arange(len(at)), lengths)[free] * slots.size + slots.find(every[free]),
-        return_index=True,
-        return_counts=True,
-    )
+    keys = (np.repeat(np.arange(len(at)) * slots.size, lengths) + keys)[free]
+    keys, first, counts = np.unique(keys, return_index=True, return_counts=True)
     place, roots = np.divmod(keys, slots.size)
     begins = np.cumsum([0, *lengths])[:-1] if at else np.zeros(1, dtype=np.int64)
     every_root, which = np.unique(roots, return_inverse=True)
@@ -61,10 +60,15 @@ def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> IntArray:
     many = (high - low)[which]
     row = np.repeat(np.arange(len(keys)), many)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
-    table = np.stack(
-        [atoms[low[which][row] + nth], place[row], counts[row], (free[first] - begins[place])[row]],
-        axis=1,
+    columns = (
+        atoms[low[which][row] + nth],
+        place[row],
+        counts[row],
+        (free[first] - begins[place])[row],
     )
+    del keys, row, nth, roots, which
+    table = np.stack([column.astype(np.int32) for column in columns], axis=1)
+    del columns
     table = table[np.lexsort((table[:, 3], table[:, 1], table[:, 0]))]
     starts = _starts(table[:, :2])
     total = np.add.reduceat(table[:, 2], starts) if len(starts) else table[:, 2]
@@ -73,7 +77,7 @@ def _places(graph_walk: GraphWalk, at: list[tuple[str, int]]) -> IntArray:
     return table
 
 
-def _families(table: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+def _families(table: Table) -> Iterator[tuple[Table, Table]]:
     """Yield the atoms of each group [n], and their places and counts [places, 2].
 
     Groups come in the order of their first atom, atoms in that of their first coordinate.
@@ -100,7 +104,7 @@ def _families(table: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
         yield atoms, signature
 
 
-def _starts(keys: IntArray) -> IntArray:
+def _starts(keys: Table) -> IntArray:
     """Return where runs of equal rows begin."""
     if not len(keys):
         return np.zeros(0, dtype=np.int64)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateurs.core.bounds import error_upper_bound, mean_lower_bound
 from secateurs.core.certificate import Check
 from secateurs.core.splits import row_keys
-from secateurs.nn.data import Loss, PruningData
+from secateurs.nn.data import Loss, PruningData, Selection, placed
 from secateurs.nn.evaluation import batch_loss, evaluation_mode
 
 CONFIDENCE = 0.95
@@ -49,9 +49,9 @@ def increase_checks(
         "loss increase", and "error increase" where y are classes.  Each bound holds with
         confidence 95 % for independent draws, whatever their distribution.
     """
-    X, y = _new_rows(certify, data)
-    n = len(X)
-    losses = [_row_losses(module, loss, X, y) for module in (before, after)]
+    new = _new_rows(certify, data)
+    n = len(new)
+    losses = [_row_losses(module, loss, new, data.like) for module in (before, after)]
     difference = np.clip(losses[1][0] - losses[0][0], -clip, clip)
     fall = mean_lower_bound((clip - difference) / (2 * clip), CONFIDENCE) if n and clip > 0 else 0.0
     bound = clip - 2 * clip * fall
@@ -91,41 +91,47 @@ def _error_check(before: NDArray[np.bool_], after: NDArray[np.bool_], n: int) ->
     )
 
 
-def _new_rows(certify: tuple[Tensor, Tensor], data: PruningData) -> tuple[Tensor, Tensor]:
+def _new_rows(certify: tuple[Tensor, Tensor], data: PruningData) -> Selection:
     """Leave out copies of rows of the data, and all but the first of equal rows."""
     X, y = certify
     keys = _keys(X, y)
-    used = [_keys(*part) for part in (data.training, data.validation) if isinstance(part, tuple)]
+    used = []
+    if isinstance(data.training, Selection):
+        used.append(_keys(*data.training.rows)[data.training.index.numpy()])
+    if isinstance(data.validation, tuple):
+        used.append(_keys(*data.validation))
     _, first = np.unique(keys, return_index=True)
     new = ~np.isin(keys[first], np.concatenate(used)) if used else np.ones(len(first), bool)
-    rows = torch.from_numpy(np.sort(first[new]))
-    like = data.like
-    X = X[rows]
-    X = X.to(like.device, like.dtype if X.is_floating_point() else X.dtype)
-    y = y[rows]
-    return X, y.to(like.device, like.dtype if y.is_floating_point() else y.dtype)
+    return Selection(certify, torch.from_numpy(np.sort(first[new])))
 
 
 def _keys(X: Any, y: Any) -> NDArray[np.uint64]:
-    rows, targets = (t.detach().cpu().double().reshape(len(t), -1).numpy() for t in (X, y))
-    return row_keys(rows, targets)
+    """Hash every row; in blocks, because a copy in float64 is twice as large as the data."""
+    found = [np.zeros(0, dtype=np.uint64)]
+    for start in range(0, len(X), ROWS):
+        blocks = (t[start : start + ROWS] for t in (X, y))
+        rows, targets = (b.detach().cpu().double().reshape(len(b), -1).numpy() for b in blocks)
+        found.append(row_keys(rows, targets))
+    return np.concatenate(found)
 
 
 def _row_losses(
-    module: nn.Module, loss: Loss, X: Tensor, y: Tensor
+    module: nn.Module, loss: Loss, new: Selection, like: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
     """Return the loss of every row, and whether its class is wrong where y are classes."""
     losses: list[float] = []
     wrong: list[NDArray[np.bool_]] = []
     with evaluation_mode(module):
-        for start in range(0, len(X), ROWS):
-            out, target = module(X[start : start + ROWS]), y[start : start + ROWS]
+        for start in range(0, len(new), ROWS):
+            X, target = placed(new.take(slice(start, start + ROWS)), like)
+            out = module(X)
             losses += [
                 float(batch_loss(loss, out[i : i + 1], target[i : i + 1]))
                 for i in range(len(target))
             ]
             if target.ndim == 1 and out.ndim == 2:
                 wrong.append((out.argmax(1) != target).cpu().numpy())
+    y = new.rows[1]
     are_classes = y.ndim == 1 and not y.is_floating_point()
     none = np.zeros(0, dtype=bool)
     return np.array(losses), np.concatenate([none, *wrong]) if are_classes else None

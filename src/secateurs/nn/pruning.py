@@ -16,6 +16,7 @@ from secateurs.nn.group_lasso_pruning import checked_keep, group_lasso_pruning, 
 from secateurs.nn.planning import Plan
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.pruning_run import pruning_run
+from secateurs.nn.reconstruction import ROWS
 from secateurs.nn.run_state import PruningRun, record_in_six_digits
 from secateurs.nn.scores import HOW
 from secateurs.nn.shrink_module import change_sets
@@ -153,9 +154,8 @@ def prune(
         plan = _plan_of(run)
         source = plan.module
         for number in range(1, n_rounds + 1):
-            scores = plan.score(
-                score, run.data.training, loss, source=source, random_state=random_state
-            )
+            rows = run.data.calibration(None if score == "group_lasso" else ROWS)
+            scores = plan.score(score, rows, loss, source=source, random_state=random_state)
             chosen = _chosen(run, scores, size, number / n_rounds, options, repair, source)
             best = fine_tune(run, _working(run, chosen), fine_tune_steps)
             if number < n_rounds:
@@ -179,7 +179,7 @@ def _chosen(
 
     def cut(**given: Any) -> Cut:
         found = plan.choose(scores, **given, **options, repair=False, source=source)
-        return found.repair(run.data.training) if repair else found
+        return found.repair(run.data.calibration(ROWS)) if repair else found
 
     if size.max_loss_increase is None:
         given = {k: v for k, v in vars(size).items() if v is not None}
@@ -192,7 +192,7 @@ def _chosen(
     for _ in range(LEVELS):
         middle = (low + high) / 2
         tried = plan.choose(scores, level=middle, **options, repair=False, source=source)
-        tried = tried.repair(run.data.training) if repair else tried
+        tried = tried.repair(run.data.calibration(ROWS)) if repair else tried
         scored = run.score(_working(run, tried))
         record_in_six_digits(
             run.widths_tried, n_neurons=sum(tried.widths.values()), loss=scored.loss
