@@ -149,7 +149,9 @@ def test_distortions_that_make_no_sense_are_refused(stripes, model, options, mes
 
 
 @pytest.mark.slow
-def test_the_search_by_bytes_chooses_the_strength_once(stripes):
+def test_the_search_by_bytes_chooses_the_strength_once(stripes, monkeypatch):
+    for name, steps in (("SEARCH_STEPS", 10), ("SEARCH_TUNING", 2), ("LEAST_STEPS", 30)):
+        monkeypatch.setattr(f"secateurs.tiny.search.{name}", steps)
     X, y = stripes
     network = fit_bytes(
         SparseMLPClassifier(max_epochs=5), X, y, flash=480, ram=400, bits=(4,), epochs=1,
