@@ -165,10 +165,16 @@ class SavedModel(ABC):
         }
 
     def held_out_record(self) -> HeldOutRecord | None:
-        """Return which rows the fit held out; None where the model may have seen them.
+        """Return which rows the fit held out.
 
         The certificate decides this: after `partial_fit`, or after a start from a network that has
         seen other rows, it has no statement from held-out rows.
+
+        Returns
+        -------
+        HeldOutRecord or None
+            A digest of the split, and how many fits were compared on its held-out rows; None where
+            the model may have seen these rows.
         """
         digest = getattr(self, "split_digest_", None)
         if digest is None or not _is_from_held_out_rows(self.certificate_):

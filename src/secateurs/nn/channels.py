@@ -44,11 +44,12 @@ class Place:
 class ChannelGroup:
     """Channels that are interchangeable: each can be removed, and all cost the same.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The module whose parameter is first in the group, with a number if there are several.
     size : int
+        Number of its channels, at least 2.
     places : tuple of Place
         Where a channel appears.
     n_parameters : int
@@ -56,7 +57,7 @@ class ChannelGroup:
     flops : float
         Floating-point operations on the example inputs that go with one channel.
     inside_heads : bool
-        The channels are positions inside heads or copies of a channel. Removing them is exact,
+        The channels are positions inside heads or copies of a channel.  Removing them is exact,
         but keeps the class of the module less often.
     atoms : tuple of int
         The slot of each channel.
@@ -90,18 +91,20 @@ class Layout:
 class ChannelPlan:
     """What can be removed from a module.
 
-    Attributes
+    Parameters
     ----------
     groups : dict of str to ChannelGroup
+        The channels that can be removed, by the names of their groups.
     fixed : tuple of Fixed
         What cannot be removed, with the node and the reason.
     n_parameters : int
+        Numbers in all parameters of the module.
     flops : float
         Floating-point operations of all products and convolutions on the example inputs.
     unknown : dict of str to int
         Operations without a rule, and how often they were met; what they read is fixed.
-    program : Program
-        The exported graph, and a copy of the module.
+    program, graph_walk : Program, GraphWalk
+        The exported graph with a copy of the module, and the axes of every value of the graph.
     was_training : bool
         Whether the given module was in training mode; smaller modules get the same mode.
     any_rows : bool
@@ -132,7 +135,18 @@ class ChannelPlan:
         return {name: group.size for name, group in self.groups.items()}
 
     def group(self, name: str) -> ChannelGroup:
-        """Return a group by name; ValueError with the nearest name if there is none."""
+        """Return a group by name.
+
+        Parameters
+        ----------
+        name : str
+            One of the keys of `groups`.
+
+        Returns
+        -------
+        ChannelGroup
+            The group; ValueError with the nearest name if there is none.
+        """
         if name not in self.groups:
             known = ", ".join(list(self.groups)[:8])
             raise bad_value(
@@ -142,11 +156,28 @@ class ChannelPlan:
         return self.groups[name]
 
     def for_any_rows(self) -> ChannelPlan:
-        """Return a plan whose graphs accept any number of rows."""
+        """Return a plan whose graphs accept any number of rows.
+
+        Returns
+        -------
+        ChannelPlan
+            This plan, or a new one of the same module.
+        """
         return self
 
     def gone(self, kept: Mapping[str, IntArray]) -> frozenset[int]:
-        """Return the atoms of all channels that are not kept; groups that are not named stay."""
+        """Return the atoms of all channels that are not kept.
+
+        Parameters
+        ----------
+        kept : dict of str to int64 array
+            Channels that stay, by group; groups that are not named stay whole.
+
+        Returns
+        -------
+        frozenset of int
+            Slots from `ChannelGroup.atoms`.
+        """
         lost: set[int] = set()
         for name, index in kept.items():
             atoms = self.group(name).atoms
@@ -155,7 +186,20 @@ class ChannelPlan:
         return frozenset(lost)
 
     def keep_mask(self, slots: IntArray, gone: frozenset[int]) -> BoolArray:
-        """Return which coordinates of an axis stay."""
+        """Return which coordinates of an axis stay.
+
+        Parameters
+        ----------
+        slots : int64 array, shape [n]
+            The slot of each coordinate of the axis.
+        gone : frozenset of int
+            Atoms that are removed, from `gone`.
+
+        Returns
+        -------
+        array of bool, shape [n]
+            True for the coordinates that stay.
+        """
         layout = self.layout(slots)
         lost = layout.owners[self._flags(gone)[layout.atoms]]
         if not len(lost):
@@ -165,7 +209,18 @@ class ChannelPlan:
         return stays[layout.inverse]
 
     def n_left(self, slots: IntArray, gone: frozenset[int]) -> int:
-        """Return how many coordinates of an axis stay."""
+        """Count the coordinates of an axis that stay.
+
+        Parameters
+        ----------
+        slots, gone : int64 array and frozenset of int
+            As for `keep_mask`.
+
+        Returns
+        -------
+        int
+            The new length of the axis.
+        """
         if not gone:
             return len(slots)
         layout = self.layout(slots)
@@ -183,7 +238,18 @@ class ChannelPlan:
         return last[1]
 
     def layout(self, slots: IntArray) -> Layout:
-        """Return which atoms remove the coordinates of an axis; the answer is kept."""
+        """Return which atoms remove the coordinates of an axis; the answer is kept.
+
+        Parameters
+        ----------
+        slots : int64 array, shape [n]
+            The slot of each coordinate of the axis.
+
+        Returns
+        -------
+        Layout
+            The distinct slots of the axis with their atoms.
+        """
         known: dict[int, Layout] = self.__dict__.setdefault("_layouts", {})
         if id(slots) not in known:
             all_slots = self.graph_walk.walk.slots
@@ -194,14 +260,36 @@ class ChannelPlan:
         return known[id(slots)]
 
     def atoms(self, root: int) -> frozenset[int]:
-        """Return the atoms of which each removes the slot with this representative."""
+        """Return the atoms of which each alone removes a slot.
+
+        Parameters
+        ----------
+        root : int
+            The representative of the slot.
+
+        Returns
+        -------
+        frozenset of int
+            Empty if the slot cannot be removed.
+        """
         known: dict[int, frozenset[int]] = self.__dict__.setdefault("_known_atoms", {})
         if root not in known:
             known[root] = self.graph_walk.walk.slots.atoms(root)
         return known[root]
 
     def channel_of(self, group: ChannelGroup, place: Place) -> IntArray:
-        """Return the channel of each coordinate of a place; -1 where it is of none."""
+        """Return the channel of each coordinate of a place.
+
+        Parameters
+        ----------
+        group, place : ChannelGroup, Place
+            A group of this plan, and one of its places.
+
+        Returns
+        -------
+        int64 array, shape [n]
+            Numbers of channels, one for each coordinate of the axis; -1 where it is of none.
+        """
         slots = self.graph_walk.parameters[place.name][place.axis].slots
         number = {atom: i for i, atom in enumerate(group.atoms)}
         distinct, inverse = np.unique(self.graph_walk.walk.slots.find(slots), return_inverse=True)
@@ -212,7 +300,20 @@ class ChannelPlan:
         return found[inverse]
 
     def cost(self, kept: Mapping[str, IntArray]) -> tuple[float, int]:
-        """Return the FLOPs on the example inputs and the number of parameters that are left."""
+        """Compute the size of the module after a cut.
+
+        Parameters
+        ----------
+        kept : dict of str to int64 array
+            Channels that stay, by group; groups that are not named stay whole.
+
+        Returns
+        -------
+        flops : float
+            Floating-point operations on the example inputs.
+        n_parameters : int
+            Numbers in the parameters that are left.
+        """
         gone = self.gone(kept)
 
         def n(slots: IntArray) -> int:
@@ -259,7 +360,13 @@ class ChannelPlan:
         }
 
     def describe(self) -> Description:
-        """Describe the plan, for a terminal or a program."""
+        """Describe the plan, for a terminal or a program.
+
+        Returns
+        -------
+        Description
+            The headline, the facts, a table of the groups and one of what cannot be removed.
+        """
         n_channels = sum(group.size for group in self.groups.values())
         return Description(
             f"{len(self.groups)} groups with {n_channels:,} channels can be made smaller; the "

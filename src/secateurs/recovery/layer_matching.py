@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 class LayerMatch:
     """The best assignment of found neurons to true ones, layer by layer.
 
-    Attributes
+    Parameters
     ----------
     error : float
         Largest absolute difference of a weight in the normal form, relative to the largest true

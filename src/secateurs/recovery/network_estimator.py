@@ -76,17 +76,16 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         a neuron whose single weight is its bias.
     solver : {"auto", "sampling", "iht"}
         "sampling" is an annealed sampler with Gauss-Newton steps and exchanges of weights.  "iht"
-        is hard thresholding with the same.  "auto" samples, and also runs "iht" where a residual is
-        left, and keeps the better result.  With one output and one hidden layer it runs the
-        solvers of `SparseReLURegressor`.
+        is hard thresholding with the same.  "auto" keeps the better of both where sampling leaves
+        a residual; one output and one hidden layer use the solvers of `SparseReLURegressor`.
     validation_fraction : float
         Share of the rows that are held out for the certificate and for the choice of the solver.
     random_state : int, RandomState or None
+        Seed of the split and of the searches; None draws one, which `seed_` keeps.
     verbose : int
         1 prints progress.
     max_seconds : float, optional
-        Seconds after which the sampler starts no further run.  The result can then depend on the
-        machine.
+        Seconds after which no further run starts; the result can then depend on the machine.
 
     Attributes
     ----------
@@ -97,9 +96,8 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
     n_nonzero_ : int
     status_ : str
         "exact" is possible with one output and one hidden layer only, as in `SparseReLURegressor`.
-        Other networks without a residual are "converged": no search for further networks that
-        fit as well is known, and the check "identification" says so.  Also "stalled", "budget",
-        "interrupted".
+        Other networks without a residual are "converged", because no search for others that fit
+        as well is known.  Also "stalled", "budget", "interrupted".
     solver_ : str
     history_ : dict of lists
     certificate_ : Certificate
@@ -145,6 +143,7 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         Parameters
         ----------
         X : array, shape [n, d]
+            Rows of finite numbers; they are used as float64.
         y : array, shape [n] or [n, k]
             A column [n, 1] is one output with a weight for each neuron.
         groups : array, shape [n], optional
@@ -155,6 +154,7 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -164,7 +164,18 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         return self._fit(X, y, progress, groups=groups)
 
     def predict(self, X: Any) -> Array:
-        """Return the outputs on rows X [n, d], shape [n] or [n, k]; 2 nnz n flops."""
+        """Compute the outputs on rows; 2 nnz n flops.
+
+        Parameters
+        ----------
+        X : array, shape [n, d]
+            Rows with the columns of the fit.
+
+        Returns
+        -------
+        array, shape [n] or [n, k]
+            The outputs in float64.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return np.asarray(self.stack_.predict(_with_ones(X)))

@@ -80,7 +80,9 @@ def distorted_copies(
     strength : float
         Shifts are up to so many pixels, and rotations up to 8 times as many degrees.
     copies : int
+        Number of distorted copies of each image, from 0 up.
     random_state : int
+        Random seed of the shifts and the rotations.
 
     Returns
     -------

@@ -293,6 +293,10 @@ class SparseMLPRegressor(RegressorMixin, SparseMLP):  # type: ignore[misc]
         Time to spend, in units of the default.
     max_seconds : float or None
         Choose the effort so that the fit takes about so many seconds.
+    n_jobs : int or None
+        Processes for the runs of an effort that trains more than once.
+    warm_start : bool
+        Let `fit` continue from the network of the fit before.
 
     Notes
     -----

@@ -60,7 +60,9 @@ def sample_network(
     Parameters
     ----------
     X : array or Tensor, shape [n, d]
-    y : array or Tensor, shape [n] (fused: the last hidden layer is summed) or [n, k]
+        Rows of finite numbers; they are used as float64.
+    y : array or Tensor, shape [n] or [n, k]
+        The outputs to explain.  With [n] the network is fused: its last hidden layer is summed.
     n_nonzero : int
         The budget s, over all layers.
     hidden : int or tuple of one or two int
@@ -72,6 +74,7 @@ def sample_network(
     max_seconds : float, optional
         Seconds after which no further run starts.  The result can then depend on the machine.
     random_state : int
+        Random seed of the runs.
     progress : callable, optional
         Called with a `Progress` after every run; its loss is the relative residual.
 
