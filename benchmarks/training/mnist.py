@@ -43,7 +43,7 @@ from secateurs.training.training_data import TrainingData
 BUDGETS = [2000, 1000, 500, 200, 100]
 STEPS, BATCH = 3600, 500  # 30 epochs
 SELECTION = (1000, 1001, 1002)  # seeds of the runs that choose
-DECAYS, RATES = (0.0, 0.3), (1e-2, 2e-2)
+DECAYS, RATES = (0.0, 0.3), (1e-2, 2e-2, 6e-2)
 AUTO_RATE = 0.0  # stands for the rate that the estimators use
 PUBLISHED = "imp, authors' settings"
 SLOW = "imp, 10 % a round"
