@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -178,10 +179,7 @@ def test_without_slurm_or_submitit_nothing_starts(capsys, tmp_path, monkeypatch)
     assert (status, out) == (2, "")
     assert "there is no srun here" in err
 
-    def absent(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(slurm_pool, "import_module", absent)
+    monkeypatch.setitem(sys.modules, "submitit", None)
     status, out, err = run(capsys, "sweep", "s.toml", "--scheduler", "slurm://long?time=5")
     assert (status, out) == (2, "")
     assert "pip install 'secateurs[cluster]'" in err
