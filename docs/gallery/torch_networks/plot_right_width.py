@@ -110,8 +110,8 @@ errors.grid(color=SOFT)
 print(found.certificate)
 
 # %%
-# The data here have no noise. With 5 % of noise, L2 pruning that is told the right width is better on
-# this example: where the width is known, simple pruning can be enough.
+# The data here have no noise. With 5 % of noise, L2 pruning that is told the right width is better
+# on this example: where the width is known, simple pruning can be enough.
 
 # %%
 # "norm gap" shows that the choice was clear: the smallest neuron that was kept is much larger than

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateurs.core.extras import package
 from secateurs.core.input_files import check_input
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.tickets.layers import convolution, linear
@@ -53,20 +54,13 @@ def read_onnx(path: str | Path) -> tuple[nn.Sequential, tuple[int, ...]]:
 
     Raises
     ------
-    ModuleNotFoundError
-        The optional dependency is not installed: ``pip install secateurs[onnx]``.
+    MissingExtraError
+        The extra is not installed: ``pip install secateurs[onnx]``.
     ValueError
         The file is damaged, a node is not one of `READ`, or it has settings that no layer has.
     """
-    try:  # an optional dependency
-        import onnx  # noqa: PLC0415
-        from google.protobuf.message import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            DecodeError,
-        )
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "onnx: not installed; run: pip install secateurs[onnx]"
-        ) from error
+    onnx = package("onnx", "onnx", "ONNX")
+    DecodeError = package("google.protobuf.message", "onnx", "ONNX").DecodeError
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ONNX file at {path}")
     check_input(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.extras import package
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.tiny.arithmetic import IntegerArithmetic
@@ -25,7 +25,7 @@ def write_onnx(network: IntegerArithmetic, path: str | Path) -> None:
 
     Raises
     ------
-    ModuleNotFoundError
+    MissingExtraError
         The extra is not installed: ``pip install secateurs[onnx]``.
     ValueError
         The path cannot be written, or a sum can pass 2^53, beyond which float64 is not exact.
@@ -35,8 +35,7 @@ def write_onnx(network: IntegerArithmetic, path: str | Path) -> None:
     if worst >= EXACT:
         got = Shown(f"sums up to {worst:.3g}")
         raise bad_value("model", got, "sums below 2^53", "use fewer bits or weights")
-    if find_spec("onnx") is None:
-        raise ModuleNotFoundError("ONNX export needs an extra: pip install secateurs[onnx]")
+    package("onnx", "onnx", "ONNX export")
     write_atomically(path, _model(network).SerializeToString())
 
 

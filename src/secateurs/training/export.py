@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from secateurs.core.atomic_write import write_atomically
+from secateurs.core.extras import package
 from secateurs.core.output_files import check_output
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.fitted_network import FittedNetwork
@@ -137,14 +137,13 @@ def write_onnx(module: nn.Module, n_features: int, path: str | Path) -> None:
 
     Raises
     ------
-    ModuleNotFoundError
+    MissingExtraError
         The extra is not installed: ``pip install secateurs[onnx]``.
     ValueError
         The path cannot be written, or a file is there that is no ONNX file.
     """
     check_output(path, "onnx")
-    if find_spec("onnxscript") is None:
-        raise ModuleNotFoundError("ONNX export needs an extra: pip install secateurs[onnx]")
+    package("onnxscript", "onnx", "ONNX export")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions
         program = torch.onnx.export(
