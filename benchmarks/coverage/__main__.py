@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scale", choices=("small", "full"), default="small")
-    parser.add_argument("--only", default="", help="scenarios with this text in their name")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="scenarios with one of these texts in their name"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument(
         "--output", type=Path, help="JSON file of the table; beside it, FILE.jsonl records chunks"
@@ -44,9 +47,9 @@ def main() -> int:
     parser.add_argument("--broken", action="store_true", help="show broken statements only")
     options = parser.parse_args()
     record = options.output and options.output.with_suffix(".jsonl")
-    chunks = run_campaign(options.scale, options.only, options.workers, record)
+    chunks = run_campaign(options.scale, *options.only, workers=options.workers, record=record)
     if not chunks:
-        parser.error(f"--only: got {options.only!r}; expected a part of the name of a scenario")
+        parser.error(f"--only: got {options.only!r}; expected parts of the names of scenarios")
     rows = rows_of(chunks)
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(table_of(rows, broken_only=options.broken), markup=False)
@@ -57,7 +60,9 @@ def main() -> int:
     if options.output:
         options.output.write_text(json.dumps(as_json(chunks, options.scale), indent=1) + "\n")
     if options.page:
-        write_page(options.page, chunks, f"python -m benchmarks.coverage --scale {options.scale}")
+        only = f" --only {shlex.join(options.only)}" if options.only else ""
+        command = f"python -m benchmarks.coverage --scale {options.scale}{only}"
+        write_page(options.page, chunks, command)
     return int(any(row.verdict == "BROKEN" for row in rows))
 
 

@@ -114,26 +114,26 @@ def add_instance(chunk: Chunk, scenario: Scenario, number: int) -> None:
                 counts.example = f"instance {number}: {claim.text}"
 
 
-def chunks_of(scale: str, only: str = "") -> list[tuple[str, int, int]]:
+def chunks_of(scale: str, *only: str) -> list[tuple[str, int, int]]:
     """The chunks of a campaign."""
     return [
         (name, start, min(start + scenario.chunk, scenario.instances(scale)))
         for name, scenario in SCENARIOS.items()
-        if only in name
+        if not only or any(text in name for text in only)
         for start in range(0, scenario.instances(scale), scenario.chunk)
     ]
 
 
 def run_campaign(
-    scale: str, only: str = "", workers: int = 1, record: Path | None = None, *, quiet: bool = False
+    scale: str, *only: str, workers: int = 1, record: Path | None = None, quiet: bool = False
 ) -> list[Chunk]:
     """Run a campaign, or what is left of it.
 
     Parameters
     ----------
     scale : {"small", "full"}
-    only : str
-        Only scenarios with this text in their name.
+    *only : str
+        Only scenarios with one of these texts in their name.
     workers : int
         Processes; 1 runs everything in this one.
     record : Path, optional
@@ -146,7 +146,7 @@ def run_campaign(
     NoJudgeError
         A check holds, and nothing can say whether it is true.
     """
-    wanted = chunks_of(scale, only)
+    wanted = chunks_of(scale, *only)
     lines = record.read_text().splitlines() if record is not None and record.exists() else []
     known = {chunk.key: chunk for chunk in (Chunk.from_dict(json.loads(line)) for line in lines)}
     done = [known[key] for key in wanted if key in known]
