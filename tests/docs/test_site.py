@@ -104,21 +104,22 @@ TOO_FAINT = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page", [*WRITTEN, *SOME_GENERATED], ids=name_of)
-def test_a_page_can_be_read(browser, page, scheme):
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
-    opened = context.new_page()
+def test_a_page_can_be_read(browser, page):
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
     said, asked = [], []
     opened.on("console", lambda message: said.append((message.type, message.text)))
     opened.on("pageerror", lambda error: said.append(("error", str(error))))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(page.as_uri())
-    assert opened.evaluate(TOO_FAINT) == []
+    for scheme in ("light", "dark"):
+        opened.emulate_media(color_scheme=scheme)
+        opened.wait_for_selector(f"html[data-theme={scheme}]")
+        assert opened.evaluate(TOO_FAINT) == []
     for width in (1280, 360):
         opened.set_viewport_size({"width": width, "height": 900})
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    opened.close()
     assert [text for kind, text in said if kind in ("error", "warning")] == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
