@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,15 @@ def loss_on_validation_rows(check: Check, truth: ModuleTruth) -> bool:
         and abs(truth.result.loss_after - after) <= slack
         and after - before <= check.threshold + slack
     )
+
+
+@judge("module", "path length")
+def few_were_forced(check: Check, truth: ModuleTruth) -> bool:
+    """As many neurons are gone as the sentence says, and few of them had not vanished."""
+    forced, removed = map(int, re.findall(r"\d+", check.statement)[:2])
+    before = sum(len(layer.weight) for layer in _hidden(truth.before))
+    gone = before - sum(truth.result.widths.values())
+    return removed == gone and forced <= check.threshold * max(removed, 1)
 
 
 never("module", "stationarity")
