@@ -99,7 +99,7 @@ DEMOS = {
         ),
     ),
     "papers": Demo(
-        "two claims of the recovery paper, measured here",
+        "a claim of the recovery paper, measured here",
         ("reproduce recovery --claim twins --output twins.run",),
     ),
 }
