@@ -205,7 +205,14 @@ def adam_mlp(
         W, b, w, c = parameters
         return (functional.relu(Z[rows] @ W.t() + b) @ w + c - t[rows]).square()
 
-    steps = adamw_steps(parameters, lambda: error(slice(m)).mean(), n_steps, rate, decay)
+    def gradient() -> float:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = error(slice(m)).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    steps = adamw_steps(parameters, gradient, n_steps, rate, decay)
     with Iterations(n_steps, progress) as run:
         for step, loss in zip(run, steps, strict=False):
             if step % LOOK and step < n_steps:
