@@ -398,7 +398,7 @@ TEST10 = {"x_train": X10, "y_train": Y10}
         ),
         ({"X": X, "y": Y[:3]}, "4 rows of inputs but 3 targets"),
         ({"X": X[0], "y": Y}, "X of shape (4,)"),
-        ({"X": X.reshape(2, 2, 2, 2), "y": Y[:2]}, "X of shape (2, 2, 2, 2)"),
+        ({"X": X.reshape(2, 2, 2, 2, 1), "y": Y[:2]}, "X of shape (2, 2, 2, 2, 1)"),
         ({"X": np.float64(1), "y": Y}, "X of shape ()"),
         ({"X": X, "y": Y.reshape(2, 2, 1)}, "y of shape (2, 2, 1)"),
         ({"X": X, "y": np.eye(4, dtype=int)}, "one-hot"),
@@ -620,3 +620,17 @@ def test_split_must_leave_something(test_size: float) -> None:
     data = Dataset("toy", np.eye(4), np.array([0, 1, 0, 1]), "classification", "y")
     with pytest.raises(DatasetError, match="toy: got test_size"):
         split(data, test_size=test_size)
+
+
+def test_images_with_channels_are_read_as_rows(tmp_path):
+    """Images of a torch module have an axis of channels; those with one are images as before."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 255, (30, 8, 6)), np.arange(30) % 3
+    np.savez(tmp_path / "plain.npz", X=X, y=y)
+    plain = load_dataset(tmp_path / "plain.npz")
+    for channels in (1, 2):
+        np.savez(tmp_path / "c.npz", X=np.stack([X] * channels, axis=1), y=y)
+        found = load_dataset(tmp_path / "c.npz")
+        assert found.image_shape == ((8, 6) if channels == 1 else None)
+        assert found.task == plain.task == "classification"
+        np.testing.assert_array_equal(found.X, np.tile(plain.X, channels))

@@ -60,6 +60,34 @@ def test_3_files_reload_without_pickle(tmp_path):
         assert torch.equal(again(inputs), small.module(inputs))
 
 
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        ("cross_entropy", torch.zeros(40).long(), "loss: got 'cross_entropy'; expected a function"),
+        (cross_entropy, torch.zeros(40), r"loss: got float32 \[\d+, 3\] as outputs and float32"),
+        (
+            cross_entropy,
+            torch.full((40,), 7),
+            "loss: got float32 .* numbers that the loss",
+        ),
+        (lambda *_: 1.0, torch.zeros(40), "loss: got a float; expected one"),
+        (lambda *pair: pair[0], torch.zeros(40), r"loss: got float32 \[\d+, 3\]; expected one"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_named_with_the_shapes(loss, targets, message):
+    """The message of a library about one batch does not say which argument is wrong."""
+    module = nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 3))
+    for score in ("reconstruction", "taylor"):
+        with pytest.raises(ValueError, match=message):
+            prune(module, loss, (torch.randn(40, 5), targets), flops=0.5, score=score)
+
+
+def test_a_shape_in_place_of_inputs_is_named():
+    for shape in ((5,), [2, 5]):
+        with pytest.raises(ValueError, match=r"example_inputs: got .*5.*pass torch.zeros"):
+            plan(nn.Linear(5, 3), shape)
+
+
 @pytest.fixture(scope="module")
 def trained():
     torch.manual_seed(0)

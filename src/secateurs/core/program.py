@@ -40,11 +40,13 @@ class Inputs:
             return cls((example,), {})
         if isinstance(example, Mapping):
             return cls((), dict(example))
-        if isinstance(example, tuple | list):
+        if isinstance(example, tuple | list) and not all(isinstance(n, int) for n in example):
             return cls(tuple(example), {})
-        got = Shown(f"a {type(example).__name__}")
+        numbers = isinstance(example, tuple | list)
+        got = Shown(f"{example!r}" if numbers else f"a {type(example).__name__}")
         expected = "a tensor, a tuple of positional or a dict of keyword arguments"
-        raise bad_value("example_inputs", got, expected)
+        do = "for a shape, pass torch.zeros of it with two rows or more" if numbers else ""
+        raise bad_value("example_inputs", got, expected, do)
 
     def leaves(self) -> tuple[list[Any], Any]:
         """Return all values inside the arguments, and how to put them together."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.core.short_repr import short_repr
 from secateurs.data.errors import DatasetError, bad_data, one_line, refuse_non_finite
 from secateurs.data.targets import CLASSIFICATION, read_target
 
@@ -49,6 +50,8 @@ class Dataset:
         What was left out or ambiguous in that file, with the options that overrule it.
     """
 
+    __repr__ = short_repr
+
     name: str
     X: NDArray[Any] | pd.DataFrame
     y: NDArray[Any]
@@ -75,9 +78,10 @@ def dataset_from_arrays(
     y_test: NDArray[Any] | None = None,
     image_shape: tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Check plain arrays and make a data set; images [n, h, w] become rows [n, h * w]."""
-    if X.ndim == 3:
-        image_shape = X.shape[1:]
+    """Check plain arrays and make a data set; images, with channels or without, become rows."""
+    if X.ndim in (3, 4):
+        if X.ndim == 3 or X.shape[1] == 1:
+            image_shape = X.shape[-2:]
         if task is None and y.ndim == 1 and y.dtype.kind in "biu":
             task = CLASSIFICATION  # for any number of classes, because alphabets have many
     if X_test is not None and X_test.shape[1:] != X.shape[1:]:
@@ -95,8 +99,8 @@ def input_matrix(X: NDArray[Any], source: str | Path, label: str) -> NDArray[Any
     """Check inputs and return them as a matrix [n, d] in C order."""
     if X.dtype.kind not in "biuf" or X.dtype.itemsize > MAX_ITEM_BYTES:
         raise bad_data(source, f"{label} of dtype {X.dtype}", "real numbers")
-    if X.ndim not in (2, 3):
-        expected = "rows [n, d] or images [n, h, w]"
+    if X.ndim not in (2, 3, 4):
+        expected = "rows [n, d] or images [n, h, w] or [n, channels, h, w]"
         raise bad_data(source, f"{label} of shape {X.shape}", expected)
     X = np.ascontiguousarray(X, dtype=X.dtype.newbyteorder("="))
     X = X.reshape(len(X), math.prod(X.shape[1:]))

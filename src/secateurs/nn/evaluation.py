@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +37,31 @@ def outputs(module: nn.Module, inputs: Inputs) -> Tensor:
 
 
 def batch_loss(loss: Loss, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the loss of a batch; ValueError unless it is one number."""
-    value = loss(output, target)
-    if value.ndim != 0:
-        got = Shown(f"a tensor of shape {tuple(value.shape)}")
+    """Compute the loss of a batch; ValueError unless the loss takes it and gives one number."""
+    given: Any = loss
+    if not callable(given):
+        expected = "a function of (output, target), such as torch.nn.functional.cross_entropy"
+        raise bad_value("loss", given, expected)
+    try:
+        value: Any = given(output, target)
+    except torch.OutOfMemoryError:
+        raise
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        got = Shown(f"{_kind_of(output)} as outputs and {_kind_of(target)} as targets")
+        told = str(error).partition("\n")[0]
+        expected = f"numbers that the loss takes, but it says: {told}"
+        raise bad_value("loss", got, expected, "change y or the loss") from error
+    if not isinstance(value, Tensor) or value.ndim != 0:
+        got = Shown(_kind_of(value))
         raise bad_value("loss", got, "one number, the mean over the batch")
     return value
+
+
+def _kind_of(value: Any) -> str:
+    """Name the type and the shape of a tensor, or the type of anything else."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return f"a {type(value).__name__}"
 
 
 def chunk_losses(module: nn.Module, loss: Loss, data: PruningData) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from secateurs.core.certificate import Check
 from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.core.short_repr import short_repr
 from secateurs.nn.channels import ChannelGroup, ChannelPlan
+from secateurs.nn.evaluation import batch_loss
 from secateurs.nn.group_lasso_scores import group_lasso_scores
 from secateurs.nn.reconstruction import reconstruction_scores
 from secateurs.nn.rows import batches
@@ -40,6 +42,8 @@ class Scores:
         Makes the checks of a choice from the scores of the channels that it removes, if there are
         any.
     """
+
+    __repr__ = short_repr
 
     how: str
     values: dict[str, FloatArray]
@@ -150,7 +154,7 @@ def taylor_scores(
         if y is None:
             got = Shown("rows without targets")
             raise bad_value("data", got, "(X, y) for the score 'taylor'")
-        value = loss(inputs.call(module), y)
+        value = batch_loss(loss, inputs.call(module), y)
         names = [name for name, p in parameters.items() if p.requires_grad]
         gradients = torch.autograd.grad(
             value, [parameters[name] for name in names], allow_unused=True
