@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from itertools import pairwise
 
@@ -287,5 +288,28 @@ def test_the_search_by_bytes_fits_and_names_what_it_compared(images, monkeypatch
     assert len(network.report_["candidates"]) >= 6
     assert network.report_["n_held_out"] == 40
     assert network.certificate_["held-out error"].verdict == "holds"
-    with pytest.raises(ValueError, match="flash, ram: got 100 bytes"):
-        fit_bytes(SparseMLPClassifier(max_epochs=1), X[:100], y[:100], flash=100, bits=(4,))
+    with pytest.raises(ValueError, match="flash, ram: got 330 bytes"):
+        fit_bytes(SparseMLPClassifier(max_epochs=1), X[:100], y[:100], flash=330, bits=(4,))
+
+
+@pytest.mark.parametrize("kind", ["pixels", "table", "numbers"])
+def test_too_few_bytes_are_refused_before_the_search(monkeypatch, kind):
+    """The least number that the message names is below that of every program of this kind."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (80, 6)) if kind == "pixels" else rng.standard_normal((80, 6))
+    is_class = kind != "numbers"
+    y = (X[:, 0] > X[:, 0].mean()).astype(int) if is_class else X[:, 0] + X[:, 1]
+    estimator = SparseMLPClassifier if is_class else SparseMLPRegressor
+    line = estimator(8, model="line", max_epochs=1, random_state=0).fit(X, y)
+    smallest = min(quantize(line, X, y, bits=b, epochs=0).flash_bytes_ for b in (2, 4))
+
+    def refuse(*_, **__):
+        raise AssertionError("a network was fitted")
+
+    monkeypatch.setattr(estimator, "fit", refuse)
+    with pytest.raises(ValueError, match=r"flash: got 20; expected at least \d+ bytes") as caught:
+        fit_bytes(estimator(), X, y, flash=20)
+    named = int(re.search(r"least (\d+)", str(caught.value))[1])
+    assert 160 < named <= smallest
+    with pytest.raises(ValueError, match=r"ram: got 20; expected at least \d+ bytes"):
+        fit_bytes(estimator(), X, y, ram=20)

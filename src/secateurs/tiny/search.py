@@ -27,7 +27,18 @@ from secateurs.core.splits import hold_out
 from secateurs.data.table_estimator import split_keys
 from secateurs.tiny.bit_stream import stream_bits
 from secateurs.tiny.fine_tune import LEAST_STEPS
-from secateurs.tiny.footprint import CLASSES, EACH_OUTPUT, FRAMES, POOL, SCALED, TWO_LAYERS
+from secateurs.tiny.footprint import (
+    CATEGORIES,
+    CLASSES,
+    EACH_NUMBER,
+    EACH_OUTPUT,
+    FRAMES,
+    NUMBERS,
+    ONE_LAYER,
+    POOL,
+    SCALED,
+    TWO_LAYERS,
+)
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.pooling import FACTORS, are_pixels, pooling_for
 from secateurs.tiny.quantization import quantize
@@ -182,6 +193,7 @@ class _Search:
 
     def compare(self, bits: Sequence[int]) -> Candidate:
         """Return the candidate with the best score on the validation rows: (2) and (3)."""
+        self._check_flash()
         middle = bits[len(bits) // 2]
         best = self._best([self._candidate(p, r, middle) for p in self._pools() for r in WIDTHS])
         others = [self._candidate(best.pool, None, b, best.width) for b in bits if b != middle]
@@ -190,6 +202,18 @@ class _Search:
             return best
         fewer = [replace(best, n_nonzero=max(LEAST_WEIGHTS, best.n_nonzero // p)) for p in (2, 5)]
         return self._best([best, *fewer, replace(best, model="line")])
+
+    def _check_flash(self) -> None:
+        """Refuse at once what not even the code of the smallest program fits into."""
+        inputs = 0 if are_pixels(self.rows.X) else min(NUMBERS + EACH_NUMBER, CATEGORIES)
+        least = ONE_LAYER + self._output_bytes() + inputs + 1  # one byte of weights
+        if self.flash < least:
+            smallest = f"at least {least} bytes, which the smallest program of this kind takes"
+            raise bad_value("flash", self.flash, smallest)
+
+    def _output_bytes(self) -> int:
+        """Return the bytes of code that turn the last sums into classes or numbers."""
+        return CLASSES if is_classifier(self.estimator) else SCALED + EACH_OUTPUT * self.n_outputs
 
     def _pools(self) -> Iterator[int]:
         yield 1
@@ -204,10 +228,7 @@ class _Search:
         self, pool: int, ratio: float | None, bits: int, width: int | None = None
     ) -> Candidate:
         """Return the size that should fit, before anything is measured."""
-        numbers = (
-            CLASSES if is_classifier(self.estimator) else SCALED + EACH_OUTPUT * self.n_outputs
-        )
-        code = TWO_LAYERS + numbers + (POOL if pool > 1 else 0)
+        code = TWO_LAYERS + self._output_bytes() + (POOL if pool > 1 else 0)
         weights = int(8 * (self.flash - code) / (bits + GAP_BITS))
         n_nonzero = max(LEAST_WEIGHTS, weights)
         if width is None:
@@ -224,7 +245,10 @@ class _Search:
     def _best(self, candidates: Sequence[Candidate]) -> Candidate:
         known = {c for c in candidates if c.width >= 1}
         if not known:
-            raise bad_value("ram", self.ram, "more bytes", "raise ram or pool the images")
+            pools = {c.pool for c in candidates}
+            least = min(self._n_features(p) for p in pools) + FRAMES + 4 * (self.n_outputs + 1)
+            smallest = f"at least {least} bytes, which a network of one hidden unit takes"
+            raise bad_value("ram", self.ram, smallest)
         scores = {c: self._score(c) for c in dict.fromkeys(candidates) if c in known}
         return max(scores, key=scores.__getitem__)
 
