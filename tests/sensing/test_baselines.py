@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from benchmarks.sensing.unregularised import norm_pruning, overparameterised_gd
 from secateurs.sensing import planted as sensing
 from secateurs.sensing.baselines import compare_column_norms, scaled_gd
 from secateurs.sensing.operators.entries import Entries
+from secateurs.sensing.operators.projected import centred
+from secateurs.sensing.operators.rank_one import RankOne
 from secateurs.sensing.planted import fidelity, planted_sensing
 from secateurs.sensing.published_pipeline import group_lasso
 from secateurs.sensing.regularisation_path import group_lasso_path
@@ -87,7 +90,23 @@ def test_a_small_start_and_a_large_step_end_with_their_status():
     assert small.status == "budget"
     norms = small.measured["norms"]
     assert norms[0] > 1.5 * norms[-1] > 0
-    assert scaled_gd(p.operator, p.y, 1, step=2.0).status == "stalled"
+    assert scaled_gd(p.operator, p.y, 1, step=1e6).status == "stalled"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scaled_gd_finds_its_step_for_measurements_with_heavy_tails(seed):
+    """Rank-one measurements need a smaller step than Gaussian ones; targets may be negative."""
+    rng = np.random.default_rng(seed)
+    X, U = rng.standard_normal((300, 10)), rng.standard_normal((2, 10))
+    y = np.square(X @ U.T).sum(axis=1)
+    for operator in (RankOne(X), centred(RankOne(X))):
+        found = scaled_gd(operator, y, 2)
+        assert found.status == "exact"
+        assert found.measured["step_size"] < 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no raw warning or error of a library
+        negative = scaled_gd(RankOne(X), -y, 2)
+    assert np.isfinite(negative.value.components).all()
 
 
 @pytest.mark.parametrize("run", [group_lasso, overparameterised_gd, scaled_gd, nuclear_norm])

@@ -92,10 +92,12 @@ def pattern_certificate(
         f"{only}, pattern {found.emptiest} is open on the fewest rows, a share of "
         f"{found.min_trace:.4g} of the {n} {rows}, where {min_trace:g} is required"
     )
-    duplicates = (
-        f"{only}, {found.n_duplicates} are equal to an earlier one; these rows cannot separate "
-        "their weights"
-    )
+    duplicates = f"{only}, none is equal to an earlier one"
+    if found.n_duplicates:
+        duplicates = (
+            f"{only}, {found.n_duplicates} equal an earlier one, so that these rows cannot "
+            "separate their weights"
+        )
     checks = (
         _check(
             "separation",
@@ -285,7 +287,10 @@ def _sample_size(found: PatternStatistics, s: int | None, d: int | None) -> Chec
             )
         elif found.n_distinct == n:
             shown = f"n / (s log(d p / s)) is {ratio:.3g} for the {n} distinct rows"
-    statement = f"{shown}; {SAMPLES:g} is required, where all separated networks were recovered"
+    statement = (
+        f"{shown}; from {SAMPLES:g} on, all separated networks were recovered (measured; a fit can "
+        "be exact with fewer rows)"
+    )
     return _check(
         "sample size", statement, ratio, SAMPLES, f"{PAPER}, order of n; constant: measured"
     )

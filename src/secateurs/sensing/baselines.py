@@ -17,6 +17,7 @@ from secateurs.sensing.operators.base import Array, SensingOperator
 from secateurs.sensing.published_pipeline import group_lasso
 
 DIVERGED = 1e6  # loss over the mean square of y above which ScaledGD has diverged
+SMALLEST_SHARE = 1 / 64  # smallest step size of ScaledGD, in parts of the one given
 EXACT = 1e-28  # loss over the mean square of y at which the residual is zero to rounding
 COMPARABLE = 0.3  # share of the largest norm above which a column is comparable to it
 
@@ -43,7 +44,9 @@ def scaled_gd(
     rank : int
         Number of components, from 1 to d.
     step : float
-        The step size eta in units of the inverse curvature; it diverges from about .7 on.
+        The step size eta in units of the inverse curvature.  Where the descent diverges (from
+        about .7 on, with rank-one measurements from about .2 on), it starts again with half of
+        this step.
     n_steps : int
         The most steps.
     tolerance : float
@@ -57,31 +60,37 @@ def scaled_gd(
     -------
     Solution of Factors
         Status "exact" (the residual is zero to rounding, and no other matrix of this rank was
-        found that has the same measurements), "converged", "budget", "stalled" (it diverged) or
-        "interrupted".  History: step, loss, calls.  Measured: loss, calls, forward, adjoint,
-        scale (as for `group_lasso_path`), identification.
+        found that has the same measurements), "converged", "budget", "stalled" (it diverged at
+        every step size that was tried) or "interrupted".  History: step, loss, calls.  Measured:
+        loss, calls, forward, adjoint, scale (as for `group_lasso_path`), identification,
+        step_size (the last step size that was used).
 
     Notes
     -----
-    One call a step.  Source: Tong, Ma & Chi (2021).
+    One call a step.  Source: Tong, Ma & Chi (2021); the halving of the step is ours.
     """
     check_integer("rank", rank, 1, operator.shape[1])
     sensed = Sensed.of(operator, y)
     point = Point.empty(sensed)
     eigenvalues, vectors = point.eigenpairs(both_ends=False)
     top = np.maximum(eigenvalues[:rank], 1e-12 * max(float(eigenvalues[0]), 1e-300))
-    U = vectors[:rank] * np.sqrt(top)[:, None]
+    start = U = vectors[:rank] * np.sqrt(top)[:, None]
+    smallest = step * SMALLEST_SHARE
     identification: Identification | None = None
     with Iterations(n_steps, progress, ("step", "loss", "calls")) as run:
         for t in run:
-            point = Point.at(sensed, U, np.ones(len(U)))
+            reached = Point.at(sensed, U, np.ones(len(U)))
+            run.history.record(step=t, loss=reached.loss, calls=sensed.calls)
+            run.report(reached.loss, len(U))
+            if not reached.loss < DIVERGED * sensed.power:
+                if step <= smallest:
+                    run.end("stalled")
+                step, U = step / 2, start
+                continue
+            point = reached
             force = point.times(U)
-            move = np.linalg.solve(U @ U.conj().T, force)
-            run.history.record(step=t, loss=point.loss, calls=sensed.calls)
-            run.report(point.loss, len(U))
-            if not point.loss < DIVERGED * sensed.power:
-                run.end("stalled")
-            elif point.loss <= EXACT * sensed.power:
+            move = np.linalg.lstsq(U @ U.conj().T, force)[0]  # a component may have died
+            if point.loss <= EXACT * sensed.power:
                 factors = rotated(point).factors()
                 identification = identify(sensed, factors, random_state=random_state)
                 run.end(identification.status)
@@ -97,6 +106,7 @@ def scaled_gd(
         adjoint=sensed.adjoint,
         scale=sensed.scale,
         identification=identification,
+        step_size=step,
     )
 
 

@@ -188,8 +188,11 @@ def _penalty(most: float, tau: float | None, scale: float) -> Check:
     most, tau = most * scale, None if tau is None else tau * scale
     return Check(
         "penalty",
-        f"no zero column of the penalised problem would grow: lambda_max(N) = {most:.4g} is at "
-        f"most tau, which is {'not given' if tau is None else f'{tau:.4g}'}",
+        f"lambda_max(N) is {most:.4g}; whether a zero column of a penalised problem would grow "
+        "depends on tau, and this fit has no penalty"
+        if tau is None
+        else "no zero column of the penalised problem would grow: lambda_max(N) = "
+        f"{most:.4g} is at most tau, which is {tau:.4g}",
         "unknown" if tau is None else _verdict(true),
         most,
         tau,
@@ -205,7 +208,7 @@ def _window(
     A fit with a component too many takes noise for signal and estimates too little noise, so the
     window says nothing unless the weakest component is more than noise.
     """
-    found = "lambda is inside its window, but it was not given"
+    found = "the fit has no penalty lambda that could be inside its window"
     verdict: Verdict = "unknown"
     if smallest is not None and strength is not None:
         low = WINDOW * curvature * (nu / curvature) ** 1.5
@@ -234,8 +237,11 @@ def _sample_size(operator: SensingOperator, r: int, random_state: int) -> Check:
         counted += f" and {independent} linearly independent"
     return Check(
         "sample size",
-        f"{counted}, which is {independent / max(r * d, 1):.3g} times r d for r = {r}, d = {d}; at "
-        f"least {SAMPLES:g} times is required, from which random measurements gave the exact rank",
+        f"{counted}, which is {independent / (r * d):.3g} times r d for r = {r}, d = {d}; from "
+        f"{SAMPLES:g} times on, random measurements gave the exact rank (measured; a fit can be "
+        "exact with fewer)"
+        if r
+        else f"{counted}; there is no component, for which measurements would be needed",
         _verdict(independent >= SAMPLES * r * d) if r else "unknown",
         independent / (r * d) if r else None,
         SAMPLES,
@@ -246,8 +252,11 @@ def _sample_size(operator: SensingOperator, r: int, random_state: int) -> Check:
 def _predicted_error(error: float | None) -> Check:
     return Check(
         "predicted error",
-        "if the rank is right and the measurements are Gaussian, ||M - M*||_F is about "
-        f"{'unknown' if error is None else f'{error:.3g}'} (the true M* is not known)",
+        "the distance of the matrix to the true one is not estimated, because there is no "
+        "component or no estimate of the noise"
+        if error is None
+        else "if the rank is right and the measurements are Gaussian, ||M - M*||_F is about "
+        f"{error:.3g} (the true M* is not known)",
         "unknown",
         error,
         None,
