@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 Verdict = Literal["holds", "fails", "unknown"]
+COLUMNS = 80  # width of the lines of a certificate as text
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,19 @@ class Certificate:
         return cls(tuple(Check(**check) for check in checks))
 
     def __str__(self) -> str:
-        return "\n".join(f"{c.verdict:8}{c.name}: {c.statement}" for c in self.checks)
+        return "\n".join(check_text(c.verdict, c.name, c.statement) for c in self.checks)
+
+
+def check_text(verdict: str, name: str, statement: str, indent: int = 0) -> str:
+    """Write a check in lines of at most `COLUMNS` characters, without cutting a word."""
+    wrap = textwrap.TextWrapper(
+        COLUMNS,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 8),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wrap.fill(f"{verdict:8}{name}: {statement}")
 
 
 def _finite(value: Any) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from secateurs.core.certificate import check_text
+
 
 @dataclass(frozen=True)
 class Table:
@@ -64,7 +66,7 @@ class Description:
     facts : dict
         Every number, ready for JSON: finite floats, no arrays.
     tables : tuple of Table
-        Tables shown below the headline.
+        Tables shown below the headline; one without rows is left out.
     notes : tuple of str
         Sentences shown below the tables.
     """
@@ -75,10 +77,15 @@ class Description:
     notes: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
-        parts = [self.headline, *map(str, self.tables), *self.notes]
+        parts = [self.headline, *(str(table) for table in self.tables if table.rows), *self.notes]
         checks = self.facts.get("certificate") or ()
-        parts += [f"{c['verdict']:8}{c['name']}: {c['statement']}" for c in checks]
+        parts += [check_text(c["verdict"], c["name"], c["statement"]) for c in checks]
         return "\n".join(parts)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun, which gets an s unless the number is 1."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
 def format_bytes(n_bytes: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from secateurs.core.short_repr import short_repr
+
 T = TypeVar("T")
 
 Status = Literal["exact", "converged", "stalled", "budget", "interrupted"]
@@ -81,6 +83,8 @@ class Solution(Generic[T]):
     measured : dict
         Numbers that a certificate or a report needs, measured during the run; empty by default.
     """
+
+    __repr__ = short_repr
 
     value: T
     status: Status

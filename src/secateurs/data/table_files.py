@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.feather as pa_feather
 
+from secateurs.core.description import counted
+from secateurs.core.short_repr import short_repr
 from secateurs.data import dialect as dialects
 from secateurs.data.column_text import (
     NumberFit,
@@ -61,6 +63,8 @@ class TableFile:
     index : str or None
         Name of a leading column without a name.
     """
+
+    __repr__ = short_repr
 
     frame: pd.DataFrame
     reading: str
@@ -178,7 +182,7 @@ def _reading(dialect: Dialect, decimal: str, content: FileText, n_columns: int) 
             content.encoding,
             *([content.compression] if content.compression else []),
             *([] if dialect.header else ["no header"]),
-            f"{n_columns} columns",
+            counted(n_columns, "column"),
         ]
     )
 
@@ -273,13 +277,13 @@ def _without_empty_rows(table: pa.Table, dialect: Dialect) -> tuple[pa.Table, li
     last = table.num_rows if table.num_columns == 1 else int(np.flatnonzero(~empty).max(initial=-1))
     empty[: last + 1] = False
     if empty.any():
-        notes.append(f"{empty.sum()} empty rows at the end left out")
+        notes.append(f"{counted(int(empty.sum()), 'empty row')} at the end left out")
     last = table.num_rows - 1 - int(empty.sum())
     if last > 0 and _is_total(trimmed, last):
         empty[last] = True
         notes.append(f"the row of totals at the end left out ({trimmed[0][last].as_py()!r})")
     if repeated.any():
-        notes.append(f"{repeated.sum()} repeated headers left out")
+        notes.append(f"{counted(int(repeated.sum()), 'repeated header')} left out")
     kept = ~(empty | repeated)
     return (table if kept.all() else table.filter(pa.array(kept))), notes
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset, checked_dataset
 from secateurs.data.column_values import as_numbers, as_texts
@@ -56,7 +57,7 @@ def dataset_from_table(
         )
     notes = [*table.notes, *_role_notes(roles, left_out)]
     if not complete.all():
-        notes.append(f"{int((~complete).sum())} rows without a target left out")
+        notes.append(f"{counted(int((~complete).sum()), 'row')} without a target left out")
     rows = frame if complete.all() else frame[complete].reset_index(drop=True)
     y = rows[wanted[0]] if len(wanted) == 1 else rows[wanted]
     X = rows[inputs]

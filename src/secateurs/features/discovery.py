@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from secateurs.core.parameters import check_choice, check_real
+from secateurs.core.short_repr import short_repr
 from secateurs.data.columns import Columns, columns_of
 from secateurs.features.copies import distinct_rows, on_rows
 from secateurs.features.few_values import TOGETHER, FewValues, looks_few
@@ -74,6 +75,8 @@ class Discoveries:
     adjusted : int array
         Columns that are correlated with others; each was also tested given these.
     """
+
+    __repr__ = short_repr
 
     columns: IntArray
     p_values: FloatArray

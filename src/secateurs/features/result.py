@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from secateurs.core.short_repr import short_repr
 from secateurs.data.columns import columns_of
 from secateurs.features.linearised import conditional_scores
 from secateurs.features.network import (
@@ -56,6 +57,8 @@ class MultiIndexFit:
     signal_detected : bool
         False: the fit is no better than what noise gives; do not trust the model.
     """
+
+    __repr__ = short_repr
 
     support: IntArray
     directions: sparse.csr_array[np.float64]

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from secateurs.core.certificate import Certificate, Check
 from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.core.short_repr import short_repr
 from secateurs.nn.attention_scale import fold_scale
 from secateurs.nn.certificate import equality_check
 from secateurs.nn.channels import ChannelPlan
@@ -48,6 +49,8 @@ class Cut:
     checks : tuple of Check
         What the scores say of the choice.
     """
+
+    __repr__ = short_repr
 
     plan: ChannelPlan
     kept: dict[str, IntArray]

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from secateurs.core.program import read_program
+from secateurs.core.short_repr import short_repr
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.choosing import Rounding, choose
 from secateurs.nn.cut import Cut, keep
@@ -44,6 +45,8 @@ class Plan(ChannelPlan):
     names : dict of int to str
         The names of the parameters of the given module by their ``id``, for its optimiser.
     """
+
+    __repr__ = short_repr
 
     def for_any_rows(self) -> Plan:
         """Return this plan, made again so that its graphs accept any number of rows."""

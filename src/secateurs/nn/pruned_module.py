@@ -13,6 +13,7 @@ from torch import nn
 
 from secateurs.core.certificate import Certificate
 from secateurs.core.description import Description, Table
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import Status
 from secateurs.nn.pruned_file import save_pruned
 
@@ -50,6 +51,8 @@ class PrunedModule:
         The plan of the wide module, which `save` needs.
     """
 
+    __repr__ = short_repr
+
     module: nn.Module
     kept: dict[str, NDArray[np.int64]]
     certificate: Certificate
@@ -61,7 +64,7 @@ class PrunedModule:
     status: Status = "budget"
     history: Mapping[str, list[float]] = field(default_factory=dict)
     widths_tried: Mapping[str, list[float]] = field(default_factory=dict)
-    changes: tuple[tuple[str, str, Any], ...] = ()
+    changes: tuple[tuple[str, str, Any], ...] = field(default=(), repr=False)
     plan: Any = field(default=None, repr=False)
 
     @property

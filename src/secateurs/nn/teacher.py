@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import check_counts, check_real
+from secateurs.core.short_repr import short_repr
 
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ class TeacherProblem:
     X_test, y_test : like X and y
         Test rows, without noise.
     """
+
+    __repr__ = short_repr
 
     X: FloatArray
     y: FloatArray

@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 from secateurs.recovery.matching import PARALLEL, merge_parallel
 
 Array = NDArray[np.float64]
@@ -36,6 +37,8 @@ class LayerMatch:
     found, truth : lists of arrays
         The layers in the normal form, where row i of a hidden layer matches row i.
     """
+
+    __repr__ = short_repr
 
     error: float
     found: list[Array]

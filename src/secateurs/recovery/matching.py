@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 
 PARALLEL = 1 - 1e-9  # cosine from which two neurons are the same: relu(a.x) + relu(c a.x), c > 0
 
@@ -26,6 +27,8 @@ class NeuronMatch:
     found, truth : arrays [p, d]
         Merged neurons, where row i matches row i; a row of zeros where one side has no match.
     """
+
+    __repr__ = short_repr
 
     error: float
     found: NDArray[np.float64]

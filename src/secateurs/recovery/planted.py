@@ -15,6 +15,7 @@ from scipy import sparse
 
 from secateurs.core.input_files import check_input, check_unpacked
 from secateurs.core.parameters import Shown, bad_value, check_counts, check_integer, check_real
+from secateurs.core.short_repr import short_repr
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -46,6 +47,8 @@ class PlantedProblem:
     image_shape : (int, int), optional
         Shape of the image whose pixels the rows are.
     """
+
+    __repr__ = short_repr
 
     X: FloatArray
     y: FloatArray

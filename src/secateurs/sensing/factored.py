@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 from secateurs.sensing.operators.base import (
     Array,
     SensingOperator,
@@ -42,6 +43,8 @@ class Factors:
     signs : array, shape [r]
         s_k, +-1.
     """
+
+    __repr__ = short_repr
 
     components: Array
     signs: Array

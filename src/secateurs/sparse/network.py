@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from secateurs.core.short_repr import short_repr
+
 MAX_UNITS = 10_000_000  # hidden units or outputs of one layer
 MAX_INPUTS = 2**31 - 2  # int32 column indices, one of them for the constant input
 
@@ -33,6 +35,8 @@ class SparseNetwork:
     values : list of float32 (or float64) arrays, one for each layer
         The weights, in the order of the keys.
     """
+
+    __repr__ = short_repr
 
     widths: tuple[int, ...]
     keys: list[NDArray[np.int64]]

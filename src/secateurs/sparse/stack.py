@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 
 PREDICTED_ROWS = 4096  # rows that are predicted together
 SEED_BLOCK = 256  # generators that are drawn together from one seed
@@ -73,6 +74,8 @@ class ReLUStack:
         For the convex form with one fused layer: the gate of neuron j is 1{X h_j > 0}.  By default
         neurons are ReLUs.
     """
+
+    __repr__ = short_repr
 
     layers: tuple[sp.csr_array, ...]
     fused: bool

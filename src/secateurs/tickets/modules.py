@@ -59,7 +59,11 @@ class MaskedRandom(nn.Module):
 
 
 class TwoSided(nn.Module):
-    """plus @ relu(x) + minus @ relu(-x) + bias, for a layer whose input has both signs."""
+    """plus @ relu(x) + minus @ relu(-x) + bias, for a layer whose input has both signs.
+
+    It is also weight @ x + (plus + minus) / 2 @ |x| + bias, and the second term is small, because
+    both `plus` and `-minus` are near the weight of the target.
+    """
 
     plus: Tensor
     minus: Tensor
@@ -71,6 +75,15 @@ class TwoSided(nn.Module):
         self.register_buffer("plus", plus)
         self.register_buffer("minus", minus)
         self.register_buffer("bias", bias)
+
+    @property
+    def weight(self) -> Tensor:
+        """The linear part, (plus - minus) / 2, in the layout of the target's weight."""
+        return (self.plus - self.minus) / 2
+
+    def extra_repr(self) -> str:
+        """Return the sizes, as other modules show them."""
+        return f"{self.layer.kind}, {self.layer.shape_text}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [n, n_in] or [n, n_in, height, width]."""

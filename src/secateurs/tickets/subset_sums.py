@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secateurs.core.parameters import Shown, bad_value, check_integer, check_real
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import ProgressCallback, Status
 from secateurs.core.thread_pool import PIECE, StopFlag, run_pieces
 
@@ -46,6 +47,8 @@ class SubsetSum:
         some target `max_terms` or the number of candidates was too small) or "interrupted" (the
         targets that were not done have the empty subset and its error).
     """
+
+    __repr__ = short_repr
 
     mask: NDArray[np.uint64]
     error: NDArray[np.float64]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from secateurs.core.description import Description, Table, format_bytes
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 from secateurs.core.thread_pool import StopFlag, run_pieces
 from secateurs.tickets.layers import Layer, Target
 from secateurs.tickets.subset_sums import MAX_TERMS, unpack_masks
@@ -58,6 +59,8 @@ class Ticket:
         For each layer, the masks of its blocks "plus", "minus" and "bias" as uint64 [rows *
         inputs].  Bit k stands for the k-th hidden unit of the input and sign.
     """
+
+    __repr__ = short_repr
 
     seed: int
     eps: float

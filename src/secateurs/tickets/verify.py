@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from secateurs.core.parameters import Shown, bad_value, check_real, is_integer
+from secateurs.core.short_repr import short_repr
 from secateurs.tickets.layers import WEIGHTED, Layer, Target
 from secateurs.tickets.norms import (
     SLACK,
@@ -116,6 +117,8 @@ class TicketReport:
     layers : tuple of LayerReport
         One report for each layer with weights, in their order.
     """
+
+    __repr__ = short_repr
 
     max_error: float
     n_outside: int

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_real
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import ProgressCallback, Status
 from secateurs.tickets.subset_sums import subset_sum, unpack_masks
 
@@ -44,6 +45,8 @@ class PrunedWeights:
     status : str
         "converged" (error <= eps for every output), "budget" or "interrupted".
     """
+
+    __repr__ = short_repr
 
     hidden_mask: NDArray[np.bool_]
     output_mask: NDArray[np.bool_]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secateurs.core.description import Description
+from secateurs.core.short_repr import short_repr
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.c_files import write_c, write_sketch
 from secateurs.tiny.c_source import c_files
@@ -35,6 +36,8 @@ class IntegerNetwork(IntegerArithmetic):
     report_ : dict, optional
         Numbers about the fine-tuning and the comparison, for a table.
     """
+
+    __repr__ = short_repr
 
     @property
     def flash_bytes_(self) -> int:

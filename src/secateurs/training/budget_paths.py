@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from secateurs.core.estimator import draw_seed
 from secateurs.core.parameters import bad_value, is_integer
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import ProgressCallback
 from secateurs.training.comparison import Estimator, metric_of
 from secateurs.training.prune_regrow import prune_regrow
@@ -32,6 +33,8 @@ class BudgetPath:
     metric : str
         "accuracy" or "r2".
     """
+
+    __repr__ = short_repr
 
     budgets: list[int]
     estimators: list[Estimator]

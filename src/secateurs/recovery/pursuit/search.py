@@ -25,6 +25,7 @@ from scipy import sparse
 from secateurs.core.driver import Iterations
 from secateurs.core.interrupt import uninterrupted
 from secateurs.core.parameters import check_integer
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import ProgressCallback, Solution, Status
 from secateurs.recovery.pursuit.columns import UsefulColumns, check_data, useful_columns
 from secateurs.recovery.pursuit.levenberg_marquardt import evaluate
@@ -53,6 +54,8 @@ class ReLUFit:
     intercept : float
         The constant that is added; 0 if none was fitted.
     """
+
+    __repr__ = short_repr
 
     weights: sparse.csr_array[np.float64]
     intercept: float

@@ -23,6 +23,7 @@ from scipy import optimize
 
 from secateurs.core.driver import Iterations
 from secateurs.core.parameters import check_real
+from secateurs.core.short_repr import short_repr
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.tickets.neuron.bounds import (
     any_output_bound,
@@ -74,6 +75,8 @@ class NeuronSubset:
     method : {"gray", "milp", "local"}
         The search: every subset in Gray code order, an integer program, or a local search.
     """
+
+    __repr__ = short_repr
 
     mask: Mask
     error: float
