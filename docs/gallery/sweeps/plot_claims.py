@@ -15,35 +15,25 @@ a function. Four claims about recovery take a second. Do they hold on this machi
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from secateurs.core.figures import OURS, SOFT
 from secateurs.experiments.claims import CLAIMS
+from secateurs.experiments.claims.figures import claims_figure
 
 names = ("convex-recovery", "keeps-more-than-s", "twins", "certificate")
 claims = [claim for claim in CLAIMS["recovery"] if claim.name in names]
 measured = []
 for claim in claims:
-    table = []
-    for part in claim.parts("quick"):
-        result = claim.measure(**part)
-        table.append({**part, **getattr(result, "metrics", result)})
-    measured.append(claim.judge(pd.DataFrame(table)))
+    parts = claim.parts("quick")
+    table = pd.DataFrame([{**part, **claim.result(part).metrics} for part in parts])
+    measured.append(claim.judge(table))
     verdict = "holds" if claim.holds(measured[-1]) else "fails"
     print(f"{claim.name}: {measured[-1]:.2f}, expected {claim.told}: {verdict}")
 
 # %%
 # The picture
 # -----------
-# The bars are the tolerances. The dots are the numbers that were measured just now.
+# Every claim has an axis of its own, because their units may differ.
 
-figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-for place, (claim, number) in enumerate(zip(claims, measured, strict=True)):
-    low, high = max(claim.low, 0), min(claim.high, 1)
-    axis.barh(place, high - low + 0.02, left=low - 0.01, color=SOFT)
-    axis.plot(number, place, "o", color=OURS, markersize=9)
-axis.set_yticks(range(len(claims)), [claim.name for claim in claims])
-axis.invert_yaxis()
-axis.set_xlim(-0.05, 1.05)
-axis.set_xlabel("measured share (grey: within the tolerance)")
+plt.figure(claims_figure(zip(claims, measured, strict=True)))
 
 # %%
 # What the certificate tells you

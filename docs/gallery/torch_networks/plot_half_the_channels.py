@@ -18,8 +18,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
-from secateurs.nn import plan
-from secateurs.nn.figures import plan_figure
+from secateurs.nn import plan, plan_figure
 
 images, labels = load_digits(return_X_y=True)
 X = torch.tensor(images / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)

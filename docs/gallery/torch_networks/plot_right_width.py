@@ -16,8 +16,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
-from secateurs.nn import l2_prune_neurons, prune_neurons
-from secateurs.nn.teacher import relu_teacher
+from secateurs.nn import l2_prune_neurons, prune_neurons, relu_teacher
 
 problem = relu_teacher(1000, 8, 4, random_state=0)
 X, y = (torch.tensor(part) for part in (problem.X, problem.y))

@@ -32,6 +32,13 @@ _RAISED = str.maketrans("0123456789-.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻·")
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure atomically, in the format given by the ending of its name.
 
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Its dollars begin no formulas: all texts are shown as they are.
+    path : str or Path
+        The file; a figure that is there is replaced.
+
     Raises
     ------
     ValueError

@@ -5,6 +5,7 @@ __all__ = [
     "SparseMultiIndexRegressor",
     "adam_mlp",
     "discover",
+    "features_figure",
     "multi_index",
     "one_large_step",
     "planted_multi_index",
@@ -18,6 +19,7 @@ __all__ = [
 from .baselines import adam_mlp, one_large_step, spectral
 from .discovery import Discoveries, discover
 from .estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
+from .figures import features_figure
 from .planted import planted_multi_index
 from .pruned_network import pruned_network
 from .published_network import published_network

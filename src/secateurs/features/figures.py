@@ -6,11 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from secateurs.core.description import counted
 from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.data.table_estimator import input_names
 from secateurs.features.estimator_base import SparseMultiIndexBase
 
 MOST_POINTS = 5000  # dropped columns drawn: the highest, and an even selection of the others
+MOST_NAMES = 8  # kept columns whose names stand beside their scores
 MOST_COLUMNS = 15  # kept columns whose directions are drawn
 
 
@@ -20,6 +22,12 @@ def features_figure(model: SparseMultiIndexBase) -> Figure:
     Parameters
     ----------
     model : fitted SparseMultiIndexRegressor or SparseMultiIndexClassifier
+        Its kept columns are named, the eight with the highest scores at most.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
     screen, directions = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -41,7 +49,8 @@ def features_figure(model: SparseMultiIndexBase) -> Figure:
         ha="right",
         fontsize=8,
     )
-    screen.set_xlabel("column")
+    _name_columns(screen, model)
+    screen.set_xlabel("number of the column")
     screen.set_ylabel("score, standard deviations of noise")
     screen.set_ylim(bottom=0)
     doubt = "" if model.signal_detected_ else ": NO SIGNAL, DO NOT TRUST"
@@ -49,6 +58,21 @@ def features_figure(model: SparseMultiIndexBase) -> Figure:
     screen.legend(fontsize=8, loc="upper left")
     _draw_directions(directions, model)
     return figure
+
+
+def _name_columns(axis: Axes, model: SparseMultiIndexBase) -> None:
+    """Write the names of the kept columns with the highest scores beside their points."""
+    names, middle = input_names(model), len(model.scores_) / 2
+    highest = sorted(model.support_.tolist(), key=lambda j: (-model.scores_[j], j))
+    for j in highest[:MOST_NAMES]:
+        place, side = ((6, 0), "left") if j < middle else ((-6, 0), "right")
+        axis.annotate(
+            *(names[j][:24], (j, model.scores_[j]), place),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            fontsize=7,
+        )
 
 
 def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
@@ -60,8 +84,11 @@ def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
     limit = float(np.abs(values).max())
     image = axis.imshow(values.T, cmap="PRGn", vmin=-limit, vmax=limit, aspect="auto")
     axis.set_yticks(range(len(order)), [names[j][:24] for j in order], fontsize=7)
-    axis.set_xticks(range(len(values)), [f"index {i}" for i in range(len(values))], fontsize=8)
+    axis.set_xticks(
+        range(len(values)), [f"direction {i + 1}" for i in range(len(values))], fontsize=8
+    )
     score = "R²" if "classes_" not in vars(model) else "relative gain in log-loss"
-    axis.set_title(f"{len(values)} directions, {score} {model.val_r2_:.3f} validated", fontsize=10)
+    title = f"{counted(len(values), 'direction')}\n{score} on validation rows: {model.val_r2_:.3f}"
+    axis.set_title(title, fontsize=9)
     axis.spines[:].set_color(SOFT)
     axis.figure.colorbar(image, ax=axis)

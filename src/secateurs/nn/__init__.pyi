@@ -8,15 +8,19 @@ __all__ = [
     "l2_prune_neurons",
     "load_pruned",
     "plan",
+    "plan_figure",
     "prune",
     "prune_neurons",
+    "relu_teacher",
 ]
 
 from .channels import ChannelGroup
 from .cut import Cut
+from .figures import plan_figure
 from .planning import Plan, plan
 from .pruned_module import PrunedModule
 from .pruning import l2_prune_neurons, prune, prune_neurons
 from .reload import load_pruned
 from .scores import Scores
+from .teacher import relu_teacher
 from .verify import NotEqualError

@@ -9,6 +9,7 @@ __all__ = [
     "gauss_newton",
     "iht",
     "iht_network",
+    "image_figure",
     "image_function",
     "match_neurons",
     "planted_relu",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 from .estimator import SparseReLURegressor
+from .figures import image_figure
 from .layer_matching import LayerMatch
 from .matching import NeuronMatch, match_neurons
 from .network_estimator import SparseReLUNetworkRegressor

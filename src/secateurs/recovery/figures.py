@@ -15,10 +15,16 @@ def image_figure(
     Parameters
     ----------
     original, fitted : arrays, shape [h, w]
+        Grey values from 0 to 1.
     psnr : float
         In decibels.
     n_nonzero : int
         Weights of the network.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     figure = Figure(figsize=(9, 3.3), layout="constrained")
     axes = figure.subplots(1, 3)

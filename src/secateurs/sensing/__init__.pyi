@@ -10,19 +10,26 @@ __all__ = [
     "Seeded",
     "SensingOperator",
     "centred",
+    "compare_column_norms",
+    "components_figure",
     "fit_quadratic",
     "fit_rank",
     "group_lasso",
     "group_lasso_path",
+    "interactions_figure",
     "load_measurements",
     "matrix_completion",
+    "norms_figure",
     "pack",
     "pauli_tomography",
     "phase_retrieval",
     "planted_sensing",
+    "scaled_gd",
 ]
 
+from .baselines import compare_column_norms, scaled_gd
 from .estimator import MatrixSensing
+from .figures import components_figure, interactions_figure, norms_figure
 from .fixed_rank import fit_rank
 from .measurements import load_measurements
 from .operators.base import SensingOperator

@@ -13,11 +13,17 @@ from secateurs.sensing.quadratic_estimator import QuadraticRegressor
 
 
 def components_figure(model: MatrixSensing) -> Figure:
-    """The eigenvalues, and the path that found them.
+    """Draw the eigenvalues, and the path that found them.
 
     Parameters
     ----------
     model : fitted MatrixSensing
+        Without a path in its history, as with a single component, one panel is drawn.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     history = model.history_
     with_path = bool(history.get("tau"))  # one component may be found without a path
@@ -46,12 +52,19 @@ def components_figure(model: MatrixSensing) -> Figure:
 
 
 def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
-    """The strongest pairs, as bars and as a matrix.
+    """Draw the strongest pairs, as bars and as a matrix.
 
     Parameters
     ----------
     model : fitted QuadraticRegressor
+        The pairs are those of its `interactions_`.
     n_pairs : int
+        The most pairs that are drawn.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     pairs = model.interactions_[:n_pairs]
     figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(n_pairs, 8)), layout="constrained")
@@ -87,12 +100,17 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
 
 
 def norms_figure(norms: ColumnNorms) -> Figure:
-    """Column norms with the regulariser and without it, and the columns that pruning keeps.
+    """Draw column norms with the regulariser and without it, and the columns that pruning keeps.
 
     Parameters
     ----------
     norms : ColumnNorms
-        From `secateurs.sensing.baselines.compare_column_norms`.
+        From `secateurs.sensing.compare_column_norms`.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     without = f"without: {norms.n_comparable} of {len(norms.plain)} above .3 of the largest"
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")

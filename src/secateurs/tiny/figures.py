@@ -1,12 +1,14 @@
-"""Figure of accuracy against bytes."""
+"""Figures of accuracy against bytes, and against the bits of a weight."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
+from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.peers import BITNET, BITNET_WEIGHTS, EMLEARN, MNIST_PEERS
 
 
@@ -18,12 +20,14 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
     points : list of dict
         "flash" and "score" of each network, and "label" of those that are named.
     metric : str
+        The name of the score.
     is_mnist : bool
         Also draw the networks of `secateurs.tiny.peers`; the legend says who measured them.
 
     Returns
     -------
     Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
@@ -48,6 +52,51 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
     axis.set_ylabel(metric)
     axis.grid(color=SOFT)
     axis.legend(loc="upper left" if is_mnist else "lower right", fontsize=7)
+    return figure
+
+
+def bits_figure(
+    series: Mapping[str, Sequence[tuple[IntegerNetwork, float]]],
+    metric: str = "accuracy",
+    reference: float | None = None,
+) -> Figure:
+    """Draw the score of one network with several numbers of bits, against its bytes of flash.
+
+    Parameters
+    ----------
+    series : dict
+        For each way of rounding, by its name: the integer networks with their scores.  The first
+        one is emphasised.
+    metric : str
+        The name of the score.
+    reference : float, optional
+        The score of the network in floating point.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
+    """
+    figure = Figure(figsize=(6.6, 4), layout="constrained")
+    axis = figure.subplots()
+    for place, (name, networks) in enumerate(series.items()):
+        points = sorted((net.flash_bytes_, score, net.bits_) for net, score in networks)
+        flash, scores, bits = zip(*points, strict=True)
+        style = {"color": OURS, "linewidth": 2.5} if place == 0 else {"color": OTHERS}
+        axis.plot(flash, scores, "o-" if place == 0 else "s--", label=name, **style)
+        if place == 0:
+            for x, score, n in zip(flash, scores, bits, strict=True):
+                above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
+                above["textcoords"] = "offset points"
+                axis.annotate(str(n), (x, score), **above)
+    if reference is not None:
+        label = "the network in floating point"
+        axis.axhline(reference, color="black", linestyle=":", label=label)
+    axis.margins(x=0.1, y=0.12)
+    axis.set_xlabel("flash with all code on a Cortex-M0, bytes (numbers: bits of a weight)")
+    axis.set_ylabel(metric)
+    axis.grid(color=SOFT)
+    axis.legend(fontsize=8)
     return figure
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.data.table_estimator import input_names
@@ -15,6 +18,7 @@ from secateurs.training.comparison import Estimator
 from secateurs.training.description import input_strength
 
 SHOWN_INPUTS = 15
+LOWEST_SHOWN = -1.0  # score at which the axis of a comparison ends
 
 
 def fit_figure(
@@ -24,9 +28,12 @@ def fit_figure(
 ) -> Figure:
     """Draw the training, the inputs that are used, and the comparison of the methods.
 
+    A line is solved without steps; then the panel of the training is left out.
+
     Parameters
     ----------
     model : fitted estimator
+        SparseMLPClassifier or SparseMLPRegressor.
     rows : list of dict
         From `secateurs.training.comparison`; the row of the model itself comes first.
     image_shape : tuple of int, optional
@@ -35,25 +42,42 @@ def fit_figure(
     Returns
     -------
     Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
-    n_panels = 3 if len(rows) > 1 else 2
-    figure = Figure(figsize=(4.2 * n_panels, 3.4), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, n_panels))
-    _draw_training(axes[0], model)
+    panels: list[Callable[[Axes], None]] = [partial(_draw_inputs, model=model)]
     if image_shape is not None and len(image_shape) == 2:
-        _draw_pixels(axes[1], model, image_shape)
-    else:
-        _draw_inputs(axes[1], model)
-    if n_panels == 3:
-        _draw_comparison(axes[2], rows)
+        panels = [partial(_draw_pixels, model=model, shape=image_shape)]
+    if model.n_steps_:  # a line is solved without steps, so there is no course to draw
+        panels.insert(0, partial(_draw_training, model=model))
+    if len(rows) > 1:
+        panels.append(partial(_draw_comparison, rows=rows))
+    width = 5.6 if len(panels) == 1 else 4.2 * len(panels)
+    figure = Figure(figsize=(width, 3.4), layout="constrained")
+    for axis, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(axis)
     return figure
 
 
 def path_figure(path: BudgetPath) -> Figure:
-    """Draw the score against the number of weights, on a logarithmic axis."""
+    """Draw the score against the number of weights, on a logarithmic axis.
+
+    For classes the band reaches down to the worst accuracy that the certificate of each network
+    leaves possible; networks without such a bound have no band.
+
+    Parameters
+    ----------
+    path : BudgetPath
+        From `budget_path`, with scores on test rows.
+
+    Returns
+    -------
+    Figure
+        Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
+    """
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.plot([m.n_nonzero_ for m in path.estimators], path.scores, "o-", color=OURS)
+    _draw_bounds(axis, path)
     axis.set_xscale("log")
     axis.set_xticks(path.budgets, [str(s) for s in path.budgets])
     axis.minorticks_off()
@@ -61,6 +85,22 @@ def path_figure(path: BudgetPath) -> Figure:
     axis.set_ylabel(f"test {path.metric}")
     axis.grid(color=SOFT)
     return figure
+
+
+def _draw_bounds(axis: Axes, path: BudgetPath) -> None:
+    """Draw the certified accuracies below the scores, each with a confidence of 95 %."""
+    points = []
+    for model, score in zip(path.estimators, path.scores, strict=True):
+        checks = {check.name: check for check in model.certificate_.checks}
+        found = checks.get("held-out error")
+        if found is not None and found.measured is not None and found.measured < 1:
+            points.append((model.n_nonzero_, 1 - found.measured, score))
+    if points:
+        weights, bounds, scores = zip(*sorted(points), strict=True)
+        label = "at least, each with 95 %"
+        axis.plot(weights, bounds, ":", color=OURS, linewidth=1)
+        axis.fill_between(weights, bounds, scores, color=OURS, alpha=0.15, label=label)
+        axis.legend(loc="lower right", fontsize=8)
 
 
 def _draw_training(axis: Axes, model: Estimator) -> None:
@@ -74,6 +114,7 @@ def _draw_training(axis: Axes, model: Estimator) -> None:
     twin.axhline(model.budget_, color=OTHERS, linestyle=":", linewidth=1)
     twin.set_ylabel("weights", color=OTHERS)
     twin.set_ylim(bottom=0)
+    twin.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_title("training")
 
 
@@ -101,13 +142,17 @@ def _draw_inputs(axis: Axes, model: Estimator) -> None:
 
 
 def _draw_comparison(axis: Axes, rows: list[dict[str, Any]]) -> None:
-    ordered = sorted(rows, key=lambda row: row["score"])
+    # a score may be undefined, as R² of a single row
+    defined = [row for row in rows if row["score"] is not None and np.isfinite(row["score"])]
+    ordered = sorted(defined, key=lambda row: row["score"])
     colours = [OURS if row["method"] == "prune_regrow" else OTHERS for row in ordered]
     labels = [f"{row['label']}\n{row['nonzeros']} weights" for row in ordered]
     axis.barh(labels, [row["score"] for row in ordered], color=colours)
     for place, row in enumerate(ordered):
         axis.annotate(f"{row['score']:.3f}", (max(row["score"], 0), place), va="center", fontsize=8)
     axis.tick_params(axis="y", labelsize=7)
-    axis.set_xlim(0, 1.15)
+    # R² has no lower limit, and a method far below the others would hide their differences
+    lowest = min([0.0, *(row["score"] for row in ordered)])
+    axis.set_xlim(max(lowest, LOWEST_SHOWN), 1.15)
     axis.set_xlabel(f"test {rows[0]['metric']}")
     axis.set_title("same rows, same budget")

@@ -70,6 +70,11 @@ class Claim:
         """Return the settings at a scale."""
         return {"quick": self.quick, "full": self.full, "paper": self.paper}[scale]
 
+    def result(self, settings: Settings) -> Result:
+        """Measure one part; `measure` may return the numbers alone, and this is always a Result."""
+        found = self.measure(**settings)
+        return found if isinstance(found, Result) else Result(found)
+
     def holds(self, measured: float) -> bool:
         """Whether a number is within the tolerance; nan is not."""
         return self.low <= measured <= self.high

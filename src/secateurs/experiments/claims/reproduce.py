@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from secateurs.core.parameters import bad_value
 from secateurs.data.suggest import nearest
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.claim import Claim, Scale
@@ -78,16 +79,18 @@ def chosen(paper: str | None, name: str | None) -> list[tuple[str, Claim]]:
         There is no such paper or claim; the message has the nearest name.
     """
     if paper is not None and paper not in CLAIMS:
-        raise ValueError(
-            f"no paper {paper!r}; there are {', '.join(CLAIMS)}{nearest(paper, CLAIMS)}"
-        )
+        raise bad_value("PAPER", paper, f"{_one_of(CLAIMS)}{nearest(paper, CLAIMS)}")
     found = [(p, c) for p, cs in CLAIMS.items() if paper in (None, p) for c in cs]
     if name is None:
         return found
     names = [claim.name for _, claim in found]
     if name not in names:
-        raise ValueError(f"no claim {name!r}; there are {', '.join(names)}{nearest(name, names)}")
+        raise bad_value("--claim", name, f"{_one_of(names)}{nearest(name, names)}")
     return [(p, c) for p, c in found if c.name == name]
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"one of {', '.join(names)}"
 
 
 def at_scale(
@@ -181,9 +184,8 @@ def measure_part(cell: Mapping[str, Any]) -> Result:
     """Measure one part; its processor time includes data and certificate."""
     (claim,) = (c for c in CLAIMS[cell["paper"]] if c.name == cell["claim"])
     began = time.process_time()
-    found = claim.measure(**cell["settings"])
+    result = claim.result(cell["settings"])
     cpu = time.process_time() - began
-    result = found if isinstance(found, Result) else Result(found)
     numbers = {name: number(name, value) for name, value in result.metrics.items()}
     return Result({**numbers, CPU_SECONDS: cpu}, result.certificate)
 
