@@ -58,7 +58,7 @@ def test_a_spreadsheet_is_read_and_said(capsys, sales, tmp_path):
     assert record["task"] == "regression"
     assert record["d"] == 5  # size, turnover, day, place, status
     notes = " ".join(record["notes"])
-    assert "1 empty rows at the end" in notes
+    assert "1 empty row at the end" in notes
     assert "3 rows without a target left out" in notes
     assert "'Kunde': identifier" in notes
     status, out, err = run(capsys, "predict", model, sales)

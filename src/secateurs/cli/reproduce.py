@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from secateurs.cli.sweeps import (
 )
 from secateurs.cli.terminal import note
 from secateurs.core.atomic_write import write_atomically
-from secateurs.core.description import Description, Table
+from secateurs.core.description import Description, Table, counted
 from secateurs.experiments.claims.claim import Scale
 from secateurs.experiments.claims.listing import (
     RESULTS,
@@ -53,6 +54,7 @@ def reproduce(
     ] = False,
     workers: Workers = 1,
     output: Path | None = None,
+    plot: Path | None = None,
     resume: Resume = False,
     retry_failed: RetryFailed = False,
     salvage: Salvage = False,
@@ -71,8 +73,10 @@ def reproduce(
         are estimated first; go on with --resume after an interrupt).
     output
         Folder of the run; by default reproduce-SCALE.run.
+    plot
+        Draw the claims with their tolerances to this file (.png, .pdf, .svg).
     """
-    recipe.check_options(workers=workers)
+    recipe.check_options(plot=plot, workers=workers)
     claims = chosen(paper, claim)
     folder = output if output is not None else Path(f"reproduce-{scale}.run")
     if listing:
@@ -89,8 +93,10 @@ def reproduce(
                 *(claims, scale, ledger), workers=workers, retry_failed=retry_failed, progress=show
             )
         _write_claims(ledger, scale, folder)
+    pairs = [(outcome.claim, outcome.measured) for outcome in outcomes]
     return recipe.finish(
         _describe(outcomes, scale, folder),
+        files=[(plot, recipe.drawing("experiments.claims:claims_figure", pairs))],
         json=json,
         status="interrupted" if counts.interrupted else "converged",
         failed=any(outcome.verdict != "holds" for outcome in outcomes),
@@ -115,7 +121,7 @@ def _describe(outcomes: list[Outcome], scale: Scale, folder: Path) -> Descriptio
     rows = [
         {
             "claim": f"{outcome.paper}: {outcome.claim.name}",
-            "measured is": outcome.claim.quantity,
+            "quantity": outcome.claim.quantity,
             "expected": outcome.claim.told,
             "measured": outcome.measured,
             "verdict": outcome.verdict,
@@ -124,11 +130,12 @@ def _describe(outcomes: list[Outcome], scale: Scale, folder: Path) -> Descriptio
     ]
     held = sum(outcome.verdict == "holds" for outcome in outcomes)
     cpu = sum(outcome.cpu_seconds for outcome in outcomes)
+    table = frame_table(pd.DataFrame(rows), "Claims:")
     return Description(
-        f"{held} of {len(outcomes)} hold at scale {scale}; {cpu:.0f} s of processor time; kept in "
-        f"{folder}",
+        f"{held} of {counted(len(outcomes), 'claim')} at the {scale} scale "
+        f"{'holds' if held == 1 else 'hold'}; {cpu:.0f} s of processor time; kept in {folder}",
         _facts(outcomes, scale, folder),
-        (frame_table(pd.DataFrame(rows), "Claims:"),),
+        (replace(table, numeric=frozenset({"measured"})),),
         tuple(
             f"{outcome.claim.name}: {outcome.error.splitlines()[0]}"
             for outcome in outcomes

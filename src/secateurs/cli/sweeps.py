@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from secateurs.experiments.sweeps.pools import check_scheduler
 from secateurs.experiments.sweeps.run import Counts
 from secateurs.experiments.sweeps.settings import Sweep
 from secateurs.experiments.sweeps.sweep import (
+    along_axis,
     boundaries,
     run_sweep,
     summary,
@@ -85,8 +86,12 @@ def sweep(
                 retry_failed=retry_failed,
                 progress=show,
             )
-        write_results(wanted, ledger, folder)
+        written = write_results(wanted, ledger, folder)
         description = _describe(wanted, ledger, counts, folder, file.stem)
+        names = [path.name for path in written if path.suffix == ".png"]
+        if names:
+            drawn = f"Figures in {folder}, as PNG and PDF: {', '.join(names)}"
+            description = replace(description, notes=(*description.notes, drawn))
     return recipe.finish(
         description,
         json=json,
@@ -138,6 +143,9 @@ def _describe(
         "boundaries": found,
     }
     tables = [frame_table(table, "Means over finished cells:")]
+    along = along_axis(wanted, frame)
+    if along is not None:
+        tables.append(frame_table(along, f"Means of {wanted.metrics[0]} along {along.columns[0]}:"))
     if found and wanted.adaptive is not None:
         axis = wanted.adaptive.axis
         tables.append(

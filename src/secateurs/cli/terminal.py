@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol
 
 import rich.table
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from secateurs.core.description import Description, Table
 from secateurs.core.solution import Progress as SolverProgress
@@ -28,7 +30,8 @@ def show(description: Description) -> None:
     """Print a description: headline, tables, notes, certificate."""
     show_text(description.headline)
     for table in description.tables:
-        show_table(table)
+        if table.rows:
+            show_table(table)
     for text in description.notes:
         show_text(text)
     checks = [check for check in description.facts.get("certificate", ()) if informative(check)]
@@ -41,13 +44,14 @@ def show(description: Description) -> None:
 
 def show_text(text: str, later_indent: int = 0) -> None:
     """Print sentences, wrapped between words; a path is never cut."""
-    wrap = textwrap.TextWrapper(
-        out.width,
-        subsequent_indent=" " * later_indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
     for line in text.split("\n"):
+        indent = max(later_indent, len(line) - len(line.lstrip(" ")))
+        wrap = textwrap.TextWrapper(
+            out.width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         out.print(wrap.fill(visible(line).replace(".  ", ". ")), soft_wrap=True)
 
 
@@ -87,14 +91,30 @@ def note(text: str) -> None:
     err.print(f"note: {visible(text)}", soft_wrap=True)
 
 
+class Bar(Protocol):
+    """Makes the callback of a solver, with a bar of its own."""
+
+    def __call__(self, label: str, before: str = "preparing") -> ProgressCallback:
+        """Add a bar; `before` says what is done until the first step is reported."""
+
+
+class _Time(ProgressColumn):
+    """The time that is left, or the time so far where the end is not known yet."""
+
+    def render(self, task: Task) -> Text:
+        seconds = task.elapsed if task.time_remaining is None else task.time_remaining
+        end = "" if task.time_remaining is None else " left"
+        return Text(f"{timedelta(seconds=int(seconds or 0))}{end}")
+
+
 @contextmanager
 def bars(quiet: bool, *columns: ProgressColumn) -> Iterator[Progress]:
     """Show bars on standard error while the block runs, if that is a terminal."""
     with Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         *columns,
-        TimeRemainingColumn(),
+        _Time(),
         console=err,
         transient=True,
         disable=quiet or not err.is_terminal,
@@ -103,21 +123,19 @@ def bars(quiet: bool, *columns: ProgressColumn) -> Iterator[Progress]:
 
 
 @contextmanager
-def progress(quiet: bool, counted: str = "weights") -> Iterator[Callable[[str], ProgressCallback]]:
+def progress(quiet: bool, counted: str = "weights") -> Iterator[Bar]:
     """Give the maker of the callbacks of solvers: one bar for each label."""
-    column = TextColumn(f"loss {{task.fields[loss]:.4g}}  {counted} {{task.fields[count]}}")
-    with bars(quiet, column) as shown:
+    with bars(quiet, TextColumn("{task.fields[state]}", markup=False)) as shown:
 
-        def add(label: str) -> ProgressCallback:
-            bar = shown.add_task(label, total=None, loss=float("nan"), count=0)
+        def add(label: str, before: str = "preparing") -> ProgressCallback:
+            bar = shown.add_task(label, total=None, state=before)
 
             def update(state: SolverProgress) -> None:
                 shown.update(
                     bar,
                     total=state.n_steps,
                     completed=state.step,
-                    loss=state.loss,
-                    count=state.n_nonzero,
+                    state=f"loss {state.loss:.4g}  {counted} {state.n_nonzero}",
                 )
 
             return update

@@ -66,18 +66,19 @@ def ticket(
     check_real("--eps", eps, above=LEAST_EPS, below=1)
     check_real("--radius", radius, above=1 / LARGEST_RADIUS, below=LARGEST_RADIUS)
     module, input_shape, note = read_model(model)
-    # the seconds that are shown do not include compilation
-    if prune_network(nn.Linear(1, 1), 0.1, 0).status == "interrupted":
-        raise KeyboardInterrupt
-    start = time.process_time()
     try:
         with progress(quiet=json) as bar:
+            shown = bar("pruning", "compiling, once after each installation")
+            # the seconds that are shown do not include compilation
+            if prune_network(nn.Linear(1, 1), 0.1, 0).status == "interrupted":
+                raise KeyboardInterrupt
+            start = time.process_time()
             solution = prune_network(
                 *(module, eps, seed),
                 nonnegative_inputs=nonnegative,
                 radius=radius,
                 input_shape=input_shape,
-                progress=bar("pruning"),
+                progress=shown,
             )
     except (TypeError, ValueError) as error:  # a layer, a weight or a size that is not supported
         raise ValueError(f"{model}: {error}") from error

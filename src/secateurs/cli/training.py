@@ -104,7 +104,8 @@ def fit(
         model = _new_model(dataset.task, settings)
         with progress(quiet=json or group.rank > 0) as bar:
             began = time.process_time()
-            shown, options = bar(LABELS["prune_regrow"]), recipe.row_options(dataset, model)
+            shown = bar("fitting", "comparing a constant, a line and networks")
+            options = recipe.row_options(dataset, model)
             model.fit(dataset.X, dataset.y, progress=shown, group=group, **options)
             cpu = time.process_time() - began
             n_held_out = int(group.total(len(dataset.y))) - model.n_train_
@@ -224,7 +225,7 @@ def path(
         result = budget_path(
             *(_new_model(dataset.task, settings), dataset.X, dataset.y, budgets),
             *(dataset.X_test, dataset.y_test),
-            progress=bar(LABELS["prune_regrow"]),
+            progress=bar("fitting", "comparing a constant, a line and networks"),
         )
     return recipe.finish(
         _describe_path(dataset, result),
@@ -302,7 +303,8 @@ def _describe_fit(
     return replace(
         description,
         headline="\n".join((*warning, description.headline)),
-        tables=(table, *description.tables[2:]),  # without the layers and the inputs
+        # without the layers and the inputs; one method alone is in the headline already
+        tables=(*((table,) if len(rows) > 1 else ()), *description.tables[2:]),
         notes=(
             *recipe.reading_notes(dataset, model),
             f"The network reads {report['inputs_used']} of {widths[0]} inputs; a dense network of "

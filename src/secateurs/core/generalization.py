@@ -119,16 +119,25 @@ def held_out_check(
         n_errors = max(int(rates.sum()), math.ceil(n * row_rate - 1e-9))
         bound = error_upper_bound(n_errors, n, level)
     share = max(float(rates.mean()), row_rate) if n else 1.0
+    shown = bool(n) and bound < baseline_error
     return Check(
         "held-out error",
         f"the error rate on new rows from the same source is at most {bound:.4g} with confidence "
         f"{CONFIDENCE:.0%} (a share {share:.4g} of {n} distinct held-out rows or groups was "
-        f"wrong{_compared(n_tried)})",
-        "holds" if n and bound < baseline_error else "unknown",
+        f"wrong{_compared(n_tried)}){'' if shown else _no_better(baseline_error)}",
+        "holds" if shown else "unknown",
         bound,
         baseline_error,
         "Clopper & Pearson (1934), or for groups derived in secateurs.core.bounds; union bound "
         "over the models compared",
+    )
+
+
+def _no_better(baseline_error: float) -> str:
+    """Say why a bound on the error rate shows nothing."""
+    return (
+        "; that is not below the error rate of always answering the most frequent class, "
+        f"{baseline_error:.4g}, so it does not show that anything was learnt"
     )
 
 
@@ -179,13 +188,14 @@ def occam_check(
     bits = description_bits(widths, n_nonzero) + extra_bits
     slack = math.sqrt((bits * math.log(2) - math.log(1 - CONFIDENCE)) / (2 * max(n_units, 1)))
     bound = min(error_rate + slack, 1.0) if n_units else 1.0
+    shown = bound < baseline_error
     return Check(
         "Occam bound",
         f"the error rate on new rows is at most {bound:.4g} with confidence "
         f"{CONFIDENCE:.0%} if the {n_units} distinct training rows or groups are independent "
         f"draws from the same source (from the {bits:.0f} bits of the network alone, without "
-        "held-out rows)",
-        "holds" if bound < baseline_error else "unknown",
+        f"held-out rows){'' if shown else _no_better(baseline_error)}",
+        "holds" if shown else "unknown",
         bound,
         baseline_error,
         "Shalev-Shwartz & Ben-David (2014), theorem 7.7",

@@ -18,7 +18,18 @@ from secateurs.features.sample_sizes import correlational_lower_bound, unpruned_
 
 SHORT_BY = 2.0  # factor by which predicted rows were measured to be too few
 PAPER = "Vural & Erdogdu (2024)"
-SCORES = {"regression": "R^2", "classification": "1 - log-loss over that of the class shares"}
+# the transforms of y by which columns are scored, in words; g is the normal score of y
+CHANNELS = {
+    "y": "y",
+    "g": "the ranks of y",
+    "he2(g)": "the squared ranks of y",
+    "|g|": "the distance of y from its median",
+    "sign g": "whether y is above its median",
+}
+SCORES = {
+    "regression": "R²",
+    "classification": "the relative gain in log-loss over the class shares",
+}
 
 
 def features_certificate(solution: Solution[MultiIndexFit]) -> Certificate:
@@ -200,11 +211,12 @@ def _rows(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
 def _lower_bound(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     d, m, k = len(fit.scores), len(fit.support), fit.channel[1]
     bound = correlational_lower_bound(d, k, m)
+    channel = CHANNELS.get(fit.channel[0], fit.channel[0])
     return Check(
         "lower bound",
         f"if the {m} kept columns were all that matter and {k} were the information exponent of "
-        f"{fit.channel[0]}, correlational queries would need about {bound:.3g} rows up to "
-        f"constants, and {unpruned_rows(d, k):.3g} without pruning; the exponent and the sparsity "
+        f"{channel}, correlational queries would need about {bound:.3g} rows up to constants, and "
+        f"{unpruned_rows(d, k):.3g} without pruning; the exponent and the sparsity "
         "of y itself are not known",
         "unknown",
         float(measured["n"]),

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive, archive_bytes
 from secateurs.core.certificate import Certificate
-from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.description import Description, Table, counted, format_bytes
 from secateurs.core.estimator import require_target
 from secateurs.core.parameters import check_integer, check_real
 from secateurs.core.saved_model import Number
@@ -23,7 +23,7 @@ from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.data.columns import columns_of
 from secateurs.data.matrix import read_matrix
 from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names
-from secateurs.features.certificate import SCORES, features_certificate
+from secateurs.features.certificate import CHANNELS, SCORES, features_certificate
 from secateurs.features.network import IndexNetwork
 from secateurs.features.result import MultiIndexFit
 from secateurs.features.screening import MAX_DEGREE
@@ -33,6 +33,7 @@ Classes = Annotated[list[str] | list[bool] | list[int] | list[Number], Field(min
 NETWORK_ARRAYS = ("center", "scale", "W", "bias", "w", "intercept")
 SCORES_A_COLUMN = 12  # one for each transform of y and degree
 SHOWN_ENTRIES = 6  # entries of the directions that a table shows for each column
+TITLE = "Columns kept (share: how much of all directions lies on the column)"
 
 
 class MultiIndexRecord(TableRecord):
@@ -265,7 +266,9 @@ class SparseMultiIndexBase(
                 "share": float(share[j]),
                 "direction": entries[j],
             }
-            for j in sorted(entries, key=lambda j: (-share[j], j))
+            for j in sorted(
+                entries, key=lambda j: (-round(float(share[j]), 4), -self.scores_[j], j)
+            )
         ]
         n_directions, d = self._n_features_out, len(self.scores_)
         facts = {
@@ -282,18 +285,26 @@ class SparseMultiIndexBase(
         score = SCORES[self._task]
         headline = (
             f"{type(self).__name__}: {score} is {self.val_r2_:.3f} on the validation rows. "
-            f"The model uses {len(columns)} of {d} columns and {n_directions} "
-            f"direction{'s' if n_directions > 1 else ''}. "
+            f"The model uses {len(columns)} of {d} columns and "
+            f"{counted(n_directions, 'direction')}. "
             f"The fit ended with status {self.status_}. "
             f"The file takes {format_bytes(len(self._file_content()))}."
         )
         notes = (
-            f"The threshold of the scores is {self.threshold_:.2f}. The scores are largest for "
-            f"{self.channel_} at degree {self.information_exponent_}.",
+            f"A column passes the screen with a score above {self.threshold_:.2f}. The scores are "
+            f"largest for {self._channel_name()} and polynomials of degree "
+            f"{self.information_exponent_}.",
         )
         if not self.signal_detected_:
             headline = f"No signal was detected: noise gives as much as this. {headline}"
         return Description(headline, facts, (self._columns_table(columns),), notes)
+
+    def _channel_name(self) -> str:
+        """Return the transform of y, or the class, that the scores are largest for, in words."""
+        kind, _, number = self.channel_.partition(" ")
+        if kind != "class" or not number.isdecimal() or not hasattr(self, "classes_"):
+            return CHANNELS.get(self.channel_, self.channel_)
+        return f"class {str(self.classes_[int(number)])!r}"
 
     def _columns_table(self, columns: list[dict[str, Any]]) -> Table:
         rows = [
@@ -306,7 +317,7 @@ class SparseMultiIndexBase(
             for entry in columns
         ]
         names = ("column", "score", "share", "directions")
-        return Table(names, rows, title="Columns kept", numeric=frozenset(names[1:3]))
+        return Table(names, rows, title=TITLE, numeric=frozenset(names[1:3]))
 
     # -- the file ----------------------------------------------------------------------------
 

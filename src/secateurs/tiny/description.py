@@ -36,14 +36,10 @@ def describe_integer_network(network: IntegerArithmetic) -> Description:
     for key, label in (("score", "this network"), ("float_score", "before quantisation")):
         if report.get(key) is not None:
             rows.append((f"{metric}, {label}", f"{report[key]:.4f}"))
-    checks = [(c.name, c.verdict, c.statement) for c in network.certificate_.checks]
     return Description(
         f"Integer network {'-'.join(map(str, widths))} with {network.n_nonzero_:,} weights of "
         f"{network.bits_} bits: {flash_bytes(network):,} bytes of flash and "
         f"{ram_bytes(network):,} bytes of RAM.",
         facts,
-        (
-            Table(("cost", "value"), rows),
-            Table(("check", "verdict", "statement"), checks, title="certificate"),
-        ),
+        (Table(("cost", "value"), rows),),
     )

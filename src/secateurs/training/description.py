@@ -15,7 +15,6 @@ from secateurs.training.model_file import ChoiceRecord
 from secateurs.training.moments import Scaling
 
 MAX_SHOWN_CLASSES = 20
-LABELS = {"constant": "mean or most frequent class", "line": "linear model", "network": "network"}
 CHOSEN = {"constant": "to answer a constant", "line": "a linear model", "network": "a network"}
 
 
@@ -23,6 +22,17 @@ def input_strength(model: Any) -> NDArray[np.float64]:
     """Return the sum of |weight| out of each scaled input, shape [d]."""
     strength: NDArray[np.float64] = np.asarray(abs(model.coefs_[0]).sum(axis=0), dtype=float)
     return strength.ravel()
+
+
+def labels(model: Any) -> dict[str, str]:
+    """Return the names of the models that a fit compares."""
+    constant = "most frequent class" if hasattr(model, "classes_") else "mean"
+    return {"constant": constant, "line": "linear model", "network": "network"}
+
+
+def metric_of(model: Any) -> str:
+    """Return the name of the score of a model."""
+    return "accuracy" if hasattr(model, "classes_") else "R²"
 
 
 def constant_names(model: Any, scaling: Scaling) -> list[str]:
@@ -63,7 +73,8 @@ def choice_sentences(model: Any, facts: dict[str, Any]) -> list[str]:
     sentences = []
     choice = facts["choice"]
     if choice is not None and choice["n_rows"]:
-        shown = ", ".join(f"{LABELS[name]} {score:.4f}" for name, score in choice["scores"].items())
+        named = labels(model)
+        shown = ", ".join(f"{named[name]} {score:.4f}" for name, score in choice["scores"].items())
         how = f" with input noise {choice['input_noise']:g}" if choice["input_noise"] else ""
         sentences.append(
             f"Cross-validation on the training rows chose {CHOSEN[choice['model']]}{how}; the "
@@ -99,19 +110,21 @@ def warnings_of(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def scores_table(model: Any, facts: dict[str, Any]) -> Table:
     """Return the scores of the model and of simpler ones; those not beaten are emphasised."""
-    own = model.validation_score_
-    rows = [] if own is None else [("this model", f"{own:.4f}")]
+    own, named, chosen = model.validation_score_, labels(model), facts["chosen"]
+    title, metric = "Scores on the held-out rows", metric_of(model)
+    if own is None:
+        return Table(("model", metric), [], title=title)
+    kind = "" if chosen == "network" else f", the {named[chosen]}"
+    weak = {name for _, name in warnings_of(facts)}
+    rows, strong = [(f"this model{kind}", f"{own:.4f}")], {0} if chosen in weak else set()
     for name, score in (("line", facts["line_score"]), ("constant", facts["constant_score"])):
-        if score is not None and own is not None:
-            rows.append((LABELS[name], f"{score:.4f}"))
-    weak = {LABELS[name] for _, name in warnings_of(facts)}
-    return Table(
-        ("model", "score"),
-        rows,
-        title="Scores on the held-out rows; bold: a simpler model that is as good.",
-        numeric=frozenset({"score"}),
-        strong=frozenset(i for i, (label, _) in enumerate(rows) if label in weak),
-    )
+        if score is not None and name != chosen:  # the chosen one has its row already
+            if name in weak:
+                strong.add(len(rows))
+            note = " (simpler, and as good)" if name in weak else ""
+            rows.append((f"{named[name]}{note}", f"{score:.4f}"))
+    numeric, emphasised = frozenset({metric}), frozenset(strong)
+    return Table(("model", metric), rows, title=title, numeric=numeric, strong=emphasised)
 
 
 def describe_network(model: Any, file_bytes: int) -> Description:
@@ -134,15 +147,17 @@ def describe_network(model: Any, file_bytes: int) -> Description:
         "final_loss": model.loss_curve_[-1] if model.loss_curve_ else None,
         **choice_facts(model),
     }
-    steps = f" in {model.n_steps_} steps" if model.n_steps_ else ""  # a line is solved
+    steps = f" in {model.n_steps_} steps; {explain(model.status_)}" if model.n_steps_ else ""
     headline = [
         f"{type(model).__name__} with layers {'-'.join(map(str, widths))}: it has "
         f"{network.n_nonzero} weights, and its budget is {model.budget_}.",
         f"The file takes {format_bytes(file_bytes)}.",
-        f"It was trained on {model.n_train_} rows{steps}; {explain(model.status_)}.",
+        f"It was fitted to {model.n_train_} rows{steps or ', without training steps'}.",
     ]
     if model.validation_score_ is not None:
-        headline.append(f"Its score on the held-out rows is {model.validation_score_:.4f}.")
+        headline.append(
+            f"Its {metric_of(model)} on the held-out rows is {model.validation_score_:.4f}."
+        )
     headline += choice_sentences(model, facts)
     if classes is not None:
         more = ", ..." if len(classes) > MAX_SHOWN_CLASSES else ""

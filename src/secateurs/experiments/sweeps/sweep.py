@@ -21,6 +21,7 @@ from secateurs.experiments.sweeps.table import cell_table, export_cells
 from secateurs.experiments.sweeps.transition import Transition, fit_transition, open_places
 
 Place = tuple[Any, ...]
+MOST_VALUES = 20  # values of an axis that a table along it may have
 SweepProgress = Callable[[Counts, int], None]
 
 
@@ -142,6 +143,29 @@ def summary(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"label": variant.label, "cells": len(mine)}
         rows.append(row | {m: figures.mean_of_points(sweep, mine, m)[0] for m in sweep.metrics})
     return pd.DataFrame(rows)
+
+
+def along_axis(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the mean of the first metric by method along one axis of the grid.
+
+    The axis is that of `adaptive`, or the x axis of the first figure, or the first one with several
+    values.  The first column has its values; None if it has one value, or more than `MOST_VALUES`.
+    All points of the grid have the same weight, as in `summary`.
+    """
+    named = [sweep.adaptive.axis] if sweep.adaptive is not None else []
+    named += [name for name in (each.x for each in sweep.figures) if name in sweep.axes]
+    several = [name for name, values in sweep.axes.items() if len(values) > 1]
+    axis = next((name for name in [*named, *several] if name in several), None)
+    if axis is None or len(sweep.axes[axis]) > MOST_VALUES:
+        return None
+    metric = sweep.metrics[0]
+    points = frame.groupby(list(dict.fromkeys(["label", *sweep.axes])))[metric].mean()
+    means = points.groupby(["label", axis]).mean()
+    values = list(sweep.axes[axis])
+    columns: dict[str, Any] = {axis: values}
+    for variant in sweep.variants:
+        columns[variant.label] = [means.get((variant.label, value)) for value in values]
+    return pd.DataFrame(columns)
 
 
 def boundaries(
