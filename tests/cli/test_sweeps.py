@@ -310,7 +310,7 @@ def test_a_claim_holds_and_a_false_one_fails(capsys, tmp_path, monkeypatch):
     arguments = ("reproduce", "recovery", "--claim", "convex-recovery", "--workers", 2)
     status, out, _ = run(capsys, *arguments)
     assert status == 0
-    assert "1 of 1 hold" in out
+    assert "1 of 1 claim at the quick scale holds" in " ".join(out.split())
     folder = tmp_path / "reproduce-quick.run"
     (told,) = json.loads((folder / "claims.json").read_text())["claims"]
     assert (told["verdict"], told["measured"]) == ("holds", 1.0)
@@ -388,7 +388,7 @@ def test_failed_parts_are_measured_again_when_asked(capsys, tmp_path, monkeypatc
     assert "form-b-exact: MemoryError: full" in out
     status, out, _ = run(capsys, *arguments, "--retry-failed")
     assert status == 0
-    assert "1 of 1 hold" in out
+    assert "1 of 1 claim at the quick scale holds" in " ".join(out.split())
 
 
 def test_names_in_tables_are_never_cut(capsys):

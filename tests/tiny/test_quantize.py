@@ -288,8 +288,8 @@ def test_the_search_by_bytes_fits_and_names_what_it_compared(images, monkeypatch
     assert len(network.report_["candidates"]) >= 6
     assert network.report_["n_held_out"] == 40
     assert network.certificate_["held-out error"].verdict == "holds"
-    with pytest.raises(ValueError, match="flash, ram: got 330 bytes"):
-        fit_bytes(SparseMLPClassifier(max_epochs=1), X[:100], y[:100], flash=330, bits=(4,))
+    with pytest.raises(ValueError, match="flash, ram: got 212 bytes"):
+        fit_bytes(SparseMLPClassifier(max_epochs=1), X[:100], y[:100], flash=212, bits=(4,))
 
 
 @pytest.mark.parametrize("kind", ["pixels", "table", "numbers"])

@@ -18,6 +18,7 @@ from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
 from secateurs.data.table_estimator import input_names
 from secateurs.features.estimators import SparseMultiIndexClassifier, SparseMultiIndexRegressor
+from secateurs.features.screening import FEWEST_ROWS
 
 COLUMNS = "column,score"  # how the first line of a table of columns begins
 
@@ -64,6 +65,7 @@ def features(
     if loaded.y.ndim != 1:
         raise bad_value("--target", Shown(f"{loaded.y.shape[1]} columns"), "one column")
     dataset = split(loaded, recipe.TEST_SHARE, random_state=seed)
+    _check_rows(table, dataset)
     classes = dataset.task == "classification"
     kind = SparseMultiIndexClassifier if classes else SparseMultiIndexRegressor
     fitted = kind(max_features=max_features, alpha=alpha, random_state=seed)
@@ -84,6 +86,16 @@ def features(
             (plot, recipe.drawing("features:features_figure", fitted)),
         ],
     )
+
+
+def _check_rows(table: str, dataset: Dataset) -> None:
+    """Refuse too few rows here, where the test rows are known too."""
+    assert dataset.y_test is not None
+    n, n_test = len(dataset.y), len(dataset.y_test)
+    if n < FEWEST_ROWS + 2:
+        got = f"{n + n_test} rows, of which {n_test} are test rows"
+        expected = f"at least {FEWEST_ROWS + 2} rows beside the test rows"
+        raise bad_value(table, Shown(got), expected)
 
 
 def support_table(fitted: Any) -> pd.DataFrame:

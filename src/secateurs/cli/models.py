@@ -62,7 +62,10 @@ def predict(
                 f"the column {missing[0]!r}, which the model uses",
             )
         X = X[names]
-    table = _predictions(fitted, X)
+    try:
+        table = _predictions(fitted, X)
+    except ValueError as error:  # columns or values that do not fit the model
+        raise ValueError(f"{data}: {error}") from error
     content = table.to_csv(index=False)
     if output is None:
         sys.stdout.write(content)

@@ -109,8 +109,10 @@ def _find_columns(schema: TableSchema, frame: pd.DataFrame) -> dict[str, int]:
     used = schema.of_kind("numeric", "categorical", "time")
     missing = [column.name for column in used if column.name not in positions]
     if missing:
-        expected = f"also the columns {listed(missing)}{nearest(missing[0], names)}"
-        raise bad_value("the table", Shown(f"{len(names)} columns"), expected)
+        some = len(missing) < len(used)
+        got = f"{len(names)} columns" if some else "none of the columns that the fit used"
+        expected = f"{'also ' if some else ''}the columns {listed(missing)}"
+        raise bad_value("the table", Shown(got), expected + nearest(missing[0], names))
     wanted = {column.name for column in used}
     refuse_duplicates(name for name in names if name in wanted)
     return positions
