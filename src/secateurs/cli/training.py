@@ -309,7 +309,19 @@ def _describe_fit(
             *recipe.reading_notes(dataset, model),
             f"The network reads {report['inputs_used']} of {widths[0]} inputs; a dense network of "
             f"its shape has {report['dense_nonzeros']:,} weights.",
+            *_collapsed(rows),
         ),
+    )
+
+
+def _collapsed(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Say why a method that prunes may end without any weight."""
+    names = [row["label"] for row in rows[1:] if row["nonzeros"] == 0]
+    if not names:
+        return ()
+    return (
+        f"No path from the inputs to the outputs was left by: {', '.join(names)}. This network "
+        "answers a constant.",
     )
 
 
@@ -356,7 +368,8 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
             result.budgets, result.estimators, result.scores, strict=True
         )
     ]
-    columns = ("budget", "weights", f"test {result.metric}", "seconds", "file")
+    metric = "accuracy" if result.metric == "accuracy" else "R²"
+    columns = ("budget", "weights", f"test {metric}", "seconds", "file")
     rows = [
         (
             *(f"{point['budget']:,}", f"{point['nonzeros']:,}", _shown(point["score"])),
@@ -369,7 +382,7 @@ def _describe_path(dataset: Dataset, result: BudgetPath) -> Description:
     )
     notes = recipe.reading_notes(dataset, result.estimators[0])
     return Description(
-        f"{dataset.name}: the best {result.metric} on the test rows is "
+        f"{dataset.name}: the best {metric} on the test rows is "
         f"{_shown(best['score'])}, with {best['nonzeros']:,} weights.",
         {**recipe.reading_facts(dataset, notes), "metric": result.metric, "path": points},
         (Table(columns, rows, numeric=frozenset(columns), most=len(rows)),),

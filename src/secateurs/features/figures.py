@@ -91,4 +91,4 @@ def _draw_directions(axis: Axes, model: SparseMultiIndexBase) -> None:
     title = f"{counted(len(values), 'direction')}\n{score} on validation rows: {model.val_r2_:.3f}"
     axis.set_title(title, fontsize=9)
     axis.spines[:].set_color(SOFT)
-    axis.figure.colorbar(image, ax=axis)
+    axis.figure.colorbar(image, ax=axis, label="entry of the direction")

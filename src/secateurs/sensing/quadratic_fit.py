@@ -221,7 +221,8 @@ def _dependent(Z: Vector, d: int) -> str:
         return ""
     return (
         f"the {d} columns have {rank} independent ones, because some are constant or sums of "
-        "others, so different coefficients give the same values"
+        "others (as where every category has a column), so different coefficients give the "
+        "same values"
     )
 
 

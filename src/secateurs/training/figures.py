@@ -82,9 +82,13 @@ def path_figure(path: BudgetPath) -> Figure:
     axis.set_xticks(path.budgets, [str(s) for s in path.budgets])
     axis.minorticks_off()
     axis.set_xlabel("weights")
-    axis.set_ylabel(f"test {path.metric}")
+    axis.set_ylabel(f"{_shown_metric(path.metric)} on test rows")
     axis.grid(color=SOFT)
     return figure
+
+
+def _shown_metric(metric: str) -> str:
+    return "R²" if metric == "r2" else metric
 
 
 def _draw_bounds(axis: Axes, path: BudgetPath) -> None:
@@ -149,10 +153,15 @@ def _draw_comparison(axis: Axes, rows: list[dict[str, Any]]) -> None:
     labels = [f"{row['label']}\n{row['nonzeros']} weights" for row in ordered]
     axis.barh(labels, [row["score"] for row in ordered], color=colours)
     for place, row in enumerate(ordered):
-        axis.annotate(f"{row['score']:.3f}", (max(row["score"], 0), place), va="center", fontsize=8)
+        axis.annotate(
+            *(f"{row['score']:.3f}", (max(row["score"], 0), place), (3, 0)),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     axis.tick_params(axis="y", labelsize=7)
     # R² has no lower limit, and a method far below the others would hide their differences
     lowest = min([0.0, *(row["score"] for row in ordered)])
     axis.set_xlim(max(lowest, LOWEST_SHOWN), 1.15)
-    axis.set_xlabel(f"test {rows[0]['metric']}")
+    axis.set_xlabel(f"{_shown_metric(rows[0]['metric'])} on test rows")
     axis.set_title("same rows, same budget")
