@@ -50,6 +50,14 @@ def test_export(files, tmp_path, capsys, to, name, with_rows):
     if to == "c" and shutil.which("gcc"):
         flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-c"]
         subprocess.run(["gcc", *flags, name], cwd=tmp_path, check=True)
+        told = " ".join(text.split()).partition("To run the test of the program: ")[2]
+        command = told.partition("./a.out")[0] + "./a.out"
+        assert "net.h" in text
+        assert bool(told) == with_rows  # a network that was only rounded has no example
+        if not with_rows:
+            return
+        done = subprocess.run(command, cwd=tmp_path, shell=True, check=True, capture_output=True)
+        assert b"ok" in done.stdout
 
 
 def held_out_error(capsys, *arguments):

@@ -118,7 +118,7 @@ def export(
             )
     status = (network.report_ or {}).get("status", "converged")
     return recipe.finish(
-        network.describe(),
+        _with_header(network.describe(), network, to, output),
         json=json,
         status=status,
         files=[(output, lambda _: write(network))],
@@ -213,7 +213,21 @@ def fit_flash(
     metric = str(description.facts["metric"])
     draw = recipe.drawing("tiny:bytes_figure", points, metric, is_mnist)
     files.append((plot, draw))
-    return recipe.finish(description, json=json, files=files)
+    return recipe.finish(_with_header(description, network, to, output), json=json, files=files)
+
+
+def _with_header(
+    description: Description, network: IntegerNetwork, to: str, output: Path | None
+) -> Description:
+    """Name the second file of a program in C, and how to run its test if it has one."""
+    if to != "c" or output is None:
+        return description
+    _, header, prefix = check_c_path(output)
+    text = f"The functions are declared in {header.name}, beside {output.name}."
+    if len(network.examples):  # without rows there is nothing to compare with
+        command = f"gcc -D{prefix.upper()}_TEST {output.name} && ./a.out"
+        text += f" To run the test of the program: {command}"
+    return replace(description, notes=(*description.notes, text))
 
 
 def _describe(dataset: Dataset, network: IntegerNetwork, score: float, flash: int) -> Description:

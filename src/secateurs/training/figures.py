@@ -101,7 +101,7 @@ def _draw_bounds(axis: Axes, path: BudgetPath) -> None:
             points.append((model.n_nonzero_, 1 - found.measured, score))
     if points:
         weights, bounds, scores = zip(*sorted(points), strict=True)
-        label = "at least, each with 95 %"
+        label = "certified, each with 95 %"
         axis.plot(weights, bounds, ":", color=OURS, linewidth=1)
         axis.fill_between(weights, bounds, scores, color=OURS, alpha=0.15, label=label)
         axis.legend(loc="lower right", fontsize=8)
