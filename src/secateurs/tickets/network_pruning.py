@@ -93,6 +93,7 @@ def prune_network(
     about 600,000 weights a second and thread, drawing and verification included
     (benchmarks/tickets/network.py).  A plain quantiser with the same number of bits is more
     accurate (benchmarks/tickets/compression.py); do not use this for compression.
+    The first call after an installation also compiles its kernels, which takes seconds.
     Source: Pensia et al. (2020); for convolutions da Cunha, Natale & Viennot (2022).
     """
     check_real("eps", eps, above=LEAST_EPS, below=1)

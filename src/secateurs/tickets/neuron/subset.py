@@ -142,6 +142,9 @@ def select_neurons(
     of size [2 K, N] for the integer program.  Otherwise each least-squares start of the local
     search costs n^2 K for n = max(300, 100 + 5 sqrt(N)) neurons.  A pass of swaps tries up to
     n^2 / 2 of them, of which few get beyond the worst points.
+    The first call after an installation also compiles its kernels, which takes seconds.  Integer
+    programs of 64 neurons may take tens of seconds; a smaller `node_limit` ends sooner, with a
+    wider gap.
     Source: Ferre et al. (2026) for the problem; algorithms and bounds derived.
     """
     given = checked(W, alpha, target, form)
