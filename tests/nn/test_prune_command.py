@@ -42,6 +42,7 @@ def test_a_program_gets_smaller_and_runs_without_this_package(program, tmp_path,
     facts = json.loads(shown.out)
     assert facts["flops"][1] <= 0.5 * facts["flops"][0]
     assert facts["certificate"][0]["name"] == "equality"
+    assert set(facts["widths"]) == {"0", "2"}  # as the module names them
     again = torch.export.load(small).module()
     assert again(torch.randn(7, 64)).shape == (7, 10)
     assert sum(p.numel() for p in again.parameters()) == facts["parameters"][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
+from secateurs.core.description import Description
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs
 from secateurs.data import load_dataset
@@ -81,11 +83,22 @@ def prune(
             progress=bar("pruning"),
         )  # fmt: skip
     return recipe.finish(
-        small.describe(),
+        _with_own_names(small.describe()),
         json=json,
         status=small.status,
         files=[(output, lambda file: _write(small, file))],
     )
+
+
+def _with_own_names(description: Description) -> Description:
+    """Name the groups as the user's module does; here a graph holds it under `state`."""
+    tables = (
+        replace(table, rows=[(name.removeprefix("state."), *rest) for name, *rest in table.rows])
+        for table in description.tables
+    )
+    widths = description.facts["widths"].items()
+    own = {name.removeprefix("state."): width for name, width in widths}
+    return replace(description, facts={**description.facts, "widths": own}, tables=tuple(tables))
 
 
 def read_program_file(path: Path) -> tuple[nn.Module, tuple[int, ...]]:
