@@ -561,3 +561,24 @@ def test_a_seed_of_numpy_is_a_seed(tmp_path):
         save_ticket(tmp_path / str(k), ticket)
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
     assert subset_sum([1.0, 2.0], [3.0], max_terms=np.int64(2)).error == 0
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv2d"])
+def test_a_two_sided_layer_has_the_weight_of_its_target(kind):
+    """Its linear part is near the target's weight, and the rest is a small multiple of |x|."""
+    torch.manual_seed(0)
+    first = nn.Linear(5, 4) if kind == "linear" else nn.Conv2d(2, 4, 3)
+    first.requires_grad_(False)
+    x = torch.randn(6, 5) if kind == "linear" else torch.randn(6, 2, 7, 7)
+    module = nn.Sequential(first, nn.ReLU())
+    shape = None if kind == "linear" else (2, 7, 7)
+    found = prune_network(module, 1e-2, 0, input_shape=shape).value
+    layer = effective_module(found)[0]
+    assert layer.weight.shape == first.weight.shape
+    scale = float(first.weight.abs().max())
+    assert float((layer.weight - first.weight).abs().max()) <= 1.01e-2 * scale
+    apply = nn.functional.linear if kind == "linear" else nn.functional.conv2d
+    even = (layer.plus + layer.minus) / 2
+    parts = apply(x, layer.weight, layer.bias) + apply(x.abs(), even)
+    torch.testing.assert_close(layer(x), parts, atol=1e-5, rtol=1e-5)
+    assert kind in repr(layer)
