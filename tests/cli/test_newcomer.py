@@ -7,6 +7,7 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -17,6 +18,8 @@ from secateurs.core.description import counted
 from secateurs.core.generalization import held_out_check, occam_check
 from secateurs.experiments.claims import CLAIMS
 from secateurs.experiments.claims.figures import claims_figure
+from secateurs.experiments.sweeps.config import parse_sweep
+from secateurs.experiments.sweeps.figures import scaling
 from secateurs.features import SparseMultiIndexClassifier, features_figure
 from secateurs.tiny import bits_figure
 from secateurs.training import fit_figure, path_figure
@@ -165,6 +168,23 @@ def test_a_sweep_shows_its_metric_along_the_axis_and_names_its_figures(capsys, t
     assert "Means of exact along n:" in out
     assert re.search(r"│ 60 +│", out)
     assert "rows.png" in out
+
+
+@pytest.mark.parametrize(
+    ("values", "shown", "scale"),
+    [
+        ([0, 0, 0, 1, 1, 1, 1, 0], [0.25, 0.75], "linear"),  # shares, and not their successes
+        ([0, 0, 0, 8, 4, 4, 4, 0], [0, 4], "linear"),
+        ([1, 1, 1, 8, 4, 4, 4, 2], [1, 4], "log"),
+    ],
+)
+def test_a_scaling_figure_leaves_no_cell_out(values, shown, scale):
+    """On a logarithmic axis, failures and zeros would vanish, and 1 of 4 would be drawn as 1."""
+    sweep = parse_sweep(SWEEP, "s.toml")
+    frame = pd.DataFrame({"label": "pursuit", "n": [20] * 4 + [60] * 4, "exact": values})
+    (axis,) = scaling(sweep, frame, sweep.figures[0]).axes
+    assert axis.lines[0].get_ydata().tolist() == shown
+    assert axis.get_yscale() == scale
 
 
 def test_claims_are_drawn_on_request(capsys, tmp_path):

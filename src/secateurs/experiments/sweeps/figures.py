@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
 from secateurs.core.figures import OTHERS, OURS, SOFT
@@ -140,10 +140,18 @@ def heat_map(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figur
 
 
 def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
-    """Draw a metric against an axis, both logarithmic: medians, fitted power laws, their bands."""
+    """Draw a metric against an axis, both logarithmic: medians, fitted power laws, their bands.
+
+    A metric of 0 and 1 is drawn as the share of successes with its 95 % interval, and one with
+    values that have no logarithm as medians, both on a linear axis: no cell is left out.
+    """
     x = str(wanted.x)
     figure = Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
+    values = frame[wanted.metric].dropna()
+    if not (values > 0).all():
+        _draw_linear(axis, sweep, frame, wanted, binary=bool(values.isin([0.0, 1.0]).all()))
+        return figure
     for label, colour in _colours(sweep).items():
         mine = frame[(frame["label"] == label) & (frame[wanted.metric] > 0)]
         if mine.empty:
@@ -167,6 +175,37 @@ def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=7)
     return figure
+
+
+def _draw_linear(
+    axis: Axes, sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings, *, binary: bool
+) -> None:
+    """Draw shares of successes with their intervals, or medians."""
+    x = str(wanted.x)
+    for label, colour in _colours(sweep).items():
+        mine = frame[frame["label"] == label].dropna(subset=[wanted.metric])
+        if mine.empty:
+            continue
+        groups = mine.groupby(x)[wanted.metric]
+        middle = groups.mean() if binary else groups.median()
+        axis.plot(middle.index, middle, "o-", color=colour, markersize=4, label=label)
+        if binary:
+            ends = [
+                binomtest(int(done), int(n)).proportion_ci(LEVEL, method="wilson")
+                for done, n in zip(groups.sum(), groups.count(), strict=True)
+            ]
+            low, high = [end.low for end in ends], [end.high for end in ends]
+            axis.fill_between(middle.index, low, high, color=colour, alpha=0.2, linewidth=0)
+    if binary:
+        axis.set_ylim(-0.03, 1.03)
+    axis.set_xscale("log")
+    axis.set_xticks(sweep.axes[x], [f"{v:g}" for v in sweep.axes[x]], fontsize=8)
+    axis.minorticks_off()
+    axis.set_xlabel(x)
+    axis.set_ylabel(f"share of cells with {wanted.metric}" if binary else wanted.metric)
+    axis.grid(color=SOFT)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=7)
 
 
 def bars(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure:
