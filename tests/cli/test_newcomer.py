@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from secateurs import SparseMLPClassifier, SparseMLPRegressor, budget_path
+from secateurs import QuadraticRegressor, SparseMLPClassifier, SparseMLPRegressor, budget_path
 from secateurs.cli import main
 from secateurs.cli.terminal import show_text
+from secateurs.core import save_figure
 from secateurs.core.description import counted
 from secateurs.core.generalization import held_out_check, occam_check
 from secateurs.experiments.claims import CLAIMS
@@ -21,6 +22,7 @@ from secateurs.experiments.claims.figures import claims_figure
 from secateurs.experiments.sweeps.config import parse_sweep
 from secateurs.experiments.sweeps.figures import scaling
 from secateurs.features import SparseMultiIndexClassifier, features_figure
+from secateurs.sensing import interactions_figure
 from secateurs.tiny import bits_figure
 from secateurs.training import fit_figure, path_figure
 
@@ -212,3 +214,12 @@ def test_the_wrong_table_and_too_few_rows_are_named(capsys, tmp_path):
     status, _, err = run(capsys, "features", few, "--target", "y")
     assert status == 2
     assert "got 11 rows, of which 3 are test rows; expected at least 10 rows" in err
+
+
+def test_a_fit_without_pairs_gives_a_small_picture_that_says_so(tmp_path):
+    X = np.random.default_rng(0).standard_normal((80, 3))
+    model = QuadraticRegressor(0).fit(X, X[:, 0])
+    figure = interactions_figure(model)
+    assert "no pair" in figure.texts[0].get_text()
+    assert figure.get_size_inches()[1] < 2
+    save_figure(figure, tmp_path / "pairs.png")

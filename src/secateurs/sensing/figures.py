@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from secateurs.core.description import counted
 from secateurs.core.figures import OTHERS, OURS, SOFT
 from secateurs.data.table_estimator import input_names
 from secateurs.sensing.baselines import ColumnNorms
@@ -67,13 +68,13 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
         Not shown and not saved; `secateurs.core.save_figure` writes it to a file.
     """
     pairs = model.interactions_[:n_pairs]
-    figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(n_pairs, 8)), layout="constrained")
-    bars, matrix = figure.subplots(1, 2)
     if not pairs:
-        for axis in (bars, matrix):
-            axis.set_axis_off()
-        bars.set_title("no pair improves on a linear function")
+        figure = Figure(figsize=(5, 1), layout="constrained")
+        text = "no pair of columns improves on a linear function"
+        figure.text(0.5, 0.5, text, ha="center", va="center")
         return figure
+    figure = Figure(figsize=(9.6, 0.8 + 0.28 * max(len(pairs), 8)), layout="constrained")
+    bars, matrix = figure.subplots(1, 2)
     labels = [
         f"{p.first[:24]}²" if p.first == p.second else f"{p.first[:20]} × {p.second[:20]}"
         for p in reversed(pairs)
@@ -83,7 +84,7 @@ def interactions_figure(model: QuadraticRegressor, n_pairs: int = 15) -> Figure:
     bars.axvline(0, color=SOFT, linewidth=1)
     bars.tick_params(axis="y", labelsize=7)
     bars.set_xlabel("effect, in units of y")
-    bars.set_title(f"{model.n_components_} squares")
+    bars.set_title(counted(model.n_components_, "square"))
     shown, place = np.unique(model.pairs_[:n_pairs], return_inverse=True)
     place = place.reshape(-1, 2)
     effect = np.zeros((len(shown), len(shown)))
