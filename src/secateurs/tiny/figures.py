@@ -84,11 +84,9 @@ def bits_figure(
         flash, scores, bits = zip(*points, strict=True)
         style = {"color": OURS, "linewidth": 2.5} if place == 0 else {"color": OTHERS}
         axis.plot(flash, scores, "o-" if place == 0 else "s--", label=name, **style)
-        if place == 0:
-            for x, score, n in zip(flash, scores, bits, strict=True):
-                above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
-                above["textcoords"] = "offset points"
-                axis.annotate(str(n), (x, score), **above)
+        for x, score, n in zip(flash, scores, bits, strict=True):
+            above: dict[str, Any] = {"xytext": (0, 7), "ha": "center", "color": style["color"]}
+            axis.annotate(str(n), (x, score), textcoords="offset points", **above)
     if reference is not None:
         label = "the network in floating point"
         axis.axhline(reference, color="black", linestyle=":", label=label)

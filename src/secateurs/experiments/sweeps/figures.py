@@ -148,9 +148,9 @@ def scaling(sweep: Sweep, frame: pd.DataFrame, wanted: FigureSettings) -> Figure
     x = str(wanted.x)
     figure = Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
-    values = frame[wanted.metric].dropna()
-    if not (values > 0).all():
-        _draw_linear(axis, sweep, frame, wanted, binary=bool(values.isin([0.0, 1.0]).all()))
+    drawn = frame[wanted.metric].dropna()
+    if not (drawn > 0).all():
+        _draw_linear(axis, sweep, frame, wanted, binary=bool(drawn.isin([0.0, 1.0]).all()))
         return figure
     for label, colour in _colours(sweep).items():
         mine = frame[(frame["label"] == label) & (frame[wanted.metric] > 0)]
