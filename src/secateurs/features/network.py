@@ -185,7 +185,7 @@ def train(
 def _views(flat: Tensor, like: ScaledNetwork) -> ScaledNetwork:
     """Return the network whose parameters are views of one vector, of the shapes of `like`."""
     shapes = [p.shape for p in like.parameters()]
-    parts = flat.split([shape.numel() for shape in shapes])
+    parts = torch.split(flat, [shape.numel() for shape in shapes])
     return ScaledNetwork(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
 
 
