@@ -223,3 +223,22 @@ def test_a_fit_without_pairs_gives_a_small_picture_that_says_so(tmp_path):
     assert "no pair" in figure.texts[0].get_text()
     assert figure.get_size_inches()[1] < 2
     save_figure(figure, tmp_path / "pairs.png")
+
+
+def test_a_recovered_network_names_the_columns_of_the_table(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = np.maximum(2 * X[:, 1] - X[:, 3], 0)
+    table, model = tmp_path / "t.csv", tmp_path / "m.safetensors"
+    frame = pd.DataFrame(X, columns=["age", "dose", "height", "weight"]).assign(effect=y)
+    frame.to_csv(table, index=False)
+    options = ("--target", "effect", "--nonzeros", 2, "--output", model)
+    status, out, _ = run(capsys, "recover", table, *options)
+    assert status == 0
+    assert "dose weight" in out
+    assert "status exact" in " ".join(out.split())
+    shuffled = tmp_path / "new.csv"
+    frame[["weight", "height", "dose", "age"]].to_csv(shuffled, index=False)
+    status, out, _ = run(capsys, "predict", model, shuffled)
+    assert status == 0
+    np.testing.assert_allclose([float(line) for line in out.split()[1:]], y, atol=1e-9)

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import err, note, progress
-from secateurs.core.description import Description, format_bytes
+from secateurs.core.description import Description, counted, format_bytes
 from secateurs.core.parameters import Shown, bad_value, check_real
 from secateurs.core.solution import Progress, ProgressCallback
 from secateurs.data.datasets import load_dataset
@@ -89,7 +89,7 @@ def recover(
     error = "unknown" if model.held_out_error_ is None else f"{model.held_out_error_:.2e}"
     description = recipe.describe_fit(
         model,
-        f"{dataset.name}: the relative error on {n_held_out} held-out rows is {error}.",
+        f"{dataset.name}: the relative error on {counted(n_held_out, 'held-out row')} is {error}.",
         data=dataset,
         n_held_out=n_held_out,
         d=model.n_features_in_,
@@ -279,8 +279,8 @@ def png_bytes(pixels: NDArray[np.float64]) -> bytes:
     return stream.getvalue()
 
 
-def _numbers(X: Any) -> NDArray[Any]:
-    """Return the columns of a table as numbers: an exact problem has no categories."""
+def _numbers(X: Any) -> Any:
+    """Return the columns of a table as numbers, with their names: there are no categories here."""
     if not isinstance(X, pd.DataFrame):
         return np.asarray(X)
     for name in X.columns:
@@ -289,4 +289,4 @@ def _numbers(X: Any) -> NDArray[Any]:
                 *(f"column {name!r}", Shown(f"values of type {X[name].dtype}"), "numbers"),
                 do=f"leave it out with --drop {name}",
             )
-    return X.to_numpy(dtype=float)
+    return X.astype(float)

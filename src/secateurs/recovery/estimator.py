@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.certificate import Certificate
-from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.description import Description, Table, counted, format_bytes
 from secateurs.core.estimator import Estimator, require_target
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.core.saved_model import FitRecord, Names, Number
@@ -339,14 +339,15 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         }
         headline = (
             f"{type(self).__name__}: {self.n_nonzero_} weights of {self.budget_} allowed in "
-            f"{len(neurons)} neurons over {W.shape[1]} inputs, with intercept "
+            f"{counted(len(neurons), 'neuron')} over {W.shape[1]} inputs, with intercept "
             f"{self.intercept_:.6g}. The solver {self.solver_} ended with status {self.status_}. "
             f"The file takes {format_bytes(len(self._file_content()))}."
         )
+        names = getattr(self, "feature_names_in_", range(W.shape[1]))
         rows = [
             (
                 str(j),
-                " ".join(map(str, neuron["inputs"][:MOST_SHOWN])),
+                " ".join(str(names[i]) for i in neuron["inputs"][:MOST_SHOWN]),
                 " ".join(f"{w:.4g}" for w in neuron["weights"][:MOST_SHOWN]),
             )
             for j, neuron in enumerate(neurons)
