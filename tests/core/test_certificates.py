@@ -13,7 +13,6 @@ from secateurs.core.generalization import (
     held_out_regression_checks,
     occam_check,
     support_check,
-    unit_error_rates,
 )
 
 
@@ -32,16 +31,16 @@ def test_held_out_bounds_at_the_ends():
 
 
 def test_verdicts_follow_the_numbers():
-    assert held_out_check(np.empty(0), 0.0, 0.9, 1).verdict == "unknown"
-    assert held_out_check(mistakes(5, 100), 0.05, 0.9, 1).verdict == "holds"
-    assert held_out_check(mistakes(60, 100), 0.6, 0.5, 1).verdict == "unknown"
+    assert held_out_check((np.empty(0),), 0.9, 1).verdict == "unknown"
+    assert held_out_check((mistakes(5, 100),), 0.9, 1).verdict == "holds"
+    assert held_out_check((mistakes(60, 100),), 0.5, 1).verdict == "unknown"
     assert budget_check(11, 10).verdict == "fails"
     assert budget_check(10, 10).verdict == "holds"
     assert support_check(100, 99).verdict == "fails"
 
 
 def test_comparing_more_models_loosens_the_bound():
-    bounds = [held_out_check(mistakes(5, 200), 0.0, 0.9, k).measured for k in (1, 4, 20)]
+    bounds = [held_out_check((mistakes(5, 200),), 0.9, k).measured for k in (1, 4, 20)]
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[-1]
 
@@ -71,35 +70,31 @@ def mistakes(k, n):
     return np.r_[np.ones(k), np.zeros(n - k)]
 
 
-def test_copies_neither_hide_mistakes_nor_add_rows():
-    wrong = np.r_[np.ones(30, bool), np.zeros(100, bool)]
-    units = np.r_[np.zeros(30, int), np.arange(1, 101)]  # the wrong unit has 30 rows
-    rates = unit_error_rates(wrong, units)
-    assert len(rates) == 101
-    check = held_out_check(rates, wrong.mean(), 0.9, 1)
-    assert check.measured > 30 / 130
-    tenfold = held_out_check(
-        unit_error_rates(np.repeat(wrong[29:], 10), np.repeat(units[29:], 10)), 1 / 101, 0.9, 1
-    )
-    once = held_out_check(unit_error_rates(wrong[29:], units[29:]), 1 / 101, 0.9, 1)
-    assert tenfold == once
+def test_the_bound_is_that_of_the_worse_sample():
+    """Copies are one observation or several; the statement must be true in both cases."""
+    distinct, rows = mistakes(0, 50), mistakes(30, 100)
+    both = held_out_check((distinct, rows), 0.9, 1)
+    assert both.measured == held_out_check((rows,), 0.9, 1).measured
+    assert held_out_check((rows, distinct), 0.9, 1).measured == both.measured
+    assert "100 where equal rows count one by one" in both.statement
 
 
 def test_groups_that_are_partly_right_are_bounded_by_their_mean():
     rng = np.random.default_rng(0)
     rates = rng.random(400) * 0.2
-    check = held_out_check(rates, 0.1, 0.5, 1)
+    check = held_out_check((rates,), 0.5, 1, grouped=True)
     assert check.verdict == "holds"
     assert 0.1 < check.measured < 0.2
+    assert "each group counts alike" in check.statement
 
 
 def test_regression_gain():
     rng = np.random.default_rng(0)
 
-    def verdicts(model, mean, clip=2.0):
+    def verdicts(*errors, clip=2.0):
+        samples = [np.stack(pair, axis=1) for pair in zip(errors[::2], errors[1::2], strict=True)]
         return [
-            c.verdict
-            for c in held_out_regression_checks(model, mean, clip, "squared units of y", 1)
+            c.verdict for c in held_out_regression_checks(samples, clip, "squared units of y", 1)
         ]
 
     error = rng.chisquare(1, 400)
@@ -107,6 +102,7 @@ def test_regression_gain():
     assert verdicts(error, error) == ["unknown", "unknown"]
     assert verdicts(error, 0.3 * error) == ["unknown", "unknown"]
     assert verdicts(np.empty(0), np.empty(0)) == ["unknown", "unknown"]
+    assert verdicts(0.3 * error, error, error, error) == ["unknown", "unknown"]
     assert verdicts(0.3 * error, error, clip=0.0)[0] == "unknown"  # a constant target
 
 
@@ -114,10 +110,8 @@ def test_an_outlier_cannot_carry_a_gain():
     rng = np.random.default_rng(0)
     model, mean = rng.chisquare(1, 200), rng.chisquare(1, 200)
     mean[0] = 1e12
-    assert (
-        held_out_regression_checks(model, mean, 2.0, "squared units of y", 1)[0].verdict
-        == "unknown"
-    )
+    samples = (np.stack([model, mean], axis=1),)
+    assert held_out_regression_checks(samples, 2.0, "squared units of y", 1)[0].verdict == "unknown"
 
 
 def test_certificates_are_read_by_name():

@@ -26,6 +26,50 @@ def test_a_copy_is_never_parted_from_its_row(seed, fraction, copies):
     assert len(one) == len(set(rows[split.held_out])) == len(set(rows[one]))
 
 
+@given(st.integers(0, 2**31), st.floats(0.02, 0.6))
+def test_the_two_samples_of_rows(seed, fraction):
+    """Units are drawn whole, rows that stand several times also one by one, and once is once."""
+    rng = np.random.default_rng(seed)
+    X, y = table(n=60)
+    rows = rng.permutation(np.r_[np.arange(60), rng.integers(0, 8, 60)])
+    split = hold_out(row_keys(X[rows], y[rows]), fraction, seed, by_row=True)
+    once = np.bincount(rows)[rows] == 1
+    assert sorted([*split.train, *split.held_out]) == list(range(len(rows)))
+    np.testing.assert_array_equal(split.whole[once], split.drawn[once])
+    assert len(set(rows[split.whole])) == int(fraction * 60)
+    assert not set(rows[split.whole]) & set(rows[split.train])
+    held_out = split.held_out_rows()
+    first, *second = held_out.samples(rows[split.held_out].astype(float))
+    assert sorted(first) == sorted(set(rows[split.whole]))
+    if second:
+        assert sorted(second[0]) == sorted(rows[split.drawn])
+
+
+def test_rows_are_drawn_equally_often_and_multiples_of_all_rows_together():
+    X, y = table(n=12)
+    rows = np.r_[np.arange(12), np.zeros(8, int)]
+    keys = row_keys(X[rows], y[rows])
+    drawn = sum(hold_out(keys, 0.25, seed, by_row=True).drawn.astype(int) for seed in range(2000))
+    assert np.abs(drawn - 500).max() < 5 * 19.4  # the standard deviation of a count
+    twice = np.repeat(rows, 2)
+    split = hold_out(row_keys(X[twice], y[twice]), 0.25, 3, by_row=True)
+    np.testing.assert_array_equal(split.drawn[::2], split.drawn[1::2])
+    tenfold = np.repeat(np.arange(12), 10)
+    split = hold_out(row_keys(X[tenfold], y[tenfold]), 0.25, 3, by_row=True)
+    np.testing.assert_array_equal(split.drawn, split.whole)
+
+
+def test_the_digest_of_groups_knows_their_rows():
+    X, y = table()
+    groups, contents = group_keys(np.arange(200)), row_keys(X, y)
+    known = hold_out(groups, 0.2, 0, contents=contents)
+    assert known.digest == hold_out(groups, 0.2, 0, contents=contents).digest
+    order = np.random.default_rng(0).permutation(200)
+    other = hold_out(groups, 0.2, 0, contents=contents[order])
+    np.testing.assert_array_equal(known.held_out, other.held_out)
+    assert known.digest != other.digest
+
+
 def test_processes_agree_on_every_row_and_last_digits_do_not_matter_to_one():
     X, y = table()
     whole = hold_out(row_keys(X, y), 0.2, 7, exact=False)

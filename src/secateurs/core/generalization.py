@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,63 +68,44 @@ def support_check(peak_support: int, allowed: int) -> Check:
     )
 
 
-def unit_error_rates(wrong: NDArray[np.bool_], units: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the share of mistakes in each unit: equal rows, or the rows of a group, are one unit.
-
-    Parameters
-    ----------
-    wrong : array of bool, shape [n]
-        True for each row that was predicted wrongly.
-    units : array, shape [n]
-        The unit of each row, or its key, from `secateurs.core.splits.Split`.
-
-    Returns
-    -------
-    array of float64, shape [number of units]
-        Shares from 0 to 1, in the order of the sorted units; empty without rows.
-    """
-    if not len(wrong):
-        return np.empty(0)
-    _, inverse = np.unique(units, return_inverse=True)
-    return np.bincount(inverse, weights=wrong) / np.bincount(inverse)
-
-
 def held_out_check(
-    rates: NDArray[np.float64], row_rate: float, baseline_error: float, n_tried: int
+    samples: Sequence[NDArray[np.float64]],
+    baseline_error: float,
+    n_tried: int,
+    *,
+    grouped: bool = False,
 ) -> Check:
     """Bound the error rate on new rows from rows that were kept out of training.
 
     Parameters
     ----------
-    rates : array of float64, shape [n]
-        Share of mistakes in each held-out unit, from `unit_error_rates`; none give "unknown".
-    row_rate : float
-        Share of mistakes in all held-out rows.  Where it is larger than the mean of `rates`, the
-        units with mistakes have more rows, and it counts.
+    samples : sequence of float64 arrays, shape [n] each
+        Share of mistakes in each held-out unit, and in each row of the sample of rows where that
+        is another one: `secateurs.core.splits.HeldOutRows.samples`.  No unit gives "unknown".
     baseline_error : float
         Error rate of always answering the most frequent class.
     n_tried : int
         Number of models that were compared on the same rows.  The bound holds for all of them at
         once.
+    grouped : bool
+        The units are groups, and the statement is about new groups.
 
     Returns
     -------
     Check
-        "holds" where the bound is below `baseline_error`, otherwise "unknown".
+        "holds" where the bound is below `baseline_error`, otherwise "unknown".  The bound is the
+        larger one of those from the samples: one of them is right whether copies are one
+        observation or several.
     """
-    n, level = len(rates), _level(n_tried)
-    if n and not np.isin(rates, (0.0, 1.0)).all():  # groups of rows that are partly right
-        bound = max(1 - mean_lower_bound(1 - rates, level), row_rate)
-    else:
-        n_errors = max(int(rates.sum()), math.ceil(n * row_rate - 1e-9))
-        bound = error_upper_bound(n_errors, n, level)
-    share = max(float(rates.mean()), row_rate) if n else 1.0
-    shown = bool(n) and bound < baseline_error
+    bound = max(_error_bound(rates, _level(n_tried)) for rates in samples)
+    shown = bool(len(samples[0])) and bound < baseline_error
+    what = "in a new group, where each group counts alike," if grouped else "on new rows"
     return Check(
         "held-out error",
-        f"the error rate on new rows from the same source is at most {bound:.4g} with confidence "
-        f"{CONFIDENCE:.0%} (a share {share:.4g} of {n} distinct held-out rows or groups was "
-        f"wrong{_compared(n_tried)}){'' if shown else _no_better(baseline_error)}",
+        f"the error rate {what} from the same source is at most {bound:.4g} with confidence "
+        f"{CONFIDENCE:.0%}, if the {_counted(grouped)} are independent draws from it "
+        f"({_shares(samples, grouped)}{_compared(n_tried)})"
+        f"{'' if shown else _no_better(baseline_error)}",
         "holds" if shown else "unknown",
         bound,
         baseline_error,
@@ -139,6 +120,29 @@ def _no_better(baseline_error: float) -> str:
         "; that is not below the error rate of always answering the most frequent class, "
         f"{baseline_error:.4g}, so it does not show that anything was learnt"
     )
+
+
+def _error_bound(rates: NDArray[np.float64], level: float) -> float:
+    if len(rates) and not np.isin(rates, (0.0, 1.0)).all():  # groups that are partly right
+        return max(1 - mean_lower_bound(1 - rates, level), float(rates.mean()))
+    return error_upper_bound(int(rates.sum()), len(rates), level)
+
+
+def _shares(samples: Sequence[NDArray[np.float64]], grouped: bool) -> str:
+    """Say how many were wrong, in each sample."""
+    shares = [float(rates.mean()) if len(rates) else 1.0 for rates in samples]
+    found = f"a share {shares[0]:.4g} of {len(samples[0])} {_distinct(grouped)} was wrong"
+    if len(samples) > 1:
+        found += f", and {shares[1]:.4g} of {len(samples[1])} where equal rows count one by one"
+    return found
+
+
+def _counted(grouped: bool) -> str:
+    return "groups" if grouped else "rows"
+
+
+def _distinct(grouped: bool) -> str:
+    return "held-out groups" if grouped else "distinct held-out rows"
 
 
 def _level(n_tried: int) -> float:
@@ -161,15 +165,16 @@ def occam_check(
 
     A network of s weights on N places is described by ``log2 C(N, s) + 32 s`` bits, a few more
     for s and the widths, and the bits of all else that its file needs to predict.  With
-    probability 95 % over the training rows, every network has
-    ``error <= training error + sqrt((bits ln 2 + ln 20) / (2 n))``.
+    probability 95 % over the rows, every network has
+    ``error <= error on these rows + sqrt((bits ln 2 + ln 20) / (2 n))``.
 
     Parameters
     ----------
     error_rate : float
-        Share of mistakes on the training rows or on their units, whichever is larger.
+        Share of mistakes on all rows or on all units, whichever is larger, those that were held
+        out included: the training rows alone lack what rare units that were held out would show.
     n_units : int
-        Number of distinct training rows or groups.
+        Number of distinct rows or groups.
     widths : tuple of int
         Number of inputs, of units of each hidden layer, and of outputs.
     n_nonzero : int
@@ -192,9 +197,9 @@ def occam_check(
     return Check(
         "Occam bound",
         f"the error rate on new rows is at most {bound:.4g} with confidence "
-        f"{CONFIDENCE:.0%} if the {n_units} distinct training rows or groups are independent "
-        f"draws from the same source (from the {bits:.0f} bits of the network alone, without "
-        f"held-out rows){'' if shown else _no_better(baseline_error)}",
+        f"{CONFIDENCE:.0%} if the {n_units} distinct rows or groups of the fit are independent "
+        f"draws from the same source (from the {bits:.0f} bits of the network and its mistakes on "
+        f"all rows){'' if shown else _no_better(baseline_error)}",
         "holds" if shown else "unknown",
         bound,
         baseline_error,
@@ -230,25 +235,29 @@ def description_bits(widths: tuple[int, ...], n_nonzero: int) -> float:
 
 
 def held_out_regression_checks(
-    model_error: NDArray[np.float64],
-    mean_error: NDArray[np.float64],
+    samples: Sequence[NDArray[np.float64]],
     clip: float,
     unit: str,
     n_tried: int,
+    *,
+    grouped: bool = False,
 ) -> list[Check]:
     """Check that predictions beat the training mean on rows kept out of training.
 
     Parameters
     ----------
-    model_error, mean_error : arrays, shape [n]
-        For one row of each held-out unit, the squared error of the model and that of the mean of
-        the training rows.
+    samples : sequence of arrays, shape [n, 2] each
+        For each held-out unit, the squared error of the model and that of the mean of the training
+        rows; and the same for the sample of rows where that is another one, as in
+        `held_out_check`.
     clip : float
         The most that one squared error counts for.  It must come from the training rows.
     unit : str
         The unit of the errors and of `clip`, in words.
     n_tried : int
         Number of models that were compared on the same rows.
+    grouped : bool
+        The units are groups, and the statements are about new groups.
 
     Returns
     -------
@@ -258,32 +267,52 @@ def held_out_regression_checks(
         rows.  Neither assumes anything about the distribution: a mean of squared errors without
         a clip cannot be bounded, because a rare outlier can outweigh all that was seen.
     """
-    n, level = len(model_error), _level(n_tried)
-    rows = f"{n} distinct held-out rows or groups{_compared(n_tried)}"
-    gain = np.minimum(mean_error, clip) - np.minimum(model_error, clip)
-    scaled = (gain / clip + 1) / 2 if clip > 0 else np.full(n, 0.5)
-    holds = mean_exceeds(scaled, 0.5, level)
-    wins = int((model_error < mean_error).sum())
-    share = 1 - error_upper_bound(n - wins, n, level)
+    level = _level(n_tried)
+    gains = [np.minimum(s[:, 1], clip) - np.minimum(s[:, 0], clip) for s in samples]
+    won = [s[:, 0] < s[:, 1] for s in samples]
+    shares = [1 - error_upper_bound(int((~w).sum()), len(w), level) for w in won]
+    n, share = len(won[0]), min(shares)
+    names = (_distinct(grouped), "where equal rows count one by one")[: len(won)]
+    rows, wins = (
+        " and ".join(
+            f"{part}{len(w)} {name}" for part, w, name in zip(parts, won, names, strict=True)
+        )
+        for parts in (("",) * len(won), [f"{int(w.sum())} of " for w in won])
+    )
+    assumed = f"if the {_counted(grouped)} are independent draws from it"
+    new, row = ("in new groups", "group") if grouped else ("on new rows", "row")
     return [
         Check(
             "held-out gain",
-            "on new rows from the same source the mean squared error is below that of the "
-            f"training mean, where no row counts for more than {clip:.6g} {unit}, with "
-            f"confidence {CONFIDENCE:.0%} ({rows})",
-            "holds" if holds else "unknown",
-            float(gain.mean()) if n else None,
+            f"{new} from the same source the mean squared error is below that of the "
+            f"training mean, where no {row} counts for more than {clip:.6g} {unit}, with "
+            f"confidence {CONFIDENCE:.0%}, {assumed} ({rows}{_compared(n_tried)})",
+            "holds" if all(_is_positive(gain, clip, level) for gain in gains) else "unknown",
+            min(float(gain.mean()) for gain in gains) if n else None,
             0.0,
             "derived: a bet against the opposite, see secateurs.core.bounds, with a union bound "
             "over the models compared",
         ),
         Check(
             "held-out wins",
-            "on more than half of new rows from the same source the prediction is nearer to the "
-            f"target than the training mean, with confidence {CONFIDENCE:.0%} ({wins} of {rows})",
+            f"{_most(grouped)} from the same source the prediction is nearer to the target than "
+            f"the training mean, with confidence {CONFIDENCE:.0%}, {assumed} ({wins}"
+            f"{_compared(n_tried)})",
             "holds" if share > 0.5 else "unknown",
             share if n else None,
             0.5,
             "Clopper & Pearson (1934), with a union bound over the models compared",
         ),
     ]
+
+
+def _is_positive(gain: NDArray[np.float64], clip: float, level: float) -> bool:
+    """Whether the mean of differences in [-clip, clip] is above 0, at confidence `level`."""
+    scaled = (gain / clip + 1) / 2 if clip > 0 else np.full(len(gain), 0.5)
+    return mean_exceeds(scaled, 0.5, level)
+
+
+def _most(grouped: bool) -> str:
+    if grouped:
+        return "in more than half of new groups, by their mean squared errors,"
+    return "on more than half of new rows"

@@ -1,8 +1,17 @@
-"""Which rows certify: a simple random sample of the distinct rows, drawn once for a run.
+"""Which rows certify: simple random samples of the distinct rows and of the rows, drawn once.
 
-Rows that are equal in X and y are copies of one observation.  They form a unit, and a unit is
-never cut: a held-out copy of a training row would prove nothing.  A caller who knows of other
-dependent rows names them by `groups`, and each group is a unit.
+Rows that are equal in X and y may be one observation that was written down several times.  Then
+they are a unit, and a held-out copy of a training row proves nothing.  Or they are observations
+that happen to be equal, such as rows of zeros.  Then a sample of distinct rows proves little: the
+equal rows may be half of all rows, and all be in the training rows.  The data cannot tell.  So
+there are two samples, and a statement must hold on both:
+
+    whole <- a share of the units, drawn with all their rows                           (1)
+    drawn <- rows of whole units that stand once, and a share of the other rows        (2)
+    train <- the rows in neither
+
+A caller who knows of dependent rows names them by `groups`.  Each group is a unit, and there is
+only the first sample.
 
 One process draws the units by their order, so that changes in the last digit of a number do not
 change the split.  Several processes, which do not see each other's rows, draw each unit by a key
@@ -12,7 +21,8 @@ that is computed from its content: all copies of a row get the same answer every
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +33,73 @@ IntArray = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 BLOCK = 1 << 20  # entries that are hashed at once
+FEWEST_UNITS = 10  # that have a common multiple of rows, before it counts as no accident
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutRows:
+    """Held-out rows as two samples: of units, and of rows that count one by one.
+
+    Attributes
+    ----------
+    units : int64 or uint64 array [m]
+        The unit of each row.
+    whole : array of bool [m]
+        Rows of the sample of units.
+    blocks : int64 array [m]
+        What counts as one row in the sample of rows.
+    drawn : array of bool [m]
+        Rows of the sample of rows.
+    grouped : bool
+        The units are groups that the caller named, and only the sample of units says something.
+    """
+
+    units: NDArray[Any]
+    whole: NDArray[np.bool_]
+    blocks: NDArray[Any]
+    drawn: NDArray[np.bool_]
+    grouped: bool = False
+
+    def taken(self, rows: IntArray) -> HeldOutRows:
+        """Return some of the rows."""
+        return HeldOutRows(
+            self.units[rows], self.whole[rows], self.blocks[rows], self.drawn[rows], self.grouped
+        )
+
+    def samples(self, values: NDArray[Any]) -> tuple[NDArray[np.float64], ...]:
+        """Average values of the rows within each unit of the first sample, and of the second.
+
+        Parameters
+        ----------
+        values : array [m] or [m, k]
+
+        Returns
+        -------
+        tuple of float64 arrays, [number of units] or [number of units, k]
+            One array for each sample; one alone if both are the same, or if there are groups.
+        """
+        first = unit_averages(values[self.whole], self.units[self.whole])
+        same = np.array_equal(self.whole, self.drawn)
+        if self.grouped or (same and len(np.unique(self.blocks[self.drawn])) == len(first)):
+            return (first,)
+        return first, unit_averages(values[self.drawn], self.blocks[self.drawn])
+
+
+def no_rows() -> HeldOutRows:
+    """Return samples without rows."""
+    number, truth = np.empty(0, dtype=np.int64), np.empty(0, dtype=bool)
+    return HeldOutRows(number, truth, number, truth)
+
+
+def unit_averages(values: NDArray[Any], units: NDArray[Any]) -> NDArray[np.float64]:
+    """Average values [m] or [m, k] of rows within each unit, in the order of the sorted units."""
+    _, unit, counts = np.unique(units, return_inverse=True, return_counts=True)
+    columns = (
+        np.asarray(values, dtype=np.float64).reshape(len(values), math.prod(values.shape[1:])).T
+    )
+    sums = [np.bincount(unit.reshape(-1), weights=c, minlength=len(counts)) for c in columns]
+    return np.asarray((np.array(sums).T / counts[:, None]).reshape(len(counts), *values.shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +114,45 @@ class Split:
         The unit of each row; equal rows have the same one.
     keys : uint64 array [n]
         The key of the unit of each row, the same on every process.
+    whole, drawn : arrays of bool [n]
+        The two samples of the text of this module.
+    blocks : int64 array [n]
+        What counts as one row in the second sample: one row, or the copies of one where every
+        row of the table stands equally often.
+    grouped : bool
+    contents : uint64 array [n]
+        Key of the content of each row, which with groups is not that of its unit.
     """
 
     train: IntArray
     held_out: IntArray
     units: IntArray
     keys: Words
+    whole: NDArray[np.bool_] = field(repr=False)
+    drawn: NDArray[np.bool_] = field(repr=False)
+    blocks: IntArray = field(repr=False)
+    grouped: bool
+    contents: Words = field(repr=False)
 
     @property
     def digest(self) -> str:
-        """Identify the held-out units: two splits with the same digest hold out the same."""
-        held_out = np.unique(self.keys[self.held_out])
-        return hashlib.blake2b(held_out.tobytes(), digest_size=16).hexdigest()
+        """Identify the held-out rows: splits with the same digest hold out equal rows.
+
+        With groups, the names of the held-out groups and the contents of their rows count.
+        """
+        rows = np.stack([self.keys, self.contents], axis=1)[self.held_out]
+        rows = rows[np.lexsort(rows.T)]
+        return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
     def one_each(self, rows: IntArray) -> IntArray:
         """Positions in `rows` of one row of each unit, increasing: the first by row number."""
         _, first = np.unique(self.units[rows], return_index=True)
         return np.sort(first)
+
+    def held_out_rows(self) -> HeldOutRows:
+        """The held-out rows as samples."""
+        every = HeldOutRows(self.units, self.whole, self.blocks, self.drawn, self.grouped)
+        return every.taken(self.held_out)
 
 
 def row_keys(X: Any, y: NDArray[Any]) -> Words:
@@ -86,8 +184,16 @@ def row_keys(X: Any, y: NDArray[Any]) -> Words:
     return _mixed(keys)
 
 
-def hold_out(keys: Words, fraction: float, seed: int, *, exact: bool = True) -> Split:
-    """Hold out a simple random sample of the units.
+def hold_out(
+    keys: Words,
+    fraction: float,
+    seed: int,
+    *,
+    exact: bool = True,
+    by_row: bool = False,
+    contents: Words | None = None,
+) -> Split:
+    """Hold out a simple random sample of the units, and with `by_row` one of the rows, too.
 
     Parameters
     ----------
@@ -100,12 +206,18 @@ def hold_out(keys: Words, fraction: float, seed: int, *, exact: bool = True) -> 
         Hold out exactly ``floor(fraction * number of units)`` units, drawn by the order of the
         rows.  Without, each unit is held out on its own with this probability, by its content, so
         that several processes need not communicate.
+    by_row : bool
+        Also draw the second sample: each row of a unit of several rows with this probability.
+    contents : uint64 array [n], optional
+        Key of the content of each row, if `keys` are those of groups.
 
     Returns
     -------
     Split
     """
-    distinct, first, units = np.unique(keys, return_index=True, return_inverse=True)
+    distinct, first, units, sizes = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
     units = np.asarray(units, dtype=np.int64).reshape(-1)
     if exact:
         by_order = np.argsort(first)
@@ -116,8 +228,36 @@ def hold_out(keys: Words, fraction: float, seed: int, *, exact: bool = True) -> 
         with np.errstate(over="ignore"):
             draws = _mixed(distinct + _GOLDEN * np.uint64(seed + 1))
         chosen = draws < np.uint64(min(fraction * 2.0**64, 2.0**64 - 2048))
-    out = chosen[units]
-    return Split(np.flatnonzero(~out), np.flatnonzero(out), units, keys)
+    whole = chosen[units]
+    rows, blocks = whole, units
+    if by_row and contents is None and len(distinct) < len(keys):
+        rows, blocks = _rows_drawn(units, sizes, whole, fraction, seed)
+    out = whole | rows
+    known = keys if contents is None else contents
+    return Split(
+        np.flatnonzero(~out), np.flatnonzero(out), units, keys, whole, rows, blocks,
+        contents is not None, known,
+    )  # fmt: skip
+
+
+def _rows_drawn(
+    units: IntArray, sizes: IntArray, whole: NDArray[np.bool_], fraction: float, seed: int
+) -> tuple[NDArray[np.bool_], IntArray]:
+    """Draw the sample of rows (2); where all units have a multiple of k rows, k rows are one.
+
+    A row that stands once is in both samples or in none, so that few rows are lost for training.
+    """
+    k = int(np.gcd.reduce(sizes)) if len(sizes) >= FEWEST_UNITS else 1
+    order = np.argsort(units, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    number = np.empty(len(units), dtype=np.int64)  # of a row within its unit
+    number[order] = np.arange(len(units)) - np.repeat(starts, sizes)
+    blocks = starts[units] + number // k
+    _, first, block = np.unique(blocks, return_index=True, return_inverse=True)
+    coins = np.empty(len(first))  # in the order of the rows, not of the keys
+    coins[np.argsort(first)] = np.random.default_rng([seed, 1]).random(len(first))
+    drawn = np.where(sizes[units] > k, coins[block.reshape(-1)] < fraction, whole)
+    return (whole if (whole | drawn).all() else drawn), blocks
 
 
 def group_keys(groups: Any) -> Words:

@@ -14,7 +14,7 @@ from secateurs.core.estimator import Estimator
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.saved_model import Count, FitRecord, Names
 from secateurs.core.solution import ProgressCallback
-from secateurs.core.splits import Words, combined_keys, group_keys, row_keys
+from secateurs.core.splits import Split, Words, combined_keys, group_keys, hold_out, row_keys
 from secateurs.data.encoding import encode, encoded_names
 from secateurs.data.frames import as_frame
 from secateurs.data.schema_fitting import Gather, alone, fit_schema
@@ -137,6 +137,26 @@ def split_keys(X: Any, y: NDArray[Any], groups: Any = None) -> Words:
     except TypeError:  # a column of objects that pandas cannot hash
         keys = pd.util.hash_pandas_object(X.astype(str), index=False).to_numpy()
     return combined_keys(keys.astype(np.uint64), row_keys(np.empty((len(y), 0)), y))
+
+
+def certifying_split(
+    X: Any, y: NDArray[Any], groups: Any, fraction: float, seed: int, *, exact: bool = True
+) -> Split:
+    """Split rows as a certificate needs it.
+
+    Parameters
+    ----------
+    X, y, groups : as for `split_keys`
+    fraction, seed, exact : as for `secateurs.core.splits.hold_out`
+
+    Returns
+    -------
+    Split
+        Without groups it has a sample of distinct rows and one of rows.
+    """
+    contents = None if groups is None else split_keys(X, y)
+    keys = split_keys(X, y, groups)
+    return hold_out(keys, fraction, seed, exact=exact, by_row=True, contents=contents)
 
 
 def input_names(model: Any) -> list[str]:

@@ -27,9 +27,14 @@ from secateurs.core.generalization import CLIP, held_out_regression_checks
 from secateurs.core.parameters import check_choice, check_integer, check_real
 from secateurs.core.saved_model import Number
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.core.splits import Split, hold_out
+from secateurs.core.splits import Split
 from secateurs.data.sparse_matrix import canonical_sparse
-from secateurs.data.table_estimator import TableEstimator, TableRecord, input_names, split_keys
+from secateurs.data.table_estimator import (
+    TableEstimator,
+    TableRecord,
+    certifying_split,
+    input_names,
+)
 from secateurs.sensing.certificate import sensing_certificate
 from secateurs.sensing.factored import scale_of
 from secateurs.sensing.quadratic_fit import Quadratic, QuadraticFit, fit_quadratic, strongest_pairs
@@ -251,9 +256,7 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
             X, y = check_X_y(X, y, y_numeric=True, ensure_min_samples=2, estimator=self)
         y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64)
         check_consistent_length(X, y)
-        split = hold_out(
-            split_keys(X, y, options.get("groups")), self.validation_fraction, self.seed_
-        )
+        split = certifying_split(X, y, options.get("groups"), self.validation_fraction, self.seed_)
         if isinstance(X, pd.DataFrame):  # its encoding is learnt on the training rows
             X = self._read_inputs(X, reset=True, rows=split.train)
             X, _ = check_X_y(X, y, ensure_min_samples=2, estimator=self)
@@ -318,21 +321,18 @@ class QuadraticRegressor(RegressorMixin, TableEstimator):  # type: ignore[misc]
 
     def _gain_checks(self, data: _Data, y: NDArray[np.float64], n_tried: int) -> list[Check]:
         """Compare with the mean of the training targets y on the held-out units."""
-        held_out = data.split.held_out
-        if not len(held_out):
-            empty = np.empty(0)
-            return held_out_regression_checks(empty, empty, 0.0, UNIT, n_tried)
+        held_out, rows = data.split.held_out, data.split.held_out_rows()
         scale = scale_of(y)
         wanted = data.y[held_out] / scale
-        error = (wanted - self._function().predict(data.X[held_out]) / scale) ** 2
-        _, unit = np.unique(data.split.units[held_out], return_inverse=True)
-        model, mean = (
-            np.bincount(unit, weights=e) / np.bincount(unit)
-            for e in (error, (wanted - (y / scale).mean()) ** 2)
-        )
+        if not len(held_out):
+            return held_out_regression_checks((np.empty((0, 2)),), 0.0, UNIT, n_tried)
+        predicted = self._function().predict(data.X[held_out]) / scale
+        errors = np.stack([wanted - predicted, wanted - (y / scale).mean()], axis=1) ** 2
         clip = CLIP * float((y / scale).var())
-        unit_of_error = UNIT if scale == 1.0 else f"{UNIT} / {scale:.3g}"
-        return held_out_regression_checks(model, mean, clip, unit_of_error, n_tried)
+        unit = UNIT if scale == 1.0 else f"{UNIT} / {scale:.3g}"
+        return held_out_regression_checks(
+            rows.samples(errors), clip, unit, n_tried, grouped=rows.grouped
+        )
 
     def _report(self) -> dict[str, Any]:
         return self.report_

@@ -14,8 +14,8 @@ from secateurs.core.generalization import (
     CLIP,
     held_out_check,
     held_out_regression_checks,
-    unit_error_rates,
 )
+from secateurs.core.splits import HeldOutRows
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.bit_stream import decode
 from secateurs.tiny.integer_layer import IntegerLayer
@@ -30,15 +30,15 @@ class HeldOut:
     ----------
     X : array or DataFrame [n, d]
     targets : int64 array [n] of class numbers, or float64 [n, k]
-    units : array [n]
-        The unit of each row, or its key: equal rows, or the rows of a group, are one.
+    rows : HeldOutRows
+        The same rows as samples.
     n_tried : int
         Models that were compared on these rows.
     """
 
     X: Any
     targets: NDArray[Any]
-    units: NDArray[Any]
+    rows: HeldOutRows
     n_tried: int = 1
 
 
@@ -88,10 +88,9 @@ def class_checks(
     """
     wrong = network.scores(rows.X).argmax(axis=1) != rows.targets
     baseline = 1 - np.bincount(train).max() / len(train)
-    rates = unit_error_rates(wrong, rows.units)
-    row_rate = float(wrong.mean()) if len(wrong) else 0.0
-    check = held_out_check(rates, row_rate, float(baseline), rows.n_tried)
-    return (1 - row_rate if len(wrong) else None), [check]
+    samples = rows.rows.samples(wrong)
+    check = held_out_check(samples, float(baseline), rows.n_tried, grouped=rows.rows.grouped)
+    return (1 - float(wrong.mean()) if len(wrong) else None), [check]
 
 
 def number_checks(
@@ -110,12 +109,9 @@ def number_checks(
     predicted = (network.predict(rows.X).reshape(n, -1) - shift) / divisor
     error = np.square(predicted - targets)
     total = float(np.square(targets - targets.mean(axis=0)).sum())
-    _, inverse = np.unique(rows.units, return_inverse=True)
-    counts = np.bincount(inverse)
-    by_unit = [
-        np.bincount(inverse, weights=e.mean(axis=1)) / counts for e in (error, np.square(targets))
-    ]
+    both = np.stack([error.mean(axis=1), np.square(targets).mean(axis=1)], axis=1)
     clip = CLIP * float((scale > 0).mean())
-    unit = "variances of the training targets"
-    checks = held_out_regression_checks(by_unit[0], by_unit[1], clip, unit, rows.n_tried)
+    unit, grouped = "variances of the training targets", rows.rows.grouped
+    samples = rows.rows.samples(both)
+    checks = held_out_regression_checks(samples, clip, unit, rows.n_tried, grouped=grouped)
     return (1 - float(error.sum()) / total if total > 0 else None), checks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.core.splits import Split, Words, hold_out
+from secateurs.core.splits import HeldOutRows, Split, Words, no_rows
 from secateurs.data.frames import as_frame
-from secateurs.data.table_estimator import split_keys
+from secateurs.data.table_estimator import certifying_split, split_keys
 from secateurs.tiny.certificate import HeldOut
 from secateurs.tiny.float_network import scaled_network
 from secateurs.tiny.pooling import Pooling
@@ -89,9 +89,8 @@ def read_targets(model: Any, y: Any, n: int, *, may_be_new: bool = False) -> NDA
 
 def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple[Split, bool]:
     """Draw the split of the fit again; whether it is known to be the same."""
-    keys = split_keys(X, targets, groups)
     fraction = float(getattr(model, "validation_fraction", 0.0))
-    split = hold_out(keys, fraction, int(model.seed_))
+    split = certifying_split(X, targets, groups, fraction, int(model.seed_))
     record = model.held_out_record()
     same = record is not None and split.digest == record.digest
     return split, same and model.n_train_ == len(split.train)
@@ -122,10 +121,10 @@ def own_rows(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> Parts:
         if record is None:
             reason = "no rows are known that the network has not seen"
         empty = np.empty(0, dtype=np.int64)
-        nothing = HeldOut(take(X, empty), targets[empty], empty)
+        nothing = HeldOut(take(X, empty), targets[empty], no_rows())
         return Parts(np.arange(len(targets)), nothing, reason, split.keys)
     rows = split.held_out
-    held_out = HeldOut(take(X, rows), targets[rows], split.units[rows], record.n_tried)
+    held_out = HeldOut(take(X, rows), targets[rows], split.held_out_rows(), record.n_tried)
     return Parts(split.train, held_out, "", split.keys[split.train])
 
 
@@ -139,12 +138,23 @@ def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: 
         raise bad_value("certify", got, "unseen rows as (X, y) or (X, y, groups)")
     rows = as_rows(certify[0])
     wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
-    keys = split_keys(rows, wanted)
-    train_keys = split_keys(X, targets)
-    fresh = np.flatnonzero(~np.isin(keys, train_keys))
-    units = keys if len(certify) == 2 else split_keys(rows, wanted, certify[2])
-    held_out = HeldOut(take(rows, fresh), wanted[fresh], units[fresh])
-    reason = "" if len(fresh) else "all rows of certify are copies of training rows"
+    keys, train_keys = split_keys(rows, wanted), split_keys(X, targets)
+    samples = _samples(keys, ~np.isin(keys, train_keys), certify[2:], rows, wanted)
+    at = np.flatnonzero(samples.whole | samples.drawn) if samples.whole.any() else samples.units[:0]
+    held_out = HeldOut(take(rows, at), wanted[at], samples.taken(at))
+    reason = "" if len(at) else "all rows of certify are copies of training rows"
     if groups is not None:
         train_keys = split_keys(X, targets, groups)
     return Parts(np.arange(len(targets)), held_out, reason, train_keys)
+
+
+def _samples(
+    keys: Words, fresh: NDArray[np.bool_], third: Any, X: Any, targets: NDArray[Any]
+) -> HeldOutRows:
+    """Return given rows as samples; `third` has their groups, or their samples, or nothing."""
+    if not len(third):
+        rows = np.arange(len(keys))
+        return HeldOutRows(keys, fresh, rows, np.ones(len(keys), dtype=bool))
+    if isinstance(third[0], HeldOutRows):
+        return replace(third[0], whole=third[0].whole & fresh)
+    return HeldOutRows(split_keys(X, targets, third[0]), fresh, keys, fresh, grouped=True)

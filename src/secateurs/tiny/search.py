@@ -23,8 +23,8 @@ from sklearn.base import clone, is_classifier
 
 from secateurs.core.parameters import Shown, bad_value, check_integer
 from secateurs.core.solution import ProgressCallback
-from secateurs.core.splits import hold_out
-from secateurs.data.table_estimator import split_keys
+from secateurs.core.splits import HeldOutRows
+from secateurs.data.table_estimator import certifying_split
 from secateurs.tiny.bit_stream import stream_bits
 from secateurs.tiny.fine_tune import LEAST_STEPS
 from secateurs.tiny.footprint import (
@@ -75,18 +75,20 @@ class _Rows:
     y: NDArray[Any]
     image_shape: tuple[int, ...] | None
     groups: NDArray[Any] | None
+    samples: HeldOutRows | None = None  # of rows that certify
 
     def taken(self, rows: NDArray[np.int64]) -> _Rows:
         groups = None if self.groups is None else self.groups[rows]
         return replace(self, X=take(self.X, rows), y=self.y[rows], groups=groups)
 
     def parts(self, fraction: float, seed: int) -> tuple[_Rows, _Rows]:
-        """Split by distinct rows or groups."""
+        """Split as a certificate needs it."""
         numbers = self.y
         if numbers.dtype.kind not in "biuf":
             numbers = np.unique(numbers, return_inverse=True)[1]
-        split = hold_out(split_keys(self.X, numbers, self.groups), fraction, seed)
-        return self.taken(split.train), self.taken(split.held_out)
+        split = certifying_split(self.X, numbers, self.groups, fraction, seed)
+        unseen = replace(self.taken(split.held_out), samples=split.held_out_rows())
+        return self.taken(split.train), unseen
 
 
 def fit_bytes(
@@ -326,10 +328,7 @@ class _Search:
                 batch_size=batch, max_epochs=max(1, SEARCH_STEPS * batch // len(rows.y))
             )
         model.fit(X, rows.y, groups=rows.groups, progress=report)
-        certify: tuple[Any, ...] | None = None
-        if unseen is not None:
-            own = () if unseen.groups is None else (unseen.groups,)
-            certify = (unseen.X, unseen.y, *own)
+        certify = None if unseen is None else (unseen.X, unseen.y, unseen.samples)
         return quantize(
             model, rows.X, rows.y, candidate.bits, epochs,
             image_shape=rows.image_shape, pool=candidate.pool, certify=certify,

@@ -19,7 +19,7 @@ from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import hold_out, shared_digest
-from secateurs.data.table_estimator import split_keys
+from secateurs.data.table_estimator import certifying_split, split_keys
 from secateurs.training.choice import Choice
 from secateurs.training.fit_task import FitTask
 from secateurs.training.moments import is_sparse
@@ -196,8 +196,10 @@ class SparseMLP(TrainablePerceptron):
             return self._read_chunk(self._read_inputs(X, reset=False), numbers)
         # without a random_state every process draws another seed
         self.seed_ = group.gather(draw_seed(self.random_state))[0]
-        keys = split_keys(inputs, numbers, groups)
-        split = hold_out(keys, self.validation_fraction, self.seed_, exact=group.size == 1)
+        split = certifying_split(
+            *(inputs, numbers, groups, self.validation_fraction, self.seed_),
+            exact=group.size == 1,
+        )
         if is_table:  # its encoding is learnt on the training rows
             inputs = self._read_inputs(X, reset=True, group=group, rows=split.train)
         self._require_same_model(inputs, group, has_weights=weights is not None)

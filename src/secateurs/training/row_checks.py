@@ -15,8 +15,8 @@ from secateurs.core.generalization import (
     held_out_check,
     held_out_regression_checks,
     occam_check,
-    unit_error_rates,
 )
+from secateurs.core.splits import HeldOutRows, unit_averages
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.choice import Model
 from secateurs.training.fit_task import FitTask
@@ -93,16 +93,12 @@ def _classification_checks(
     counts = np.bincount(labels[task.train], minlength=network.widths[-1])
     n_train = int(group.total(len(task.train)))
     baseline = 1 - int(group.sum_(torch.from_numpy(counts)).max()) / n_train
-    # copies of a row may be on several processes: held-out rows are compared by their keys
-    held_wrong, held_keys = _gathered(wrong[task.held_out], task)
-    rates = unit_error_rates(held_wrong, held_keys)
-    if not task.certified_start:
-        rates = rates[:0]
-    row_rate = float(held_wrong.mean()) if len(held_wrong) else 0.0
+    held_wrong, rows = _gathered(wrong[task.held_out], task)
+    samples = _samples(held_wrong, rows, task)
     checks = [
-        held_out_check(rates, row_rate, baseline, n_tried),
+        held_out_check(samples, baseline, n_tried, grouped=rows.grouped),
         occam_check(
-            *_training_errors(wrong, task),
+            *_all_errors(wrong, task),
             network.widths,
             network.n_nonzero,
             extra_bits,
@@ -112,30 +108,44 @@ def _classification_checks(
     return (1 - float(held_wrong.mean()) if len(held_wrong) else None), checks
 
 
-def _training_errors(wrong: NDArray[np.bool_], task: FitTask) -> tuple[float, int]:
-    """Share of mistakes in the training rows, and the number of distinct ones, or a lower number.
+def _samples(
+    values: NDArray[Any], rows: HeldOutRows, task: FitTask
+) -> tuple[NDArray[np.float64], ...]:
+    """Average values of the held-out rows; nothing where the first network has seen them."""
+    samples = rows.samples(values)
+    return samples if task.certified_start else tuple(sample[:0] for sample in samples)
+
+
+def _all_errors(wrong: NDArray[np.bool_], task: FitTask) -> tuple[float, int]:
+    """Share of mistakes in all rows of the fit, and the number of distinct ones, or a lower number.
 
     Rows of different processes may be copies, and comparing all of them would cost much.  So
     the distinct rows of one process count, with the highest share of mistakes of all.
     """
-    here = wrong[task.train]
-    rates = unit_error_rates(here, task.split.units[task.train])
-    share = max(float(rates.mean()), float(here.mean())) if len(here) else 0.0
+    rates = unit_averages(wrong, task.split.units)
+    share = max(float(rates.mean()), float(wrong.mean())) if len(wrong) else 0.0
     parts = task.group.gather([share, len(rates)])
     return max(share for share, _ in parts), max(n for _, n in parts)
 
 
-def _gathered(values: NDArray[Any], task: FitTask) -> tuple[NDArray[Any], NDArray[np.uint64]]:
-    """Values of the held-out rows of all processes, and the keys of their units."""
-    keys = task.split.keys[task.held_out]
+def _gathered(values: NDArray[Any], task: FitTask) -> tuple[NDArray[Any], HeldOutRows]:
+    """Values of the held-out rows of all processes, and these rows as samples.
+
+    Copies of a row may be on several processes: units are compared by their keys.  Rows of the
+    second sample are never one on two processes.
+    """
+    rows = task.split.held_out_rows()
     if task.group.size == 1:
-        return values, keys
-    parts = task.group.gather([values.tolist(), keys.tolist()])
-    kind = values.dtype
-    return (
-        np.concatenate([np.array(part, dtype=kind) for part, _ in parts]),
-        np.concatenate([np.array(part, dtype=np.uint64) for _, part in parts]),
-    )
+        return values, rows
+    keys = task.split.keys[task.held_out]
+    own = [a.tolist() for a in (values, keys, rows.whole, rows.blocks, rows.drawn)]
+    parts = task.group.gather(own)
+    kinds: tuple[Any, ...] = (values.dtype, np.uint64, np.bool_, np.int64, np.bool_)
+    columns = [[np.array(part[i], dtype=kind) for part in parts] for i, kind in enumerate(kinds)]
+    starts = np.cumsum([0, *(1 + int(b.max(initial=0)) for b in columns[3])])
+    columns[3] = [b + start for b, start in zip(columns[3], starts, strict=False)]
+    found, unit, whole, blocks, drawn = (np.concatenate(c) for c in columns)
+    return found, HeldOutRows(unit, whole, blocks, drawn, rows.grouped)
 
 
 def _regression_checks(
@@ -152,12 +162,9 @@ def _regression_checks(
     total = group.total(np.square(y - centre).sum())
     score = float(1 - group.total(error.sum()) / total) if total > 0 else None
     # targets are in standard deviations from the mean of the training rows: the mean predicts 0
-    both, keys = _gathered(np.stack([error.mean(axis=1), np.square(y).mean(axis=1)], axis=1), task)
-    _, inverse = np.unique(keys, return_inverse=True)
-    n_rows = np.bincount(inverse)
-    model_error, mean_error = (np.bincount(inverse, weights=e) / n_rows for e in both.T)  # by unit
-    if not task.certified_start:
-        model_error = mean_error = model_error[:0]
+    both = np.stack([error.mean(axis=1), np.square(y).mean(axis=1)], axis=1)
+    both, rows = _gathered(both, task)
     clip = CLIP * float((fitted.out_scale > 0).mean())
-    checks = held_out_regression_checks(model_error, mean_error, clip, UNIT, n_tried)
+    samples = _samples(both, rows, task)
+    checks = held_out_regression_checks(samples, clip, UNIT, n_tried, grouped=rows.grouped)
     return score, checks
