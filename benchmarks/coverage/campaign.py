@@ -25,6 +25,7 @@ from benchmarks.coverage import (
     modules,
     neurons,
     recovery,
+    second_matrices,
     sensing,
     tickets,
     training,
@@ -34,7 +35,16 @@ from benchmarks.coverage.scenario import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for family in (training, features, recovery, sensing, tickets, neurons, modules)
+    for family in (
+        training,
+        features,
+        recovery,
+        sensing,
+        second_matrices,
+        tickets,
+        neurons,
+        modules,
+    )
     for scenario in family.SCENARIOS
 }
 CHUNK_SECONDS = 3600  # after which a chunk has failed

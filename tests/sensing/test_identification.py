@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from benchmarks.sensing.twins import ROWS, VECTORS, draw, has_a_twin
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateurs.sensing.factored import Factors, Sensed
@@ -38,6 +38,22 @@ def test_an_identified_matrix_is_the_only_fit_from_any_start(seed, d, r, share):
         found = fit_rank(operator, y, r, start=start, tolerance=1e-12, n_steps=2000)
         if found.measured["loss"] <= 1e-24 * np.mean(y**2):
             np.testing.assert_allclose(found.value.matrix(), truth.matrix(), atol=1e-6 * d)
+
+
+@given(seed=st.integers(0, 10**6), d=st.integers(4, 9), r=st.integers(1, 2))
+@settings(max_examples=25)
+def test_a_second_matrix_is_found_wherever_it_is(seed, d, r):
+    """Of two matrices whose difference is projected out of the measurements, none is identified."""
+    rng = np.random.default_rng(seed)
+    one, other = _factors(d, r, rng), _factors(d, r, rng)
+    n = int(rng.uniform(2, 4) * (r * d))
+    A = rng.standard_normal((n, d, d))
+    rows, difference = pack(A + A.transpose(0, 2, 1)), pack(one.matrix() - other.matrix())
+    rows -= np.outer(rows @ difference, difference) / (difference @ difference)
+    operator = PackedDense(rows)
+    sensed = Sensed.of(operator, operator.forward_factors(one.components))
+    assert identify(sensed, one, random_state=seed).verdict != "holds"
+    assert identify(sensed, other, random_state=seed).verdict != "holds"
 
 
 def _entries(d, seen):

@@ -2,7 +2,8 @@
 
 Without noise the other matrix must have the same measurements.  For one component and measurements
 by x x^T of many rows, the signs are passed as messages (`message_passing`); otherwise the start is
-followed by descent.  Under noise it counts if its loss is not much larger.
+followed by descent.  Other starts are kept away from the fit (`second_matrix`).  Under noise it
+counts if its loss is not much larger.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from secateurs.sensing.factored import Factors, Point, Sensed, rounding
 from secateurs.sensing.measurement_count import random_factors
 from secateurs.sensing.message_passing import from_random_start, rows_of
 from secateurs.sensing.operators.base import Array
+from secateurs.sensing.second_matrix import second_matrices
 
 DIFFERENT = 1e-3  # relative distance from which a second solution is another matrix
 STARTS, STARTS_SMALL = 2, 8  # random starts where the residual is zero; for small problems
@@ -50,6 +52,7 @@ def _ends(
     n, d = sensed.operator.shape
     r = len(factors.signs)
     small = n * d * r <= SMALL_PROBLEM
+    yield from second_matrices(sensed, factors, _curvature(sensed, factors), rng, small=small)
     rows = None if small or r > 1 or factors.signs[0] < 0 else rows_of(sensed.operator)
     for _ in range(STARTS_SMALL if small else STARTS):
         if rows is None:

@@ -1,0 +1,101 @@
+"""Look for a second matrix of one rank with the same measurements, away from the first.
+
+    minimise  R(U) = (1/n) sum_i <A_i, E>^2 / ||E||_F^2,   E = sum_k s_k u_k u_k^H - M      (1)
+    then the plain loss, from where (1) ends
+
+At M itself, (1) is not zero if the measurements are injective on the tangent space: its limit is
+the square of a ratio of norms there.  So the descent cannot end at M, and every zero of (1) is
+another matrix with the same measurements.  The plain loss, from random starts, ends at M most of
+the time if the other matrix attracts less.
+
+Source: derived; (1) is the lower constant of the restricted isometry, on differences from M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from secateurs.sensing.descent import descend
+from secateurs.sensing.factored import Factors, Point, Sensed
+from secateurs.sensing.measurement_count import random_factors
+from secateurs.sensing.operators.base import Array
+
+SIZES = (1.0, 2.0, 0.5, 0.25)  # of the starts, in norms of the factors of M, one after the other
+OWN_STARTS, OTHER_STARTS = 8, 4  # with the signs of M, and with every other number of signs -1
+FEW_STARTS = 3  # of a large problem, with the signs of M only
+STEPS, PLAIN_STEPS = 150, 100  # of (1), and of the plain loss
+ACCURACY = 1e-8  # of the plain loss; below it, it has a minimum that is not zero
+MEMORY = 20  # of L-BFGS
+
+
+def second_matrices(
+    sensed: Sensed, factors: Factors, curvature: float, rng: np.random.Generator, *, small: bool
+) -> Iterator[Point]:
+    """Yield the ends of (1) and of the descent that follows, from random starts.
+
+    Parameters
+    ----------
+    sensed : Sensed
+    factors : Factors
+        M.
+    curvature : float
+        Mean of <A_i, M>^2 over ||M||_F^2.
+    rng : numpy Generator
+    small : bool
+        Try every signature; otherwise only that of M.
+    """
+    floor = 1e-28 * sensed.power
+    norms = np.linalg.norm(factors.components, axis=1)
+    for signs, size in zip(_signatures(factors.signs, small=small), cycle(SIZES), strict=False):
+        U = random_factors(sensed.operator, len(signs), rng)
+        U *= (size * norms / np.linalg.norm(U, axis=1))[:, None]
+        start = _away_from(sensed, factors, U, signs, curvature)
+        yield descend(
+            Point.at(sensed, start, signs),
+            curvature=curvature, n_steps=PLAIN_STEPS, tolerance=ACCURACY, floor=floor,
+        )  # fmt: skip
+
+
+def _signatures(own: Array, *, small: bool) -> Iterator[Array]:
+    """Yield the signs of each start."""
+    for _ in range(OWN_STARTS if small else FEW_STARTS):
+        yield own
+    r, n_negative = len(own), int((own < 0).sum())
+    for k in range(r + 1):
+        if small and k != n_negative:
+            signs = np.where(np.arange(r) < k, -1.0, 1.0)
+            yield from [signs] * OTHER_STARTS
+
+
+def _away_from(
+    sensed: Sensed, factors: Factors, start: Array, signs: Array, curvature: float
+) -> Array:
+    """Minimise (1) from a start [r, d]; one forward and one adjoint pass a step."""
+    V, own = factors.components, factors.signs
+    size = _inner(V, V, own, own)
+
+    def objective(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        U = x.view(start.dtype).reshape(start.shape)
+        point = Point.at(sensed, U, signs)
+        square = _inner(U, U, signs, signs) - 2 * _inner(U, V, signs, own) + size
+        square = max(square, 1e-24 * size) * curvature
+        moved = (U.T * signs) @ (U.conj() @ U.T) - (V.T * own) @ (V.conj() @ U.T)
+        slope = -4 * point.times(U) - (4 * curvature * point.loss / square) * moved.T
+        g = np.ascontiguousarray(signs[:, None] * slope / square, dtype=start.dtype)
+        return point.loss / square, g.view(np.float64).ravel()
+
+    x = np.ascontiguousarray(start).view(np.float64).ravel()
+    options: Any = {"maxiter": STEPS, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-12}
+    found: Any = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.view(start.dtype).reshape(start.shape))
+
+
+def _inner(U: Array, V: Array, s: Array, t: Array) -> float:
+    """Inner product of sum_k s_k u_k u_k^H and sum_k t_k v_k v_k^H."""
+    return float(s @ (np.abs(U.conj() @ V.T) ** 2) @ t)
