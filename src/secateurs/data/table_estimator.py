@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.estimator import Estimator
+from secateurs.core.near_copies import column_blocks, near_groups
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.saved_model import Count, FitRecord, Names
 from secateurs.core.solution import ProgressCallback
@@ -152,11 +153,32 @@ def certifying_split(
     Returns
     -------
     Split
-        Without groups it has a sample of distinct rows and one of rows.
+        Without groups it has a sample of distinct rows and one of rows, and rows that are equal
+        up to rounding count as copies, unless there are several processes.
     """
     contents = None if groups is None else split_keys(X, y)
     keys = split_keys(X, y, groups)
+    if contents is None and exact:
+        keys = keys_of_near_copies(X, y, keys)
     return hold_out(keys, fraction, seed, exact=exact, by_row=True, contents=contents)
+
+
+def keys_of_near_copies(X: Any, y: NDArray[Any], keys: Words) -> Words:
+    """Give rows that are equal up to rounding the same key, the smallest of theirs.
+
+    Numbers of a DataFrame are compared in this way, and all else must be equal.
+    """
+    same = np.zeros(len(keys), dtype=np.int64)
+    if isinstance(X, pd.DataFrame):
+        is_number = np.array([pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes], dtype=bool)
+        numbers = X.loc[:, is_number].to_numpy(dtype=np.float64, na_value=np.nan)
+        rest = split_keys(X.loc[:, ~is_number], np.isnan(numbers).astype(np.float64))
+        same, X = np.unique(rest, return_inverse=True)[1].reshape(-1), numbers
+    targets = y[:, None] if y.ndim == 1 else y
+    units = near_groups(same, (*column_blocks(targets), *column_blocks(X)))
+    order = np.argsort(keys, kind="stable")
+    _, first = np.unique(units[order], return_index=True)
+    return np.asarray(keys[order[first]][units])
 
 
 def input_names(model: Any) -> list[str]:

@@ -82,8 +82,8 @@ def _signal(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     return Check(
         "signal",
         "y depends on the columns: a column or a product of columns passes its screen, and the fit "
-        "predicts the validation rows better than noise would; if y did not depend on the columns, "
-        f"the probability of this would be at most about {alpha}"
+        "predicts the validation rows better than noise would; if the rows are independent and y "
+        f"did not depend on the columns, the probability of this would be at most about {alpha}"
         if fit.signal_detected
         else "no column or product passes its screen, or the fit does not predict the validation "
         "rows better than noise would: do not trust this model",
@@ -141,9 +141,9 @@ def _screen(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
     return Check(
         "screen",
         f"{hits} of {len(fit.scores)} columns score above {fit.threshold:.2f}, and the largest "
-        f"score is {largest:.2f}; {_rows_used(measured)}; if y did not depend on the columns, the "
-        f"probability that any column passes would be at most about {measured['alpha']:g}, "
-        f"whatever ties the columns and y have; {products} columns were found in products of two "
+        f"score is {largest:.2f}; {_rows_used(measured)}; if the rows are independent and y did "
+        "not depend on the columns, the probability that any column passes would be at most about "
+        f"{measured['alpha']:g}, whatever ties the columns and y have; {products} columns were found in products of two "
         "or three",
         "holds" if hits else "fails",
         largest,

@@ -1,6 +1,7 @@
 """Rows that are copies of each other, of which a screen may use only one.
 
-    group the rows by X, a block of columns after another, as long as rows with the same y agree
+    group the rows by X, a block of columns after another, as long as rows with the same y agree;
+    numbers that are equal up to rounding agree (`secateurs.core.near_copies`)
     if every group of rows equal in X and y has a multiple of k >= 2 rows: keep 1 / k of each  (1)
     C = pairs of rows equal in X and y;  P = pairs equal in X;  q = share of pairs equal in y
     E = n (n - 1) / 2  prod_j q_j,   q_j the share of pairs that are equal in column j
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.splits import row_keys
+from secateurs.core.near_copies import near_groups
 from secateurs.data.columns import Columns
 from secateurs.features.ranks import FloatArray, IntArray
 
@@ -49,20 +50,20 @@ def distinct_rows(source: Columns, y: NDArray[Any]) -> IntArray | None:
     O(n log n) if y has no ties.  Else the rows are compared on 64 columns, and on all columns only
     if rows with the same y agree on these: O(n d) time.
     """
-    values, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
-    labels = labels.reshape(-1)
-    n = len(labels)
-    if len(values) == n:
+    n = len(y)
+    labels = near_groups(np.zeros(n, dtype=np.int64), [y[:, None]])
+    counts = np.bincount(labels)
+    if len(counts) == n:
         return None
     same_label = _pairs(counts) / (n * (n - 1) / 2.0)
     first = np.asarray(source.read(slice(0, min(source.d, FIRST))))
-    units = _refined(np.zeros(n, dtype=np.int64), first)
+    units = near_groups(np.zeros(n, dtype=np.int64), [first])
     if _pairs_of(_joint(units, labels)) == 0:
         return None
     other = np.random.default_rng(0).permutation(n)  # each row is compared with another
     log_chance = 0.0
     for _, block in source.blocks():
-        units = _refined(units, block)
+        units = near_groups(units, [block])
         if _pairs_of(_joint(units, labels)) == 0:
             return None
         agree = (block == block[other])[other != np.arange(n)].mean(axis=0)
@@ -102,18 +103,6 @@ def _rank_in_group(groups: IntArray) -> IntArray:
 def on_rows(source: Columns, rows: IntArray) -> Columns:
     """Return the same columns with these rows only."""
     return replace(source, n=len(rows), read=lambda c: source.read(c)[rows], rows=None)
-
-
-def _refined(units: IntArray, block: NDArray[Any]) -> IntArray:
-    """Split groups of rows by their values in a block [n, B]; rows in no group have their own."""
-    out = units.copy()
-    shared = np.flatnonzero(np.bincount(units)[units] > 1)
-    if len(shared):
-        keys = row_keys(block[shared], units[shared].astype(np.float64))
-        out[shared] = _numbered(keys)
-        alone = np.setdiff1d(np.arange(len(units)), shared)
-        out[alone] = len(shared) + np.arange(len(alone))
-    return out
 
 
 def _joint(units: IntArray, labels: IntArray) -> IntArray:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.splits import HeldOutRows, Split, Words, no_rows
 from secateurs.data.frames import as_frame
-from secateurs.data.table_estimator import certifying_split, split_keys
+from secateurs.data.table_estimator import certifying_split, keys_of_near_copies, split_keys
 from secateurs.tiny.certificate import HeldOut
 from secateurs.tiny.float_network import scaled_network
 from secateurs.tiny.pooling import Pooling
@@ -138,14 +139,30 @@ def given_rows(model: Any, certify: Any, X: Any, targets: NDArray[Any], groups: 
         raise bad_value("certify", got, "unseen rows as (X, y) or (X, y, groups)")
     rows = as_rows(certify[0])
     wanted = read_targets(model, certify[1], rows.shape[0], may_be_new=True)
-    keys, train_keys = split_keys(rows, wanted), split_keys(X, targets)
-    samples = _samples(keys, ~np.isin(keys, train_keys), certify[2:], rows, wanted)
+    keys, is_copy = _compared(rows, wanted, X, targets)
+    samples = _samples(keys, ~is_copy, certify[2:], rows, wanted)
     at = np.flatnonzero(samples.whole | samples.drawn) if samples.whole.any() else samples.units[:0]
     held_out = HeldOut(take(rows, at), wanted[at], samples.taken(at))
     reason = "" if len(at) else "all rows of certify are copies of training rows"
-    if groups is not None:
-        train_keys = split_keys(X, targets, groups)
-    return Parts(np.arange(len(targets)), held_out, reason, train_keys)
+    return Parts(np.arange(len(targets)), held_out, reason, split_keys(X, targets, groups))
+
+
+def _compared(
+    rows: Any, wanted: NDArray[Any], X: Any, targets: NDArray[Any]
+) -> tuple[Words, NDArray[np.bool_]]:
+    """Return the keys of given rows, and which are copies of rows of X, up to rounding."""
+    n = len(wanted)
+    if isinstance(X, pd.DataFrame) and isinstance(rows, pd.DataFrame):
+        both: Any = pd.concat([rows[X.columns], X], ignore_index=True)
+    elif isinstance(X, pd.DataFrame) or isinstance(rows, pd.DataFrame):
+        both = np.concatenate([np.asarray(rows), np.asarray(X)])
+    elif sparse.issparse(X) or sparse.issparse(rows):
+        both = sparse.vstack([sparse.csr_array(rows), sparse.csr_array(X)], format="csr")
+    else:
+        both = np.concatenate([rows, X])
+    y = np.concatenate([wanted, targets])
+    keys = keys_of_near_copies(both, y, split_keys(both, y))
+    return keys[:n], np.isin(keys[:n], keys[n:])
 
 
 def _samples(

@@ -1,0 +1,93 @@
+"""Rows that are equal up to rounding: a copy in float32, or one with a little noise.
+
+    t_j <- arcsinh of column j, in its median deviation from the median
+    u, v <- two random combinations of the t_j
+    sort the rows of a group by u;  neighbours that differ in u and v by at most 1e-6 stay together
+
+A copy that was rounded to float32 differs by some 1e-7.  Two different rows are taken for copies
+only if they happen to agree in both combinations; for n independent rows of two or more columns
+with many values, about n^2 / 10^12 pairs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+IntArray = NDArray[np.int64]
+
+NEAR = 1e-6  # difference up to which rows are copies
+WIDTH = 64  # columns that are compared at once
+COMBINATIONS = 2
+
+
+def near_groups(groups: IntArray, blocks: Iterable[NDArray[Any]]) -> IntArray:
+    """Split groups of rows into those whose values are equal up to rounding.
+
+    Parameters
+    ----------
+    groups : int64 array [n]
+        A number for each row; only rows with the same number are compared.
+    blocks : iterable of arrays [n, b]
+        Blocks of columns of numbers; those that are not finite count as zero.
+
+    Returns
+    -------
+    int64 array [n]
+        Numbers from 0 on.
+
+    Notes
+    -----
+    O(n log n) for each block, until no two rows are together.
+    """
+    groups = np.unique(groups, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    for block in blocks:
+        shared = np.flatnonzero(np.bincount(groups)[groups] > 1)
+        if not len(shared):
+            break
+        values = _combinations(block, shared)
+        own = groups[shared]
+        order = np.lexsort((*values.T[::-1], own))
+        apart = (np.abs(np.diff(values[order], axis=0)) > NEAR).any(axis=1)
+        new = np.r_[True, apart | (np.diff(own[order]) != 0)]
+        out = groups.copy()
+        out[shared[order]] = np.cumsum(new) - 1
+        alone = np.setdiff1d(np.arange(len(groups)), shared)
+        out[alone] = int(new.sum()) + np.arange(len(alone))
+        groups = out
+    return groups
+
+
+def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
+    """Yield the columns of a dense or sparse matrix for `near_groups`.
+
+    Of a sparse matrix these are a few random combinations of its columns.
+    """
+    if not bool(sparse.issparse(X)):
+        for start in range(0, X.shape[1], WIDTH):
+            yield X[:, start : start + WIDTH]
+        return
+    X = X.tocsr().astype(np.float64)
+    largest = np.asarray(abs(X).max(axis=0).todense(), dtype=np.float64).reshape(-1)
+    weights = np.random.default_rng(0).standard_normal((X.shape[1], 2 * COMBINATIONS))
+    yield X @ (weights / np.where(largest > 0, largest, 1.0)[:, None])
+
+
+def _combinations(block: NDArray[Any], rows: IntArray) -> NDArray[np.float64]:
+    """Return the random combinations of the columns, of these rows [k, 2]."""
+    values = np.nan_to_num(np.asarray(block[rows], dtype=np.float64), posinf=0.0, neginf=0.0)
+    largest = np.abs(values).max(axis=0)
+    values = values / np.where(largest > 0, largest, 1.0)
+    values = values - np.median(values, axis=0)
+    size = np.sort(np.abs(values), axis=0)
+    half = (len(size) + (size == 0).sum(axis=0)) // 2  # the median of those that are not zero
+    spread = np.take_along_axis(size, np.minimum(half, len(size) - 1)[None], axis=0)
+    values = np.arcsinh(
+        values / np.where(spread > 0, spread, 1.0)
+    )  # an outlier does not set the unit
+    weights = np.random.default_rng(1).standard_normal((block.shape[1], COMBINATIONS))
+    return np.asarray(values @ (weights / np.sqrt(block.shape[1])))
