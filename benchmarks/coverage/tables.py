@@ -78,6 +78,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Empty(Source):
+    """Half of the rows are equal, all zeros, and their targets are noise of two values.
+
+    Such are empty documents among texts.  A sample of distinct rows seldom has one of them.
+    """
+
+    noise: tuple[float, float]
+    share: float  # of the first value
+
+    def rows(self, rng: Generator, n: int) -> Rows:
+        """Independent rows."""
+        X, y = super().rows(rng, n)
+        empty = rng.random(n) < 0.5
+        y = np.where(empty, np.where(rng.random(n) < self.share, *self.noise), y)
+        return np.where(empty[:, None], 0.0, X), y
+
+
+@dataclass(frozen=True)
 class RareClasses(Source):
     """Half of the classes have sixteen rows each, half have four, and these cannot be learned.
 
@@ -110,6 +128,8 @@ def source(rng: Generator, inputs: str, target: str) -> Source:
     """Draw the parameters of a law."""
     if target == "rare classes":
         return RareClasses(gaussian, lambda _, X: X, rng.standard_normal((20, D)))
+    if target.startswith("empty"):
+        return _with_empty_rows(rng, target)
     draw = INPUTS[inputs]
     width = draw(np.random.default_rng(0), 1).shape[1]
     w = rng.standard_normal(width) * (rng.random(width) < 0.5) + 0.5
@@ -139,6 +159,14 @@ def source(rng: Generator, inputs: str, target: str) -> Source:
     return Source(draw, targets[target])
 
 
+def _with_empty_rows(rng: Generator, target: str) -> Source:
+    """Clear classes, or numbers, of which the empty rows have noise."""
+    w = rng.standard_normal(D)
+    if target == "empty rows, classes":
+        return Empty(gaussian, lambda _, X: (X @ w > 0).astype(int), (0, 1), 0.5)
+    return Empty(gaussian, lambda _, X: X @ w, (-6.0, 6.0), 0.9)
+
+
 @dataclass(frozen=True)
 class TableTruth:
     """A model fitted to a table, and its source."""
@@ -147,14 +175,32 @@ class TableTruth:
     source: Source
     y: Array  # targets of the table
     seed: int
+    sizes: Callable[[Generator, int], Array] | None = None  # rows of each of so many groups
 
     @cached_property
     def fresh(self) -> Rows:
         """Rows that nothing has seen."""
-        return self.source.rows(np.random.default_rng([self.seed, 1]), FRESH)
+        rng = np.random.default_rng([self.seed, 1])
+        if self.sizes is None:
+            return self.source.rows(rng, FRESH)
+        # every group counts alike, so the rows of a large one are drawn as often as one of a small
+        large = self.sizes(rng, FRESH) > 1
+        return grouped_rows(rng, self.source, large)
 
     @cached_property
     def fresh_errors(self) -> int:
         """Wrong answers on the fresh rows."""
         X, y = self.fresh
         return int((self.model.predict(X) != y).sum())
+
+
+def grouped_rows(rng: Generator, law: Source, large: Array) -> Rows:
+    """Rows of groups; those of large ones are far away and have noise labels."""
+    X, y = law.rows(rng, len(large))
+    X = X + np.where(large[:, None], 6.0, 0.0)
+    return X, np.where(large, rng.permutation(y), y)
+
+
+def uneven_sizes(rng: Generator, n: int) -> Array:
+    """One group in a hundred has a hundred rows, the others have one."""
+    return np.where(rng.random(n) < 0.01, 100, 1)

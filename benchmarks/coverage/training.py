@@ -12,7 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.coverage.judging import Case, attempt, exceeds, judge, only
 from benchmarks.coverage.scenario import Generator, Scenario, seed_of
-from benchmarks.coverage.tables import FRESH, Array, TableTruth, source
+from benchmarks.coverage.tables import (
+    FRESH,
+    Array,
+    TableTruth,
+    grouped_rows,
+    source,
+    uneven_sizes,
+)
 from secateurs import QuadraticRegressor, SparseMLPClassifier, SparseMLPRegressor, budget_path
 from secateurs.core import Check
 
@@ -115,6 +122,7 @@ def fit_table(
     n: int = 300,
     repeats: int = 1,
     settings: dict[str, Any] | None = None,
+    near: float = 0.0,
     *,
     groups: bool = False,
     interrupt: bool = False,
@@ -130,6 +138,8 @@ def fit_table(
     n : int
         Rows; with `repeats`, every distinct row stands so many times.
     settings : dict, optional
+    near : float
+        Relative noise on the inputs, after the rows were repeated.
     groups : bool
         Rows are repeated with a little noise on X, and named by `groups=`.
     interrupt : bool
@@ -139,6 +149,7 @@ def fit_table(
     """
     law, seed = source(rng, inputs, target), seed_of(rng)
     X, y = (np.repeat(a, repeats, axis=0) for a in law.table(rng, n // repeats))
+    X = X * (1 + near * rng.standard_normal(X.shape)) if near else X
     more: dict[str, Any] = {}
     if groups:
         X = X + 1e-3 * rng.standard_normal(X.shape)
@@ -156,6 +167,21 @@ def fit_table(
     if estimator is QuadraticRegressor:  # the other checks need a planted matrix
         checks = only(checks, "held-out gain", "held-out wins")
     return [Case(estimator.__name__, "table", checks, TableTruth(model, law, y[:half], seed))]
+
+
+def fit_uneven_groups(
+    rng: Generator, estimator: Any, target: str, n_groups: int, settings: dict[str, Any]
+) -> list[Case]:
+    """Fit groups of which a few are large and cannot be learned."""
+    law, seed = source(rng, "gaussian", target), seed_of(rng)
+    sizes = uneven_sizes(rng, n_groups)
+    groups = np.repeat(np.arange(n_groups), sizes)
+    X, y = grouped_rows(rng, law, sizes[groups] > 1)
+    model = estimator(**settings, random_state=seed_of(rng))
+    found = attempt(lambda: model.fit(X, y, groups=groups))
+    checks = () if found is None else model.certificate_.checks
+    truth = TableTruth(model, law, y, seed, uneven_sizes)
+    return [Case(estimator.__name__, "table", checks, truth)]
 
 
 def fit_path(
@@ -199,6 +225,13 @@ CLASSES: dict[str, dict[str, Any]] = {
     "discrete": {"target": "classes", "inputs": "discrete"},
     "one-hot": {"target": "classes", "inputs": "one-hot"},
     "heavy tails": {"target": "classes", "inputs": "heavy"},
+    "empty rows": {"target": "empty rows, classes", "n": 500},
+    "copies with a little noise": {
+        "target": "noise labels",
+        "n": 1500,
+        "repeats": 10,
+        "near": 1e-9,
+    },
 }
 NUMBERS: dict[str, dict[str, Any]] = {
     "usual": {"target": "number"},
@@ -213,6 +246,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "one-hot": {"target": "number", "inputs": "one-hot", "n": 600},
     "heavy tails": {"target": "heavy noise", "inputs": "heavy", "n": 600},
     "mostly zero": {"target": "mostly zero", "n": 600},
+    "empty rows": {"target": "empty rows, numbers", "n": 600},
+    "copies with a little noise": {"target": "noise", "n": 1500, "repeats": 10, "near": 1e-9},
 }
 GROUPS = {"n": 1500, "repeats": 10, "groups": True}
 OCCAM = {
@@ -238,6 +273,9 @@ def _scenarios() -> list[Scenario]:
             noise = "noise labels" if estimator is SparseMLPClassifier else "noise"
             options = GROUPS | {"estimator": estimator, "target": noise, "settings": own}
             found.append(Scenario(f"{estimator.__name__}, groups", fit_table, options))
+    uneven = {"target": "clear classes", "n_groups": 400, "settings": FIT}
+    uneven["estimator"] = SparseMLPClassifier
+    found.append(Scenario("SparseMLPClassifier, uneven groups", fit_uneven_groups, uneven))
     for name, table in (
         ("large table", {"target": "clear classes"}),
         ("rows repeated 1000 times", {"target": "noise labels", "repeats": 1000}),

@@ -143,8 +143,8 @@ def _screen(fit: MultiIndexFit, measured: dict[str, Any]) -> Check:
         f"{hits} of {len(fit.scores)} columns score above {fit.threshold:.2f}, and the largest "
         f"score is {largest:.2f}; {_rows_used(measured)}; if the rows are independent and y did "
         "not depend on the columns, the probability that any column passes would be at most about "
-        f"{measured['alpha']:g}, whatever ties the columns and y have; {products} columns were found in products of two "
-        "or three",
+        f"{measured['alpha']:g}, whatever ties the columns and y have; {products} columns were "
+        "found in products of two or three",
         "holds" if hits else "fails",
         largest,
         fit.threshold,

@@ -14,7 +14,6 @@ Source: derived; (1) is the lower constant of the restricted isometry, on differ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,12 @@ from secateurs.sensing.descent import descend
 from secateurs.sensing.factored import Factors, Point, Sensed
 from secateurs.sensing.measurement_count import random_factors
 from secateurs.sensing.operators.base import Array
+from secateurs.sensing.tangent import degrees_of_freedom
 
-SIZES = (1.0, 2.0, 0.5, 0.25)  # of the starts, in norms of the factors of M, one after the other
-OWN_STARTS, OTHER_STARTS = 8, 4  # with the signs of M, and with every other number of signs -1
+SIZES = np.geomspace(0.01, 100.0, 41)  # of the starts, in norms of M; the best one is taken
+OWN_STARTS, OTHER_STARTS = 12, 4  # with the signs of M, and with every other number of signs -1
+MORE_STARTS = 36  # with the signs of M, for fewer than FEW measurements for each degree of freedom,
+FEW = 3.0  # where (1) has more minima
 FEW_STARTS = 3  # of a large problem, with the signs of M only
 STEPS, PLAIN_STEPS = 150, 100  # of (1), and of the plain loss
 ACCURACY = 1e-8  # of the plain loss; below it, it has a minimum that is not zero
@@ -52,9 +54,14 @@ def second_matrices(
     """
     floor = 1e-28 * sensed.power
     norms = np.linalg.norm(factors.components, axis=1)
-    for signs, size in zip(_signatures(factors.signs, small=small), cycle(SIZES), strict=False):
+    r, (n, d) = len(norms), sensed.operator.shape
+    is_complex = sensed.operator.dtype.kind == "c"
+    few = n < FEW * degrees_of_freedom(d, r, complex_=is_complex)
+    n_own = OWN_STARTS + few * MORE_STARTS if small else FEW_STARTS
+    for signs in _signatures(factors.signs, n_own, others=small):
         U = random_factors(sensed.operator, len(signs), rng)
-        U *= (size * norms / np.linalg.norm(U, axis=1))[:, None]
+        U *= (norms / np.linalg.norm(U, axis=1))[:, None]
+        U *= np.sqrt(_best_size(sensed, factors, U, signs))
         start = _away_from(sensed, factors, U, signs, curvature)
         yield descend(
             Point.at(sensed, start, signs),
@@ -62,13 +69,13 @@ def second_matrices(
         )  # fmt: skip
 
 
-def _signatures(own: Array, *, small: bool) -> Iterator[Array]:
+def _signatures(own: Array, n_own: int, *, others: bool) -> Iterator[Array]:
     """Yield the signs of each start."""
-    for _ in range(OWN_STARTS if small else FEW_STARTS):
+    for _ in range(n_own):
         yield own
     r, n_negative = len(own), int((own < 0).sum())
     for k in range(r + 1):
-        if small and k != n_negative:
+        if others and k != n_negative:
             signs = np.where(np.arange(r) < k, -1.0, 1.0)
             yield from [signs] * OTHER_STARTS
 
@@ -94,6 +101,17 @@ def _away_from(
     options: Any = {"maxiter": STEPS, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-12}
     found: Any = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x.view(start.dtype).reshape(start.shape))
+
+
+def _best_size(sensed: Sensed, factors: Factors, U: Array, signs: Array) -> float:
+    """The factor of the matrix of a start for which (1) is smallest; one pass."""
+    V, own = factors.components, factors.signs
+    y = sensed.factors(U, signs)
+    t, n = SIZES, len(y)
+    loss = (t * t * (y @ y) - 2 * t * (y @ sensed.y)) / n + sensed.power
+    square = t * t * _inner(U, U, signs, signs) - 2 * t * _inner(U, V, signs, own)
+    square += _inner(V, V, own, own)
+    return float(t[np.argmin(loss / np.maximum(square, 1e-300))])
 
 
 def _inner(U: Array, V: Array, s: Array, t: Array) -> float:
