@@ -236,3 +236,13 @@ def test_the_prediction_of_a_row_does_not_depend_on_the_other_rows(kind):
         np.testing.assert_allclose(predict(fresh[rows]), whole[rows], rtol=1e-12)
         np.testing.assert_allclose(model.transform(fresh[rows]), indices[rows], rtol=1e-12)
         np.testing.assert_allclose(predict(np.asfortranarray(fresh[rows])), whole[rows], rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_with_a_little_noise_count_once(seed):
+    """Measured: with every row ten times, noise passes in all data sets if copies count."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(np.repeat(np.arange(30), 10))
+    X, y = rng.standard_normal((30, 20))[rows], rng.standard_normal(30)[rows]
+    X = X * (1 + 1e-9 * rng.standard_normal(X.shape))
+    assert screen(X, y * (1 + 1e-9 * rng.standard_normal(300))).n == 30
