@@ -9,6 +9,7 @@ counts if its loss is not much larger.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from secateurs.sensing.operators.base import Array
 from secateurs.sensing.second_matrix import second_matrices
 
 DIFFERENT = 1e-3  # relative distance from which a second solution is another matrix
-STARTS, STARTS_SMALL = 2, 8  # random starts where the residual is zero; for small problems
+STARTS, STARTS_SMALL = 2, 4  # random starts where the residual is zero; for small problems
 SMALL_PROBLEM = 5000  # n d r up to which a problem is small
 START_STEPS, START_ACCURACY = 300, 1e-3  # of the descent; below this accuracy it is in a minimum
 NOISY_STARTS, NOISY_ACCURACY = 4, 1e-2  # where the residual is not zero
+NEARLY_ZERO = 1e-8  # loss over the mean square of y, up to which the noise is about rounding
 AS_GOOD = 1.5  # loss over that of the fit, up to which a fit from a random start is as good
 APART = 0.5  # distance, in weakest eigenvalues of the fit, from which two fits are not the same
 
@@ -75,13 +77,20 @@ def as_good_fit(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> s
     curvature = _curvature(sensed, factors)
     sizes = np.linalg.norm(factors.components, axis=1) ** 2
     apart = APART * float(sizes.min()) / float(np.linalg.norm(sizes))
-    for _ in range(NOISY_STARTS):
-        end = descend(
+    ends = (
+        descend(
             _random_start(sensed, factors, rng),
             curvature=curvature,
             n_steps=START_STEPS,
             tolerance=NOISY_ACCURACY,
         )
+        for _ in range(NOISY_STARTS)
+    )
+    far: Iterator[Point] = iter(())
+    if fit.loss <= NEARLY_ZERO * sensed.power:
+        small = sensed.operator.shape[0] * factors.components.size <= SMALL_PROBLEM
+        far = second_matrices(sensed, factors, curvature, rng, small=small)
+    for end in chain(ends, far):
         distance = _distance(end.factors(), factors)
         if end.loss <= AS_GOOD * fit.loss and distance > apart:
             return (

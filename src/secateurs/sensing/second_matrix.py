@@ -27,8 +27,8 @@ from secateurs.sensing.operators.base import Array
 from secateurs.sensing.tangent import degrees_of_freedom
 
 SIZES = np.geomspace(0.01, 100.0, 41)  # of the starts, in norms of M; the best one is taken
-OWN_STARTS, OTHER_STARTS = 12, 4  # with the signs of M, and with every other number of signs -1
-MORE_STARTS = 36  # with the signs of M, for fewer than FEW measurements for each degree of freedom,
+OWN_STARTS, OTHER_STARTS = 30, 8  # with the signs of M, and with every other number of signs -1
+MORE_STARTS = 60  # with the signs of M, for fewer than FEW measurements for each degree of freedom,
 FEW = 3.0  # where (1) has more minima
 FEW_STARTS = 3  # of a large problem, with the signs of M only
 STEPS, PLAIN_STEPS = 150, 100  # of (1), and of the plain loss
