@@ -53,3 +53,27 @@ def test_numbers_of_a_frame_may_differ_by_rounding_and_texts_may_not():
     split = certifying_split(frame, y, None, 0.2, 0)
     np.testing.assert_array_equal(split.units[:40], split.units[40:80])
     assert not set(split.units[:80]) & set(split.units[80:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda n: np.arange(n),
+        lambda n: np.random.default_rng(1).permutation(n) / 3,
+        lambda n: pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(n), "h"),
+        lambda n: [f"{i * 2654435761 % 2**32:08x}" for i in range(n)],
+    ],
+)
+def test_a_name_of_the_row_does_not_make_it_another_row(name):
+    """With noise labels a network that memorises would have no mistake on held-out copies."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(np.repeat(np.arange(20), 10))
+    frame = pd.DataFrame(rng.standard_normal((20, 3))[rows], columns=list("abc"))
+    frame.insert(1, "id", name(200))
+    split = certifying_split(frame, rng.integers(0, 2, 20)[rows], None, 0.2, 0)
+    assert not set(rows[split.train]) & set(rows[split.held_out])
+
+
+def test_one_even_column_alone_is_an_input():
+    x = np.arange(100.0)[:, None]
+    assert len(np.unique(certifying_split(x, np.zeros(100), None, 0.2, 0).units)) == 100

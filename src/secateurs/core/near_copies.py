@@ -4,7 +4,8 @@
     u, v <- two random combinations of the t_j
     sort the rows of a group by u;  neighbours that differ in u and v by at most 1e-6 stay together
 
-A copy that was rounded to float32 differs by some 1e-7.  Two different rows are taken for copies
+A copy that was rounded to float32 differs by some 1e-7.  A column that numbers the rows makes no
+row different from its copy, and is not compared.  Two different rows are taken for copies
 only if they happen to agree in both combinations; for n independent rows of two or more columns
 with many values, about n^2 / 10^12 pairs do.
 """
@@ -23,6 +24,8 @@ IntArray = NDArray[np.int64]
 NEAR = 1e-6  # difference up to which rows are copies
 WIDTH = 64  # columns that are compared at once
 COMBINATIONS = 2
+FEWEST_NUMBERED = 20  # rows, from which evenly spaced numbers are no accident
+EVEN = 1e-3  # difference from an even place, in steps
 
 
 def near_groups(groups: IntArray, blocks: Iterable[NDArray[Any]]) -> IntArray:
@@ -69,7 +72,8 @@ def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
     """
     if not bool(sparse.issparse(X)):
         for start in range(0, X.shape[1], WIDTH):
-            yield X[:, start : start + WIDTH]
+            block = X[:, start : start + WIDTH]
+            yield block if X.shape[1] == 1 else without_row_numbers(block)
         return
     X = X.tocsr().astype(np.float64)
     largest = np.asarray(abs(X).max(axis=0).todense(), dtype=np.float64).reshape(-1)
@@ -77,9 +81,31 @@ def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
     yield X @ (weights / np.where(largest > 0, largest, 1.0)[:, None])
 
 
+def without_row_numbers(block: NDArray[Any]) -> NDArray[Any]:
+    """Leave out the columns that number the rows: evenly spaced numbers, in any order."""
+    if len(block) < FEWEST_NUMBERED:
+        return block
+    numbered = [j for j in range(block.shape[1]) if _is_numbering(block[:, j])]
+    return np.delete(block, numbered, axis=1) if numbered else block
+
+
+def _is_numbering(column: NDArray[Any]) -> bool:
+    first = np.asarray(column[:FEWEST_NUMBERED], dtype=np.float64)
+    if len(np.unique(first)) < len(first) or not np.isfinite(first).all():
+        return False
+    values = np.asarray(column, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    place = (values - low) / (high - low) * (len(values) - 1)
+    if not (np.abs(place[:FEWEST_NUMBERED] - np.rint(place[:FEWEST_NUMBERED])) < EVEN).all():
+        return False
+    return bool((np.abs(np.sort(place) - np.arange(len(values))) < EVEN).all())
+
+
 def _combinations(block: NDArray[Any], rows: IntArray) -> NDArray[np.float64]:
     """Return the random combinations of the columns, of these rows [k, 2]."""
     values = np.nan_to_num(np.asarray(block[rows], dtype=np.float64), posinf=0.0, neginf=0.0)
+    if not values.shape[1]:
+        return np.zeros((len(rows), COMBINATIONS))
     largest = np.abs(values).max(axis=0)
     values = values / np.where(largest > 0, largest, 1.0)
     values = values - np.median(values, axis=0)

@@ -166,16 +166,14 @@ def certifying_split(
 def keys_of_near_copies(X: Any, y: NDArray[Any], keys: Words) -> Words:
     """Give rows that are equal up to rounding the same key, the smallest of theirs.
 
-    Numbers of a DataFrame are compared in this way, and all else must be equal.
+    A DataFrame is compared as it is encoded: texts that name the rows, for example, are left out.
     """
-    same = np.zeros(len(keys), dtype=np.int64)
     if isinstance(X, pd.DataFrame):
-        is_number = np.array([pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes], dtype=bool)
-        numbers = X.loc[:, is_number].to_numpy(dtype=np.float64, na_value=np.nan)
-        rest = split_keys(X.loc[:, ~is_number], np.isnan(numbers).astype(np.float64))
-        same, X = np.unique(rest, return_inverse=True)[1].reshape(-1), numbers
+        X = encode(fit_schema(X), X)
     targets = y[:, None] if y.ndim == 1 else y
-    units = near_groups(same, (*column_blocks(targets), *column_blocks(X)))
+    units = near_groups(
+        np.zeros(len(keys), dtype=np.int64), (*column_blocks(targets), *column_blocks(X))
+    )
     order = np.argsort(keys, kind="stable")
     _, first = np.unique(units[order], return_index=True)
     return np.asarray(keys[order[first]][units])

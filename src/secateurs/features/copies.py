@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.near_copies import near_groups
+from secateurs.core.near_copies import near_groups, without_row_numbers
 from secateurs.data.columns import Columns
 from secateurs.features.ranks import FloatArray, IntArray
 
@@ -57,13 +57,13 @@ def distinct_rows(source: Columns, y: NDArray[Any]) -> IntArray | None:
         return None
     same_label = _pairs(counts) / (n * (n - 1) / 2.0)
     first = np.asarray(source.read(slice(0, min(source.d, FIRST))))
-    units = near_groups(np.zeros(n, dtype=np.int64), [first])
+    units = near_groups(np.zeros(n, dtype=np.int64), [without_row_numbers(first)])
     if _pairs_of(_joint(units, labels)) == 0:
         return None
     other = np.random.default_rng(0).permutation(n)  # each row is compared with another
     log_chance = 0.0
     for _, block in source.blocks():
-        units = near_groups(units, [block])
+        units = near_groups(units, [without_row_numbers(block)])
         if _pairs_of(_joint(units, labels)) == 0:
             return None
         agree = (block == block[other])[other != np.arange(n)].mean(axis=0)

@@ -28,7 +28,7 @@ from secateurs.sensing.tangent import degrees_of_freedom
 
 SIZES = np.geomspace(0.01, 100.0, 41)  # of the starts, in norms of M; the best one is taken
 OWN_STARTS, OTHER_STARTS = 30, 8  # with the signs of M, and with every other number of signs -1
-MORE_STARTS = 60  # with the signs of M, for fewer than FEW measurements for each degree of freedom,
+TIMES = 3  # more starts for fewer than FEW measurements for each degree of freedom,
 FEW = 3.0  # where (1) has more minima
 FEW_STARTS = 3  # of a large problem, with the signs of M only
 STEPS, PLAIN_STEPS = 150, 100  # of (1), and of the plain loss
@@ -57,8 +57,9 @@ def second_matrices(
     r, (n, d) = len(norms), sensed.operator.shape
     is_complex = sensed.operator.dtype.kind == "c"
     few = n < FEW * degrees_of_freedom(d, r, complex_=is_complex)
-    n_own = OWN_STARTS + few * MORE_STARTS if small else FEW_STARTS
-    for signs in _signatures(factors.signs, n_own, others=small):
+    times = TIMES if few else 1
+    counts = (times * OWN_STARTS, times * OTHER_STARTS) if small else (FEW_STARTS, 0)
+    for signs in _signatures(factors.signs, *counts):
         U = random_factors(sensed.operator, len(signs), rng)
         U *= (norms / np.linalg.norm(U, axis=1))[:, None]
         U *= np.sqrt(_best_size(sensed, factors, U, signs))
@@ -69,15 +70,14 @@ def second_matrices(
         )  # fmt: skip
 
 
-def _signatures(own: Array, n_own: int, *, others: bool) -> Iterator[Array]:
+def _signatures(own: Array, n_own: int, n_other: int) -> Iterator[Array]:
     """Yield the signs of each start."""
+    r, n_negative = len(own), int((own < 0).sum())
     for _ in range(n_own):
         yield own
-    r, n_negative = len(own), int((own < 0).sum())
     for k in range(r + 1):
-        if others and k != n_negative:
-            signs = np.where(np.arange(r) < k, -1.0, 1.0)
-            yield from [signs] * OTHER_STARTS
+        if k != n_negative:
+            yield from [np.where(np.arange(r) < k, -1.0, 1.0)] * n_other
 
 
 def _away_from(
