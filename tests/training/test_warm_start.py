@@ -99,3 +99,16 @@ def test_other_inputs_or_classes_are_refused():
         model.fit(X, y + 5)
     with pytest.raises(ValueError, match="warm_start: got a network fitted to 8 inputs"):
         SparseMLPClassifier(30, warm_start=True, **SHORT).fit(X, y).fit(X[:, :5], y)
+
+
+def test_groups_with_other_rows_are_rows_that_were_seen():
+    """The same groups are held out, but the first network was trained on the rows they have now."""
+    X, y = classes(3)
+    order, groups = np.random.default_rng(0).permutation(len(X)), np.arange(len(X))
+    model = SparseMLPClassifier(60, warm_start=True, **SHORT).fit(X, y, groups=groups)
+    assert model.certificate_["held-out error"].measured < 1
+    model.fit(X, y, groups=groups)
+    assert model.certificate_["held-out error"].measured < 1
+    model.fit(X[order], y[order], groups=groups)
+    assert model.certificate_["held-out error"].verdict == "unknown"
+    assert model.certificate_["held-out error"].measured == 1
