@@ -68,7 +68,7 @@ def near_groups(groups: IntArray, blocks: Iterable[NDArray[Any]]) -> IntArray:
 def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
     """Yield the columns of a dense or sparse matrix for `near_groups`.
 
-    Of a sparse matrix these are a few random combinations of its columns.
+    A sparse matrix gives one block: a few random combinations of its columns.
     """
     if not bool(sparse.issparse(X)):
         for start in range(0, X.shape[1], WIDTH):

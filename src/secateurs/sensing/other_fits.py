@@ -87,12 +87,14 @@ def as_good_fit(sensed: Sensed, factors: Factors, rng: np.random.Generator) -> s
         for _ in range(NOISY_STARTS)
     )
     far: Iterator[Point] = iter(())
+    good = AS_GOOD * fit.loss
     if fit.loss <= NEARLY_ZERO * sensed.power:
         small = sensed.operator.shape[0] * factors.components.size <= SMALL_PROBLEM
         far = second_matrices(sensed, factors, curvature, rng, small=small)
+        good = max(good, NEARLY_ZERO**2 * sensed.power)
     for end in chain(ends, far):
         distance = _distance(end.factors(), factors)
-        if end.loss <= AS_GOOD * fit.loss and distance > apart:
+        if end.loss <= good and distance > apart:
             return (
                 "another matrix of the same rank, found from a random start, fits about as well "
                 f"(its loss is {end.loss / fit.loss:.3g} times as large); it differs by "
