@@ -31,6 +31,7 @@ OWN_STARTS, OTHER_STARTS = 30, 8  # with the signs of M, and with every other nu
 TIMES = 3  # more starts for fewer than FEW measurements for each degree of freedom,
 FEW = 3.0  # where (1) has more minima
 FEW_STARTS = 3  # of a large problem, with the signs of M only
+NO_ZERO = 1e-2  # (1) over the curvature, above which a minimum is not zero
 STEPS, PLAIN_STEPS = 150, 100  # of (1), and of the plain loss
 ACCURACY = 1e-8  # of the plain loss; below it, it has a minimum that is not zero
 MEMORY = 20  # of L-BFGS
@@ -39,7 +40,7 @@ MEMORY = 20  # of L-BFGS
 def second_matrices(
     sensed: Sensed, factors: Factors, curvature: float, rng: np.random.Generator, *, small: bool
 ) -> Iterator[Point]:
-    """Yield the ends of (1) and of the descent that follows, from random starts.
+    """Yield the ends of the descent that follows (1), from random starts where (1) is near zero.
 
     Parameters
     ----------
@@ -63,7 +64,9 @@ def second_matrices(
         U = random_factors(sensed.operator, len(signs), rng)
         U *= (norms / np.linalg.norm(U, axis=1))[:, None]
         U *= np.sqrt(_best_size(sensed, factors, U, signs))
-        start = _away_from(sensed, factors, U, signs, curvature)
+        start, ratio = _away_from(sensed, factors, U, signs, curvature)
+        if ratio > NO_ZERO:
+            continue
         yield descend(
             Point.at(sensed, start, signs),
             curvature=curvature, n_steps=PLAIN_STEPS, tolerance=ACCURACY, floor=floor,
@@ -82,8 +85,8 @@ def _signatures(own: Array, n_own: int, n_other: int) -> Iterator[Array]:
 
 def _away_from(
     sensed: Sensed, factors: Factors, start: Array, signs: Array, curvature: float
-) -> Array:
-    """Minimise (1) from a start [r, d]; one forward and one adjoint pass a step."""
+) -> tuple[Array, float]:
+    """Minimise (1) over the curvature from a start [r, d]; two passes a step."""
     V, own = factors.components, factors.signs
     size = _inner(V, V, own, own)
 
@@ -100,7 +103,7 @@ def _away_from(
     x = np.ascontiguousarray(start).view(np.float64).ravel()
     options: Any = {"maxiter": STEPS, "maxcor": MEMORY, "ftol": 1e-12, "gtol": 1e-12}
     found: Any = minimize(objective, x, jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x.view(start.dtype).reshape(start.shape))
+    return np.asarray(found.x.view(start.dtype).reshape(start.shape)), float(found.fun)
 
 
 def _best_size(sensed: Sensed, factors: Factors, U: Array, signs: Array) -> float:
