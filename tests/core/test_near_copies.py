@@ -74,6 +74,22 @@ def test_a_name_of_the_row_does_not_make_it_another_row(name):
     assert not set(rows[split.train]) & set(rows[split.held_out])
 
 
+@pytest.mark.parametrize("n_others", [1, 3])
+def test_a_time_beside_columns_of_few_values_is_an_input(n_others):
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.permutation(500), rng.integers(0, 2, (500, n_others))].astype(float)
+    units = certifying_split(X, rng.integers(0, 2, 500), None, 0.2, 0).units
+    assert len(np.unique(units)) == 500
+
+
+def test_rows_that_lie_dense_are_no_copies():
+    x = np.sort(np.random.default_rng(0).uniform(size=(400_000, 1)), axis=0)
+    x = np.r_[x, x[:100]]
+    groups = near_groups(np.zeros(len(x), dtype=np.int64), column_blocks(x))
+    np.testing.assert_array_equal(groups[:100], groups[400_000:])
+    assert len(np.unique(groups)) > 200_000
+
+
 def test_one_even_column_alone_is_an_input():
     x = np.arange(100.0)[:, None]
     assert len(np.unique(certifying_split(x, np.zeros(100), None, 0.2, 0).units)) == 100

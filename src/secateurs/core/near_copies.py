@@ -5,9 +5,10 @@
     sort the rows of a group by u;  neighbours that differ in u and v by at most 1e-6 stay together
 
 A copy that was rounded to float32 differs by some 1e-7.  A column that numbers the rows makes no
-row different from its copy, and is not compared.  Two different rows are taken for copies
-only if they happen to agree in both combinations; for n independent rows of two or more columns
-with many values, about n^2 / 10^12 pairs do.
+row different from its copy, and is not compared where another column tells rows apart: beside
+columns of few values it may be the time that all depends on.  Two different rows are taken for
+copies only if they happen to agree in both combinations; for n independent rows of two or more
+columns with many values, about n^2 / 10^12 pairs do.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from scipy import sparse
 IntArray = NDArray[np.int64]
 
 NEAR = 1e-6  # difference up to which rows are copies
+LONGEST = 3e-6  # difference between the first and the last of several copies
 WIDTH = 64  # columns that are compared at once
 COMBINATIONS = 2
 FEWEST_NUMBERED = 20  # rows, from which evenly spaced numbers are no accident
 EVEN = 1e-3  # difference from an even place, in steps
+MOST_COPIES = 10  # rows for each value of another column, for equal rows to be no accident
 
 
 def near_groups(groups: IntArray, blocks: Iterable[NDArray[Any]]) -> IntArray:
@@ -55,14 +58,28 @@ def near_groups(groups: IntArray, blocks: Iterable[NDArray[Any]]) -> IntArray:
         values = _combinations(block, shared)
         own = groups[shared]
         order = np.lexsort((*values.T[::-1], own))
-        apart = (np.abs(np.diff(values[order], axis=0)) > NEAR).any(axis=1)
-        new = np.r_[True, apart | (np.diff(own[order]) != 0)]
+        new = _starts(values[order], own[order])
         out = groups.copy()
         out[shared[order]] = np.cumsum(new) - 1
         alone = np.setdiff1d(np.arange(len(groups)), shared)
         out[alone] = int(new.sum()) + np.arange(len(alone))
         groups = out
     return groups
+
+
+def _starts(values: NDArray[np.float64], own: IntArray) -> NDArray[np.bool_]:
+    """Tell which of the sorted rows begins a group of copies.
+
+    Many rows of one column may lie so dense that each is near the next one.  They are no copies:
+    where a chain is longer than a few roundings, only equal rows stay together.
+    """
+    step = np.abs(np.diff(values, axis=0))
+    other = np.diff(own) != 0
+    new = np.r_[True, (step > NEAR).any(axis=1) | other]
+    first = np.flatnonzero(new)
+    span = np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
+    is_chain = (span > LONGEST).any(axis=1)[np.cumsum(new) - 1]
+    return new | (is_chain & np.r_[True, (step > 0).any(axis=1)])
 
 
 def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
@@ -82,11 +99,18 @@ def column_blocks(X: Any) -> Iterator[NDArray[Any]]:
 
 
 def without_row_numbers(block: NDArray[Any]) -> NDArray[Any]:
-    """Leave out the columns that number the rows: evenly spaced numbers, in any order."""
+    """Leave out the columns that number the rows: evenly spaced numbers, in any order.
+
+    They stay where no other column has many values: rows would agree by accident then.
+    """
     if len(block) < FEWEST_NUMBERED:
         return block
     numbered = [j for j in range(block.shape[1]) if _is_numbering(block[:, j])]
-    return np.delete(block, numbered, axis=1) if numbered else block
+    if not numbered:
+        return block
+    others = np.delete(block, numbered, axis=1)
+    tell_apart = any(len(np.unique(column)) * MOST_COPIES >= len(block) for column in others.T)
+    return others if tell_apart else block
 
 
 def _is_numbering(column: NDArray[Any]) -> bool:
