@@ -4,6 +4,7 @@
     python -m benchmarks.recovery.pursuit_grid --rows 5000
     python -m benchmarks.recovery.pursuit_grid --hard --large
     python -m benchmarks.recovery.pursuit_grid --kind non-negative   # judged by fresh rows only
+    python -m benchmarks.recovery.pursuit_grid --kind non-negative --solver pursuit
     python -m benchmarks.recovery.pursuit_grid --rows 400 --inputs 1000 --few
     python -m benchmarks.recovery.pursuit_grid --seeds 1 --peers     # also other methods
 
@@ -24,7 +25,7 @@ from scipy.linalg import toeplitz
 from benchmarks.recovery.pursuit_peers import decibels, pruning, thresholding
 from secateurs.recovery.matching import match_neurons
 from secateurs.recovery.planted import planted_output, planted_relu
-from secateurs.recovery.pursuit.search import relu_pursuit
+from secateurs.recovery.solvers import Found, Solvers, Split, relu_sum
 
 GRID = [(m, s, 0) for m in (5, 20, 100) for s in (10, 20, 50, 100, 200)]
 HARD = [(20, 500, 4000), (100, 500, 4000), (1000, 200, 4000)]
@@ -43,8 +44,21 @@ LARGE = [(20, 50, 50000), (100, 100, 50000)]
 FIRST_SEED = 7000  # the solver was tuned on other seeds
 
 
+def solve(X: np.ndarray, y: np.ndarray, s: int, m: int, solver: str) -> Found:
+    """Return the result of a solver on all rows."""
+    solvers = Solvers(solver, s, m, fit_intercept=False, max_seconds=None, seed=0, progress=None)
+    return solvers.best(Split(X, y, X[:0], y[:0], X, y), may_use_all=False)[0]
+
+
 def cell(
-    m: int, s: int, n: int, d: int, seed: int, kind: str = "normal", noise: float = 0.0
+    m: int,
+    s: int,
+    n: int,
+    d: int,
+    seed: int,
+    kind: str = "normal",
+    noise: float = 0.0,
+    solver: str = "auto",
 ) -> tuple[bool, float, float]:
     problem = planted_relu(n, d, m, s, random_state=seed)
     rng = np.random.default_rng(seed)
@@ -52,10 +66,10 @@ def cell(
     y, y_test = (planted_output(problem.truth, Z, fused=True) for Z in (X, X_test))
     y = y + noise * y.std() * rng.standard_normal(n)
     start = time.process_time()
-    solution = relu_pursuit(X, y, s, m)
+    found = solve(X, y, s, m, solver)
     cpu = time.process_time() - start
-    W = solution.value.weights
-    db = decibels(y_test, solution.value.predict(X_test))
+    W = found.weights
+    db = decibels(y_test, relu_sum(X_test, W) + found.intercept)
     error = match_neurons(W, problem.truth[0]).error
     rows = int((np.diff(W.indptr) > 0).sum())
     unique = kind in (
@@ -67,7 +81,7 @@ def cell(
     print(
         f"m={m:<5}s={s:<4} n={n:<6}seed={seed:<6}{'exact' if exact else 'MISSED':7}"
         f"{db:6.0f} dB  weights {error:7.1e}  nnz {W.nnz:<4} rows {rows:<4}"
-        f"cpu {cpu:6.2f}  rounds {solution.measured['rounds']:<4}{solution.status}",
+        f"cpu {cpu:6.2f}  {found.solver:9} {found.solution.status}",
         flush=True,
     )
     return exact, db, cpu
@@ -84,7 +98,7 @@ def compare(cells: list[tuple[int, int, int]], d: int, seeds: list[int]) -> None
             "IHT, 200 steps": lambda p=problem, m=m, s=s: thresholding(p, m, s, 200),
             "IMP, tuned": lambda p=problem, m=m, s=s: pruning(p, m, s),
         }
-        reached.setdefault("pursuit", []).append(cell(m, s, n, d, seed)[1:])
+        reached.setdefault("pursuit", []).append(cell(m, s, n, d, seed, solver="pursuit")[1:])
         for name, peer in peers.items():
             reached.setdefault(name, []).append(peer())
             db, cpu = reached[name][-1]
@@ -117,6 +131,7 @@ def main() -> None:
         default=0.0,
         help="standard deviation of the noise in units of the std of y",
     )
+    parser.add_argument("--solver", choices=("auto", "pursuit", "sampling", "iht"), default="auto")
     parser.add_argument("--peers", action="store_true", help="run thresholding and pruning too")
     args = parser.parse_args()
     cells = [(m, s, args.rows) for m, s, _ in GRID]
@@ -131,7 +146,7 @@ def main() -> None:
         compare(cells, args.inputs, seeds)
         return
     results = [
-        cell(m, s, n, args.inputs, seed, args.kind, args.noise)
+        cell(m, s, n, args.inputs, seed, args.kind, args.noise, args.solver)
         for (m, s, n), seed in product(cells, seeds)
     ]
     exact, _, cpu = zip(*results, strict=True)
