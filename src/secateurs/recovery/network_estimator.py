@@ -152,6 +152,7 @@ class SparseReLUNetworkRegressor(RecoveryEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # one output is never negative
         return tags
 
     # -- the steps of a fit ------------------------------------------------------------------

@@ -25,7 +25,12 @@ from scipy import sparse
 
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.recovery.pursuit.search import relu_pursuit
-from secateurs.recovery.sampling.search import MOST_RUNS, relu_sampling, sweeps_of_run
+from secateurs.recovery.sampling.search import (
+    MOST_RUNS,
+    WARM_SWEEPS,
+    relu_sampling,
+    sweeps_of_run,
+)
 from secateurs.recovery.thresholding.exchange import exchange
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.recovery.thresholding.iht import iht
@@ -40,6 +45,7 @@ FIRST_RUNS = 9  # runs of the sampler before other solvers are tried
 FIRST_WORK, MOST_WORK = 4e9, 3e10  # values of the first and of all later sweeps, 1e9 a second
 MOST_WARM_VALUES = 30_000_000  # most n m d of a sweep from the weights of the pursuit
 WARM_RUNS = 20  # runs from the weights of the pursuit, at most
+WARM_WORK = 2.5e11  # values of the sweeps of these runs, about a minute
 HOPELESS = 0.15  # relative residual above which the sampler makes no longer runs
 JUDGED_SHARE = 20  # held-out rows choose the solver where they are a twentieth of the others
 
@@ -137,7 +143,8 @@ class Solvers:
         pursued = self.pursuit(X, y)
         yield pursued
         if self._close(X, y, pursued):
-            yield self.sampling(X, y, n_runs=WARM_RUNS, start=pursued.weights)
+            n_runs = self._warm_runs(X)
+            yield self.sampling(X, y, n_runs=n_runs, start=pursued.weights)
         if not self.fit_intercept:
             yield self.thresholding(X, y)
         left = min(each.left(X, y) for each in found if not each.used_all)
@@ -159,6 +166,10 @@ class Solvers:
         values = X.size * min(self.n_neurons, self.n_nonzero)
         cheap = values <= MOST_WARM_VALUES and not self.fit_intercept
         return cheap and NO_RESIDUAL < found.left(X, y) < HOPELESS
+
+    def _warm_runs(self, X: Array) -> int:
+        values = X.size * min(self.n_neurons, self.n_nonzero) * WARM_SWEEPS
+        return max(1, min(WARM_RUNS, int(WARM_WORK // values)))
 
     def _runs(self, X: Array, work: float) -> int:
         """Return the runs of the sampler that compute at most about so many values."""
