@@ -59,8 +59,9 @@ class SparseReLURegressor(RecoveryEstimator):
     solver : {"auto", "pursuit", "iht", "sampling"}
         "pursuit" recovers planted networks exactly from many rows.  "iht" is iterative hard
         thresholding with a Gauss-Newton polish and exchanges of weights.  "sampling" is an annealed
-        sampler with a polish, which needs the fewest rows.  "auto" runs the pursuit, and also "iht"
-        unless the pursuit is exact or leaves only noise, and keeps the better result.  With fewer
+        sampler with a polish, which needs the fewest rows.  "auto" runs the pursuit.  Unless it is
+        exact or leaves only noise, "auto" samples from its weights if they are close to a fit, then
+        runs "iht", and keeps the best result.  With fewer
         than 2.5 (s + d) rows it tries the sampler first, and again for longer where all three leave
         a residual, but not one above 15 %.  A fit of the sampler may use the held-out rows; the
         certificate then has none.

@@ -68,7 +68,8 @@ def doubt(
 
         - there are fewer distinct rows than unknowns + 5 (and fewer than there can be), fewer rows
           on which a neuron is open than its weights + 5, fewer on which it is closed than its
-          weights + 3 (but one at least), or fewer than 3 rows on which a weight counts;
+          weights + 3 (but one at least), or fewer than 3 rows on which a weight counts, except one
+          on two-valued inputs that must close its neuron wherever it counts;
         - two inputs that can oppose each other do so on fewer than 3 rows;
         - the Jacobian has a null space that changes other rows, or is so close to one that
           rounding and the residual leave other rows open by 1e-7 of the largest output
