@@ -69,7 +69,10 @@ def test_an_image_is_a_function():
     assert 20 * np.log10(np.abs(problem.y).max() / error) > 45
     original, fitted = (y.reshape(8, 8) for y in (problem.y, model.predict(problem.X)))
     figure = image_figure(original, fitted, 45.0, model.n_nonzero_)
-    assert [axis.get_title() for axis in figure.axes][:2] == ["original", "100 weights, 45.0 dB"]
+    assert [axis.get_title() for axis in figure.axes][:2] == [
+        "original",
+        f"{model.n_nonzero_} weights, 45.0 dB",
+    ]
 
 
 def test_intercept():

@@ -13,6 +13,7 @@ from secateurs import SparseReLUNetworkRegressor, planted_relu
 from secateurs.cli import main
 from secateurs.recovery import sample_network
 from secateurs.recovery.layer_matching import match_layers, normal_form
+from secateurs.recovery.sampling.layered import LayeredProblem
 from secateurs.recovery.sampling.layered_sweeps import energy_change, moments, sensitivity, trial
 from secateurs.sparse.stack import ReLUStack
 
@@ -84,6 +85,28 @@ def test_planted_networks_are_found(cell):
     assert model.status_ == "converged"
     assert model.certificate_["identification"].verdict == "unknown"
     assert model.n_nonzero_ <= cell["s"]
+
+
+@pytest.mark.parametrize("seed", [0, 4])  # the pursuit stalls on some other such layers
+def test_an_upper_layer_with_divided_signs_is_found_again_with_fewer_weights(seed):
+    """relu(z) = a relu(z) + (1 - a) relu(-z) + (1 - a) z, where a unit with weights >= 0 has z."""
+    rng = np.random.default_rng(seed)
+    first = np.zeros((4, 6))
+    first[[0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 1, 2, 3, 4, 5, 0]] = rng.standard_normal(8)
+    z, linear = np.array([1.2, -0.9, -0.7, 0.0]), np.array([0.0, 1.1, 1.3, 0.8])
+    X = torch.as_tensor(rng.standard_normal((2000, 6)))
+    truth = stack_of_arrays(first, np.array([z, linear]))
+    divided = stack_of_arrays(first, np.array([0.3 * z, -0.7 * z, linear + 0.7 * z]))
+    y = torch.as_tensor(truth.predict(X.numpy()))
+    np.testing.assert_allclose(divided.predict(X.numpy()), y, atol=1e-12)
+    problem = LayeredProblem(X, y, X, y, 14, (4, 3), rng)
+    found, left = problem.finished(problem.with_other_top(divided))
+    assert left < 1e-9
+    assert found.n_nonzero <= truth.n_nonzero < divided.n_nonzero
+
+
+def stack_of_arrays(*layers):
+    return ReLUStack(tuple(sparse.csr_array(W) for W in layers), True)
 
 
 def test_biases_are_found_and_can_be_exact():
@@ -167,6 +190,7 @@ def test_a_file_gives_the_same_predictions(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_contract_of_scikit_learn_holds():
     torch.set_num_threads(1)
     model = SparseReLUNetworkRegressor(6, 2, solver="sampling", random_state=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 from secateurs import SparseReLURegressor, planted_relu
 from secateurs.recovery import relu_sampling
+from secateurs.recovery.planted import planted_output
 from secateurs.recovery.sampling.spike_slab import assign, energy_change, moments, refresh, sweeps
+from secateurs.recovery.solvers import relu_sum
 from tests.recovery.kinds_of_input import KINDS, instance
 
 M, D, N = 3, 8, 40
@@ -130,3 +132,26 @@ def test_auto_samples_where_rows_are_few_and_says_what_it_used():
     alone.fit(problem.X, problem.y)
     assert (alone.status_, alone.n_train_) == ("exact", 54)
     assert alone.certificate_["held-out PSNR"].verdict == "holds"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_a_run_goes_on_from_weights_and_never_loses_them(share, seed):
+    rng = np.random.default_rng(seed)
+    problem = planted_relu(500, 15, 3, 12, random_state=seed)
+    X = problem.X * (rng.random(problem.X.shape) < share)
+    y = planted_output(problem.truth, X, fused=True)
+    start = problem.truth[0].toarray()
+    j, k = np.nonzero(start)
+    moved = rng.choice(len(j), 2, replace=False)
+    start[(j[moved] + 1) % 3, k[moved]] = start[j[moved], k[moved]]
+    start[j[moved], k[moved]] = 0.0
+    start = sparse.csr_array(start)
+    before = np.linalg.norm(y - relu_sum(X, start)) / np.linalg.norm(y)
+    one = relu_sampling(X, y, 12, 3, start=start, n_runs=1)
+    assert one.measured["residual"] <= before + 1e-12
+    found = relu_sampling(X, y, 12, 3, start=start, n_runs=12)
+    assert found.measured["residual"] < (1e-10 if share == 1.0 else 0.1 * before)
+    assert found.value.weights.nnz <= 12
+    again = relu_sampling(X, y, 12, 3, start=found.value.weights, n_runs=1)
+    assert again.measured["residual"] <= found.measured["residual"] + 1e-12

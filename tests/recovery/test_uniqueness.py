@@ -146,3 +146,29 @@ def test_a_network_without_weights():
     X = np.random.default_rng(0).standard_normal((200, 3))
     assert doubt(X, sparse.csr_array((2, 3)), 2) == ""
     assert doubt(X[:4], sparse.csr_array((2, 3)), 2) != ""
+
+
+@pytest.mark.parametrize("n_rows", [60, 200, 600])
+@pytest.mark.parametrize("values", [(0.0, 1.0), (0.0, 2.5), (-1.0, 1.0)])
+def test_a_weight_that_only_closes_its_neuron_is_known_only_where_it_must(values, n_rows):
+    """No other weight that closes the neuron on the rows may open it elsewhere."""
+    every = np.array(list(np.ndindex(*[2] * 10)), dtype=float)
+    every = values[0] + every * (values[1] - values[0])
+    n_exact = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        X = every[rng.choice(len(every), n_rows, replace=False)]
+        w = np.zeros(10)
+        k = rng.choice(10, 3 + seed % 4, replace=False)
+        w[k] = rng.uniform(0.3, 1.5, len(k))
+        w[k[0]] = -rng.uniform(0.6, 1.1) * w[k[1:]].sum()
+        if doubt(X, sparse.csr_array(w[None, :]), len(k)):
+            continue
+        n_exact += 1
+        rest = X @ w - X[:, k[0]] * w[k[0]]
+        counts = X[:, k[0]] != 0.0
+        if not (counts & (X @ w > 0.0)).any():  # the weight nearest to zero that fits
+            other = w.copy()
+            other[k[0]] = -(rest[counts] / X[counts, k[0]]).max()
+            assert np.abs(np.maximum(every @ other, 0) - np.maximum(every @ w, 0)).max() < 1e-9
+    assert n_exact > 0 or n_rows == 60

@@ -9,28 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.certificate import Certificate
 from secateurs.core.description import Description, Table, counted, format_bytes
-from secateurs.core.estimator import Estimator, require_target
-from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
+from secateurs.core.estimator import require_target
+from secateurs.core.parameters import bad_value, check_choice, check_integer
 from secateurs.core.saved_model import FitRecord, Names, Number
 from secateurs.core.solution import ProgressCallback
-from secateurs.core.splits import group_keys, hold_out, row_keys
+from secateurs.recovery.base import EXACT, RecoveryEstimator, archived_weights, weights_file
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.matching import NeuronMatch, match_neurons
 from secateurs.recovery.solvers import Found, Solver, Solvers, Split, relu_sum
-from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.stack import ReLUStack
-from secateurs.sparse.storage import archived_network, network_bytes
 
 FIRST_BUDGET = 4  # the smallest budget that n_nonzero="auto" tries
 BETTER = 0.9  # factor by which a larger budget must lower the held-out error
-EXACT = 1e-8  # relative held-out error at which no larger budget is tried
 PATIENCE = 2  # larger budgets that are tried after the best
 MOST_SHOWN = 8  # weights of a neuron that a description shows
 
@@ -47,7 +43,7 @@ class ReLURecord(FitRecord):
     feature_names: Names | None
 
 
-class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+class SparseReLURegressor(RecoveryEstimator):
     """Least squares by a sum of few ReLU neurons with few nonzero weights in all.
 
     It is made for targets that *are* such a network, or nearly: planted problems, images as
@@ -63,8 +59,9 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     solver : {"auto", "pursuit", "iht", "sampling"}
         "pursuit" recovers planted networks exactly from many rows.  "iht" is iterative hard
         thresholding with a Gauss-Newton polish and exchanges of weights.  "sampling" is an annealed
-        sampler with a polish, which needs the fewest rows.  "auto" runs the pursuit, and also "iht"
-        unless the pursuit is exact or leaves only noise, and keeps the better result.  With fewer
+        sampler with a polish, which needs the fewest rows.  "auto" runs the pursuit.  Unless it is
+        exact or leaves only noise, "auto" samples from its weights if they are close to a fit, then
+        runs "iht", and keeps the best result.  With fewer
         than 2.5 (s + d) rows it tries the sampler first, and again for longer where all three leave
         a residual, but not one above 15 %.  A fit of the sampler may use the held-out rows; the
         certificate then has none.
@@ -132,50 +129,6 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         self.verbose = verbose
         self.max_seconds = max_seconds
 
-    def fit(
-        self, X: Any, y: Any, *, groups: Any = None, progress: ProgressCallback | None = None
-    ) -> Self:
-        """Find the weights.
-
-        Parameters
-        ----------
-        X : array, shape [n, d]
-            Rows of finite numbers; they are used as float64.
-        y : array, shape [n]
-            The outputs to explain.
-        groups : array, shape [n], optional
-            Rows of one group are held out together.  Without, equal rows of (X, y) are.
-        progress : callable, optional
-            Called with a `Progress`; its loss is the relative residual.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            A parameter or the data cannot be used.
-        """
-        return self._fit(X, y, progress, groups=groups)
-
-    def predict(self, X: Any) -> Array:
-        """Compute the outputs on rows; 2 nnz n flops.
-
-        Parameters
-        ----------
-        X : array, shape [n, d]
-            Rows with the columns of the fit.
-
-        Returns
-        -------
-        array, shape [n]
-            The outputs in float64.
-        """
-        check_is_fitted(self)
-        return self._outputs(validate_data(self, X, reset=False, dtype=np.float64))
-
     @property
     def n_nonzero_(self) -> int:
         """Number of nonzero weights; the intercept is not counted."""
@@ -209,33 +162,19 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         if self.solver in ("iht", "sampling") and self.fit_intercept:
             do = "use solver='pursuit', or centre y yourself"
             raise bad_value("fit_intercept", True, f"False with solver={self.solver!r}", do)
-        if self.max_seconds is not None:
-            check_real("max_seconds", self.max_seconds, above=0)
-        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
+        super()._check_parameters()
 
     def _read(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:
         require_target(self, y)
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, **options)
         return X, column_or_1d(y, warn=True).astype(np.float64)
 
-    def _prepare(self, X: Any, y: Any, **options: Any) -> Split:
-        groups = options.pop("groups", None)
-        X, y = super()._prepare(X, y, **options)
-        if groups is not None and np.shape(groups) != y.shape:
-            shown = Shown(f"shape {np.shape(groups)}")
-            raise bad_value("groups", shown, f"one group for each of the {len(y)} rows")
-        keys = row_keys(X, y) if groups is None else group_keys(groups)
-        split = hold_out(keys, self.validation_fraction, self.seed_)
-        train, held_out = split.train, split.held_out
-        self.n_train_ = len(train)
-        self._n_compared = 1
-        return Split(X[train], y[train], X[held_out], y[held_out], X, y)
-
     def _largest_product(self, data: Split) -> int:
         most = len(data.X_all) if self.n_nonzero == "auto" else int(self.n_nonzero)
         return int(data.X_all.size) * min(most, self.n_neurons or most)
 
     def _solve(self, data: Split, progress: ProgressCallback | None) -> None:
+        self._n_compared = 1
         if self.n_nonzero == "auto":
             self._grow_budget(data, progress)
         else:
@@ -300,11 +239,7 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             fit_intercept=self.fit_intercept,
             n_compared=self._n_compared,
         )
-        if self.status_ == "exact":
-            identified = certificate["identification"].verdict == "holds"
-            left = data.y_held_out - self.intercept_ - relu_sum(data.X_held_out, self.coef_)
-            fits = np.linalg.norm(left) <= EXACT * np.linalg.norm(data.y_held_out)
-            self.status_ = "exact" if identified and (fits or not any_held_out) else "converged"
+        self.status_ = self._judged_status(certificate, data)
         return certificate
 
     def _outputs(self, X: Array) -> Array:
@@ -362,26 +297,14 @@ class SparseReLURegressor(RegressorMixin, Estimator):  # type: ignore[misc]
             intercept=self.intercept_,
             feature_names=self._recorded_names(),
         )
-        coo = self.coef_.tocoo()
-        d = self.coef_.shape[1]
-        keys = coo.row.astype(np.int64) * (d + 1) + coo.col
-        order = np.argsort(keys)
-        network = SparseNetwork((d, self.coef_.shape[0]), [keys[order]], [coo.data[order]])
-        return network_bytes(network, record.model_dump(mode="json"))
+        return weights_file((self.coef_,), record)
 
     @classmethod
     def _from_archive(cls, archive: Archive) -> Self:
-        network, arrays = archived_network(archive)
         record = archive.record(ReLURecord)
         model = cls._restored_fit(archive, record)
-        if arrays:
-            raise archive.damaged(f"unknown arrays {sorted(arrays)}")
-        rows, cols = network.entries(0)
-        if len(network.keys) != 1 or (cols >= network.widths[0]).any():
-            raise archive.damaged("not one layer of neurons without biases")
-        d, m = network.widths
-        model.coef_ = sparse.csr_array((network.values[0].astype(float), (rows, cols)), (m, d))
-        model._restore_names(archive, record.feature_names, d)
+        (model.coef_,) = archived_weights(archive, 1)
+        model._restore_names(archive, record.feature_names, model.coef_.shape[1])
         model.intercept_, model.solver_ = record.intercept, record.solver
         model.budget_ = record.budget
         return model

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive
 from secateurs.core.certificate import Certificate
 from secateurs.core.description import Description, format_bytes
-from secateurs.core.estimator import Estimator, require_target
-from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
+from secateurs.core.estimator import require_target
+from secateurs.core.parameters import bad_value, check_choice, check_integer
 from secateurs.core.saved_model import FitRecord, Names
 from secateurs.core.solution import ProgressCallback, Solution
-from secateurs.core.splits import group_keys, hold_out, row_keys
+from secateurs.recovery.base import RecoveryEstimator, archived_weights, weights_file
 from secateurs.recovery.certificate import fit_certificate
 from secateurs.recovery.layer_matching import LayerMatch, match_layers
 from secateurs.recovery.sampling.layered import sample_network
-from secateurs.recovery.solvers import Solvers
-from secateurs.recovery.solvers import Split as SumSplit
+from secateurs.recovery.solvers import Solvers, Split
 from secateurs.recovery.thresholding.layer_by_layer import iht_network
-from secateurs.sparse.network import SparseNetwork
 from secateurs.sparse.stack import ReLUStack
-from secateurs.sparse.storage import archived_network, network_bytes
 
-NO_RESIDUAL = 1e-10  # relative residual of a network that fits its rows
 MOST_LAYERS = 2
 
 Array = NDArray[np.float64]
@@ -49,16 +44,7 @@ class NetworkRecord(FitRecord):
     feature_names: Names | None
 
 
-class _Split(NamedTuple):
-    """The rows of the fit and the rows that are held out, with a column of ones for biases."""
-
-    X: Array
-    y: Array
-    X_held_out: Array
-    y_held_out: Array
-
-
-class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+class SparseReLUNetworkRegressor(RecoveryEstimator):
     """Least squares by a ReLU network of one or two hidden layers with few nonzero weights.
 
     With one output the last hidden layer is summed, so that one hidden layer without biases is the
@@ -135,51 +121,6 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         self.verbose = verbose
         self.max_seconds = max_seconds
 
-    def fit(
-        self, X: Any, y: Any, *, groups: Any = None, progress: ProgressCallback | None = None
-    ) -> Self:
-        """Find the weights.
-
-        Parameters
-        ----------
-        X : array, shape [n, d]
-            Rows of finite numbers; they are used as float64.
-        y : array, shape [n] or [n, k]
-            A column [n, 1] is one output with a weight for each neuron.
-        groups : array, shape [n], optional
-            Rows of one group are held out together.  Without, equal rows of (X, y) are.
-        progress : callable, optional
-            Called with a `Progress`; its loss is the relative residual.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            A parameter or the data cannot be used.
-        """
-        return self._fit(X, y, progress, groups=groups)
-
-    def predict(self, X: Any) -> Array:
-        """Compute the outputs on rows; 2 nnz n flops.
-
-        Parameters
-        ----------
-        X : array, shape [n, d]
-            Rows with the columns of the fit.
-
-        Returns
-        -------
-        array, shape [n] or [n, k]
-            The outputs in float64.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return np.asarray(self.stack_.predict(_with_ones(X)))
-
     @property
     def n_nonzero_(self) -> int:
         """Number of nonzero weights and biases."""
@@ -211,6 +152,7 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # one output is never negative
         return tags
 
     # -- the steps of a fit ------------------------------------------------------------------
@@ -226,9 +168,7 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         for layer, width in enumerate(self._widths):
             check_integer(f"hidden[{layer}]", width)
         check_choice("solver", self.solver, ("auto", "sampling", "iht"))
-        if self.max_seconds is not None:
-            check_real("max_seconds", self.max_seconds, above=0)
-        check_real("validation_fraction", self.validation_fraction, least=0, below=1)
+        super()._check_parameters()
 
     def _read(self, X: Any, y: Any, **options: Any) -> tuple[Array, Array]:
         require_target(self, y)
@@ -240,53 +180,50 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
             raise bad_value("n_nonzero", self.n_nonzero, f"at least {least}, one for each layer")
         return X, y
 
-    def _prepare(self, X: Any, y: Any, **options: Any) -> _Split:
-        groups = options.pop("groups", None)
-        X, y = super()._prepare(X, y, **options)
-        if groups is not None and len(groups) != len(y):
-            shown = Shown(f"{len(groups)} groups")
-            raise bad_value("groups", shown, f"one group for each of the {len(y)} rows")
-        keys = row_keys(X, y) if groups is None else group_keys(groups)
-        split = hold_out(keys, self.validation_fraction, self.seed_)
-        X = _with_ones(X)
-        self.n_train_ = len(split.train)
-        return _Split(X[split.train], y[split.train], X[split.held_out], y[split.held_out])
-
-    def _solve(self, data: _Split, progress: ProgressCallback | None) -> None:
-        X = data.X if self.fit_biases else data.X[:, :-1]
+    def _solve(self, data: Split, progress: ProgressCallback | None) -> None:
+        rows = self._with_biases(data)
         self._n_compared = 1
-        if not X.any() or not data.y.any():
+        if not rows.X.any() or not data.y.any():
             self._keep("none", Solution(self._zero(data), "converged", {}, {}))
         elif data.y.ndim == 1 and len(self._widths) == 1:
-            self._fit_sum(X, data, progress)
+            self._fit_sum(rows, progress)
         else:
-            self._fit_layers(X, data, progress)
+            self._fit_layers(rows, progress)
         mean = data.y_held_out.mean(axis=0) if len(data.y_held_out) else 0.0
         size = float(np.linalg.norm(data.y_held_out - mean))
-        left = float(np.linalg.norm(data.y_held_out - self.stack_.predict(data.X_held_out)))
+        left = float(np.linalg.norm(data.y_held_out - self._outputs(data.X_held_out)))
         self.held_out_error_ = left / size if size else None
 
-    def _fit_sum(self, X: Array, data: _Split, progress: ProgressCallback | None) -> None:
+    def _with_biases(self, data: Split) -> Split:
+        """Return the rows with a column of ones, whose weights are the biases, if there are any."""
+        if not self.fit_biases:
+            return data
+        X, held_out, every = map(_with_ones, (data.X, data.X_held_out, data.X_all))
+        return data._replace(X=X, X_held_out=held_out, X_all=every)
+
+    def _outputs(self, X: Array) -> Array:
+        return np.asarray(self.stack_.predict(_with_ones(X)))
+
+    def _fit_sum(self, data: Split, progress: ProgressCallback | None) -> None:
         """Find a sum of neurons with the solvers of `SparseReLURegressor`."""
         settings = (self.n_nonzero, self._widths[0], False, self.max_seconds, self.seed_, progress)
-        held_out = data.X_held_out[:, : X.shape[1]]
-        rows = SumSplit(X, data.y, held_out, data.y_held_out, X, data.y)
-        found, self._n_compared = Solvers(self.solver, *settings).best(rows, may_use_all=False)
+        found, self._n_compared = Solvers(self.solver, *settings).best(data, may_use_all=False)
         self._keep(found.solver, replace(found.solution, value=ReLUStack((found.weights,), True)))
 
-    def _fit_layers(self, X: Array, data: _Split, progress: ProgressCallback | None) -> None:
+    def _fit_layers(self, data: Split, progress: ProgressCallback | None) -> None:
         """Sample, then threshold where a residual is left and the solver is not given."""
-        held_out, found = data.X_held_out[:, : X.shape[1]], {}
+        found: dict[str, Solution[ReLUStack]] = {}
         seeded: dict[str, Any] = {"random_state": self.seed_, "progress": progress}
-        problem = (X, data.y, self.n_nonzero, self._widths)
+        problem = (data.X, data.y, self.n_nonzero, self._widths)
         if self.solver != "iht":
             found["sampling"] = sample_network(*problem, max_seconds=self.max_seconds, **seeded)
         settled = "sampling" in found and found["sampling"].status in ("converged", "interrupted")
         if self.solver == "iht" or (self.solver == "auto" and not settled):
             found["iht"] = iht_network(*problem, **seeded)
-        rows = (held_out, data.y_held_out) if len(held_out) else (X, data.y)
+        any_held_out = len(data.y_held_out) > 0
+        judges = (data.X_held_out, data.y_held_out) if any_held_out else (data.X, data.y)
         self._n_compared = len(found)
-        best = min(found, key=lambda name: _left(found[name].value, *rows))
+        best = min(found, key=lambda name: _left(found[name].value, *judges))
         self._keep(best, found[best])
 
     def _keep(self, solver: Any, solution: Solution[ReLUStack]) -> None:
@@ -304,29 +241,25 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
         self.coefs_ = [sparse.csr_array(layers[0][:, :-1]), *layers[1:]]
         self.biases_ = layers[0][:, [-1]].toarray()[:, 0]
 
-    def _zero(self, data: _Split) -> ReLUStack:
-        sizes = [data.X.shape[1], *self._widths, *data.y.shape[1:]]
+    def _zero(self, data: Split) -> ReLUStack:
+        sizes = [self.n_features_in_ + 1, *self._widths, *data.y.shape[1:]]
         layers = [sparse.csr_array((b, a)) for a, b in pairwise(sizes)]
         return ReLUStack(tuple(layers), data.y.ndim == 1)
 
-    def _certify(self, data: _Split) -> Certificate:
-        n_columns = data.X.shape[1] - (not self.fit_biases)
+    def _certify(self, data: Split) -> Certificate:
+        rows = self._with_biases(data)
         first, *others = self.stack_.layers
-        network = ReLUStack((first[:, :n_columns], *others), self.stack_.fused)
         any_held_out = len(data.y_held_out) > 0
         certificate = fit_certificate(
-            network,
-            data.X[:, :n_columns],
-            data.y,
+            ReLUStack((first[:, : rows.X.shape[1]], *others), self.stack_.fused),
+            rows.X,
+            rows.y,
             self.n_nonzero,
-            X_held_out=data.X_held_out[:, :n_columns] if any_held_out else None,
-            y_held_out=data.y_held_out if any_held_out else None,
+            X_held_out=rows.X_held_out if any_held_out else None,
+            y_held_out=rows.y_held_out if any_held_out else None,
             n_compared=self._n_compared,
         )
-        identified = certificate["identification"].verdict == "holds"
-        fits = not any_held_out or _left(self.stack_, data.X_held_out, data.y_held_out) <= 1e-8
-        if self.status_ == "exact" and not (identified and fits):
-            self.status_ = "converged"
+        self.status_ = self._judged_status(certificate, data)
         return certificate
 
     # -- the result --------------------------------------------------------------------------
@@ -360,32 +293,15 @@ class SparseReLUNetworkRegressor(RegressorMixin, Estimator):  # type: ignore[mis
             fused=self.stack_.fused,
             feature_names=self._recorded_names(),
         )
-        keys, values = [], []
-        for W in self.stack_.layers:
-            coo = W.tocoo()
-            place = coo.row.astype(np.int64) * (W.shape[1] + 1) + coo.col
-            order = np.argsort(place)
-            keys.append(place[order])
-            values.append(coo.data[order])
-        widths = (self.stack_.layers[0].shape[1], *(W.shape[0] for W in self.stack_.layers))
-        return network_bytes(SparseNetwork(widths, keys, values), record.model_dump(mode="json"))
+        return weights_file(self.stack_.layers, record)
 
     @classmethod
     def _from_archive(cls, archive: Archive) -> Self:
-        network, arrays = archived_network(archive)
         record = archive.record(NetworkRecord)
         model = cls._restored_fit(archive, record)
-        archive.require(not arrays, "there are arrays that do not belong to a network")
-        layers = []
-        for layer, (d, m) in enumerate(pairwise(network.widths)):
-            rows, cols = network.entries(layer)
-            archive.require(not (cols >= d).any(), "a layer has biases")
-            entries = (network.values[layer].astype(float), (rows, cols))
-            layers.append(sparse.csr_array(entries, (m, d)))
-        expected = len(model._widths) + (not record.fused)
-        archive.require(len(layers) == expected, f"{len(layers)} layers, not {expected}")
-        model._restore_names(archive, record.feature_names, network.widths[0] - 1)
-        model._set_layers(tuple(layers), fused=record.fused)
+        layers = archived_weights(archive, len(model._widths) + (not record.fused))
+        model._restore_names(archive, record.feature_names, layers[0].shape[1] - 1)
+        model._set_layers(layers, fused=record.fused)
         model.solver_ = record.solver
         return model
 
@@ -395,6 +311,6 @@ def _with_ones(X: Array) -> Array:
 
 
 def _left(stack: ReLUStack, X: Array, y: Array) -> float:
-    """Return ||y - f(X)|| / ||y||, where X may lack the column of ones."""
+    """Return ||y - f(X)|| / ||y||."""
     size = float(np.linalg.norm(y)) or 1.0
     return float(np.linalg.norm(y - stack.predict(X))) / size

@@ -3,6 +3,7 @@
 few rows: sampling on all rows, at most nine runs; return an exact fit                   (1)
           where another network may fit too: the same on the rows of the fit; return a fit
 pursuit;  return an exact fit, or one that leaves noise
+something close to a fit: sampling from the weights of the pursuit;  return a fit
 thresholding, polish, exchanges, polish
 few rows, and something close to a fit: sampling on all rows again, more and longer runs (2)
 the result that is best on the held-out rows, where they are enough
@@ -24,7 +25,12 @@ from scipy import sparse
 
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.recovery.pursuit.search import relu_pursuit
-from secateurs.recovery.sampling.search import MOST_RUNS, relu_sampling, sweeps_of_run
+from secateurs.recovery.sampling.search import (
+    MOST_RUNS,
+    WARM_SWEEPS,
+    relu_sampling,
+    sweeps_of_run,
+)
 from secateurs.recovery.thresholding.exchange import exchange
 from secateurs.recovery.thresholding.gauss_newton import gauss_newton
 from secateurs.recovery.thresholding.iht import iht
@@ -37,6 +43,9 @@ TOO_FEW = 0.5  # rows over s log(d m / s) below which it finds nothing
 MOST_VALUES = 3_000_000  # most n m d of a sweep of the sampler, about 1 ms
 FIRST_RUNS = 9  # runs of the sampler before other solvers are tried
 FIRST_WORK, MOST_WORK = 4e9, 3e10  # values of the first and of all later sweeps, 1e9 a second
+MOST_WARM_VALUES = 30_000_000  # most n m d of a sweep from the weights of the pursuit
+WARM_RUNS = 20  # runs from the weights of the pursuit, at most
+WARM_WORK = 2.5e11  # values of the sweeps of these runs, about a minute
 HOPELESS = 0.15  # relative residual above which the sampler makes no longer runs
 JUDGED_SHARE = 20  # held-out rows choose the solver where they are a twentieth of the others
 
@@ -131,7 +140,11 @@ class Solvers:
             yield first._replace(settled=first.settled and not again)
         if again:
             yield self.sampling(X, y, n_runs=min(FIRST_RUNS, self._runs(X, FIRST_WORK)))
-        yield self.pursuit(X, y)
+        pursued = self.pursuit(X, y)
+        yield pursued
+        if self._close(X, y, pursued):
+            n_runs = self._warm_runs(X)
+            yield self.sampling(X, y, n_runs=n_runs, start=pursued.weights)
         if not self.fit_intercept:
             yield self.thresholding(X, y)
         left = min(each.left(X, y) for each in found if not each.used_all)
@@ -147,6 +160,16 @@ class Solvers:
         least = max(s + 1, TOO_FEW * s * math.log(max(1.0, d * m / s)))
         few = least <= n < FEW_ROWS * (s + d) and not self.fit_intercept
         return few and n * d * m <= MOST_VALUES
+
+    def _close(self, X: Array, y: Array, found: Found) -> bool:
+        """Whether a result is close to a fit, and sweeps of the sampler are not too long."""
+        values = X.size * min(self.n_neurons, self.n_nonzero)
+        cheap = values <= MOST_WARM_VALUES and not self.fit_intercept
+        return cheap and NO_RESIDUAL < found.left(X, y) < HOPELESS
+
+    def _warm_runs(self, X: Array) -> int:
+        values = X.size * min(self.n_neurons, self.n_nonzero) * WARM_SWEEPS
+        return max(1, min(WARM_RUNS, int(WARM_WORK // values)))
 
     def _runs(self, X: Array, work: float) -> int:
         """Return the runs of the sampler that compute at most about so many values."""

@@ -68,7 +68,8 @@ def doubt(
 
         - there are fewer distinct rows than unknowns + 5 (and fewer than there can be), fewer rows
           on which a neuron is open than its weights + 5, fewer on which it is closed than its
-          weights + 3 (but one at least), or fewer than 3 rows on which a weight counts;
+          weights + 3 (but one at least), or fewer than 3 rows on which a weight counts, except one
+          on two-valued inputs that must close its neuron wherever it counts;
         - two inputs that can oppose each other do so on fewer than 3 rows;
         - the Jacobian has a null space that changes other rows, or is so close to one that
           rounding and the residual leave other rows open by 1e-7 of the largest output
@@ -115,16 +116,16 @@ def _few_rows(case: FittedRows) -> str:
     unknowns = W.nnz + case.intercept
     if distinct < min(unknowns + REDUNDANT, case.n_possible(unknowns + REDUNDANT)):
         return f"{distinct} different rows for {unknowns} unknowns"
-    two_valued = all(len(np.unique(case.X[:, k])) <= 2 for k in case.used)
+    bounds = [case.inputs.min(axis=1), case.inputs.max(axis=1)]
+    two_valued = bool(
+        ((case.inputs == bounds[0][:, None]) | (case.inputs == bounds[1][:, None])).all()
+    )
     n_open, active = np.zeros(W.shape[0], dtype=np.intp), np.zeros(W.nnz, dtype=np.intp)
     for _, ZT in case.blocks(LARGE_BLOCK // 2):
         pre = np.asarray(W @ ZT)
         n_open += (pre > 0.0).sum(axis=1)
         own = W.data[:, None] * ZT[W.indices]
-        seen = (pre[neuron] > 0.0) & (own != 0.0)
-        if two_valued:  # a weight that always closes its neuron need not be known better
-            seen |= (own != 0.0) & (pre[neuron] - own > 0.0)
-        active += seen.sum(axis=1)
+        active += ((pre[neuron] > 0.0) & (own != 0.0)).sum(axis=1)
     n_closed, never_closed = (
         len(case.X) - n_open,
         (np.asarray(W @ case.elsewhere) > 0.0).all(axis=1),
@@ -137,10 +138,26 @@ def _few_rows(case: FittedRows) -> str:
     if spare.min(initial=REDUNDANT) < REDUNDANT:
         j = int(np.argmin(spare))
         return f"neuron {j} has {counts[j]} weights and is open on {n_open[j]} rows"
-    if active.min(initial=EVIDENCE) < EVIDENCE:
-        e = int(np.argmin(active))
-        return f"{case.name(e)} counts on {active[e]} rows"
+    for e in np.flatnonzero(active < EVIDENCE):
+        if not two_valued or not _must_close(case, int(e)):
+            return f"{case.name(int(e))} counts on {active[e]} rows"
     return ""
+
+
+def _must_close(case: FittedRows, e: int) -> bool:
+    """Whether rows of two-valued inputs show that a weight closes its neuron wherever it counts.
+
+    Every weight fits that closes the neuron on the rows where it counts.  All of them do so
+    elsewhere too if one of these rows has the largest sum that the other weights can have.
+    """
+    j = int(case.neuron[e])
+    Z = case.values(j)[:, None] * case.inputs[case.support(j)]
+    own = e - int(case.W.indptr[j])
+    counts = Z[own] != 0.0
+    others = np.delete(Z, own, axis=0)
+    most = others.max(axis=1).sum()
+    reached = others[:, counts].sum(axis=0).max(initial=-np.inf)
+    return bool((Z[own] <= 0.0).all() and reached >= most - VISIBLE * np.abs(Z).max())
 
 
 def _never_opposed(case: FittedRows) -> str:

@@ -37,14 +37,17 @@ TINY = 1e-12  # a new weight beside others, before its first step
 Found = tuple[NeuronSum, Fit]
 
 
-def finish(rows: HeldRows, W: FloatArray, n_nonzero: int, n_neurons: int) -> Found:
+def finish(
+    rows: HeldRows, W: FloatArray, n_nonzero: int, n_neurons: int, divided_below: float = VERY_CLOSE
+) -> Found:
     """Return a network with at most `n_nonzero` weights near W [m, d], and its fit.
 
+    Neurons are divided where the relative residual is below `divided_below`.
     O(n s^2) for each of some ten to a thousand LM steps.
     """
     found = _cut(rows, _largest(W, rows.n, n_nonzero), n_nonzero)
     found = _add(rows, found, n_nonzero, n_neurons)
-    if SOLVED < found[1].norm / rows.scale < VERY_CLOSE and found[0].n_neurons < n_neurons:
+    if SOLVED < found[1].norm / rows.scale < divided_below and found[0].n_neurons < n_neurons:
         split = _cut(rows, _divided(rows, found), n_nonzero)
         split = _add(rows, split, n_nonzero, n_neurons)
         found = split if split[1].norm < found[1].norm else found
