@@ -211,3 +211,19 @@ def test_few_rows_get_a_model():
         for budget in (3, "auto"):
             model = SparseMLPRegressor(budget, max_epochs=2, random_state=0).fit(X, X[:, 0])
             assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("planted", ["line", "network"])
+def test_progress_counts_the_steps_of_every_run(planted: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 4))
+    y = X[:, 0] + (2 * np.abs(X[:, 1]) if planted == "network" else 0)
+    seen = []
+    model = SparseMLPRegressor(20, (6,), random_state=0, max_epochs=20)
+    model.fit(X, y, progress=seen.append)
+    steps = [state.step for state in seen]
+    assert steps == sorted(steps)
+    assert all(state.step <= state.n_steps for state in seen)
+    most = max(state.n_steps for state in seen)
+    assert most > model.n_steps_  # the runs that were compared count, too
+    assert seen[-1].n_steps == seen[-1].step or model.choice_.model != "network"

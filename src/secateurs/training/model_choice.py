@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.core.solution import History, ProgressCallback, Solution, Status
+from secateurs.core.solution import History, Solution, Status
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.choice import (
     Candidate,
@@ -34,7 +34,8 @@ from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.initial import random_support
 from secateurs.training.line import constant, fit_line, n_places, start_from_line
-from secateurs.training.moments import is_sparse
+from secateurs.training.moments import scaled_inputs
+from secateurs.training.staged_progress import Stages
 from secateurs.training.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
@@ -71,6 +72,8 @@ class Comparison:
     seed : int
     train : callable
         ``train(rows, candidate, initial, n_nonzero, shorten)`` trains a network.
+    stages : Stages
+        Told of every run of training.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Comparison:
         overshoot: float,
         seed: int,
         train: Train,
+        stages: Stages,
     ) -> None:
         self.task, self.rows, self.hidden, self.seed = task, rows, hidden, seed
         self.n_nonzero, self.train = n_nonzero, train
@@ -92,7 +96,8 @@ class Comparison:
         self.work = len(task.train) * places
         self.is_exact = self.work <= EXACT and places <= self.largest and rows.d <= COLUMNS
         self.places = places
-        self._Z = scaled_inputs(task.inputs, rows, task.train) if self.is_exact else None
+        self._Z = scaled_inputs(task.inputs, rows.scaling, task.train) if self.is_exact else None
+        self._stages = stages
         self._fitted_networks: dict[tuple[Candidate, bytes], SparseNetwork] = {}
 
     # -- candidates ----------------------------------------------------------------------------
@@ -119,7 +124,8 @@ class Comparison:
         if penalty is None:
             rows = self._part(at, 0.0)
             short = LINE_SHORT
-            return self.train(rows, Candidate(0.0), None, n_nonzero, short).value
+            tell = self._stages.run(SHORT / short) if self._stages.n_left else None
+            return self.train(rows, Candidate(0.0), None, n_nonzero, short, tell).value
         assert self._Z is not None
         Z, y = (self._Z, self.y) if at is None else (self._Z[at], self.y[at])
         counts = self._counts_of(at)
@@ -176,7 +182,6 @@ class Comparison:
         decay: float | None,
         *,
         only_line: bool = False,
-        progress: ProgressCallback | None = None,
     ) -> tuple[Solution[SparseNetwork], Choice]:
         """Choose a model and fit it to all training rows.
 
@@ -185,20 +190,21 @@ class Comparison:
         two differ little from the losses on new rows.
         """
         if len(self.y) > SMALL_TABLE:
-            return self._solve_large(noise, decay, progress)
+            return self._solve_large(noise, decay)
         choice = self.choose(noise, decay, only_line=only_line)
         choice.line = self.line(None, choice.penalty, self.n_nonzero)
         if choice.model != "network":
             return self.solution(choice), choice
         rows = self._part(None, choice.candidate.noise)
         initial = self.start(choice.candidate, choice.penalty, None, rows)
-        found = self.train(rows, choice.candidate, initial, self.n_nonzero, 1, progress)
+        tell = self._stages.run(SHORT, last=True)
+        found = self.train(rows, choice.candidate, initial, self.n_nonzero, 1, tell)
         if self.is_exact:
             found.measured["peak_support"] = max(found.measured["peak_support"], self.places)
         return found, choice
 
     def _solve_large(
-        self, noise: float | None, decay: float | None, progress: ProgressCallback | None
+        self, noise: float | None, decay: float | None
     ) -> tuple[Solution[SparseNetwork], Choice]:
         n = len(self.y)
         candidate = Candidate(
@@ -206,7 +212,8 @@ class Comparison:
             auto_weight_decay(n) if decay is None else decay,
             hidden=self.hidden,
         )
-        found = self.train(self.rows, candidate, None, self.n_nonzero, 1, progress)
+        self._stages.n_left = 1 + 1 / LINE_SHORT
+        found = self.train(self.rows, candidate, None, self.n_nonzero, 1, self._stages.run())
         choice = Choice("network", candidate)
         if found.status == "interrupted":
             return found, choice
@@ -297,6 +304,8 @@ class Comparison:
         if only_line:
             choice.model = "line"
             return choice
+        n_leaders = (len(networks) + 1) // 2
+        self._stages.n_left = len(networks) + n_leaders * (len(parts) - 1) + SHORT
         networks = self._leaders(networks, parts[0], choice)  # they go on to the other parts
         measured = []
         for candidate in networks:
@@ -336,7 +345,8 @@ class Comparison:
         candidate = self.networks(None, 0.0)[-2]
         rows = self._part(at, candidate.noise)
         initial = self.start(candidate, penalty, at, rows)
-        networks = [self.train(rows, candidate, initial, self.n_nonzero, SHORT).value]
+        tell = self._stages.run()
+        networks = [self.train(rows, candidate, initial, self.n_nonzero, SHORT, tell).value]
         if line:
             networks.append(self.line(at, penalty, self.n_nonzero))
         y = self.y[part]
@@ -363,7 +373,8 @@ class Comparison:
             if key not in self._fitted_networks and not choice.interrupted:
                 rows = self._part(at, candidate.noise)
                 initial = self.start(candidate, choice.penalty, at, rows)
-                found = self.train(rows, candidate, initial, self.n_nonzero, SHORT)
+                tell = self._stages.run()
+                found = self.train(rows, candidate, initial, self.n_nonzero, SHORT, tell)
                 choice.interrupted = found.status == "interrupted"
                 self._fitted_networks[key] = found.value
             return self._fitted_networks.get(key, self.constant())
@@ -384,13 +395,3 @@ class Comparison:
         if self._counts is not None:
             losses = losses * np.concatenate([self._counts[part] for part in parts])
         return losses, score_of(together, targets)
-
-
-def scaled_inputs(X: Any, rows: TrainingData, at: NDArray[np.int64]) -> FloatArray:
-    """Return the scaled inputs of some rows as a dense float64 array [n, d]."""
-    part = X[at]
-    dense = np.array(part.toarray() if is_sparse(part) else part, dtype=np.float64, order="C")
-    if rows.scaling.shift is not None:
-        dense -= rows.scaling.shift
-    result: FloatArray = dense * rows.scaling.scale
-    return result
