@@ -89,6 +89,7 @@ def test_what_stands_around_a_table_is_left_out_and_said(
     [
         ("plot,,yield,\nid,site,mean,sd\n", ["plot id", "plot site", "yield mean", "yield sd"]),
         ("A,A,B,B\nx,y,x,y\n", ["A x", "A y", "B x", "B y"]),
+        ("place,city,2020,2021\n,,kt,kt\n", ["place", "city", "2020", "2021"]),
         ("year,place,temp,rain\n,,°C,mm\n", ["year", "place", "temp", "rain"]),
         (
             "q1,q2,q3,q4\nHow old?,Where?,How warm?,How wet?\nI1,I2,I3,I4\n",
@@ -144,6 +145,17 @@ def test_fields_come_back_from_any_quotes(tmp_path_factory, d: str, how: str) ->
     table = read(tmp_path_factory, text.replace(d + '"', d + ' "') if how == "spaced" else text)
     assert table.frame["text"].tolist() == texts
     assert table.frame["x"].tolist() == [*range(20)]
+
+
+def test_a_comma_in_a_text_without_quotes_does_not_shift_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,text\n" + "".join(f"{i},one, two\n" for i in range(9)))
+    with pytest.raises(DatasetError, match=r"3 fields under 2 names; .*; put quotes around texts"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_lines_of_spaces_are_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n  \n1,2\n   \n3,:\n")
+    assert read_table(tmp_path / "t.csv").frame.to_numpy().tolist()[0] == [1, 2]
 
 
 @pytest.mark.parametrize("delimiter", ["^", "~", "\x01", ":"])

@@ -16,6 +16,7 @@ _DATE = re.compile(
 )
 _VALUE = re.compile(r"[<>≤≥~≈]? ?[+-]?[.,]?[0-9]")  # the start of a value that is no name or unit
 _LABEL = re.compile(r"[^:]+:( |$)")  # the start of a title, as in "Station: Bern"
+_YEAR = re.compile(r"(1[89]|20)\d\d")
 _IN_BRACKETS = re.compile(r"\[.*\]|\(.*\)|\{.*\}")
 
 
@@ -148,7 +149,8 @@ def _is_complete(row: list[str], width: int) -> bool:
     """Whether a row names every column, except perhaps a first one, in different words."""
     names = row[1:] if row and not row[0] else row
     whole = len(row) == width and bool(names) and all(names) and len(set(names)) == len(names)
-    return whole and not any(map(_is_value, names)) and not _LABEL.match(row[0])
+    values = [name for name in names if _is_value(name) and not _YEAR.fullmatch(name)]
+    return whole and not values and not _LABEL.match(row[0])
 
 
 def _is_data(first: list[str], rest: list[list[str]]) -> bool:

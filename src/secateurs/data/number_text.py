@@ -11,7 +11,23 @@ from functools import cache
 MISSING_NUMBERS = frozenset(
     (
         *("", "na", "n/a", "#n/a", "#na", "n.a.", "nan", "<na>", "null", "none", "nil", "missing"),
-        *("-", "--", "---", "—", "–", ".", "..", "...", "?", "*", "n.d.", "nd", "k.a.", "unknown"),
+        *(
+            "-",
+            "--",
+            "---",
+            "—",
+            "–",
+            ".",
+            "..",
+            "...",
+            ":",
+            "?",
+            "*",
+            "n.d.",
+            "nd",
+            "k.a.",
+            "unknown",
+        ),
         *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "-nan", "nat"),
     )
 )

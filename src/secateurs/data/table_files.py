@@ -195,6 +195,8 @@ def _named(
         header = header[:-1]
     if len(header) == width - 1:
         last_is_empty = not _has_text(table.column(width - 1))
+        if not last_is_empty:
+            _refuse_unquoted(table, path)
         header = [*header, ""] if last_is_empty else ["", *header]
     if len(header) != width:
         more = ", more fields than the header" if width > len(header) else ""
@@ -224,6 +226,17 @@ def _named(
         kept.append(i)
         names.append(name)
     return names, table.select(kept), notes, index
+
+
+def _refuse_unquoted(table: pa.Table, path: Path) -> None:
+    """Refuse rows of one field more than the header where a text with a comma may be the cause."""
+    columns = [pc.fill_null(column, "") for column in table.columns[1:]]
+    spaced = [len(c) > 0 and pc.all(pc.starts_with(c, " ")).as_py() for c in columns]
+    if any(spaced) and not all(spaced):  # not a space behind every comma
+        got = f"{table.num_columns} fields under {table.num_columns - 1} names"
+        text = columns[spaced.index(True)][0].as_py()
+        do = f"put quotes around texts with {text!r}, or name all columns"
+        raise bad_data(path, got, "as many of both", do)
 
 
 def _has_text(column: pa.ChunkedArray) -> bool:

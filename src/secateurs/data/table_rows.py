@@ -114,6 +114,8 @@ def _mended(body: str, dialect: Dialect, path: Path) -> tuple[str, list[str]]:
         width = len(record.fields)
         if width == dialect.width:
             whole.append(record.lines)
+        elif not record.lines.strip():  # spaces
+            continue
         elif record.lines.lstrip().startswith("#"):
             n_comments += 1
         elif _RULED.fullmatch(record.lines):
