@@ -1,6 +1,7 @@
 """Choose between a constant, a line and networks, by cross-validation on the training rows.
 
     cut the training rows into three parts, copies of a row together
+    choose the penalty of the line, on five parts
     for each candidate and each part: fit on the others, predict the part        (1)
     the best network, unless the line is within a standard error of it           (2)
     the constant, where the line is no better                                    (3)
@@ -29,6 +30,7 @@ from secateurs.training.choice import (
     row_losses,
     score_of,
 )
+from secateurs.training.comparison_parts import comparison_units, cut
 from secateurs.training.defaults import SMALL_TABLE, auto_noise, auto_weight_decay
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
@@ -41,6 +43,7 @@ from secateurs.training.training_data import TrainingData
 FloatArray = NDArray[np.float64]
 
 PARTS = 3
+LINE_PARTS = 5  # for the penalty of the line
 ONE_PART = 300_000  # with more rows x columns x outputs, one part is predicted, unless it is close
 EXACT = 3_000_000  # with more, the line is trained like a network
 SEEN = 4000  # rows on which the training losses of large tables are compared
@@ -97,6 +100,7 @@ class Comparison:
         self.is_exact = self.work <= EXACT and places <= self.largest and rows.d <= COLUMNS
         self.places = places
         self._Z = scaled_inputs(task.inputs, rows.scaling, task.train) if self.is_exact else None
+        self._units = comparison_units(task) if len(task.train) <= SMALL_TABLE else task.train
         self._stages = stages
         self._fitted_networks: dict[tuple[Candidate, bytes], SparseNetwork] = {}
 
@@ -109,14 +113,10 @@ class Comparison:
         can_start &= self.n_nonzero >= 4 * self.rows.n_outputs + 4
         found = []
         for candidate in NETWORKS:
-            found.append(
-                Candidate(
-                    candidate.noise if noise is None else noise,
-                    candidate.decay if decay is None else decay,
-                    candidate.from_line and can_start,
-                    self.hidden,
-                )
-            )
+            noise_of = candidate.noise if noise is None else noise
+            decay_of = candidate.decay if decay is None else decay
+            start = candidate.from_line and can_start
+            found.append(Candidate(noise_of, decay_of, start, self.hidden))
         return list(dict.fromkeys(found))
 
     def line(self, at: NDArray[np.int64] | None, penalty: float | None, n_nonzero: int) -> Any:
@@ -270,13 +270,9 @@ class Comparison:
 
     def parts(self, count: int | None = None) -> list[NDArray[np.bool_]]:
         """Return for each part the training rows that it predicts; copies are together."""
-        units = self.task.split.units[self.task.train]
-        _, first, unit = np.unique(units, return_index=True, return_inverse=True)
-        drawn = np.empty(len(first), dtype=np.int64)  # in the order of the rows, not of the keys
-        drawn[np.argsort(first)] = np.random.default_rng(self.seed).permutation(len(first)) % PARTS
         if count is None:
             count = 1 if self.work > ONE_PART else PARTS
-        return [drawn[unit] == part for part in range(count)]
+        return cut(self._units, PARTS, self.seed)[:count]
 
     def choose(
         self, noise: float | None, decay: float | None, *, only_line: bool = False
@@ -287,17 +283,7 @@ class Comparison:
         parts = self.parts()
         if min(int(part.sum()) for part in parts) < 2 or len(self.y) < 2 * PARTS:
             return self._without_comparison(choice)
-        penalties: tuple[float | None, ...] = (None,)
-        if self.is_exact:
-            few = self.rows.is_classification or self.places > self.n_nonzero
-            penalties = FEW_PENALTIES if few else PENALTIES
-        lines = [
-            self._predicted(parts, lambda at, p=p: self.line(at, p, self.n_nonzero))
-            for p in penalties
-        ]
-        best = int(np.argmin([losses.mean() for losses, _ in lines]))
-        choice.penalty = penalties[best]
-        line, right = lines[best]
+        line, right = self._best_line(parts, choice)
         level, level_right = self._predicted(parts, self.constant)
         choice.scores = {"constant": level_right, "line": right}
         choice.n_rows = len(line)
@@ -323,9 +309,7 @@ class Comparison:
             losses, choice.scores["network"] = self._predicted(
                 parts, self._network_fit(choice.candidate, choice)
             )
-            line, choice.scores["line"] = self._predicted(
-                parts, lambda at: self.line(at, choice.penalty, self.n_nonzero)
-            )
+            line, choice.scores["line"] = self._line_losses(parts, choice.penalty)
             level, choice.scores["constant"] = self._predicted(parts, self.constant)
             choice.n_rows = len(line)
             if not choice.interrupted and self._ahead(losses, line, parts):
@@ -333,9 +317,25 @@ class Comparison:
         choice.model = "line" if line.mean() < level.mean() else "constant"
         return choice
 
+    def _best_line(
+        self, parts: list[NDArray[np.bool_]], choice: Choice
+    ) -> tuple[FloatArray, float]:
+        """Choose the penalty of the line; return its losses on these parts, and its score."""
+        if self.is_exact:
+            few = self.rows.is_classification or self.places > self.n_nonzero
+            penalties = FEW_PENALTIES if few else PENALTIES
+            more = cut(self._units, LINE_PARTS, self.seed) if len(parts) == PARTS else parts
+            losses = [self._line_losses(more, p)[0].mean() for p in penalties]
+            choice.penalty = penalties[int(np.argmin(losses))]
+        return self._line_losses(parts, choice.penalty)
+
+    def _line_losses(
+        self, parts: list[NDArray[np.bool_]], penalty: float | None
+    ) -> tuple[FloatArray, float]:
+        return self._predicted(parts, lambda at: self.line(at, penalty, self.n_nonzero))
+
     def _ahead(self, network: FloatArray, line: FloatArray, parts: list[NDArray[np.bool_]]) -> bool:
-        units = self.task.split.units[self.task.train]
-        return is_ahead(network, line, np.concatenate([units[part] for part in parts]))
+        return is_ahead(network, line, np.concatenate([self._units[part] for part in parts]))
 
     def predicted_by_best(self, *, line: bool) -> tuple[FloatArray, NDArray[Any]]:
         """Return the outputs of the better of line and network on one part, and its targets."""
