@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.data.date_text import (
     DIGITS,
     DateFormat,
@@ -26,7 +27,7 @@ from secateurs.data.date_text import (
     looks_like_date,
     parse_dates,
 )
-from secateurs.data.errors import bad_column, counted, listed
+from secateurs.data.errors import bad_column, listed
 from secateurs.data.number_text import (
     MISSING_NUMBERS,
     SPACES,

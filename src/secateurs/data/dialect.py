@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from secateurs.data.errors import counted
+from secateurs.core.description import counted
 from secateurs.data.header import Header, find_header
 from secateurs.data.number_text import MISSING_NUMBERS, SPACES, parse_number
 from secateurs.data.quoting import PLAIN, Quoting, find_quoting, lines_of, read_records, records_of

@@ -69,11 +69,6 @@ def listed(names: list[str], most: int = MAX_LISTED) -> str:
     return f"{shown} and {more} more" if more > 0 else shown or "nothing"
 
 
-def counted(n: int, name: str) -> str:
-    """Write a number of things: "1 row", "2 rows"."""
-    return f"{n} {name}" if n == 1 else f"{n} {name}s"
-
-
 def one_line(error: BaseException) -> str:
     """Write the message of an error in one line of at most `MAX_CAUSE` characters."""
     text = " ".join(str(error).split()) or type(error).__name__

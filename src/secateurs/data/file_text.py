@@ -15,7 +15,8 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from secateurs.data.errors import DatasetError, bad_data, counted, unreadable
+from secateurs.core.description import counted
+from secateurs.data.errors import DatasetError, bad_data, unreadable
 from secateurs.data.text_encoding import find_encoding
 
 #: A packed file may hold this many bytes, or `LARGEST_RATIO` times its own size.

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from secateurs.data.errors import counted, listed
+from secateurs.core.description import counted
+from secateurs.data.errors import listed
 from secateurs.data.number_text import MISSING_NUMBERS, SPACES, parse_number
 
 HIGHEST = 12  # records in which a header is looked for

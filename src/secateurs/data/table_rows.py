@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.data.dialect import Dialect
-from secateurs.data.errors import bad_data, counted, unreadable
+from secateurs.data.errors import bad_data, unreadable
 from secateurs.data.number_text import SPACES, parse_number
 from secateurs.data.quoting import PLAIN, lines_of, plainly_quoted, read_records
 

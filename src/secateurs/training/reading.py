@@ -12,10 +12,10 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from secateurs.core.description import counted
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.column_values import TIMES
-from secateurs.data.errors import counted
 from secateurs.data.matrix import read_matrix
 from secateurs.sparse.network import MAX_INPUTS
 from secateurs.training.scaling import SMALLEST
