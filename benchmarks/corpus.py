@@ -63,6 +63,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="*", help="only these, such as MASS/Boston")
     parser.add_argument("--nonzeros", default="50", help="a budget, or auto")
     parser.add_argument("--every", type=int, default=1, help="take every N-th table")
+    parser.add_argument("--offset", type=int, default=0, help="start at this table")
+    parser.add_argument("--rows", type=int, default=0, help="only files of so many lines or more")
     parser.add_argument("--baselines", nargs="*", default=BASELINES, choices=BASELINES)
     parser.add_argument("--output", type=Path, help="JSON lines; runs in it are not made again")
     parser.add_argument("--workers", type=int, default=1)
@@ -80,7 +82,9 @@ def _jobs(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.tables:
         files = [f for f in files if f"{f.parent.name}/{f.stem}" in arguments.tables]
     jobs = []
-    for file in files[:: arguments.every]:
+    for file in files[arguments.offset :: arguments.every]:
+        if file.read_bytes().count(b"\n") <= arguments.rows:
+            continue
         for target in _targets(file):
             table = f"{file.parent.name}/{file.stem}"
             job = {"table": table, "file": str(file), "target": target}

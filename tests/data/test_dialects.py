@@ -288,12 +288,12 @@ def test_euro_signs_are_cp1252(tmp_path: Path) -> None:
         ("sep=;\na;b\n1;2\n", ["a", "b"], 1, None),
         ("# made by hand\n# twice\na,b\n1,2\n", ["a", "b"], 1, "2 comment lines"),
         ("#a,b\n1,2\n", ["a", "b"], 1, None),
-        ("Report of 2020\n\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], 2, "1 lines before"),
+        ("Report of 2020\n\na,b,c\n1,2,3\n4,5,6\n", ["a", "b", "c"], 2, "1 line before"),
         ("a,b,c\n1,2,3\n4,5,6\n,,\n,,\n\n\n", ["a", "b", "c"], 2, "2 empty rows at the end"),
         ("a,b,c\n1,2,3\n,,\n4,5,6\n", ["a", "b", "c"], 3, None),
         ("a,b,,\n1,2,,\n4,5,,\n", ["a", "b"], 2, None),
         ("a,b\n1,2,\n4,5,\n", ["a", "b"], 2, None),
-        ("a,b\n1,2\na,b\n3,4\n", ["a", "b"], 2, "1 repeated headers"),
+        ("a,b\n1,2\na,b\n3,4\n", ["a", "b"], 2, "1 repeated header"),
         (" a , b c \n1, 2\n", ["a", "b c"], 1, None),
         ("a,b,a\n1,2,3\n", ["a", "b", "a.1"], 1, "renamed to 'a.1'"),
         ("a,b,a\n1,2,1\n", ["a", "b"], 1, "the copy of column 'a'"),
@@ -394,7 +394,7 @@ def test_a_few_texts_among_numbers_are_missing_and_said(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a,y\n" + "".join(f"{i}.5,{i}\n" for i in range(40)) + "<5,1\n")
     table = read_table(path)
     assert table.frame["a"].isna().sum() == 1
-    assert any("'<5' in 1 rows among numbers read as missing" in note for note in table.notes)
+    assert any("'<5' in 1 row among numbers read as missing" in note for note in table.notes)
     schema = fit_schema(table.frame)
     assert load_inputs(path, schema)["a"].isna().sum() == 1
     with pytest.raises(DatasetError, match="text in 1 rows, first in row 40: '<5'"):

@@ -189,10 +189,6 @@ def test_text_that_reads_as_numbers_fits_a_numeric_column() -> None:
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (
-            {"a": pd.Series(pd.to_datetime(["2020-01-01", None])).astype("category")},
-            "'a': got dates",
-        ),
         ({"a": [None, None]}, "no column to use: a .no value"),
         ({"a": [np.nan, np.nan]}, "no column to use: a .no value"),
         ({"a": [1.0, np.inf]}, "'a': got 1 infinite or too large .*row 1: inf; expected numbers"),

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor, load
 from secateurs.core.splits import hold_out
 from secateurs.data.table_estimator import split_keys
 from secateurs.sparse.network import SparseNetwork
+from secateurs.training.comparison_parts import comparison_units
+from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.initial import random_support
 from secateurs.training.line import Line, constant, fit_line, n_places, start_from_line
@@ -211,3 +213,49 @@ def test_few_rows_get_a_model():
         for budget in (3, "auto"):
             model = SparseMLPRegressor(budget, max_epochs=2, random_state=0).fit(X, X[:, 0])
             assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("planted", ["line", "network"])
+def test_progress_counts_the_steps_of_every_run(planted: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 4))
+    y = X[:, 0] + (2 * np.abs(X[:, 1]) if planted == "network" else 0)
+    seen = []
+    model = SparseMLPRegressor(20, (6,), random_state=0, max_epochs=20)
+    model.fit(X, y, progress=seen.append)
+    steps = [state.step for state in seen]
+    assert steps == sorted(steps)
+    assert all(state.step <= state.n_steps for state in seen)
+    most = max(state.n_steps for state in seen)
+    assert most > model.n_steps_  # the runs that were compared count, too
+    assert seen[-1].n_steps == seen[-1].step or model.choice_.model != "network"
+
+
+def units_of(X, y, groups=None):
+    keys = split_keys(X, y, groups)
+    split = hold_out(keys, 0.1, 0)
+    task = FitTask(X, y, np.zeros(1), np.ones(1), split, has_groups=groups is not None)
+    return len(np.unique(comparison_units(task))), len(split.train)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copies_stay_together_and_ties_of_few_values_do_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((60, 4)), rng.standard_normal((60, 1))
+    n_units, n = units_of(np.repeat(X, 5, axis=0), np.repeat(y, 5, axis=0))
+    assert n_units <= n / 4  # copies of rows with noise in y
+    levels = rng.integers(0, 3, (300, 2)).astype(float)
+    target = (levels[:, :1] + rng.integers(0, 3, (300, 1))).astype(float)
+    n_units, n = units_of(levels, target)
+    assert n_units == n  # the same inputs with another target
+    n_units, n = units_of(levels, target, np.repeat(np.arange(30), 10))
+    assert n_units <= 30  # groups are never cut
+
+
+def test_a_line_on_a_table_of_few_values_is_not_shrunk_away() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (200, 3)).astype(float)
+    y = (X @ [1.0, 2.0, -1.0] + rng.integers(-1, 2, 200)).astype(float)
+    model = SparseMLPRegressor(10, random_state=0, model="line").fit(X[:150], y[:150])
+    best = LinearRegression().fit(X[:150], y[:150]).score(X[150:], y[150:])
+    assert model.score(X[150:], y[150:]) > best - 0.02

@@ -17,15 +17,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from secateurs.data.date_text import DateFormat, find_format, is_clock, parse_dates
-from secateurs.data.errors import bad_column
-from secateurs.data.number_text import MISSING_NUMBERS, SPACES, TRUTHS, NumberReader, text_as_number
+from secateurs.core.description import counted
+from secateurs.data.date_text import (
+    DIGITS,
+    DateFormat,
+    are_dates_in_digits,
+    find_format,
+    is_clock,
+    looks_like_date,
+    parse_dates,
+)
+from secateurs.data.errors import bad_column, listed
+from secateurs.data.number_text import (
+    MISSING_NUMBERS,
+    SPACES,
+    TRUTHS,
+    NumberReader,
+    parse_number,
+    text_as_number,
+)
 
 MOSTLY = 0.9  # share of the rows with numbers from which stray texts are read as missing
 MANY_NUMBERS = 10  # and the distinct numbers that such a column needs
 _SMALLEST_FAST = 1000  # distinct texts from which Arrow reads plain numbers
 SENTINELS = {float(sign * int("9" * digits)) for sign in (-1, 1) for digits in range(2, 8)}
 LONGEST_EXACT = 15  # digits of a whole number that float64 always holds
+_NO_DATE = re.compile(r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}([T ]00:00(:00)?)?")  # as MySQL writes it
+_NEVER = np.datetime64("2900-01-01", "us")  # dates from then on mean no date
 _COMMON_WORDS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-", "#N/A")
 
 
@@ -170,7 +188,7 @@ def read_numbers(
 
     A few stray texts among many numbers become missing values, unless `strict`.
     """
-    if not fit.present:
+    if not fit.present or are_dates_in_digits(fit.present):
         return None
     if {text.lower() for text in fit.present} <= set(TRUTHS):
         truths = {text: bool(TRUTHS[text.lower()]) for text in fit.present}
@@ -188,12 +206,7 @@ def read_numbers(
         share = 1 - column.n_rows(strays) / max(1, column.n_rows(set(fit.present)))
         if strict or share < MOSTLY or len(reader.values) < MANY_NUMBERS:
             return None
-        shown = ", ".join(repr(text) for text in reader.strays[:3])
-        more = ", ..." if len(reader.strays) > 3 else ""
-        notes.append(
-            f"column {column.name!r}: {shown}{more} in {column.n_rows(strays)} rows among numbers "
-            "read as missing"
-        )
+        notes.append(_stray_note(column, reader.strays, "numbers"))
     elif fit.ambiguous:
         notes.append(_ambiguity(column.name, fit, reader))
     values = column.mapped(reader.values, float)
@@ -265,16 +278,44 @@ def read_times(
 ) -> ReadColumn | None:
     """Return a column of dates, or of times of day as durations; None if it holds other texts."""
     present = [t for t in column.present(missing) if t.lower() not in MISSING_NUMBERS]
-    found = find_format(present, day_first=day_first)
+    dates = [t for t in present if looks_like_date(t) and not _NO_DATE.fullmatch(t)]
+    strays = frozenset(present) - frozenset(dates)
+    few = column.n_rows(strays) <= (1 - MOSTLY) * column.n_rows(frozenset(present))
+    if (
+        strays
+        and (len(dates) < MANY_NUMBERS or not few)
+        and not all(map(_NO_DATE.fullmatch, strays))
+    ):
+        return None
+    found = find_format(dates, day_first=day_first)
     if found is None:
         return None
-    times = parse_dates(present, found.format)
-    values = np.append(times, np.datetime64("NaT"))[_positions(column, present)]
+    times = parse_dates(dates, found.format)
+    values = np.append(times, np.datetime64("NaT"))[_positions(column, dates)]
     series = pd.Series(values)
     if is_clock(found.format):
         series = series - pd.Timestamp(0)
-    hint = {"format": found.format} | ({"missing": sorted(missing)} if missing else {})
-    return ReadColumn(series, "times", hint, _order_note(column.name, present[0], found))
+    words = missing | strays
+    hint = {"format": found.format} | ({"missing": sorted(words)} if words else {})
+    notes = _order_note(column.name, dates[0], found)
+    if found.format in DIGITS:
+        notes += (f"column {column.name!r}: {dates[0]} read as the date {times[0]}",)
+    if strays:
+        notes += (_stray_note(column, sorted(strays), "dates"),)
+    never = [t for t, time in zip(dates, times, strict=True) if time >= _NEVER]
+    if never and len(never) < len(dates):
+        notes += (
+            f"column {column.name!r}: {never[0]!r} in {column.n_rows({*never})} rows may stand for "
+            f"missing values; --na {column.name}={never[0]} reads it so",
+        )
+    return ReadColumn(series, "times", hint, notes)
+
+
+def _stray_note(column: TextColumn, strays: list[str], among: str) -> str:
+    return (
+        f"column {column.name!r}: {listed(strays, 3)} in "
+        f"{counted(column.n_rows({*strays}), 'row')} among {among} read as missing"
+    )
 
 
 def _order_note(name: str, text: str, found: DateFormat) -> tuple[str, ...]:
@@ -310,8 +351,20 @@ def read_words(
             f"column {column.name!r}: {words[0]!r} in {column.n_rows({words[0]})} rows is a "
             f"category; --na {column.name}={words[0]} reads it as missing"
         )
+    units = sorted({unit for text in present for unit in [_unit(text)] if unit is not None} - {""})
+    if len(units) > 1 and all(_unit(text) is not None for text in present):
+        notes.append(
+            f"column {column.name!r}: numbers with the units {listed(units, 3)} read as texts; "
+            "write them in one unit"
+        )
     hint = {"missing": sorted(absent)} if absent else {}
     return ReadColumn(pd.Series(values, dtype=object), "text", hint, tuple(notes))
+
+
+def _unit(text: str) -> str | None:
+    """Return the unit behind a number; None for other texts."""
+    found = parse_number(text, ".") or parse_number(text, ",")
+    return None if found is None else found[1]
 
 
 def words_for_missing(column: TextColumn, fit: NumberFit) -> set[str]:

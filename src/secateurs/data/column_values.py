@@ -18,25 +18,24 @@ Kind = Literal["numeric", "categorical", "time", "left out"]
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # words of pandas.api.types.infer_dtype
 _NUMERIC = {"boolean", "integer", "floating", "mixed-integer-float", "decimal"}
+_TEXTS = (str, Real, Decimal, np.bool_, pd.Interval)  # values that have one text
 TIMES = {
     *("datetime64", "datetime", "date", "time", "timedelta64", "timedelta"),
-    *("period", "interval"),
+    "period",
 }
 
 
-def column_kind(series: pd.Series[Any], name: str) -> Kind:
+def column_kind(series: pd.Series[Any]) -> Kind:
     """Find whether a column holds numbers, times or categories.
 
-    A column of pandas' category type is always categorical, and ValueError if it holds times.
-    `name` is for error messages.
+    A column of pandas' category type is always categorical, and so are intervals.
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
-        _inferred(series, name)
         return "categorical"
     inferred = _word(series)
-    if inferred in TIMES - {"interval"}:
+    if inferred in TIMES:
         return "time"
-    return "numeric" if _inferred(series, name) in _NUMERIC else "categorical"
+    return "numeric" if inferred in _NUMERIC else "categorical"
 
 
 def as_numbers(series: pd.Series[Any], name: str) -> NDArray[np.float64]:
@@ -71,9 +70,11 @@ def as_numbers(series: pd.Series[Any], name: str) -> NDArray[np.float64]:
 def as_texts(series: pd.Series[Any], name: str) -> NDArray[np.object_]:
     """Read a column as texts; missing values are NaN, a whole float reads as an integer.
 
-    ValueError for dates and, with the row, for a value that is neither text nor number.
+    ValueError for dates and, with the row, for a value that is neither text nor number nor
+    interval, unless they are of pandas' category type.
     """
-    inferred = _inferred(series, name)
+    is_category = isinstance(series.dtype, pd.CategoricalDtype)
+    inferred = _word(series) if is_category else _inferred(series, name)
     objects = series.astype(object).to_numpy(copy=True)
     missing = series.isna().to_numpy()
     objects[missing] = np.nan
@@ -81,7 +82,7 @@ def as_texts(series: pd.Series[Any], name: str) -> NDArray[np.object_]:
         return objects
     for i in np.flatnonzero(~missing).tolist():
         value = objects[i]
-        if not isinstance(value, str | Real | Decimal | np.bool_):
+        if not is_category and not isinstance(value, _TEXTS):
             got = f"a {type(value).__name__} in row {series.index[i]}: {value!r}"
             raise bad_column(name, got, "text or numbers", "convert the column or leave it out")
         objects[i] = _text(value)

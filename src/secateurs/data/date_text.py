@@ -11,27 +11,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.data.date_words import duration, plain_date
+
 ISO = "ISO8601"
 #: Formats of dates, in the order in which they are tried; a year of four digits comes first.
 DATE_FORMATS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"),
     *("%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y"),
     *("%d-%b-%y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d"),
-    *("%Y-%m", "%b %Y", "%B %Y", "%a %b %d %Y"),
+    *("%Y-%m", "%b %Y", "%B %Y", "%a %b %d %Y", "%Y/%m", "%m/%Y", "%b-%y", "%b-%Y", "%Y%m%d"),
 )
 CLOCK_FORMATS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+DURATION = "duration"  # hours beyond a day, or with words
 _GAPS = (" ", "T", ", ")
+_STAMPS = ("%b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S")
 FORMATS = (
     ISO,
     *DATE_FORMATS,
     *(f"{date}{gap}{clock}" for date in DATE_FORMATS for gap in _GAPS for clock in CLOCK_FORMATS),
     *CLOCK_FORMATS,
+    *_STAMPS,
+    DURATION,
 )
+DIGITS = ("%Y%m%d", "%Y%m%d%H%M%S")  # formats of dates that look like whole numbers
 _ISO_PATTERN = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?)?"
 )
-_LOOKS_LIKE = re.compile(r"(?=.*[0-9])[\w ,.:/+-]{4,40}")
+_LOOKS_LIKE = re.compile(r"(?=.*[0-9])[\w ,.:/+-]{2,60}")
+FEW = 3  # different numbers that may be dates
 _TESTED = 20  # texts on which a format must hold before the whole column is tried
 DAY = 86_400.0
 PERIODS = (("of year", 365.2425), ("of week", 7.0), ("of day", 1.0))
@@ -59,18 +67,33 @@ def find_format(texts: Sequence[str], *, day_first: bool) -> DateFormat | None:
     -----
     O(number of texts) time; a column that holds no dates is left after its first text.
     """
-    if not texts or not all(_LOOKS_LIKE.fullmatch(text.strip()) for text in texts[:_TESTED]):
+    if not texts or not all(map(looks_like_date, texts[:_TESTED])):
         return None
-    marks = _marks(texts[0].strip())
-    likely = [form for form in FORMATS if form == ISO or _marks(form) == marks]
-    found = [form for form in likely if _reads(texts, form)]
-    if not found:
+    marks = _marks(plain_date(texts[0].strip())[0])
+    likely = [form for form in FORMATS if form in (ISO, DURATION) or _marks(form) == marks]
+    # the first one, and the one with day and month the other way round
+    first = next((form for form in likely if _reads(texts, form)), None)
+    if first is None:
         return None
-    first = found[0]
+    found = [form for form in (first, _swapped(first)) if form in likely and _reads(texts, form)]
     swapped = _swapped(first)
     if swapped == first or swapped not in found:
         return DateFormat(first)
     return DateFormat(first, swapped) if day_first else DateFormat(swapped, first)
+
+
+def looks_like_date(text: str) -> bool:
+    """Whether a text may be a date or a time; false for most words and codes."""
+    return _LOOKS_LIKE.fullmatch(text.strip()) is not None
+
+
+def are_dates_in_digits(texts: Sequence[str]) -> bool:
+    """Whether whole numbers are dates such as 20201231, from 1900 to 2100."""
+    if len(texts) < FEW or any(
+        re.fullmatch(r"(19|20)\d{6}(\d{6})?", text) is None for text in texts
+    ):
+        return False
+    return any(_reads(texts, form) for form in DIGITS)
 
 
 def _marks(text: str) -> str:
@@ -79,6 +102,9 @@ def _marks(text: str) -> str:
 
 
 def _swapped(form: str) -> str:
+    """Return a format with day and month the other way round, if it has both in numbers."""
+    if "%d" not in form or "%m" not in form:
+        return form
     return form.replace("%d", "%0").replace("%m", "%d").replace("%0", "%m")
 
 
@@ -95,23 +121,42 @@ def parse_dates(texts: Sequence[str], form: str) -> NDArray[np.datetime64]:
     A time of day is a time on 1970-01-01.
     """
     stripped = [text.strip() for text in texts]
+    if form == DURATION:
+        return _durations(stripped)
+    if form.startswith("%a"):
+        return _parsed(stripped, form)
     if form == ISO:
-        stripped = [text if _ISO_PATTERN.fullmatch(text) else "" for text in stripped]
+        whole = [(t, 0) if _ISO_PATTERN.fullmatch(t) else plain_date(t) for t in stripped]
+        pairs = [pair if _ISO_PATTERN.fullmatch(pair[0]) else ("", 0) for pair in whole]
+    else:
+        pairs = [plain_date(text) for text in stripped]
+    values = _parsed([text for text, _ in pairs], form)
+    values -= np.array([minutes for _, minutes in pairs], dtype="timedelta64[m]")
+    if is_clock(form):
+        values = values - values.astype("datetime64[D]") + np.datetime64(0, "us")
+        late = np.isnat(values)
+        values[late] = _durations([stripped[i] for i in np.flatnonzero(late)])
+    return values
+
+
+def _durations(texts: Sequence[str]) -> NDArray[np.datetime64]:
+    hours = [duration(text) for text in texts]
+    return np.datetime64(0, "us") + np.array(hours, dtype="timedelta64[us]")
+
+
+def _parsed(texts: Sequence[str], form: str) -> NDArray[np.datetime64]:
     try:
         read = pd.to_datetime(
-            pd.Series(stripped, dtype=object), format=form, errors="coerce", utc=True
+            pd.Series(texts, dtype=object), format=form, errors="coerce", utc=True
         )
     except (ValueError, OverflowError):
         return np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[us]")
-    values = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    if is_clock(form):
-        values = values - values.astype("datetime64[D]") + np.datetime64(0, "us")
-    return np.asarray(values)
+    return np.asarray(read.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
 
 
 def is_clock(form: str) -> bool:
     """Whether a format holds a time of day without a date."""
-    return form in CLOCK_FORMATS
+    return form in CLOCK_FORMATS or form == DURATION
 
 
 def numbers_of_times(series: pd.Series[Any]) -> NDArray[np.float64]:

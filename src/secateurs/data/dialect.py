@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from dataclasses import dataclass, replace
+from itertools import islice
 
+from secateurs.core.description import counted
+from secateurs.data.header import Header, find_header
 from secateurs.data.number_text import MISSING_NUMBERS, SPACES, parse_number
+from secateurs.data.quoting import PLAIN, Quoting, find_quoting, lines_of, read_records, records_of
 
 DELIMITERS = (",", ";", "\t", "|", " ")
-NAMES = {",": "comma", ";": ";", "\t": "tab", "|": "|", " ": "space"}
+RARE_DELIMITERS = ("^", "~", "\x01", "\x1f", ":")  # tried where none of the others separates
+NAMES = {",": "comma", ";": ";", "\t": "tab", "|": "|", " ": "space", "\x01": "\\x01"}
+NAMES |= {"\x1f": "\\x1f"}
+SURE = 0.7  # score from which a rare delimiter is believed
 SAMPLED = 200  # records from which the dialect is found
 _SAMPLE_CHARACTERS = 1 << 20
 _EXCEL_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
@@ -34,32 +38,25 @@ class Dialect:
         The fields of the header; None where the first record already holds data.
     width : int
         Fields of most records.
+    quoting : Quoting
+    notes : tuple of str
+        The lines that were left out.
     start : int
         Position of the first record of data in the text.
     line : int
         Number of lines before it.
     quoted : bool
         Whether every field of the header is quoted, as by R: then an unquoted NA is missing.
-    notes : tuple of str
-        The lines that were left out.
     """
 
     delimiter: str
     header: list[str] | None
     width: int
-    start: int
-    line: int
-    quoted: bool
-    notes: tuple[str, ...]
-
-
-def records_of(text: str, delimiter: str) -> Iterator[list[str]]:
-    """Split text into records; a run of spaces is one delimiter."""
-    if delimiter == " ":
-        text = "\n".join(line.strip(" ") for line in text.splitlines())
-    yield from csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter == " "
-    )
+    quoting: Quoting = PLAIN
+    notes: tuple[str, ...] = ()
+    start: int = 0
+    line: int = 0
+    quoted: bool = False
 
 
 def find_dialect(
@@ -79,48 +76,55 @@ def find_dialect(
         start, line, delimiter = told.end(), 1, delimiter or told[1]
     start, line, n_comments = _after_comments(text, start, line)
     if n_comments:
-        notes.append(f"{n_comments} comment lines left out")
+        notes.append(f"{counted(n_comments, 'comment line')} left out")
     sample = text[start : start + _SAMPLE_CHARACTERS]
-    if delimiter is None:
-        scores = {mark: _score(_first(sample, mark)) for mark in DELIMITERS}
-        delimiter = max(DELIMITERS, key=lambda mark: scores[mark])
-        if scores[delimiter] <= 0:  # one column
-            delimiter = next((mark for mark in DELIMITERS[:4] if mark not in sample), ",")
-    records = _first(sample, delimiter)
+    delimiter = delimiter or _delimiter(sample)
+    quoting = find_quoting(sample, delimiter)
+    records = _first(sample, delimiter, quoting)
     width = _width(records)
-    skipped = _titles(records, width)
-    if skipped:
-        notes.append(f"{skipped} lines before the header left out")
-    records = records[skipped:]
-    headless = not records or _is_data(records[0], records[1:])
-    if names and records:
-        headless = not names & {field.strip(SPACES).lstrip("#") for field in records[0]}
-    head = records[0] if records and not headless else None
-    return _with_header(text, start, line, head, delimiter, width, skipped, notes)
-
-
-def _with_header(
-    text: str,
-    start: int,
-    line: int,
-    head: list[str] | None,
-    delimiter: str,
-    width: int,
-    skipped: int,
-    notes: list[str],
-) -> Dialect:
-    """Find the position behind the header, if there is one."""
-    n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, skipped)
-    start = _line_start(text, start, n_lines)
+    n_titles = _titles(records, width)
+    header = _known_header(records[n_titles:], width, names)
+    n_titles += header.n_titles
+    if n_titles:
+        notes.append(f"{counted(n_titles, 'line')} before the header left out")
+    found = Dialect(delimiter, header.names, width, quoting, (*notes, *header.notes))
+    start, n_lines = _after(text, start, found, n_titles)
     line += n_lines
-    if head is None:
-        return Dialect(delimiter, None, width, start, line, False, tuple(notes))
-    header = [field.strip(SPACES) for field in head]
-    n_lines = _lines_of(text[start : start + _SAMPLE_CHARACTERS], delimiter, 1)
-    end = _line_start(text, start, n_lines)
-    fields = text[start:end].strip().split(delimiter)
+    if header.names is None:
+        return replace(found, start=start, line=line)
+    end, n_lines = _after(text, start, found, header.n_records)
+    fields = text[start : _line_start(text, start, 1)].strip().split(delimiter)
     quoted = all(field.startswith('"') for field in fields)
-    return Dialect(delimiter, header, width, end, line + n_lines, quoted, tuple(notes))
+    return replace(found, start=end, line=line + n_lines, quoted=quoted)
+
+
+def _delimiter(sample: str) -> str:
+    """Return the delimiter with the best score; a comma where there is one column."""
+    for marks in (DELIMITERS, RARE_DELIMITERS):
+        scores = {mark: _score(_first(sample, mark, find_quoting(sample, mark))) for mark in marks}
+        best = max(marks, key=lambda mark: scores[mark])
+        if scores[best] > (0 if marks is DELIMITERS else SURE):
+            return best
+    return next((mark for mark in DELIMITERS[:4] if mark not in sample), ",")
+
+
+def _known_header(records: list[list[str]], width: int, names: frozenset[str]) -> Header:
+    """Return the header; with known names of columns, the one that has some of them."""
+    found = find_header(records, width)
+    if not names or not records:
+        return found
+    first = [field.strip(SPACES) for field in records[0]]
+    for header in (found, Header(first, 0, 1)):
+        if names & {name.lstrip("#") for name in header.names or ()}:
+            return header
+    return Header(None)
+
+
+def _after(text: str, start: int, dialect: Dialect, n_records: int) -> tuple[int, int]:
+    """Return the position after some records, and their number of lines."""
+    sample = text[start : start + _SAMPLE_CHARACTERS]
+    n_lines = _lines_of(sample, dialect.delimiter, dialect.quoting, n_records)
+    return _line_start(text, start, n_lines), n_lines
 
 
 def _after_comments(text: str, start: int, line: int) -> tuple[int, int, int]:
@@ -151,22 +155,22 @@ def _line_start(text: str, start: int, n_lines: int) -> int:
     return start
 
 
-def _lines_of(sample: str, delimiter: str, n_records: int) -> int:
+def _lines_of(sample: str, delimiter: str, quoting: Quoting, n_records: int) -> int:
     """Number of lines that the first records take: a quoted field may hold line breaks.
 
     Empty lines are no records.
     """
-    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    reader = read_records(lines_of(sample), delimiter, quoting)
     for record in reader if n_records else ():
         n_records -= bool(record)
         if n_records == 0:
             break
-    return reader.line_num
+    return int(reader.line_num)
 
 
-def _first(sample: str, delimiter: str) -> list[list[str]]:
+def _first(sample: str, delimiter: str, quoting: Quoting) -> list[list[str]]:
     try:
-        return list(islice(filter(None, records_of(sample, delimiter)), SAMPLED))
+        return list(islice(filter(None, records_of(sample, delimiter, quoting)), SAMPLED))
     except csv.Error:
         return []
 
@@ -210,35 +214,3 @@ def _titles(records: list[list[str]], width: int) -> int:
         if sum(bool(field.strip()) for field in record) > 1:
             return i
     return 0
-
-
-def _is_data(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether the first record holds data: numbers over numbers, and not years or 0, 1, 2, ..."""
-    if not rest:
-        return all(_is_number(field.strip(SPACES)) for field in first)
-    over = []
-    for j, field in enumerate(first):
-        below = [record[j].strip(SPACES) for record in rest if j < len(record)]
-        below = [value for value in below if value.lower() not in MISSING_NUMBERS]
-        if below and all(_is_number(value) for value in below):
-            over.append(field.strip(SPACES))
-    if not over or not all(_is_number(field) for field in over):
-        return False
-    if all(re.fullmatch("[0-9]{1,4}", field) for field in over):
-        numbers = [int(field) for field in over]
-        steps = {b - a for a, b in pairwise(numbers)}
-        if len(numbers) > 1 and steps == {1}:
-            return False
-        if all(1800 <= number <= 2100 for number in numbers):
-            return len(numbers) == 1 and not 1800 <= _mean(rest, first.index(over[0])) <= 2100
-    return True
-
-
-def _is_number(field: str) -> bool:
-    return parse_number(field, ".") is not None or parse_number(field, ",") is not None
-
-
-def _mean(records: list[list[str]], j: int) -> float:
-    parsed = [parse_number(record[j], ".") for record in records if j < len(record)]
-    values = [found[0] for found in parsed if found is not None]
-    return sum(values) / max(1, len(values))

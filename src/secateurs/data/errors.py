@@ -62,10 +62,10 @@ def check_file(path: Path, n_unpacked: int = 0) -> None:
         raise DatasetError(one_line(error)) from error
 
 
-def listed(names: list[str]) -> str:
-    """Write names for a message; at most `MAX_LISTED` of them."""
-    shown = ", ".join(repr(name) for name in names[:MAX_LISTED])
-    more = len(names) - MAX_LISTED
+def listed(names: list[str], most: int = MAX_LISTED) -> str:
+    """Write names for a message; at most `most` of them."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    more = len(names) - most
     return f"{shown} and {more} more" if more > 0 else shown or "nothing"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import codecs
 import gzip
 import io
 import lzma
@@ -14,28 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-import charset_normalizer
 import pyarrow as pa
 
-from secateurs.data.errors import bad_data, unreadable
+from secateurs.core.description import counted
+from secateurs.data.errors import DatasetError, bad_data, unreadable
+from secateurs.data.text_encoding import find_encoding
 
 #: A packed file may hold this many bytes, or `LARGEST_RATIO` times its own size.
 FREE_BYTES = 1 << 26
 LARGEST_RATIO = 50
-MOST_MESS = 0.5  # of charset-normalizer, whose default refuses tables of few words
-SAMPLE_BYTES = 1 << 16  # bytes from which the encoding is guessed
 _CHUNK = 1 << 20
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+_OTHER_KINDS = (
+    (re.compile(r'\s*(\[\s*[{\[]|{\s*")'), "a JSON"),
+    (re.compile(r"\s*<(!doctype|html|\?xml|table)", re.IGNORECASE), "an HTML or XML"),
+    (re.compile(r"(\s|%.*\n)*@relation\b", re.IGNORECASE), "an ARFF"),
 )
-# encodings that are guessed where cp1252 does not read well, for Latin and other scripts
-_GUESSED = ("cp1250", "mac_roman")
-_OTHER_SCRIPTS = ("cp1251", "cp1253", "cp932", "gb18030", "big5", "cp949")
-_SIGN_IN_WORD = re.compile(r"[^\W\d_][\u00a1-\u00bf‚„…†‡‰‹›•™˜][^\W\d_]|[£¹³¿][^\W\d_]")
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -71,8 +63,7 @@ def read_text(path: Path, encoding: str | None = None) -> FileText:
     ----------
     path : Path
     encoding : str, optional
-        By default: the byte order mark, else UTF-8, else UTF-16 if every second byte is zero,
-        else the guess of charset-normalizer.
+        By default as `secateurs.data.text_encoding.find_encoding` finds it.
 
     Raises
     ------
@@ -80,9 +71,12 @@ def read_text(path: Path, encoding: str | None = None) -> FileText:
         The file cannot be unpacked within `LARGEST_RATIO`, is empty, or is not text.
     """
     content, compression = _unpacked(path)
-    name = encoding or _encoding(content, path)
+    name = encoding or find_encoding(content)
+    if name is None:
+        raise _no_text(path)
+    mended = encoding is None and name == "utf-8"
     try:
-        text = content.decode(name)
+        text = content.decode(name, errors="replace" if mended else "strict")
     except UnicodeError as error:
         do = "give another --encoding, such as cp1252 or utf-16"
         raise unreadable(path, error, f"text in the encoding {name}", do) from error
@@ -90,9 +84,20 @@ def read_text(path: Path, encoding: str | None = None) -> FileText:
         text = text[1:]
     text = text.rstrip("\x1a")  # the end of a file of DOS
     if "\0" in text:
-        got = "bytes that are not text"
-        raise bad_data(path, got, "a table as text", "export it as CSV, or give --encoding")
-    return FileText(text, name.removesuffix("-sig"), compression)
+        raise _no_text(path)
+    for pattern, kind in _OTHER_KINDS:
+        if pattern.match(text):
+            raise bad_data(path, f"{kind} file", "a table as text", "export it as CSV")
+    name = name.removesuffix("-sig")
+    n_damaged = text.count("\ufffd") if mended else 0
+    if n_damaged:
+        name += f" with {counted(n_damaged, 'damaged letter')}"
+    return FileText(text, name, compression)
+
+
+def _no_text(path: Path) -> DatasetError:
+    got = "bytes that are not text"
+    return bad_data(path, got, "a table as text", "export it as CSV, or give --encoding")
 
 
 def _unpacked(path: Path) -> tuple[bytes, str]:
@@ -130,6 +135,8 @@ def _open(path: Path, compression: str) -> IO[bytes]:
         members = [name for name in members if not name.startswith("__MACOSX/")]
         if any(name.startswith(("xl/", "content.xml")) for name in members):
             raise bad_data(path, "a spreadsheet", "a table as text", "export it as CSV")
+        tables = [name for name in members if name.lower().endswith((".csv", ".tsv"))]
+        members = tables if len(tables) == 1 else members
         if len(members) != 1:
             got = f"a zip file of {len(members)} files"
             raise bad_data(path, got, "one file", "unpack it and name the table")
@@ -139,50 +146,3 @@ def _open(path: Path, compression: str) -> IO[bytes]:
     if compression == "gzip":
         return cast("IO[bytes]", gzip.open(path, "rb"))
     return cast("IO[bytes]", bz2.open(path, "rb") if compression == "bzip2" else lzma.open(path))
-
-
-def _encoding(content: bytes, path: Path) -> str:
-    for mark, name in _BOMS:
-        if content.startswith(mark):
-            return name
-    sample = content[:SAMPLE_BYTES]
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > 0.4 * len(sample) // 2 and min(even, odd) == 0:
-        return "utf-16-le" if odd else "utf-16-be"
-    if b"\0" in sample:
-        got = "bytes that are not text"
-        raise bad_data(path, got, "a table as text", "export it as CSV, or give --encoding")
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # the guess needs the lines around the first letter that is not ASCII
-        start = max(0, error.start - SAMPLE_BYTES // 2)
-        return _guessed(content[start : start + SAMPLE_BYTES])
-    return "utf-8"
-
-
-def _guessed(sample: bytes) -> str:
-    """Guess a legacy encoding; western Europe is preferred where it reads as well.
-
-    Every encoding of one byte a letter reads every other, so that short texts mislead any guess.
-    Words of Latin letters hold few letters beyond ASCII, and no signs such as a pound sign.
-    """
-    western = sample.decode("cp1252", errors="replace")
-    words = [
-        word
-        for word in re.findall(r"[^\s\d,;|]+", western)
-        if any(letter.isalpha() and not letter.isascii() for letter in word)
-    ]
-    if not words:  # only signs, such as the euro sign beside a price
-        return "cp1252"
-    letters = "".join(words)
-    latin = 2 * sum(not letter.isascii() for letter in letters) < len(letters)
-    signs = any(_SIGN_IN_WORD.search(word) for word in words)
-    if latin and not signs:
-        return "cp1252"
-    candidates = _GUESSED if latin else _OTHER_SCRIPTS
-    found = charset_normalizer.from_bytes(
-        sample, cp_isolation=list(candidates), threshold=MOST_MESS
-    )
-    best = found.best()
-    return "cp1252" if best is None else best.encoding

@@ -11,7 +11,23 @@ from functools import cache
 MISSING_NUMBERS = frozenset(
     (
         *("", "na", "n/a", "#n/a", "#na", "n.a.", "nan", "<na>", "null", "none", "nil", "missing"),
-        *("-", "--", "---", "—", "–", ".", "..", "...", "?", "*", "n.d.", "nd", "k.a.", "unknown"),
+        *(
+            "-",
+            "--",
+            "---",
+            "—",
+            "–",
+            ".",
+            "..",
+            "...",
+            ":",
+            "?",
+            "*",
+            "n.d.",
+            "nd",
+            "k.a.",
+            "unknown",
+        ),
         *("#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "-nan", "nat"),
     )
 )
@@ -20,7 +36,7 @@ _WORDS = TRUTHS | {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf, "infini
 LONGEST = 80  # characters of a number
 SPACES = " \t\u00a0\u2007\u2009\u202f"
 _MINUS = "\u2212\u2013-"  # the hyphen last, for sets of characters
-_SYMBOLS = "$€£¥₹₽₩₺₫₪₴₦฿₱¢"
+_SYMBOLS = "$€£¥₹₽₩₺₫₪₴₦฿₱¢¤"  # the last is the euro of Latin-9, read as Latin-1
 _CODES = (
     "USD|EUR|GBP|CHF|JPY|CNY|SEK|NOK|DKK|PLN|CZK|HUF|INR|BRL|CAD|AUD|NZD|ZAR|SFr\\.?|Fr\\.|kr\\.?"
     "|zł|Kč|R\\$|Rs\\.?|US\\$|A\\$|C\\$"
@@ -29,6 +45,9 @@ _CURRENCY = f"(?:{_CODES}|[{_SYMBOLS}])"
 _WORD = "[^\\W\\d_]{1,12}[23²³]?"
 _UNIT = f"(?:[%‰]|{_CURRENCY}|°?{_WORD}\\.?(?:[/·]{_WORD})?|°)"
 _GAP = f"[{SPACES}]*"
+_PLURALS = {"": 0, "s": 1, "es": 2, "e": 2, "n": 2, "en": 2}  # after more letters than that
+_NO_CENTS = re.compile(rf"(?<=[0-9])[.,][—{_MINUS}]{{1,2}}(?![0-9])")  # as in 5.- and 5,--
+_OUTSIDE = re.compile(rf"({_CURRENCY}){_GAP}\((.*)\)|\((.*)\){_GAP}({_CURRENCY}|[%‰])")
 
 
 @cache
@@ -71,6 +90,11 @@ def parse_number(text: str, decimal: str) -> tuple[float, str] | None:
         return word, ""
     if len(text) > LONGEST:
         return None
+    text = _NO_CENTS.sub("", text)
+    outside = _OUTSIDE.fullmatch(text)
+    if outside is not None:  # $ (5) is ($ 5)
+        before, inner, first, behind = (part or "" for part in outside.groups())
+        text = f"({before}{inner}{first}{behind})"
     bracketed = text.startswith("(") and text.endswith(")")
     found = _pattern(decimal).fullmatch(text[1:-1].strip(SPACES) if bracketed else text)
     if found is None or (found["before"] and found["unit"] and found["unit"] != "%"):
@@ -116,13 +140,21 @@ class NumberReader:
         self.unit = (
             unit if unit is not None else max(sorted(set(units)), key=units.count, default="")
         )
-        accepted = {"", self.unit}
         self.values = {
             text: found[0]
             for text, found in parsed.items()
-            if found is not None and found[1] in accepted
+            if found is not None and (not found[1] or is_same_unit(found[1], self.unit))
         }
         self.strays = [text for text in parsed if text not in self.values]
+
+
+def is_same_unit(one: str, other: str) -> bool:
+    """Whether two units are one word: ``hour`` and ``hours``, ``Tag`` and ``Tage``, ``pc.``."""
+    short, long = sorted((one.removesuffix("."), other.removesuffix(".")), key=len)
+    ending = long[len(short) :]
+    if not long.startswith(short) or not short.isalpha():
+        return one == other
+    return ending in _PLURALS and len(short) > _PLURALS[ending]
 
 
 def text_as_number(text: str) -> float | None:

@@ -83,7 +83,7 @@ def fit_schema(
         raise bad_value("the table", Shown("parts with different columns"), "the same in all")
     hints = frame.attrs.get(HINTS, {})
     columns = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    parts = gather([_kind_here(name, column) for name, column in columns.items()])
+    parts = gather([_kind_here(column) for column in columns.values()])
     kinds = {name: _whole_kind(kinds) for name, *kinds in zip(names, *parts, strict=True)}
     numbers = {
         name: as_numbers(columns[name], name) if kind == "numeric" else as_days(columns[name], name)
@@ -126,9 +126,9 @@ def identifies(n_texts: int, n_rows: int) -> bool:
     return n_texts > MANY_TEXTS and 2 * n_texts > n_rows
 
 
-def _kind_here(name: str, series: pd.Series[Any]) -> Kind | None:
+def _kind_here(series: pd.Series[Any]) -> Kind | None:
     """Kind of a column by the rows of this process; None if they hold no value."""
-    return None if series.isna().all() else column_kind(series, name)
+    return None if series.isna().all() else column_kind(series)
 
 
 def _whole_kind(kinds: list[Kind | None]) -> Kind:

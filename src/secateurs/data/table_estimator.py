@@ -19,7 +19,7 @@ from secateurs.core.splits import Split, Words, combined_keys, group_keys, hold_
 from secateurs.data.encoding import encode, encoded_names
 from secateurs.data.frames import as_frame
 from secateurs.data.schema_fitting import Gather, alone, fit_schema
-from secateurs.data.tables import TableSchema
+from secateurs.data.tables import TableSchema, refuse_duplicates
 
 
 class TableRecord(FitRecord):
@@ -75,6 +75,8 @@ class TableEstimator(Estimator):
             self.table_ = None
         X = as_frame(X)
         if isinstance(X, pd.DataFrame):
+            if reset:
+                refuse_duplicates(str(name) for name in X.columns)
             if reset or self.table_ is None:
                 validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
@@ -135,7 +137,7 @@ def split_keys(X: Any, y: NDArray[Any], groups: Any = None) -> Words:
         return row_keys(X, y)
     try:
         keys = pd.util.hash_pandas_object(X, index=False).to_numpy()
-    except TypeError:  # a column of objects that pandas cannot hash
+    except (TypeError, ValueError):  # a column that pandas cannot hash
         keys = pd.util.hash_pandas_object(X.astype(str), index=False).to_numpy()
     return combined_keys(keys.astype(np.uint64), row_keys(np.empty((len(y), 0)), y))
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.feather as pa_feather
 
 from secateurs.core.description import counted
@@ -35,6 +32,7 @@ from secateurs.data.parquet import read_parquet
 from secateurs.data.reading_by_schema import read_known_columns
 from secateurs.data.schema_fitting import HINTS
 from secateurs.data.table_options import TableOptions
+from secateurs.data.table_rows import read_rows
 from secateurs.data.tables import TableSchema
 
 BINARY_SUFFIXES = (".parquet", ".pq", ".feather", ".arrow")
@@ -42,8 +40,6 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 SUFFIXES = (*(text + packed for text in TEXT_SUFFIXES for packed in PACKED), *BINARY_SUFFIXES)
 READING = "secateurs.reading"  # key of DataFrame.attrs: how the file was read
-_QUOTED_MISSING = ["NA", "NaN", "N/A", "null", "NULL"]
-_TOTALS = {"total", "totals", "grand total", "sum", "summe", "gesamt", "total général", "somme"}
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 
 
@@ -141,7 +137,7 @@ def _read_text_table(
     try:
         known = frozenset(column.name for column in schema.columns) if schema else frozenset()
         dialect = find_dialect(content.text, options.delimiter, known)
-        table, notes = _rows(content.text, dialect, path)
+        table, notes = read_rows(content.text, dialect, path)
     except csv.Error as error:
         raise unreadable(path, error, "a CSV table", "write it again") from error
     names, table, more, index = _named(table, dialect, path)
@@ -187,113 +183,6 @@ def _reading(dialect: Dialect, decimal: str, content: FileText, n_columns: int) 
     )
 
 
-def _rows(text: str, dialect: Dialect, path: Path) -> tuple[pa.Table, list[str]]:
-    """Return the rows as a table of texts, without empty rows and repeated headers."""
-    body = text[dialect.start :]
-    if dialect.delimiter == " ":
-        body = _with_commas(body)
-    delimiter = "," if dialect.delimiter == " " else dialect.delimiter
-    names = [str(i) for i in range(dialect.width)]
-    if not body.strip():
-        empty = dict.fromkeys(map(str, range(len(dialect.header or ()))), pa.array([], pa.string()))
-        return pa.table(empty), []
-    _refuse_open_quote(body, delimiter, dialect, path)
-    data = body.encode("utf-8", errors="replace")
-    try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(data),
-            # one block, so that a long quoted field cannot straddle two
-            read_options=pa_csv.ReadOptions(
-                column_names=names, use_threads=False, block_size=max(1 << 20, len(data) + 1)
-            ),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()),
-                strings_can_be_null=dialect.quoted,
-                null_values=_QUOTED_MISSING,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise _ragged(body, delimiter, dialect, path, error) from error
-    return _without_empty_rows(table, dialect)
-
-
-def _with_commas(body: str) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(
-        filter(None, dialects.records_of(body, " "))
-    )
-    return stream.getvalue()
-
-
-def _ragged(
-    body: str, delimiter: str, dialect: Dialect, path: Path, error: Exception
-) -> DatasetError:
-    """Make the error for the first row of another width, with its line."""
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
-    before = 0
-    try:
-        for record in reader:
-            if record and len(record) != dialect.width:
-                got = f"{len(record)} fields in line {dialect.line + before + 1}"
-                do = "correct that line, or give --delimiter"
-                return bad_data(path, f"{got}, so it cannot be read", f"{dialect.width}", do)
-            before = reader.line_num
-    except csv.Error:
-        pass
-    return unreadable(path, error, "rows of one width", "correct them, or give --delimiter")
-
-
-def _refuse_open_quote(body: str, delimiter: str, dialect: Dialect, path: Path) -> None:
-    """Refuse a file that ends inside a quoted field, which swallows the rows behind it."""
-    if body.count('"') % 2 == 0:
-        return
-    before = 0
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for _ in reader:
-            before = reader.line_num
-    except csv.Error as error:
-        if "end of data" in str(error):
-            got = f"a quoted field that starts in line {dialect.line + before + 1} and never ends"
-            do = "correct that line"
-            raise bad_data(path, f"{got}, so it cannot be read", "closed quotes", do) from error
-
-
-def _without_empty_rows(table: pa.Table, dialect: Dialect) -> tuple[pa.Table, list[str]]:
-    notes: list[str] = []
-    if not table.num_rows or not table.num_columns:
-        return table, notes
-    trimmed = [pc.fill_null(pc.utf8_trim_whitespace(column), "") for column in table.columns]
-    empty = np.ones(table.num_rows, dtype=bool)
-    repeated = np.full(table.num_rows, dialect.header is not None)
-    header = [*(dialect.header or ())]
-    header = [""] * (table.num_columns - len(header)) + header
-    for column, name in zip(trimmed, header, strict=False):
-        empty &= pc.equal(column, "").to_numpy()
-        repeated &= pc.equal(column, name).to_numpy()
-    # an empty row between others, or in a single column, is a row of missing values
-    last = table.num_rows if table.num_columns == 1 else int(np.flatnonzero(~empty).max(initial=-1))
-    empty[: last + 1] = False
-    if empty.any():
-        notes.append(f"{counted(int(empty.sum()), 'empty row')} at the end left out")
-    last = table.num_rows - 1 - int(empty.sum())
-    if last > 0 and _is_total(trimmed, last):
-        empty[last] = True
-        notes.append(f"the row of totals at the end left out ({trimmed[0][last].as_py()!r})")
-    if repeated.any():
-        notes.append(f"{counted(int(repeated.sum()), 'repeated header')} left out")
-    kept = ~(empty | repeated)
-    return (table if kept.all() else table.filter(pa.array(kept))), notes
-
-
-def _is_total(columns: list[pa.ChunkedArray], last: int) -> bool:
-    """Whether the last row is named a total, as no other row is."""
-    names = [columns[0][i].as_py().lower().strip(" :") for i in range(max(0, last - 50), last + 1)]
-    return names[-1] in _TOTALS and not _TOTALS & set(names[:-1])
-
-
 def _named(
     table: pa.Table, dialect: Dialect, path: Path
 ) -> tuple[list[str], pa.Table, list[str], str | None]:
@@ -302,8 +191,12 @@ def _named(
     if header is None:
         return [f"column{i + 1}" for i in range(width)], table, [], None
     header = [name.lstrip("#").strip() if i == 0 else name for i, name in enumerate(header)]
+    while len(header) > width and not header[-1]:
+        header = header[:-1]
     if len(header) == width - 1:
         last_is_empty = not _has_text(table.column(width - 1))
+        if not last_is_empty:
+            _refuse_unquoted(table, path)
         header = [*header, ""] if last_is_empty else ["", *header]
     if len(header) != width:
         more = ", more fields than the header" if width > len(header) else ""
@@ -326,13 +219,24 @@ def _named(
                 notes.append(f"the copy of column {name!r} left out")
                 continue
             renamed = next(
-                f"{name}.{k}" for k in range(1, width + 2) if f"{name}.{k}" not in header
+                f"{name}.{k}" for k in range(1, width + 2) if f"{name}.{k}" not in {*header, *names}
             )
             notes.append(f"a second column {name!r} renamed to {renamed!r}")
             name = renamed
         kept.append(i)
         names.append(name)
     return names, table.select(kept), notes, index
+
+
+def _refuse_unquoted(table: pa.Table, path: Path) -> None:
+    """Refuse rows of one field more than the header where a text with a comma may be the cause."""
+    columns = [pc.fill_null(column, "") for column in table.columns[1:]]
+    spaced = [len(c) > 0 and pc.all(pc.starts_with(c, " ")).as_py() for c in columns]
+    if any(spaced) and not all(spaced):  # not a space behind every comma
+        got = f"{table.num_columns} fields under {table.num_columns - 1} names"
+        text = columns[spaced.index(True)][0].as_py()
+        do = f"put quotes around texts with {text!r}, or name all columns"
+        raise bad_data(path, got, "as many of both", do)
 
 
 def _has_text(column: pa.ChunkedArray) -> bool:

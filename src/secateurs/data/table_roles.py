@@ -60,6 +60,10 @@ def dataset_from_table(
         notes.append(f"{counted(int((~complete).sum()), 'row')} without a target left out")
     rows = frame if complete.all() else frame[complete].reset_index(drop=True)
     y = rows[wanted[0]] if len(wanted) == 1 else rows[wanted]
+    if not complete.all() and len(rows) and len(wanted) == 1 and y.nunique() == 1:
+        got = f"the target {y.iloc[0]!r} in {len(rows)} rows and none in {len(frame) - len(rows)}"
+        do = "fill the empty cells of the target with another value"
+        raise bad_data(path, got, "at least two values", do)
     X = rows[inputs]
     X.attrs = {HINTS: _hints(frame, inputs, options)}
     y.attrs = {}

@@ -90,7 +90,7 @@ def _read_one_target(y: pd.Series[Any], task: str | None) -> Target:
         got = f"missing values in {len(missing)} rows, first in row {missing[0]}"
         do = "fill or delete these rows (counted from 0)"
         raise bad_column(name, got, "a target in every row", do)
-    kind = column_kind(y, name)
+    kind = column_kind(y)
     if kind == "time":
         do = "give numbers, such as days since a date"
         raise bad_column(name, "dates or times", "numbers or text", do)

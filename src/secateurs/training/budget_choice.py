@@ -10,6 +10,7 @@ import numpy as np
 from secateurs.training.choice import row_losses, score_of
 from secateurs.training.line import n_places
 from secateurs.training.model_choice import Comparison
+from secateurs.training.staged_progress import Stages
 from secateurs.training.training_data import TrainingData
 
 BUDGETS = (20, 50, 100, 200, 500, 1000, 2000)
@@ -18,7 +19,7 @@ WORSE = 0.25  # a smaller budget is taken if it is worse by at most so many stan
 
 
 def choose_budget(
-    make: Callable[[int], Comparison], rows: TrainingData, hidden: tuple[int, ...]
+    make: Callable[[int], Comparison], rows: TrainingData, hidden: tuple[int, ...], stages: Stages
 ) -> tuple[int, dict[int, float]]:
     """Return the smallest budget that is about as good as the best, and the score of each.
 
@@ -31,6 +32,8 @@ def choose_budget(
         Gives the comparison of models under a budget.
     rows : TrainingData
     hidden : tuple of int
+    stages : Stages
+        Told of every run of training.
     """
     dense = sum((a + 1) * b for a, b in pairwise((rows.d, *hidden, rows.n_outputs)))
     budgets = [s for s in BUDGETS if s < dense] or [BUDGETS[0]]
@@ -39,6 +42,7 @@ def choose_budget(
     places = n_places(rows.d, rows.n_outputs, classifies=rows.is_classification)
     if len(make(budgets[0]).y) < 4 or rows.group.size > 1:
         return min(500, budgets[-1]), {}
+    stages.n_left = len(budgets) + 1.0
     scores, losses = {}, {}
     for s in budgets:
         comparison = make(s)

@@ -210,6 +210,7 @@ class SparseMLP(TrainablePerceptron):
         elif weights is not None:
             mine = float(weights[split.train].sum())
             weights = weights * (group.total(len(split.train)) / group.total(mine))
+        options["has_groups"] = groups is not None
         task = FitTask(inputs, targets, shift, scale, split, group, weights, **options)
         self._stream = first_stream(inputs, numbers, self.seed_) if keep_sample else None
         self.split_digest_ = shared_digest(group.gather(split.digest))

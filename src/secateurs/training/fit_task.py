@@ -50,6 +50,8 @@ class FitTask:
         Rows of the chunk.
     scaling : Scaling or None
         The scaling of the inputs with which `initial` computes, in a stream.
+    has_groups : bool
+        Whether the units of the split are groups of the caller.
     """
 
     inputs: Any
@@ -67,6 +69,7 @@ class FitTask:
     stream: Stream | None = None
     n_new: int = 0
     scaling: Scaling | None = None
+    has_groups: bool = False
 
     @property
     def train(self) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Choose between a constant, a line and networks, by cross-validation on the training rows.
 
     cut the training rows into three parts, copies of a row together
+    choose the penalty of the line, on five parts
     for each candidate and each part: fit on the others, predict the part        (1)
     the best network, unless the line is within a standard error of it           (2)
     the constant, where the line is no better                                    (3)
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.core.solution import History, ProgressCallback, Solution, Status
+from secateurs.core.solution import History, Solution, Status
 from secateurs.sparse.network import SparseNetwork
 from secateurs.training.choice import (
     Candidate,
@@ -29,17 +30,20 @@ from secateurs.training.choice import (
     row_losses,
     score_of,
 )
+from secateurs.training.comparison_parts import comparison_units, cut
 from secateurs.training.defaults import SMALL_TABLE, auto_noise, auto_weight_decay
 from secateurs.training.fit_task import FitTask
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.initial import random_support
 from secateurs.training.line import constant, fit_line, n_places, start_from_line
-from secateurs.training.moments import is_sparse
+from secateurs.training.moments import scaled_inputs
+from secateurs.training.staged_progress import Stages
 from secateurs.training.training_data import TrainingData
 
 FloatArray = NDArray[np.float64]
 
 PARTS = 3
+LINE_PARTS = 5  # for the penalty of the line
 ONE_PART = 300_000  # with more rows x columns x outputs, one part is predicted, unless it is close
 EXACT = 3_000_000  # with more, the line is trained like a network
 SEEN = 4000  # rows on which the training losses of large tables are compared
@@ -71,6 +75,8 @@ class Comparison:
     seed : int
     train : callable
         ``train(rows, candidate, initial, n_nonzero, shorten)`` trains a network.
+    stages : Stages
+        Told of every run of training.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Comparison:
         overshoot: float,
         seed: int,
         train: Train,
+        stages: Stages,
     ) -> None:
         self.task, self.rows, self.hidden, self.seed = task, rows, hidden, seed
         self.n_nonzero, self.train = n_nonzero, train
@@ -92,7 +99,9 @@ class Comparison:
         self.work = len(task.train) * places
         self.is_exact = self.work <= EXACT and places <= self.largest and rows.d <= COLUMNS
         self.places = places
-        self._Z = scaled_inputs(task.inputs, rows, task.train) if self.is_exact else None
+        self._Z = scaled_inputs(task.inputs, rows.scaling, task.train) if self.is_exact else None
+        self._units = comparison_units(task) if len(task.train) <= SMALL_TABLE else task.train
+        self._stages = stages
         self._fitted_networks: dict[tuple[Candidate, bytes], SparseNetwork] = {}
 
     # -- candidates ----------------------------------------------------------------------------
@@ -104,14 +113,10 @@ class Comparison:
         can_start &= self.n_nonzero >= 4 * self.rows.n_outputs + 4
         found = []
         for candidate in NETWORKS:
-            found.append(
-                Candidate(
-                    candidate.noise if noise is None else noise,
-                    candidate.decay if decay is None else decay,
-                    candidate.from_line and can_start,
-                    self.hidden,
-                )
-            )
+            noise_of = candidate.noise if noise is None else noise
+            decay_of = candidate.decay if decay is None else decay
+            start = candidate.from_line and can_start
+            found.append(Candidate(noise_of, decay_of, start, self.hidden))
         return list(dict.fromkeys(found))
 
     def line(self, at: NDArray[np.int64] | None, penalty: float | None, n_nonzero: int) -> Any:
@@ -119,7 +124,8 @@ class Comparison:
         if penalty is None:
             rows = self._part(at, 0.0)
             short = LINE_SHORT
-            return self.train(rows, Candidate(0.0), None, n_nonzero, short).value
+            tell = self._stages.run(SHORT / short) if self._stages.n_left else None
+            return self.train(rows, Candidate(0.0), None, n_nonzero, short, tell).value
         assert self._Z is not None
         Z, y = (self._Z, self.y) if at is None else (self._Z[at], self.y[at])
         counts = self._counts_of(at)
@@ -176,7 +182,6 @@ class Comparison:
         decay: float | None,
         *,
         only_line: bool = False,
-        progress: ProgressCallback | None = None,
     ) -> tuple[Solution[SparseNetwork], Choice]:
         """Choose a model and fit it to all training rows.
 
@@ -185,20 +190,21 @@ class Comparison:
         two differ little from the losses on new rows.
         """
         if len(self.y) > SMALL_TABLE:
-            return self._solve_large(noise, decay, progress)
+            return self._solve_large(noise, decay)
         choice = self.choose(noise, decay, only_line=only_line)
         choice.line = self.line(None, choice.penalty, self.n_nonzero)
         if choice.model != "network":
             return self.solution(choice), choice
         rows = self._part(None, choice.candidate.noise)
         initial = self.start(choice.candidate, choice.penalty, None, rows)
-        found = self.train(rows, choice.candidate, initial, self.n_nonzero, 1, progress)
+        tell = self._stages.run(SHORT, last=True)
+        found = self.train(rows, choice.candidate, initial, self.n_nonzero, 1, tell)
         if self.is_exact:
             found.measured["peak_support"] = max(found.measured["peak_support"], self.places)
         return found, choice
 
     def _solve_large(
-        self, noise: float | None, decay: float | None, progress: ProgressCallback | None
+        self, noise: float | None, decay: float | None
     ) -> tuple[Solution[SparseNetwork], Choice]:
         n = len(self.y)
         candidate = Candidate(
@@ -206,7 +212,8 @@ class Comparison:
             auto_weight_decay(n) if decay is None else decay,
             hidden=self.hidden,
         )
-        found = self.train(self.rows, candidate, None, self.n_nonzero, 1, progress)
+        self._stages.n_left = 1 + 1 / LINE_SHORT
+        found = self.train(self.rows, candidate, None, self.n_nonzero, 1, self._stages.run())
         choice = Choice("network", candidate)
         if found.status == "interrupted":
             return found, choice
@@ -263,13 +270,9 @@ class Comparison:
 
     def parts(self, count: int | None = None) -> list[NDArray[np.bool_]]:
         """Return for each part the training rows that it predicts; copies are together."""
-        units = self.task.split.units[self.task.train]
-        _, first, unit = np.unique(units, return_index=True, return_inverse=True)
-        drawn = np.empty(len(first), dtype=np.int64)  # in the order of the rows, not of the keys
-        drawn[np.argsort(first)] = np.random.default_rng(self.seed).permutation(len(first)) % PARTS
         if count is None:
             count = 1 if self.work > ONE_PART else PARTS
-        return [drawn[unit] == part for part in range(count)]
+        return cut(self._units, PARTS, self.seed)[:count]
 
     def choose(
         self, noise: float | None, decay: float | None, *, only_line: bool = False
@@ -280,23 +283,15 @@ class Comparison:
         parts = self.parts()
         if min(int(part.sum()) for part in parts) < 2 or len(self.y) < 2 * PARTS:
             return self._without_comparison(choice)
-        penalties: tuple[float | None, ...] = (None,)
-        if self.is_exact:
-            few = self.rows.is_classification or self.places > self.n_nonzero
-            penalties = FEW_PENALTIES if few else PENALTIES
-        lines = [
-            self._predicted(parts, lambda at, p=p: self.line(at, p, self.n_nonzero))
-            for p in penalties
-        ]
-        best = int(np.argmin([losses.mean() for losses, _ in lines]))
-        choice.penalty = penalties[best]
-        line, right = lines[best]
+        line, right = self._best_line(parts, choice)
         level, level_right = self._predicted(parts, self.constant)
         choice.scores = {"constant": level_right, "line": right}
         choice.n_rows = len(line)
         if only_line:
             choice.model = "line"
             return choice
+        n_leaders = (len(networks) + 1) // 2
+        self._stages.n_left = len(networks) + n_leaders * (len(parts) - 1) + SHORT
         networks = self._leaders(networks, parts[0], choice)  # they go on to the other parts
         measured = []
         for candidate in networks:
@@ -314,9 +309,7 @@ class Comparison:
             losses, choice.scores["network"] = self._predicted(
                 parts, self._network_fit(choice.candidate, choice)
             )
-            line, choice.scores["line"] = self._predicted(
-                parts, lambda at: self.line(at, choice.penalty, self.n_nonzero)
-            )
+            line, choice.scores["line"] = self._line_losses(parts, choice.penalty)
             level, choice.scores["constant"] = self._predicted(parts, self.constant)
             choice.n_rows = len(line)
             if not choice.interrupted and self._ahead(losses, line, parts):
@@ -324,9 +317,25 @@ class Comparison:
         choice.model = "line" if line.mean() < level.mean() else "constant"
         return choice
 
+    def _best_line(
+        self, parts: list[NDArray[np.bool_]], choice: Choice
+    ) -> tuple[FloatArray, float]:
+        """Choose the penalty of the line; return its losses on these parts, and its score."""
+        if self.is_exact:
+            few = self.rows.is_classification or self.places > self.n_nonzero
+            penalties = FEW_PENALTIES if few else PENALTIES
+            more = cut(self._units, LINE_PARTS, self.seed) if len(parts) == PARTS else parts
+            losses = [self._line_losses(more, p)[0].mean() for p in penalties]
+            choice.penalty = penalties[int(np.argmin(losses))]
+        return self._line_losses(parts, choice.penalty)
+
+    def _line_losses(
+        self, parts: list[NDArray[np.bool_]], penalty: float | None
+    ) -> tuple[FloatArray, float]:
+        return self._predicted(parts, lambda at: self.line(at, penalty, self.n_nonzero))
+
     def _ahead(self, network: FloatArray, line: FloatArray, parts: list[NDArray[np.bool_]]) -> bool:
-        units = self.task.split.units[self.task.train]
-        return is_ahead(network, line, np.concatenate([units[part] for part in parts]))
+        return is_ahead(network, line, np.concatenate([self._units[part] for part in parts]))
 
     def predicted_by_best(self, *, line: bool) -> tuple[FloatArray, NDArray[Any]]:
         """Return the outputs of the better of line and network on one part, and its targets."""
@@ -336,7 +345,8 @@ class Comparison:
         candidate = self.networks(None, 0.0)[-2]
         rows = self._part(at, candidate.noise)
         initial = self.start(candidate, penalty, at, rows)
-        networks = [self.train(rows, candidate, initial, self.n_nonzero, SHORT).value]
+        tell = self._stages.run()
+        networks = [self.train(rows, candidate, initial, self.n_nonzero, SHORT, tell).value]
         if line:
             networks.append(self.line(at, penalty, self.n_nonzero))
         y = self.y[part]
@@ -363,7 +373,8 @@ class Comparison:
             if key not in self._fitted_networks and not choice.interrupted:
                 rows = self._part(at, candidate.noise)
                 initial = self.start(candidate, choice.penalty, at, rows)
-                found = self.train(rows, candidate, initial, self.n_nonzero, SHORT)
+                tell = self._stages.run()
+                found = self.train(rows, candidate, initial, self.n_nonzero, SHORT, tell)
                 choice.interrupted = found.status == "interrupted"
                 self._fitted_networks[key] = found.value
             return self._fitted_networks.get(key, self.constant())
@@ -384,13 +395,3 @@ class Comparison:
         if self._counts is not None:
             losses = losses * np.concatenate([self._counts[part] for part in parts])
         return losses, score_of(together, targets)
-
-
-def scaled_inputs(X: Any, rows: TrainingData, at: NDArray[np.int64]) -> FloatArray:
-    """Return the scaled inputs of some rows as a dense float64 array [n, d]."""
-    part = X[at]
-    dense = np.array(part.toarray() if is_sparse(part) else part, dtype=np.float64, order="C")
-    if rows.scaling.shift is not None:
-        dense -= rows.scaling.shift
-    result: FloatArray = dense * rows.scaling.scale
-    return result

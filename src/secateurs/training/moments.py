@@ -106,3 +106,13 @@ def _pooled(
 def is_sparse(X: Any) -> bool:
     """Tell whether `X` is a scipy sparse array or matrix."""
     return bool(sparse.issparse(X))
+
+
+def scaled_inputs(X: Any, scaling: Scaling, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the scaled inputs of some rows as a dense float64 array [n, d]."""
+    part = X[at]
+    dense = np.array(part.toarray() if is_sparse(part) else part, dtype=np.float64, order="C")
+    if scaling.shift is not None:
+        dense -= scaling.shift
+    result: NDArray[np.float64] = dense * scaling.scale
+    return result

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from secateurs.core.description import counted
 from secateurs.core.group import ALONE, Group
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.data.column_values import TIMES
 from secateurs.data.matrix import read_matrix
 from secateurs.sparse.network import MAX_INPUTS
 from secateurs.training.scaling import SMALLEST
@@ -43,6 +46,7 @@ def read_classes(
     """
     y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
+    _refuse_labels(y)
     if y.dtype.kind == "f":
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_classification_targets(y)
@@ -52,8 +56,36 @@ def read_classes(
     if len(unknown):
         raise bad_value("y", Shown(f"the class {unknown[0]!r}"), f"one of {known.tolist()}")
     if len(known) < 2:
-        raise bad_value("y", Shown(f"one class, {known[0]!r}"), "at least two classes")
+        raise bad_value("y", Shown(f"one class, {known[:1].tolist()[0]!r}"), "at least two classes")
     return np.searchsorted(known, y).astype(np.int64), known
+
+
+def _refuse_labels(y: NDArray[Any]) -> None:
+    """Raise ValueError for labels that are missing, times, or of several types."""
+    _refuse_missing(y)
+    _refuse_times(y)
+    kinds = {type(label).__name__ for label in y} if y.dtype.kind == "O" else set()
+    if "str" in kinds and len(kinds) > 1:
+        got = Shown(f"labels of the types {' and '.join(sorted(kinds))}")
+        raise bad_value("y", got, "labels of one type", "convert them with astype(str)")
+
+
+def _refuse_missing(y: Any) -> None:
+    missing = np.atleast_1d(np.asarray(pd.isna(y)))
+    rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
+    if len(rows):
+        got = Shown(f"no value in {counted(len(rows), 'row')}, first in row {rows[0]}")
+        do = "leave these rows (counted from 0) out"
+        raise bad_value("y", got, "a value in every row", do)
+
+
+def _refuse_times(y: Any) -> None:
+    values = np.asarray(y)
+    kind = pd.api.types.infer_dtype(values.ravel(), skipna=True)
+    if kind in TIMES:
+        got = Shown(f"dates or times ({kind})")
+        do = "convert them, as in (y - y.min()) / pd.Timedelta(days=1) or y.astype(str)"
+        raise bad_value("y", got, "numbers or labels", do)
 
 
 def _all_classes(here: NDArray[Any], group: Group) -> NDArray[Any]:
@@ -111,6 +143,9 @@ def _taken(values: Any, rows: NDArray[np.int64]) -> Any:
 
 def read_numbers(y: Any, X: Any) -> NDArray[np.float64]:
     """Return regression targets as an array of shape [n] or [n, k] with as many rows as `X`."""
+    if hasattr(y, "dtype") or hasattr(y, "dtypes"):
+        _refuse_missing(y)
+        _refuse_times(y)
     y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     check_consistent_length(X, y)
     if y.ndim > 2:

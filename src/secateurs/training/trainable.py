@@ -41,6 +41,7 @@ from secateurs.training.rescaling import continued
 from secateurs.training.reservoir import Stream
 from secateurs.training.row_checks import held_out_loss
 from secateurs.training.scaling import input_scaling, near_rows
+from secateurs.training.staged_progress import Stages
 from secateurs.training.streaming import CHUNK_EPOCHS, CHUNK_EXCHANGES, CHUNK_RATE, LEAST_INTERVAL
 from secateurs.training.training_data import TrainingData
 
@@ -87,9 +88,10 @@ class TrainablePerceptron(FittedPerceptron):
             network = continued(data.before, scaling, data.out_shift, data.out_scale)
             data = replace(data, initial=network)
         rows = self._training_data(data, scaling)
-        self._choose_budget(data, rows, seed)
-        hidden = self._hidden_widths(data, rows, seed)
-        solution = self._chosen_solution(data, rows, hidden, seed, progress)
+        stages = Stages(progress)
+        self._choose_budget(data, rows, seed, stages)
+        hidden = self._hidden_widths(data, rows, seed, stages)
+        solution = self._chosen_solution(data, rows, hidden, seed, stages)
         self._keep(data, rows, solution)
         self.n_train_ += self.n_far_rows_  # they are no held-out rows
         if data.stream is not None:
@@ -167,24 +169,29 @@ class TrainablePerceptron(FittedPerceptron):
         rows: TrainingData,
         hidden: tuple[int, ...],
         seed: int,
-        progress: ProgressCallback | None,
+        stages: Stages,
     ) -> Solution[SparseNetwork]:
         """Train the model that is chosen on the training rows, or the network that is asked for."""
         self.choice_ = None
         free = task.trainer is prune_regrow and task.initial is None
         if not free or self.model == "network" or rows.group.size > 1:
-            return self._train(task, rows, hidden, seed, progress)
-        comparison = self._comparison(task, rows, hidden, seed, self.budget_)
+            return self._train(task, rows, hidden, seed, stages.run(last=True))
+        comparison = self._comparison(task, rows, hidden, seed, stages, self.budget_)
         with threads_for(comparison.work):
             solution, self.choice_ = comparison.solve(
                 *(None if is_auto(v) else float(v) for v in (self.input_noise, self.weight_decay)),
                 only_line=self.model == "line",
-                progress=progress,
             )
         return solution
 
     def _comparison(
-        self, task: FitTask, rows: TrainingData, hidden: tuple[int, ...], seed: int, budget: int
+        self,
+        task: FitTask,
+        rows: TrainingData,
+        hidden: tuple[int, ...],
+        seed: int,
+        stages: Stages,
+        budget: int,
     ) -> Comparison:
         def train(
             part: TrainingData,
@@ -201,9 +208,9 @@ class TrainablePerceptron(FittedPerceptron):
                 n_nonzero=n_nonzero,
             )
 
-        return Comparison(task, rows, hidden, budget, self.overshoot, seed, train)
+        return Comparison(task, rows, hidden, budget, self.overshoot, seed, train, stages)
 
-    def _choose_budget(self, task: FitTask, rows: TrainingData, seed: int) -> None:
+    def _choose_budget(self, task: FitTask, rows: TrainingData, seed: int, stages: Stages) -> None:
         """Keep the budget as `budget_`; "auto" compares some on the training rows."""
         self.budget_scores_: dict[int, float] | None = None
         if not is_auto(self.n_nonzero):
@@ -211,11 +218,13 @@ class TrainablePerceptron(FittedPerceptron):
             return
         widths = (AUTO_WIDTH,) if is_auto(self.hidden_layer_sizes) else self.hidden_layer_sizes
         hidden = tuple(int(m) for m in widths)
-        make = partial(self._comparison, task, rows, hidden, seed)
+        make = partial(self._comparison, task, rows, hidden, seed, stages)
         with threads_for(make(1).work):
-            self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden)
+            self.budget_, self.budget_scores_ = choose_budget(make, rows, hidden, stages)
 
-    def _hidden_widths(self, task: FitTask, rows: TrainingData, seed: int) -> tuple[int, ...]:
+    def _hidden_widths(
+        self, task: FitTask, rows: TrainingData, seed: int, stages: Stages
+    ) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
         if self.warm_start and task.initial is not None:
             return task.initial.widths[1:-1]
@@ -233,9 +242,10 @@ class TrainablePerceptron(FittedPerceptron):
                 "raise it or give the widths",
             )
         short = replace(task, trainer=prune_regrow, initial=None, shorten=SHORT_RUN)
+        stages.n_left = len(candidates) + SHORT_RUN
         losses = {}
         for m in candidates:
-            network = self._train(short, rows, (m,), seed).value
+            network = self._train(short, rows, (m,), seed, stages.run()).value
             scales = rows.scaling, task.out_shift, task.out_scale
             losses[m] = held_out_loss(FittedNetwork.build(network, *scales), task)
         self.validation_losses_, self._n_tried = losses, len(losses)
