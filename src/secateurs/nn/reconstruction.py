@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.reading import Moments, Unit, capture, features, find_readers, unit_of
 from secateurs.nn.rows import batches
@@ -130,8 +132,9 @@ def _moments(
     found: dict[str, Moments] = {}
     names = list(dict.fromkeys(unit.reader.name for unit in units))
     for inputs, _ in batches(data, module, most=n_rows):
-        ours = capture(module, names, inputs)
-        theirs = ours if original is module else capture(original, names, inputs)
+        with restored_buffers(module), restored_buffers(original):
+            ours = capture(module, names, inputs)
+            theirs = ours if original is module else capture(original, names, inputs)
         for unit in units:
             name = unit.reader.name
             layer = module.get_submodule(name)
@@ -139,6 +142,10 @@ def _moments(
                 X = features(unit, layer, x)
                 target = X if original is module else features(unit, layer, x0)
                 found.setdefault(name, Moments.empty(X)).add(X, target)
+    for name, moments in found.items():
+        if not (moments.gram.isfinite().all() and moments.cross.isfinite().all()):
+            got = Shown(f"rows on which the layer {name!r} reads NaN or infinite numbers")
+            raise bad_value("data", got, "rows with finite activations")
     return found
 
 

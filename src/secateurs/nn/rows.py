@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs
 from secateurs.core.torch_parts import tree_map
+from secateurs.nn.data import first_parameter, labels
 
 BATCH = 256  # rows in one forward pass
 
@@ -34,7 +35,7 @@ def batches(
     size : int
         Rows of a batch, for tensors.
     """
-    parameter = next(module.parameters())
+    parameter = first_parameter(module)
 
     def placed(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
@@ -44,17 +45,19 @@ def batches(
         dtype = parameter.dtype if leaf.is_floating_point() else leaf.dtype
         return leaf.to(parameter.device, dtype)
 
-    left = most
+    left, n = most, 0
     for X, y in _loaded(data) if isinstance(data, DataLoader) else _cut(data, size):
         inputs = Inputs.of(tree_map(placed, X))
         n = inputs.n_rows
         if left is not None and n > left:
             inputs, y, n = inputs.rows(left), None if y is None else y[:left], left
-        yield inputs, None if y is None else placed(y)
+        yield inputs, None if y is None else labels(placed(y))
         if left is not None:
             left -= n
             if left <= 0:
                 return
+    if not n:
+        raise bad_value("data", Shown("no rows"), "at least one row")
 
 
 def _loaded(loader: DataLoader[Any]) -> Iterator[tuple[Any, Any]]:

@@ -56,6 +56,7 @@ def apply_rule(walk: Walk, operation: Any, args: Any, kwargs: Any, result: Any) 
     ):
         axes = refused(call, operands, outputs)
     in_place = getattr(operation, "_schema", None) is not None and operation._schema.is_mutable
+    walk.settle()
     before = walk.axes(operands[0]) if in_place and len(operands) == 1 else []
     for tensor, of_tensor in zip(outputs, axes, strict=True):
         walk.assign(tensor, of_tensor)

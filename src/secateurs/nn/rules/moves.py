@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.torch_parts import tree_map
-from secateurs.nn.axes import Axes, Axis, Walk, is_free
+from secateurs.nn.axes import Axes, Axis, Walk, fixed, is_free
 from secateurs.nn.rules.call import Call, Rule, short_name
 from secateurs.nn.slots import FIXED, IntArray
 
@@ -26,7 +26,7 @@ MOVES = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze",
     "squeeze", "expand", "cat", "stack", "split", "split_with_sizes", "unbind", "slice", "select",
     "flip", "roll", "repeat", "pixel_shuffle", "pixel_unshuffle", "diagonal", "constant_pad_nd",
-    "channel_shuffle", "native_channel_shuffle", "unfold", "as_strided", "chunk", "narrow",
+    "unfold", "as_strided", "chunk", "narrow",
     "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
     "replication_pad2d", "replication_pad3d", "im2col", "movedim", "unsafe_split",
     "repeat_interleave", "rot90",
@@ -191,4 +191,16 @@ def _varies(coordinates: FloatArray, here: NDArray[np.bool_], b: int) -> bool:
     return bool(((high != low) & (high > 0)).any())
 
 
-RULES: dict[str, Rule] = dict.fromkeys(MOVES, move)
+def as_complex(call: Call) -> list[Axes]:
+    """Rule of view_as_complex and view_as_real: the axis of the two parts comes or goes."""
+    x = call.axes(0)
+    if short_name(call.operation) == "view_as_real":
+        return [[*x, *fixed([2])]]
+    call.walk.fix(x[-1:], "it holds real and imaginary parts")
+    return [x[:-1]]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(("view_as_complex", "view_as_real"), as_complex),
+}
