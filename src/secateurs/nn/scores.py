@@ -16,9 +16,10 @@ from secateurs.core.certificate import Check
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
 from secateurs.core.short_repr import short_repr
 from secateurs.nn.buffers import restored_buffers
-from secateurs.nn.channels import ChannelGroup, ChannelPlan
+from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.evaluation import batch_loss, called
 from secateurs.nn.group_lasso_scores import group_lasso_scores
+from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.reconstruction import reconstruction_scores
 from secateurs.nn.rows import batches
 from secateurs.nn.slots import IntArray
@@ -152,7 +153,7 @@ def _by_channel(plan: ChannelPlan, group: ChannelGroup, place: Any, entries: Ten
     """Sum the entries of a parameter that go with each channel."""
     others = tuple(i for i in range(entries.ndim) if i != place.axis)
     sums = (entries.sum(others) if others else entries).numpy()
-    channel = plan.channel_of(group, place)
+    channel = plan.channel_of(group, plan.graph_walk.parameters[place.name][place.axis].slots)
     mine = channel >= 0
     found: FloatArray = np.bincount(channel[mine], sums[mine], group.size).astype(np.float64)
     return found

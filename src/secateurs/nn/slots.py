@@ -219,24 +219,6 @@ class Slots:
             owners, now = np.divmod(new, self._size)
         return np.divmod(distinct(np.concatenate([pairs[:0], *found])), self._size)
 
-    def atoms(self, slot: int) -> frozenset[int]:
-        """Return the atoms of which each alone removes this slot."""
-        root = self.root(slot)
-        if root not in self._parts:
-            return frozenset() if root == FIXED else frozenset((root,))
-        found: set[int] = set()
-        todo, seen = [slot], set()
-        while todo:
-            root = self.root(todo.pop())
-            if root == FIXED or root in seen:
-                continue
-            seen.add(root)
-            if root in self._parts:
-                todo += self._parts[root]
-            else:
-                found.add(root)
-        return frozenset(found)
-
 
 def distinct(values: IntArray) -> IntArray:
     """Return each value once, increasing; for many values faster than numpy's hash table."""
