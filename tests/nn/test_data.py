@@ -120,6 +120,63 @@ def test_gradients_that_are_switched_off_outside_are_on_inside():
         pruned((X, Y), module=module)
 
 
+class Writing(nn.Module):
+    """It writes to a buffer in place, which training does not forget."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(6, 12), nn.Linear(12, 2)
+        self.register_buffer("mean", torch.zeros(12))
+
+    def forward(self, x, z=None):
+        h = torch.relu(self.first(x if z is None else x + z))
+        self.mean.mul_(0.9).add_(h.mean(0), alpha=0.1)
+        return self.out(h - self.mean)
+
+
+def test_a_score_leaves_no_gradient_in_the_buffers():
+    module = Writing()
+    found = plan(module, (X[:3], X[:3]))
+    for how in ("taylor", "reconstruction", "norm"):
+        scores = found.score(how, ((X, X), Y), cross_entropy)
+        assert found.choose(scores, flops=0.6).apply().form == "class"
+    assert not module.mean.requires_grad
+    assert not module.mean.any()
+    with pytest.raises(ValueError, match=r"data: got 120 rows of X and 3 of y"):
+        found.score("taylor", ((X, X), Y[:3]), cross_entropy)
+
+
+class InPlace(nn.Module):
+    """A forward that has no gradient, because a value that it needs is overwritten."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(6, 12), nn.Linear(12, 2)
+
+    def forward(self, x):
+        h = torch.sigmoid(self.first(x))
+        h.mul_(2.0)
+        return self.out(h)
+
+
+def test_a_forward_without_a_gradient_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"module: got RuntimeError.*differentiate"):
+        pruned((X, Y), module=InPlace())
+    found = plan(InPlace(), X[:3])
+    with pytest.raises(ValueError, match=r"module: got RuntimeError.*differentiate"):
+        found.score("taylor", (X, Y), cross_entropy)
+    assert np.isfinite(found.score("norm").values["first"]).all()
+
+
+def test_weights_that_are_nan_have_no_scores():
+    module = network()
+    with torch.no_grad():
+        module[0].weight[0, 0] = torch.nan
+    for how in ("norm", "taylor", "reconstruction"):
+        with pytest.raises(ValueError, match=r"(module|data): got .*NaN"):
+            plan(module, X[:3]).score(how, (X, Y), cross_entropy)
+
+
 class ByKeyword(nn.Module):
     def __init__(self):
         super().__init__()

@@ -73,6 +73,16 @@ def called(module: nn.Module, inputs: Inputs) -> Any:
         raise bad_value("data", Shown(line(error)), expected) from error
 
 
+@contextmanager
+def differentiated() -> Iterator[None]:
+    """Raise ValueError if the gradient that is computed inside the block does not exist."""
+    try:
+        yield
+    except RuntimeError as error:  # tensors that were changed in place, or kept between calls
+        expected = "a forward that torch can differentiate"
+        raise bad_value("module", Shown(line(error)), expected) from error
+
+
 def line(error: Exception) -> str:
     """Return the kind and the first line of an error."""
     lines = str(error).strip().splitlines()

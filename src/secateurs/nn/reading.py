@@ -130,6 +130,8 @@ def unit_of(plan: ChannelPlan, reader: Reader) -> Unit:
 
 def features(unit: Unit, layer: nn.Module, x: Tensor) -> Tensor:
     """Return the inputs of a reader as float64 rows of features [rows, features]."""
+    if not isinstance(layer, nn.Linear) and x.ndim < layer.weight.ndim:  # type: ignore[operator]
+        x = x[None]  # a single image
     if unit.patches:
         assert isinstance(layer, nn.Conv2d)
         padding: Any = layer.padding

@@ -17,7 +17,7 @@ from secateurs.core.parameters import Shown, bad_value, check_choice, check_inte
 from secateurs.core.short_repr import short_repr
 from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.evaluation import batch_loss, called
+from secateurs.nn.evaluation import batch_loss, called, differentiated
 from secateurs.nn.group_lasso_scores import group_lasso_scores
 from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.reconstruction import reconstruction_scores
@@ -88,7 +88,12 @@ def score(
     if loss is not None and not callable(loss):
         raise bad_value("loss", loss, "a function of (output, target)")
     with restored_buffers(module):
-        return _score(plan, how, data, loss, n_rows, module, n_steps, random_state)
+        scores = _score(plan, how, data, loss, n_rows, module, n_steps, random_state)
+    for name, values in scores.values.items():
+        if np.isnan(values).any():
+            got = Shown(f"weights or gradients that are NaN in the group {name!r}")
+            raise bad_value("module", got, "a module whose weights are numbers")
+    return scores
 
 
 def _score(
@@ -160,13 +165,15 @@ def _by_channel(plan: ChannelPlan, group: ChannelGroup, place: Any, entries: Ten
 
 
 class _Functional(nn.Module):
-    """A module that computes with other parameters."""
+    """A module that computes with other parameters, and with copies of its buffers."""
 
     def __init__(self, module: nn.Module, parameters: dict[str, Tensor]) -> None:
         super().__init__()
-        self._call: Callable[..., Any] = lambda args, kwargs: functional_call(
-            module, parameters, args, kwargs
-        )
+        state = parameters | {name: b.detach().clone() for name, b in module.named_buffers()}
+        if isinstance(module, nn.DataParallel):  # which cannot be called with another state
+            module = module.module
+            state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        self._call: Callable[..., Any] = lambda *call: functional_call(module, state, *call)
         self.train(module.training)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -197,7 +204,8 @@ def taylor_scores(
             raise bad_value("data", got, "(X, y) for the score 'taylor'")
         with torch.enable_grad():
             value = batch_loss(loss, called(_Functional(module, leaves), inputs), y)
-        gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        with differentiated():
+            gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
         products = {
             id(parameters[name]): (g.conj() * leaf).detach().real.double().cpu()
             for (name, leaf), g in zip(leaves.items(), gradients, strict=True)

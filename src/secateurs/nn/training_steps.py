@@ -14,7 +14,7 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs
 from secateurs.core.solution import Progress
 from secateurs.nn.data import Batch, Loss
-from secateurs.nn.evaluation import batch_loss, called
+from secateurs.nn.evaluation import batch_loss, called, differentiated
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def train_and_look(
         X, y = next(batches)
         optimizer.zero_grad()
         value = batch_loss(loss, called(module(), Inputs.of(X)), y)
-        value.backward()  # type: ignore[no-untyped-call]
+        with differentiated():
+            value.backward()  # type: ignore[no-untyped-call]
         add_penalty(step - 1)
         optimizer.step()
         total, since = total + value.detach(), since + 1
