@@ -78,6 +78,14 @@ def masked_by_torch():
     return module
 
 
+def narrowed(middle):
+    """A layer that reads a part of what two others compute."""
+    return Wrapped(
+        lambda m, x: m.out(middle(torch.relu(m.first(x)), m.second(x))),
+        first=linear(6, 8), second=linear(6, 8), out=linear(4, 3),
+    )  # fmt: skip
+
+
 def every_other(m, h):
     return torch.cat([h[:, ::2] * h[:, 1::2], h[:, :4]], -1)
 
@@ -117,6 +125,21 @@ NETWORKS = {
         (vectors(), torch.eye(3).to_sparse()),
     ),
     "masks of torch": lambda: (masked_by_torch(), vectors()),
+    "narrow": lambda: (narrowed(lambda h, _: h.narrow(1, 2, 4)), vectors()),
+    "halves": lambda: (narrowed(lambda h, _: h.hsplit(2)[1]), vectors()),
+    "pieces": lambda: (narrowed(lambda h, _: h.tensor_split(2, 1)[0]), vectors()),
+    "like another": lambda: (
+        narrowed(lambda h, g: h.unflatten(1, (2, 4)).view_as(g)[:, :4]), vectors()
+    ),
+    "trace": lambda: (
+        Wrapped(lambda m, x: m.out(torch.relu(m.first(x))) * (m.square @ m.square.T).trace(),
+                first=linear(6, 8), out=linear(8, 3), square=nn.Parameter(torch.randn(5, 4))),
+        vectors(),
+    ),
+    "diagonal": lambda: (
+        two(lambda m, h: h * m.square.diagonal(), square=nn.Parameter(torch.randn(8, 8))),
+        vectors(),
+    ),
     "no rule but parts": lambda: (two(lambda _, h: F.hardswish(h)), vectors()),
 }  # fmt: skip
 
@@ -202,6 +225,10 @@ def test_what_the_example_does_not_reach_stays():
         (lambda _, h: h + torch.randn_like(h), "random numbers"),
         (lambda _, h: F.dropout(h, training=True), "random numbers"),
         (lambda _, h: torch.fft.fft(h).real, "a Fourier transform"),
+        (lambda _, h: h.roll(1), "the operation roll"),
+        (lambda _, h: h.as_strided((len(h), 8), (8, 1)), "the operation as_strided"),
+        (lambda _, h: F.pad(h[:, None], (1, 1), mode="circular")[:, 0, :8], "a padding copies"),
+        (lambda _, h: F.pad(h[:, None], (1, 1), mode="reflect")[:, 0, 2:], "a padding copies"),
         (lambda m, h: h + m.numbers, "combined with an input or an axis that cannot"),
     ],
 )

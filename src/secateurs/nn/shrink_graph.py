@@ -240,6 +240,30 @@ class _Rewriting:
         self.new.target = aten.cat.default
         self.args = [pieces, d]
 
+    def narrow(self) -> None:
+        """Write it as a slice."""
+        x, d, start, length = self.args
+        if isinstance(start, int) and isinstance(length, int):
+            start %= len(self.operand(0)[d])
+            self.new.target, self.args = aten.slice.Tensor, [x, d, start, start + length]
+            self.slice()
+
+    def hsplit(self) -> None:
+        """Write it as a split with sizes."""
+        self.args = [*self.args[:2], min(1, len(self.operand(0)) - 1)]
+        self.split()
+        if self.new.target is not aten.split_with_sizes.default:
+            self.args = self.args[:2]
+
+    def like_another(self) -> None:
+        """Give the sizes of a reshaping, because the other tensor may keep its own."""
+        shape = self.old.meta["val"].shape
+        sizes = [
+            self.size(a) if isinstance(n, int) else -1 for a, n in zip(self.out, shape, strict=True)
+        ]
+        if sizes.count(-1) < 2:
+            self.new.target, self.args = aten.reshape.default, [self.args[0], sizes]
+
     def roll(self) -> None:
         """Roll by the number of coordinates that are left among those that go around."""
         shifts, dims = self.args[1], self.argument(2, "dims", [])
@@ -299,10 +323,16 @@ REWRITES: dict[str, Callable[[_Rewriting], None]] = {
     "group_norm": _Rewriting.group_norm,
     "slice": _Rewriting.slice,
     "select": _Rewriting.select,
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split"), _Rewriting.split),
+    **dict.fromkeys(
+        ("split", "split_with_sizes", "chunk", "unsafe_split", "tensor_split"), _Rewriting.split
+    ),
     "unflatten": _Rewriting.unflatten,
     "repeat": _Rewriting.repeat,
     "roll": _Rewriting.roll,
+    "narrow": _Rewriting.narrow,
+    "hsplit": _Rewriting.hsplit,
+    "view_as": _Rewriting.like_another,
+    "reshape_as": _Rewriting.like_another,
     "channel_shuffle": _Rewriting.channel_shuffle,
     "native_channel_shuffle": _Rewriting.channel_shuffle,
     "scaled_dot_product_attention": _Rewriting.attention,

@@ -18,7 +18,7 @@ from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import FIXED, IntArray, distinct
 from secateurs.nn.stand_ins import stand_in
 
-WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
+WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave", "pad", "meshgrid")
 
 
 class _Rules(TorchDispatchMode):

@@ -26,6 +26,8 @@ def find_rule(operation: Any) -> Rule | None:
     name = short_name(operation)
     if name in RULES:
         return RULES[name]
+    if name == "meshgrid":
+        return whole
     if name.startswith(reductions.SPATIAL):
         return reductions.spatial
     if torch.Tag.pointwise in getattr(operation, "tags", ()):
@@ -64,6 +66,12 @@ def apply_rule(walk: Walk, operation: Any, args: Any, kwargs: Any, result: Any) 
         keeps = any(old.zero and new.zero for old, new in zip(before, of_tensor, strict=False))
         if in_place and not keeps and not all(axis.zero for axis in of_tensor):
             walk.forget_zeros(tensor)
+
+
+def whole(call: Call) -> list[Axes]:
+    """Fix all axes of an operation whose results have the sizes of several operands."""
+    operands = tensors_in((call.args, call.kwargs))
+    return refused(call, operands, call.outputs)
 
 
 def refused(call: Call, operands: list[Tensor], outputs: list[Tensor]) -> list[Axes]:
