@@ -18,9 +18,9 @@ from secateurs.core.description import Description
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs
 from secateurs.data import load_dataset
+from secateurs.nn.pruned_graph import PrunedGraph
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.pruning import prune as prune_module
-from secateurs.nn.shrink_graph import PrunedGraph
 from secateurs.tickets.read_onnx import read_onnx
 
 READ, WRITTEN = (".pt2", ".onnx"), (".pt2", ".onnx")

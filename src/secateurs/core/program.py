@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 from secateurs.core.forward_hooks import check_forward
 from secateurs.core.parameters import Shown, bad_value
@@ -81,7 +81,7 @@ class Inputs:
         def resized(tensor: Tensor) -> Tensor:
             if tensor.ndim == 0 or len(tensor) != have:
                 return tensor
-            return tensor[torch.arange(n, device=tensor.device) % have]
+            return tensor.index_select(0, torch.arange(n, device=tensor.device) % have)
 
         return self.replaced([resized(tensor) for tensor in self.tensors()])
 
@@ -183,6 +183,8 @@ def plain_copy(module: nn.Module, *, in_eval_mode: bool = True) -> nn.Module:
             remove = FOLDED_HOOKS.get(type(hook).__name__)
             if remove is not None:
                 remove(child, hook.name)  # type: ignore[attr-defined]
+            elif isinstance(hook, prune.BasePruningMethod):
+                prune.remove(child, hook._tensor_name)  # type: ignore[no-untyped-call]
         if "parametrizations" in child._modules:
             # a copy shares the class that holds the parametrised tensors as properties, and torch
             # removes them from it
@@ -196,12 +198,24 @@ def plain_copy(module: nn.Module, *, in_eval_mode: bool = True) -> nn.Module:
 
 
 def _shared(module: nn.Module) -> dict[int, Any]:
-    """Return the memo of a deepcopy that shares tensors; folding would change them in place."""
+    """Return the memo of a deepcopy that shares tensors; folding would change them in place.
+
+    Tensors that were computed from parameters, which cannot be copied, get their values.
+    """
+    computed = {
+        id(value): value.detach().clone()
+        for child in module.modules()
+        for value in (*vars(child).values(), *child._buffers.values())
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
     for child in module.modules():
-        hooks = {type(hook).__name__ for hook in child._forward_pre_hooks.values()}
-        if hooks & set(FOLDED_HOOKS) or hasattr(child, "parametrizations"):
-            return {}
-    return {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+        folded = any(
+            type(hook).__name__ in FOLDED_HOOKS or isinstance(hook, prune.BasePruningMethod)
+            for hook in child._forward_pre_hooks.values()
+        )
+        if folded or hasattr(child, "parametrizations"):
+            return computed
+    return {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())} | computed
 
 
 def _check_tensors(module: nn.Module) -> None:
@@ -212,6 +226,8 @@ def _check_tensors(module: nn.Module) -> None:
             got, do = "tensors on the meta device", "give them values, as by module.to_empty(...)"
         elif tensor.is_quantized or tensor.layout != torch.strided:
             got, do = "quantised or sparse tensors", "prune before the module is quantised"
+        elif tensor.is_inference():
+            got, do = "tensors of inference_mode", "make the module outside of it"
         else:
             continue
         raise bad_value(f"module.{name}", Shown(got), "dense tensors with values", do)

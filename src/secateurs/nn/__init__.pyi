@@ -14,9 +14,9 @@ __all__ = [
     "relu_teacher",
 ]
 
-from .channels import ChannelGroup
 from .cut import Cut
 from .figures import plan_figure
+from .grouping import ChannelGroup
 from .planning import Plan, plan
 from .pruned_module import PrunedModule
 from .pruning import l2_prune_neurons, prune, prune_neurons

@@ -91,6 +91,8 @@ class Walk:
     readings : dict of int to None
         The ``id`` of the slots of every axis that a linear layer or a convolution without groups
         sums over, in the order of computation.
+    summed : list of int64 array
+        The slots of every axis that an operation sums over.
     unknown : dict of str to int
         How often an operation without a rule was met.
     """
@@ -100,6 +102,7 @@ class Walk:
     module: str = ""
     products: list[Product] = field(default_factory=list)
     readings: dict[int, None] = field(default_factory=dict)
+    summed: list[IntArray] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
     on_fix: Callable[[str], None] = lambda _: None
     _axes: Any = field(default_factory=WeakTensorKeyDictionary)
@@ -132,6 +135,12 @@ class Walk:
         if any(changed):
             self.on_fix(reason)
 
+    def settle(self) -> None:
+        """Report what an operation has united with something that cannot be removed."""
+        if self.slots.lost:
+            self.slots.lost = False
+            self.on_fix("it is combined with an input or an axis that cannot be removed")
+
     def unite(self, first: Axis, second: Axis) -> Axis:
         """Unite two axes of equal length; what is zero in either stays zero in a product."""
         self.slots.unite_axes(first.slots, second.slots)
@@ -140,6 +149,7 @@ class Walk:
     def contract(self, first: Axis, second: Axis) -> None:
         """Unite two axes that a product sums over; silenced terms must be zero."""
         self.slots.unite_axes(first.slots, second.slots)
+        self.summed.append(first.slots)
         if not (first.zero or second.zero):
             self.fix([first], "a product sums over it, and its silenced terms are not zero")
 

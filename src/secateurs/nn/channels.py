@@ -16,60 +16,11 @@ from secateurs.core.parameters import bad_value
 from secateurs.core.program import Program
 from secateurs.data.suggest import nearest
 from secateurs.nn.axes import Fixed
+from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.slots import IntArray
 from secateurs.nn.walk import GraphWalk
 
 BoolArray = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Coordinates of a parameter or buffer that go with a channel.
-
-    Attributes
-    ----------
-    name : str
-        The parameter or buffer.
-    axis : int
-    per_channel : int
-        How many coordinates of this axis go with each channel.
-    """
-
-    name: str
-    axis: int
-    per_channel: int
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelGroup:
-    """Channels that are interchangeable: each can be removed, and all cost the same.
-
-    Parameters
-    ----------
-    name : str
-        The module whose parameter is first in the group, with a number if there are several.
-    size : int
-        Number of its channels, at least 2.
-    places : tuple of Place
-        Where a channel appears.
-    n_parameters : int
-        Numbers in the module that go with one channel while all others stay.
-    flops : float
-        Floating-point operations on the example inputs that go with one channel.
-    inside_heads : bool
-        The channels are positions inside heads or copies of a channel.  Removing them is exact,
-        but keeps the class of the module less often.
-    atoms : tuple of int
-        The slot of each channel.
-    """
-
-    name: str
-    size: int
-    places: tuple[Place, ...]
-    n_parameters: int
-    flops: float
-    inside_heads: bool
-    atoms: tuple[int, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,45 +210,28 @@ class ChannelPlan:
             known[id(slots)] = Layout(slots, *all_slots.atoms_of(distinct), inverse, counts)
         return known[id(slots)]
 
-    def atoms(self, root: int) -> frozenset[int]:
-        """Return the atoms of which each alone removes a slot.
+    def channel_of(self, group: ChannelGroup, slots: IntArray) -> IntArray:
+        """Return the channel of each coordinate of an axis.
 
         Parameters
         ----------
-        root : int
-            The representative of the slot.
-
-        Returns
-        -------
-        frozenset of int
-            Empty if the slot cannot be removed.
-        """
-        known: dict[int, frozenset[int]] = self.__dict__.setdefault("_known_atoms", {})
-        if root not in known:
-            known[root] = self.graph_walk.walk.slots.atoms(root)
-        return known[root]
-
-    def channel_of(self, group: ChannelGroup, place: Place) -> IntArray:
-        """Return the channel of each coordinate of a place.
-
-        Parameters
-        ----------
-        group, place : ChannelGroup, Place
-            A group of this plan, and one of its places.
+        group : ChannelGroup
+            A group of this plan.
+        slots : int64 array, shape [n]
+            The slot of each coordinate of the axis.
 
         Returns
         -------
         int64 array, shape [n]
             Numbers of channels, one for each coordinate of the axis; -1 where it is of none.
         """
-        slots = self.graph_walk.parameters[place.name][place.axis].slots
-        number = {atom: i for i, atom in enumerate(group.atoms)}
-        distinct, inverse = np.unique(self.graph_walk.walk.slots.find(slots), return_inverse=True)
-        found = np.full(len(distinct), -1, dtype=np.int64)
-        for i, root in enumerate(distinct.tolist()):
-            for atom in self.atoms(root):
-                found[i] = number.get(atom, found[i])
-        return found[inverse]
+        layout = self.layout(slots)
+        number = np.full(self.graph_walk.walk.slots.size, -1, dtype=np.int64)
+        number[list(group.atoms)] = np.arange(group.size)
+        mine = number[layout.atoms]
+        found = np.full(len(layout.counts), -1, dtype=np.int64)
+        found[layout.owners[mine >= 0]] = mine[mine >= 0]
+        return found[layout.inverse]
 
     def cost(self, kept: Mapping[str, IntArray]) -> tuple[float, int]:
         """Compute the size of the module after a cut.

@@ -54,6 +54,9 @@ def choose(
     are.
     """
     check_integer("round_to", rounding.round_to)
+    if not isinstance(scores, Scores) or set(scores.values) != set(plan.groups):
+        got = Shown("scores of other groups" if isinstance(scores, Scores) else repr(scores)[:40])
+        raise bad_value("scores", got, "those of the score method of the same plan")
     given = {name: value for name, value in wanted.items() if value is not None}
     if len(given) + (widths is not None) != 1:
         got = Shown(" and ".join([*given, *(["widths"] if widths is not None else [])]) or "none")
@@ -130,8 +133,8 @@ def bisect(kept_at: Callable[[float], Kept], fits: Callable[[Kept], bool]) -> Ke
 
 def checked_widths(plan: ChannelPlan, widths: Mapping[str, int]) -> dict[str, int]:
     """Check the numbers of channels that were asked for, by group."""
-    if not widths:
-        raise bad_value("widths", widths, f"at least one of the groups {list(plan.groups)[:8]}")
+    if not isinstance(widths, Mapping) or not widths:
+        raise bad_value("widths", widths, f"a dict with some of the groups {list(plan.groups)[:8]}")
     return {
         name: check_integer(f"widths[{name!r}]", k, 1, plan.group(name).size)
         for name, k in widths.items()

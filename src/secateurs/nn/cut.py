@@ -163,6 +163,11 @@ class Cut:
         group.
         """
         check_choice("form", form, FORMS)
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise bad_value("optimizer", optimizer, "an optimiser of torch")
+        if isinstance(data, Tensor | Mapping):
+            got = Shown(f"a {type(data).__name__}")
+            raise bad_value("data", got, "a list of inputs, each like example_inputs")
         module, used, changes, agreement = self._verified(form, data)
         if each_group:
             error, n_groups = verify_each_group(self.plan, self.source, self.kept)

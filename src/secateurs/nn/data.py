@@ -90,13 +90,26 @@ class PruningData:
         return placed(batch, self.like)
 
 
+def first_parameter(module: nn.Module) -> Tensor:
+    """Return a parameter of a module; ValueError if it has none."""
+    for parameter in module.parameters():
+        return parameter
+    raise bad_value("module", Shown("no parameters"), "at least one layer with weights")
+
+
+def labels(y: Tensor) -> Tensor:
+    """Return integers as int64, which the losses of torch expect; others as they are."""
+    is_integer = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+    return y.long() if is_integer else y
+
+
 def placed(batch: Batch, like: Tensor) -> Batch:
     """Move a batch to the device of a tensor, and numbers to its dtype."""
     X, y = (
         part.to(like.device, like.dtype if part.is_floating_point() else part.dtype)
         for part in batch
     )
-    return X, y
+    return X, labels(y)
 
 
 def prepare_data(
@@ -111,7 +124,7 @@ def prepare_data(
     `generator` draws the rows that are split off.  ValueError or TypeError if the data cannot
     be used.
     """
-    like = next(module.parameters())
+    like = first_parameter(module)
     if not isinstance(validation, float | int):
         given = _checked(validation, "validation")
         training = data if isinstance(data, DataLoader) else _all(checked_rows(data, "data"))
@@ -135,7 +148,7 @@ def checked_rows(data: Any, name: str) -> Batch:
         raise TypeError(
             f"{name}: got {type(data).__name__}; expected (X, y) tensors or arrays, or a DataLoader"
         )
-    X, y = (torch.as_tensor(np.asarray(a) if not isinstance(a, Tensor) else a) for a in data)
+    X, y = (_tensor(a, letter, name) for a, letter in zip(data, "Xy", strict=True))
     if X.ndim == 0 or y.ndim == 0 or len(X) != len(y) or len(X) < 2:
         shapes = Shown(f"X of shape {tuple(X.shape)} and y of shape {tuple(y.shape)}")
         raise bad_value(name, shapes, "the same number of rows, at least 2")
@@ -144,6 +157,16 @@ def checked_rows(data: Any, name: str) -> Batch:
             got = Shown(f"{letter} with NaN or infinite entries")
             raise bad_value(name, got, "finite numbers", "drop or impute them")
     return X, y
+
+
+def _tensor(given: Any, letter: str, name: str) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    try:
+        return torch.as_tensor(np.asarray(given))
+    except (TypeError, ValueError) as error:  # texts, objects, rows of several lengths
+        got = Shown(f"{letter} that is no array of numbers ({error})")
+        raise bad_value(name, got, "tensors or arrays of numbers") from error
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -21,6 +21,8 @@ def fine_tune(
     Ctrl-C sets ``run.status``.  FloatingPointError if the loss becomes infinite or NaN.
     """
     best: ScoredModule | None = None
+    if not n_steps:
+        return run.score(network)
     with run.phase(phase, network, n_steps) as loop:
         best = run.score(network)
         work = network.copy()

@@ -4,17 +4,67 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.nn.channels import ChannelGroup, Place
 from secateurs.nn.slots import FIXED, IntArray, distinct
 from secateurs.nn.walk import GraphWalk
 
 Table = NDArray[np.int32]  # there are fewer than 2^31 slots
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Coordinates of a parameter or buffer that go with a channel.
+
+    Attributes
+    ----------
+    name : str
+        The parameter or buffer.
+    axis : int
+    per_channel : int
+        How many coordinates of this axis go with each channel.
+    """
+
+    name: str
+    axis: int
+    per_channel: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that are interchangeable: each can be removed, and all cost the same.
+
+    Parameters
+    ----------
+    name : str
+        The module whose parameter is first in the group, with a number if there are several.
+    size : int
+        Number of its channels, at least 2.
+    places : tuple of Place
+        Where a channel appears.
+    n_parameters : int
+        Numbers in the module that go with one channel while all others stay.
+    flops : float
+        Floating-point operations on the example inputs that go with one channel.
+    inside_heads : bool
+        The channels are positions inside heads or copies of a channel.  Removing them is exact,
+        but keeps the class of the module less often.
+    atoms : tuple of int
+        The slot of each channel.
+    """
+
+    name: str
+    size: int
+    places: tuple[Place, ...]
+    n_parameters: int
+    flops: float
+    inside_heads: bool
+    atoms: tuple[int, ...] = field(repr=False)
 
 
 def find_groups(graph_walk: GraphWalk) -> list[ChannelGroup]:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from secateurs.core.bounds import error_upper_bound, mean_lower_bound
 from secateurs.core.certificate import Check
+from secateurs.core.program import Inputs
 from secateurs.core.splits import row_keys
 from secateurs.nn.data import Loss, PruningData, Selection, placed
-from secateurs.nn.evaluation import batch_loss, evaluation_mode
+from secateurs.nn.evaluation import batch_loss, called, evaluation_mode
 
 CONFIDENCE = 0.95
 ROWS = 1024  # rows in one forward pass
@@ -124,7 +125,7 @@ def _row_losses(
     with evaluation_mode(module):
         for start in range(0, len(new), ROWS):
             X, target = placed(new.take(slice(start, start + ROWS)), like)
-            out = module(X)
+            out = called(module, Inputs.of(X))
             losses += [
                 float(batch_loss(loss, out[i : i + 1], target[i : i + 1]))
                 for i in range(len(target))

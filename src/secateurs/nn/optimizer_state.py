@@ -52,6 +52,12 @@ def carry_optimizer(
     if not replaced:
         got = Shown("an optimiser of other parameters")
         raise bad_value("optimizer", got, "an optimiser of the module that was given to plan")
+    for old, name in owners.items():
+        for key, value in optimizer.state.get(old, {}).items():
+            if isinstance(value, Tensor) and value.numel() > 1 and value.shape != old.shape:
+                got = Shown(f"{key!r} of shape {tuple(value.shape)} for {name!r}")
+                expected = f"state of shape {tuple(old.shape)}, like the parameter"
+                raise bad_value("optimizer", got, expected, "make a new optimiser")
     for group in optimizer.param_groups:
         group["params"] = [replaced.get(p, p) for p in group["params"]]
     for old, parameter in replaced.items():

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.core.program import Inputs
-from secateurs.nn.channels import ChannelGroup, ChannelPlan, Place
+from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.evaluation import evaluation_mode
+from secateurs.nn.grouping import ChannelGroup, Place
 from secateurs.nn.shrink_graph import find_tensor
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
@@ -94,7 +95,9 @@ def weights_of(
         if not is_reader and norms and place not in norms:
             continue
         axis = plan.graph_walk.parameters[place.name][place.axis]
-        channel = torch.from_numpy(plan.channel_of(group, place))
+        channel = torch.from_numpy(
+            plan.channel_of(group, plan.graph_walk.parameters[place.name][place.axis].slots)
+        )
         left = channel[torch.from_numpy(plan.keep_mask(axis.slots, gone))]
         now = torch.where(left >= 0, position[left.clamp(min=0)], -1)
         slices.append(Slice(place.name, place.axis, now, is_reader))

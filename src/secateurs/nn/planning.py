@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from secateurs.core.program import read_program
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.program import Inputs, read_program
 from secateurs.core.short_repr import short_repr
 from secateurs.nn.channels import ChannelPlan
 from secateurs.nn.choosing import Rounding, choose
 from secateurs.nn.cut import Cut, keep
+from secateurs.nn.evaluation import line
 from secateurs.nn.grouping import find_groups
 from secateurs.nn.prices import priced_groups
 from secateurs.nn.reconstruction import ROWS
@@ -213,13 +215,20 @@ def plan(module: nn.Module, example_inputs: Any) -> Plan:
 
 def make_plan(module: nn.Module, example_inputs: Any, *, any_rows: bool) -> Plan:
     """Plan a module; with `any_rows` its graphs accept other numbers of rows."""
+    if any_rows:  # one row would be taken for a constant
+        inputs = Inputs.of(example_inputs)
+        example_inputs = inputs.rows(max(2, inputs.n_rows))
     program = read_program(module, example_inputs, any_rows=any_rows)
     graph_walk = GraphWalk(program, quick=True)
     try:
         graph_walk.walk_through()
     except RuntimeError:  # an operation that does not accept the values of stand-ins
         graph_walk = GraphWalk(program)
-        graph_walk.walk_through()
+        try:
+            graph_walk.walk_through()
+        except RuntimeError as error:
+            got = Shown(f"inputs on which the module fails ({line(error)})")
+            raise bad_value("example_inputs", got, "inputs that the module accepts") from error
     draft = Plan(
         groups={group.name: group for group in find_groups(graph_walk)},
         fixed=tuple(graph_walk.fixed_parts),

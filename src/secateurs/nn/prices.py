@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from secateurs.nn.channels import ChannelGroup, ChannelPlan
+from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.slots import IntArray
 
 

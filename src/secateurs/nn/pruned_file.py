@@ -24,8 +24,10 @@ from secateurs.core.archive import archive_bytes
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.torch_parts import tree_leaves
+from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.shrink_graph import PrunedGraph, cut_tensors
+from secateurs.nn.pruned_graph import PrunedGraph
+from secateurs.nn.shrink_graph import cut_tensors
 
 KIND = "pruned module"
 Value = int | list[int]
@@ -83,7 +85,7 @@ def save_pruned(
         inputs = plan.program.inputs
         args = [_encoded(value, tensors) for value in inputs.args]
         kwargs = {name: _encoded(value, tensors) for name, value in inputs.kwargs.items()}
-        with torch.no_grad():
+        with torch.no_grad(), restored_buffers(module):
             leaves = tree_leaves(inputs.call(module.eval()))
         module.train(plan.was_training)
         for number, leaf in enumerate(leaves):

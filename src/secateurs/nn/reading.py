@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from secateurs.core.program import Inputs
 from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.evaluation import called
 from secateurs.nn.rules.call import short_name
 from secateurs.nn.slots import IntArray
 
@@ -129,6 +130,8 @@ def unit_of(plan: ChannelPlan, reader: Reader) -> Unit:
 
 def features(unit: Unit, layer: nn.Module, x: Tensor) -> Tensor:
     """Return the inputs of a reader as float64 rows of features [rows, features]."""
+    if not isinstance(layer, nn.Linear) and x.ndim < layer.weight.ndim:  # type: ignore[operator]
+        x = x[None]  # a single image
     if unit.patches:
         assert isinstance(layer, nn.Conv2d)
         padding: Any = layer.padding
@@ -149,17 +152,18 @@ def capture(module: nn.Module, names: Iterable[str], inputs: Inputs) -> dict[str
     """Run a module once; return what some layers read at each of their calls."""
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
 
-    def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            del output
-            seen[name].append(args[0])
+    def note(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+            seen[name].append(args[0] if args else kwargs["input"])
 
         return hook
 
-    handles = [module.get_submodule(n).register_forward_hook(note(n)) for n in seen]
+    handles = [
+        module.get_submodule(n).register_forward_pre_hook(note(n), with_kwargs=True) for n in seen
+    ]
     try:
         with torch.no_grad():
-            inputs.call(module)
+            called(module, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -21,7 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.reading import Moments, Unit, capture, features, find_readers, unit_of
 from secateurs.nn.rows import batches
 from secateurs.nn.shrink_graph import find_tensor
@@ -66,12 +69,11 @@ def reconstruction_scores(
     moments = _moments(module, module, units, data, n_rows)
     found = {}
     for name, group in plan.groups.items():
-        numbers = {atom: i for i, atom in enumerate(group.atoms)}
         problems = []
         for unit in units:
             if unit.reader.name not in moments:
                 continue
-            blocks = _blocks(plan, unit, numbers)
+            blocks = _blocks(plan, unit, group)
             if blocks is not None:
                 problems.append(_problem(module, unit, moments[unit.reader.name], blocks))
         if problems:
@@ -130,8 +132,9 @@ def _moments(
     found: dict[str, Moments] = {}
     names = list(dict.fromkeys(unit.reader.name for unit in units))
     for inputs, _ in batches(data, module, most=n_rows):
-        ours = capture(module, names, inputs)
-        theirs = ours if original is module else capture(original, names, inputs)
+        with restored_buffers(module), restored_buffers(original):
+            ours = capture(module, names, inputs)
+            theirs = ours if original is module else capture(original, names, inputs)
         for unit in units:
             name = unit.reader.name
             layer = module.get_submodule(name)
@@ -139,20 +142,21 @@ def _moments(
                 X = features(unit, layer, x)
                 target = X if original is module else features(unit, layer, x0)
                 found.setdefault(name, Moments.empty(X)).add(X, target)
+    for name, moments in found.items():
+        if not (moments.gram.isfinite().all() and moments.cross.isfinite().all()):
+            got = Shown(f"rows on which the layer {name!r} reads NaN or infinite numbers")
+            raise bad_value("data", got, "rows with finite activations")
     return found
 
 
-def _blocks(plan: ChannelPlan, unit: Unit, numbers: dict[int, int]) -> list[IntArray] | None:
+def _blocks(plan: ChannelPlan, unit: Unit, group: ChannelGroup) -> list[IntArray] | None:
     """Return the features of each channel of a group; None if the reader reads none of them."""
-    roots = plan.graph_walk.walk.slots.find(unit.reader.slots[unit.table[:, 0]])
-    channel = np.array(
-        [next((numbers[a] for a in plan.atoms(int(r)) if a in numbers), -1) for r in roots]
-    )
+    channel = plan.channel_of(group, unit.reader.slots)[unit.table[:, 0]]
     if not (channel >= 0).any():
         return None
     taps = unit.n_taps
     places = np.arange(len(channel) * taps).reshape(len(channel), taps)
-    return [places[channel == i].reshape(-1) for i in range(len(numbers))]
+    return [places[channel == i].reshape(-1) for i in range(group.size)]
 
 
 @dataclass(eq=False)

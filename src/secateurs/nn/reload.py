@@ -12,6 +12,7 @@ from secateurs.core.archive import Archive, read_archive
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs, plain_copy
 from secateurs.core.torch_parts import tree_leaves
+from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.cut import keep
 from secateurs.nn.narrow_attention import SCALE_WIDTH, can_be_narrow, keep_padded
 from secateurs.nn.planning import make_plan
@@ -125,7 +126,8 @@ def _as_graph(
 
     args = tuple(decoded(value) for value in record.args)
     kwargs = {name: decoded(value) for name, value in record.kwargs.items()}
-    again = make_plan(fresh, Inputs(args, kwargs), any_rows=True)
+    inputs = Inputs(args, kwargs)
+    again = make_plan(fresh, inputs, any_rows=True)
     kept = {
         name.removeprefix("kept/"): array
         for name, array in archive.arrays.items()
@@ -141,7 +143,8 @@ def _as_graph(
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])
-        found = tree_leaves(again.program.inputs.call(loaded))
+        with restored_buffers(loaded):
+            found = tree_leaves(inputs.call(loaded))
     expected = [tensors.get(f"output/{number}") for number in range(len(found))]
     archive.require(
         difference(expected, found) <= SAME, "the outputs are not those that were saved"

@@ -21,7 +21,7 @@ from secateurs.core.solution import History, Progress, Status
 from secateurs.core.threads import threads_for
 from secateurs.nn.certificate import equality_check, loss_check
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.data import Batch, Data, Loss, PruningData, prepare_data
+from secateurs.nn.data import Batch, Data, Loss, PruningData, first_parameter, prepare_data
 from secateurs.nn.evaluation import chunk_losses, constant_loss, outputs, probe_rows
 from secateurs.nn.increase import increase_checks
 from secateurs.nn.pruned_module import PrunedModule
@@ -139,9 +139,12 @@ def run_of(
     """
     check_integer("batch_size", batch_size)
     check_real("learning_rate", learning_rate, least=0)
+    for name, function in (("loss", loss), ("progress", progress or loss)):
+        if not callable(function):
+            raise bad_value(name, function, "a function")
     seed = draw_seed(random_state)
     generator = torch.Generator().manual_seed(seed)
-    device = next(module.parameters()).device
+    device = first_parameter(module).device
     # dropout and loaders draw from the global random state, which is restored after the block
     if device.type == "cpu":
         own_draws = torch.random.fork_rng(devices=[])
@@ -149,7 +152,8 @@ def run_of(
         own_draws = torch.random.fork_rng([device], device_type=device.type)
     has_convs = any(isinstance(m, nn.modules.conv._ConvNd) for m in module.modules())
     work = batch_size * max(p.numel() for p in module.parameters())
-    with own_draws, nullcontext() if has_convs else threads_for(work):
+    trains = torch.inference_mode(mode=False), torch.enable_grad()
+    with own_draws, trains[0], trains[1], nullcontext() if has_convs else threads_for(work):
         torch.manual_seed(seed)
         pruning_data = prepare_data(data, validation, batch_size, module, generator)
         probe = Inputs.of(probe_rows(pruning_data, PROBE_ROWS))

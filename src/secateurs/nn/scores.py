@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from secateurs.core.certificate import Check
-from secateurs.core.parameters import Shown, bad_value, check_choice
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
 from secateurs.core.short_repr import short_repr
-from secateurs.nn.channels import ChannelGroup, ChannelPlan
-from secateurs.nn.evaluation import batch_loss
+from secateurs.nn.buffers import restored_buffers
+from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.evaluation import batch_loss, called, differentiated
 from secateurs.nn.group_lasso_scores import group_lasso_scores
+from secateurs.nn.grouping import ChannelGroup
 from secateurs.nn.reconstruction import reconstruction_scores
 from secateurs.nn.rows import batches
 from secateurs.nn.slots import IntArray
@@ -81,6 +84,28 @@ def score(
 ) -> Scores:
     """Score the channels of a plan; see `Plan.score`."""
     module = plan.module if source is None else source
+    check_integer("n_rows", n_rows)
+    if loss is not None and not callable(loss):
+        raise bad_value("loss", loss, "a function of (output, target)")
+    with restored_buffers(module):
+        scores = _score(plan, how, data, loss, n_rows, module, n_steps, random_state)
+    for name, values in scores.values.items():
+        if np.isnan(values).any():
+            got = Shown(f"weights or gradients that are NaN in the group {name!r}")
+            raise bad_value("module", got, "a module whose weights are numbers")
+    return scores
+
+
+def _score(
+    plan: ChannelPlan,
+    how: str,
+    data: Any,
+    loss: Loss | None,
+    n_rows: int,
+    module: nn.Module,
+    n_steps: int,
+    random_state: int | np.random.RandomState | None,
+) -> Scores:
     check_choice("how", how, HOW)
     if how == "norm":
         return Scores(how, norm_scores(plan, module), data)
@@ -120,7 +145,7 @@ def norm_scores(plan: ChannelPlan, module: nn.Module) -> dict[str, FloatArray]:
         for place in group.places:
             parameter = parameters.get(place.name)
             if parameter is not None:
-                square = parameter.detach().double().square().cpu()
+                square = parameter.detach().abs().double().square().cpu()
                 half = int((place.name, place.axis) in readers)
                 halves[half] += _by_channel(plan, group, place, square)
         sides = [half for half in halves if half.any()]
@@ -133,10 +158,27 @@ def _by_channel(plan: ChannelPlan, group: ChannelGroup, place: Any, entries: Ten
     """Sum the entries of a parameter that go with each channel."""
     others = tuple(i for i in range(entries.ndim) if i != place.axis)
     sums = (entries.sum(others) if others else entries).numpy()
-    channel = plan.channel_of(group, place)
+    channel = plan.channel_of(group, plan.graph_walk.parameters[place.name][place.axis].slots)
     mine = channel >= 0
     found: FloatArray = np.bincount(channel[mine], sums[mine], group.size).astype(np.float64)
     return found
+
+
+class _Functional(nn.Module):
+    """A module that computes with other parameters, and with copies of its buffers."""
+
+    def __init__(self, module: nn.Module, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        state = parameters | {name: b.detach().clone() for name, b in module.named_buffers()}
+        if isinstance(module, nn.DataParallel):  # which cannot be called with another state
+            module = module.module
+            state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        self._call: Callable[..., Any] = lambda *call: functional_call(module, state, *call)
+        self.train(module.training)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module."""
+        return self._call(args, kwargs)
 
 
 def taylor_scores(
@@ -150,20 +192,26 @@ def taylor_scores(
     parameters = dict(module.named_parameters(remove_duplicate=False))
     readers = set(plan.graph_walk.readers)
     found = {name: np.zeros(group.size) for name, group in plan.groups.items()}
+    # frozen parameters count as well
+    leaves = {
+        name: p.detach().requires_grad_()
+        for name, p in module.named_parameters()
+        if p.is_floating_point() or p.is_complex()
+    }
     for inputs, y in batches(data, module, most=n_rows, size=32):
         if y is None:
             got = Shown("rows without targets")
             raise bad_value("data", got, "(X, y) for the score 'taylor'")
-        value = batch_loss(loss, inputs.call(module), y)
-        names = [name for name, p in parameters.items() if p.requires_grad]
-        gradients = torch.autograd.grad(
-            value, [parameters[name] for name in names], allow_unused=True
-        )
-        change = {
-            name: (g * parameters[name]).detach().double().cpu()
-            for name, g in zip(names, gradients, strict=True)
+        with torch.enable_grad():
+            value = batch_loss(loss, called(_Functional(module, leaves), inputs), y)
+        with differentiated():
+            gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        products = {
+            id(parameters[name]): (g.conj() * leaf).detach().real.double().cpu()
+            for (name, leaf), g in zip(leaves.items(), gradients, strict=True)
             if g is not None
         }
+        change = {n: products[id(p)] for n, p in parameters.items() if id(p) in products}
         for name, group in plan.groups.items():
             writers = [
                 p for p in group.places

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from secateurs.core.parameters import Shown, bad_value
-from secateurs.core.torch_parts import tree_leaves, tree_unflatten
 from secateurs.nn.axes import Axis
-from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.channels import BoolArray, ChannelPlan
+from secateurs.nn.pruned_graph import PrunedGraph, inputs_of
 from secateurs.nn.rules.call import short_name
 
 aten = torch.ops.aten
@@ -26,59 +27,6 @@ GROUPS = {
     "conv1d": 6, "conv2d": 6, "conv3d": 6, "conv_transpose1d": 6, "conv_transpose2d": 6,
     "conv_transpose3d": 6, "convolution": 8,
 }  # fmt: skip
-
-
-class PrunedGraph(nn.Module):
-    """A module that runs an exported graph; its state keeps the names of the original.
-
-    Batch normalisation and dropout are in eval mode, as they were exported.
-
-    Parameters
-    ----------
-    graph_module : fx.GraphModule
-    names : list of str or None
-        The tensor of the state for each placeholder; None for an input.
-    tensors : dict of str to Tensor
-    out_spec : TreeSpec
-        How the outputs are put together.
-    """
-
-    def __init__(
-        self,
-        graph_module: fx.GraphModule,
-        names: Sequence[str | None],
-        tensors: dict[str, Tensor],
-        out_spec: Any,
-    ) -> None:
-        super().__init__()
-        self.graph_module = graph_module
-        self._names = list(names)
-        # a closure, because copies of a TreeSpec warn
-        self._together: Callable[[Any], Any] = lambda leaves: tree_unflatten(leaves, out_spec)
-        self.state = nn.Module()
-        for name, tensor in tensors.items():
-            _register(self.state, name, tensor)
-        self._state = [None if name is None else operator.attrgetter(name) for name in names]
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the graph."""
-        given = iter(tree_leaves((args, kwargs)))
-        placed = [next(given) if get is None else get(self.state) for get in self._state]
-        return self._together(self.graph_module(*placed))
-
-
-def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        child = root._modules[part]
-        assert child is not None
-        root = child
-    if isinstance(tensor, nn.Parameter):
-        root.register_parameter(last, tensor)
-    else:
-        root.register_buffer(last, tensor)
 
 
 def find_tensor(module: nn.Module, name: str) -> Tensor | None:
@@ -184,9 +132,11 @@ def shrunk_graph(
         if old.op == "call_function" and isinstance(old.target, torch._ops.OpOverload):
             _Rewriting(plan, gone, old, new).rewrite()
     graph.lint()
+    module = fx.GraphModule(plan.program.graph_module, graph)
     program = plan.program
-    module = fx.GraphModule(program.graph_module, graph)
-    return PrunedGraph(module, program.names, tensors, program.exported.call_spec.out_spec)
+    return PrunedGraph(
+        module, program.names, tensors, program.exported.call_spec.out_spec, inputs_of(program)
+    )
 
 
 class _Rewriting:
@@ -207,6 +157,10 @@ class _Rewriting:
         node = self.old.args[i]
         axes = self.plan.graph_walk.by_node[node] if isinstance(node, fx.Node) else ()
         return tuple(axes)
+
+    def stays(self, d: int) -> BoolArray:
+        """Return which coordinates of an axis of the first operand stay."""
+        return self.plan.keep_mask(self.operand(0)[d].slots, self.gone)
 
     def argument(self, i: int, name: str, default: Any) -> Any:
         """Return an argument of the new node."""
@@ -263,19 +217,71 @@ class _Rewriting:
     def slice(self) -> None:
         """Move the ends of a slice to what is left."""
         d = self.argument(1, "dim", 0)
-        axis = self.operand(0)[d]
-        stays = self.plan.keep_mask(axis.slots, self.gone)
+        stays = self.stays(d)
         if stays.all():
             return
         n = len(stays)
         start, end, step = (self.argument(i, "", v) for i, v in ((2, 0), (3, n), (4, 1)))
-        first, last, _ = slice(start, end).indices(n)
-        self.args = [self.args[0], d, int(stays[:first].sum()), int(stays[:last].sum()), step]
+        if not all(isinstance(i, int | None) for i in (start, end, step)):
+            return  # its ends are computed
+        chosen = np.arange(n)[start:end:step]
+        places = (np.cumsum(stays) - 1)[chosen[stays[chosen]]]
+        steps = np.diff(places)
+        x, graph = self.args[0], self.new.graph
+        if len(set(steps.tolist())) < 2:
+            first, last = (places[0], places[-1]) if len(places) else (0, -1)
+            by = int(steps[0]) if len(steps) else 1
+            self.args = [x, d, int(first), int(last) + 1, by]
+            return
+        with graph.inserting_before(self.new):
+            pieces = [
+                graph.call_function(aten.slice.Tensor, (x, d, int(i), int(i) + 1)) for i in places
+            ]
+        self.new.target = aten.cat.default
+        self.args = [pieces, d]
+
+    def narrow(self) -> None:
+        """Write it as a slice."""
+        x, d, start, length = self.args
+        if isinstance(start, int) and isinstance(length, int):
+            start %= len(self.operand(0)[d])
+            self.new.target, self.args = aten.slice.Tensor, [x, d, start, start + length]
+            self.slice()
+
+    def hsplit(self) -> None:
+        """Write it as a split with sizes."""
+        self.args = [*self.args[:2], min(1, len(self.operand(0)) - 1)]
+        self.split()
+        if self.new.target is not aten.split_with_sizes.default:
+            self.args = self.args[:2]
+
+    def like_another(self) -> None:
+        """Give the sizes of a reshaping, because the other tensor may keep its own."""
+        shape = self.old.meta["val"].shape
+        sizes = [
+            self.size(a) if isinstance(n, int) else -1 for a, n in zip(self.out, shape, strict=True)
+        ]
+        if sizes.count(-1) < 2:
+            self.new.target, self.args = aten.reshape.default, [self.args[0], sizes]
+
+    def roll(self) -> None:
+        """Roll by the number of coordinates that are left among those that go around."""
+        shifts, dims = self.args[1], self.argument(2, "dims", [])
+        left = list(shifts)
+        for i, (shift, d) in enumerate(zip(shifts, dims, strict=False)):
+            stays = self.stays(d)
+            if not stays.all():
+                left[i] = int(stays[len(stays) - shift % len(stays) :].sum())
+        self.args[1] = left
+
+    def channel_shuffle(self) -> None:
+        """Count the groups that are left."""
+        groups = self.stays(1).reshape(self.args[1], -1)
+        self.args[1] = int(groups.any(1).sum())
 
     def select(self) -> None:
         """Count the coordinates that are left before the selected one."""
-        axis = self.operand(0)[self.args[1]]
-        stays = self.plan.keep_mask(axis.slots, self.gone)
+        stays = self.stays(self.args[1])
         self.args[2] = int(stays[: self.args[2] % len(stays)].sum())
 
     def split(self) -> None:
@@ -317,8 +323,17 @@ REWRITES: dict[str, Callable[[_Rewriting], None]] = {
     "group_norm": _Rewriting.group_norm,
     "slice": _Rewriting.slice,
     "select": _Rewriting.select,
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split"), _Rewriting.split),
+    **dict.fromkeys(
+        ("split", "split_with_sizes", "chunk", "unsafe_split", "tensor_split"), _Rewriting.split
+    ),
     "unflatten": _Rewriting.unflatten,
     "repeat": _Rewriting.repeat,
+    "roll": _Rewriting.roll,
+    "narrow": _Rewriting.narrow,
+    "hsplit": _Rewriting.hsplit,
+    "view_as": _Rewriting.like_another,
+    "reshape_as": _Rewriting.like_another,
+    "channel_shuffle": _Rewriting.channel_shuffle,
+    "native_channel_shuffle": _Rewriting.channel_shuffle,
     "scaled_dot_product_attention": _Rewriting.attention,
 }

@@ -9,7 +9,8 @@ from torch import nn
 
 from secateurs.nn.attention_scale import row_factors, scaled_rows
 from secateurs.nn.channels import ChannelPlan
-from secateurs.nn.shrink_graph import PrunedGraph, state_of
+from secateurs.nn.pruned_graph import PrunedGraph
+from secateurs.nn.shrink_graph import state_of
 
 
 @torch.no_grad()

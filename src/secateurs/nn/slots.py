@@ -25,6 +25,8 @@ class Slots:
     ----------
     inside : set of int
         Slots of positions inside heads, the last axis where a flat axis was split.
+    lost : bool
+        Whether a slot was united with one that cannot be removed; the reader resets it.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Slots:
         self._parts: dict[int, tuple[int, ...]] = {}
         self._composite = np.zeros(1024, dtype=bool)  # whether a slot is in _parts
         self.inside: set[int] = set()
+        self.lost = False
 
     def new(self, n: int) -> IntArray:
         """Make n slots that are tied to nothing."""
@@ -71,6 +74,7 @@ class Slots:
         pairs = np.stack(np.divmod(keys, self._size))
         if self._is_simple(*pairs):
             self._up[pairs[1]] = pairs[0]
+            self.lost = self.lost or bool((pairs[0] == FIXED).any())
             return
         for one, other in pairs.T.tolist():
             self.unite(one, other)
@@ -96,6 +100,7 @@ class Slots:
             ours, theirs = self._without_parts(a), self._without_parts(b)
             self._up[b] = a
             if a == FIXED:
+                self.lost = True
                 todo += [(FIXED, part) for part in theirs or ()]
                 continue
             if ours is not None and theirs is not None:
@@ -213,24 +218,6 @@ class Slots:
             pairs = np.concatenate([pairs, new])
             owners, now = np.divmod(new, self._size)
         return np.divmod(distinct(np.concatenate([pairs[:0], *found])), self._size)
-
-    def atoms(self, slot: int) -> frozenset[int]:
-        """Return the atoms of which each alone removes this slot."""
-        root = self.root(slot)
-        if root not in self._parts:
-            return frozenset() if root == FIXED else frozenset((root,))
-        found: set[int] = set()
-        todo, seen = [slot], set()
-        while todo:
-            root = self.root(todo.pop())
-            if root == FIXED or root in seen:
-                continue
-            seen.add(root)
-            if root in self._parts:
-                todo += self._parts[root]
-            else:
-                found.add(root)
-        return frozenset(found)
 
 
 def distinct(values: IntArray) -> IntArray:

@@ -10,9 +10,11 @@ from torch.optim import Adam, Optimizer
 
 from secateurs.core.driver import Iterations
 from secateurs.core.losses import check_finite
+from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.program import Inputs
 from secateurs.core.solution import Progress
 from secateurs.nn.data import Batch, Loss
-from secateurs.nn.evaluation import batch_loss
+from secateurs.nn.evaluation import batch_loss, called, differentiated
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ PruneCallback = Callable[[PruneProgress], None]
 def adam(module: nn.Module, learning_rate: float) -> Adam:
     """Make Adam for the parameters that require gradients."""
     trained = [p for p in module.parameters() if p.requires_grad]
+    if not trained:
+        got = Shown("parameters that are all frozen")
+        do = "set requires_grad, or fine_tune_steps=0"
+        raise bad_value("module", got, "at least one that can be trained", do)
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained)
     return Adam(trained, lr=learning_rate, fused=fused)
 
@@ -66,8 +72,9 @@ def train_and_look(
             group["lr"] = learning_rate(step - 1)
         X, y = next(batches)
         optimizer.zero_grad()
-        value = batch_loss(loss, module()(X), y)
-        value.backward()  # type: ignore[no-untyped-call]
+        value = batch_loss(loss, called(module(), Inputs.of(X)), y)
+        with differentiated():
+            value.backward()  # type: ignore[no-untyped-call]
         add_penalty(step - 1)
         optimizer.step()
         total, since = total + value.detach(), since + 1

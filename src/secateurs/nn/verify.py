@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from secateurs.core.program import Inputs, whole_attention
 from secateurs.core.torch_parts import TorchDispatchMode, tree_leaves, tree_map
+from secateurs.nn.buffers import restored_buffers
 from secateurs.nn.channels import ChannelPlan
+from secateurs.nn.evaluation import called, line
+from secateurs.nn.pruned_graph import PrunedGraph
 from secateurs.nn.shrink_graph import cut_tensors, shrunk_graph
 from secateurs.nn.silence import silence
 from secateurs.nn.slots import IntArray
@@ -21,8 +24,12 @@ from secateurs.nn.slots import IntArray
 TOLERANCE = 1e-10  # of the largest output, in float64
 # largest difference of outputs, over the largest output, that rounding explains
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-NARROW = (torch.float32, torch.float16, torch.bfloat16)
+WIDE = {
+    **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
+    **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
+}
 SEEDS = (0, 1)  # of the random inputs
+MOST_SIZES = 4  # of axes that are made longer
 SMALLEST_SCALE = 1e-30  # outputs of zeros are compared absolutely
 Kept = Mapping[str, IntArray]
 
@@ -65,7 +72,7 @@ class _Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _widened(leaf: Any) -> Any:
-    return torch.float64 if isinstance(leaf, torch.dtype) and leaf in NARROW else leaf
+    return WIDE.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
 
 
 @contextmanager
@@ -85,12 +92,16 @@ def _float64(seed: int = 0) -> Iterator[None]:
 def widened(module: nn.Module) -> nn.Module:
     """Copy a module to float64, plain tensors in its attributes included; eval mode."""
     wide = copy.deepcopy(module).eval()
-    wide.to(torch.float64)
+    wide._apply(_wide)  # type: ignore[no-untyped-call]
     for child in wide.modules():
         for name, value in list(vars(child).items()):
-            if isinstance(value, Tensor) and value.is_floating_point():
-                setattr(child, name, value.double())
+            if isinstance(value, Tensor):
+                setattr(child, name, _wide(value))
     return wide
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(WIDE.get(tensor.dtype, tensor.dtype))
 
 
 def probes(inputs: Inputs) -> list[Inputs]:
@@ -101,10 +112,29 @@ def probes(inputs: Inputs) -> list[Inputs]:
     return [inputs, *random, random[0].rows(n + 1), random[-1].rows(max(1, n - 1))]
 
 
+def longer(inputs: Inputs) -> list[Inputs]:
+    """Return inputs of which all axes of one size, but the rows, are longer by one."""
+    sizes = dict.fromkeys(n for tensor in inputs.tensors() for n in tensor.shape[1:] if n)
+
+    def lengthened(tensor: Tensor, size: int) -> Tensor:
+        for d in range(1, tensor.ndim):
+            if tensor.shape[d] == size and tensor.layout == torch.strided:
+                at = torch.arange(size + 1, device=tensor.device) % size
+                tensor = tensor.index_select(d, at)
+        return tensor
+
+    return [
+        inputs.replaced([lengthened(tensor, size) for tensor in inputs.tensors()])
+        for size in list(sizes)[:MOST_SIZES]
+    ]
+
+
 def _random(inputs: Inputs, seed: int) -> Inputs:
     torch.manual_seed(seed)
 
     def drawn(tensor: Tensor) -> Tensor:
+        if tensor.layout != torch.strided:
+            return tensor
         if tensor.is_floating_point():
             spread = float(tensor.double().std(correction=0)) if tensor.numel() > 1 else 0.0
             noise = torch.randn(tensor.shape, dtype=torch.float64).to(tensor.device)
@@ -121,9 +151,7 @@ def _random(inputs: Inputs, seed: int) -> Inputs:
 
 
 def _call(module: nn.Module, inputs: Inputs) -> list[Any]:
-    wide = inputs.replaced(
-        [t.double() if t.is_floating_point() else t.clone() for t in inputs.tensors()]
-    )
+    wide = inputs.replaced([_wide(t.clone()) for t in inputs.tensors()])
     with _float64():
         return tree_leaves(wide.call(module))
 
@@ -138,6 +166,8 @@ def difference(reference: list[Any], found: list[Any]) -> float:
             continue
         if not isinstance(b, Tensor) or a.shape != b.shape:
             return float("inf")
+        if a.is_complex() and b.is_complex():
+            a, b = torch.view_as_real(a), torch.view_as_real(b)
         if not a.is_floating_point():
             largest = largest if torch.equal(a, b) else float("inf")
             continue
@@ -194,7 +224,13 @@ def verify(
     -----
     Cost: copies of both modules in float64, and two forward passes for each probe.
     """
-    calls = [*probes(plan.program.inputs), *(Inputs.of(rows) for rows in data)]
+    given = [Inputs.of(rows) for rows in data]
+    for inputs in given:
+        with restored_buffers(source), torch.no_grad():
+            called(source, inputs)
+    calls = [*probes(plan.program.inputs), *given]
+    if not isinstance(candidate, PrunedGraph):  # which accepts no other lengths
+        calls += longer(calls[1])
     reference = widened(silence(plan, plan.gone(kept), source))
     worst, n_calls = _compare(reference, widened(candidate), calls, "the cut", tolerance)
     return Agreement(worst, tolerance, n_calls, 0)
@@ -235,7 +271,7 @@ def _compare(
             found = _call(candidate, inputs)
         except Exception as error:  # code of the user can raise anything
             raise NotEqualError(
-                f"{what}: got an error from the smaller module ({_line(error)}); expected the "
+                f"{what}: got an error from the smaller module ({line(error)}); expected the "
                 "outputs of the wide one"
             ) from error
         size = difference(expected, found)
@@ -254,8 +290,3 @@ def _compare(
             "the module, or give weights that are zero small random values, before it is pruned"
         )
     return worst, n_calls
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:120] if lines else ''}"

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, fx
 
 from secateurs.core.program import Program, whole_attention
-from secateurs.core.torch_parts import TorchDispatchMode, tree_map
+from secateurs.core.torch_parts import TorchDispatchMode, decomposition_table, tree_map
 from secateurs.nn.axes import Axes, Fixed, Walk, fixed, tensors_in
-from secateurs.nn.rules import apply_rule
+from secateurs.nn.buffers import restored_buffers
+from secateurs.nn.rules import apply_rule, find_rule
 from secateurs.nn.rules.call import short_name
-from secateurs.nn.slots import FIXED, IntArray
+from secateurs.nn.slots import FIXED, IntArray, distinct
 from secateurs.nn.stand_ins import stand_in
 
-WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave")
+WHOLE = ("linear", "scaled_dot_product_attention", "chunk", "repeat_interleave", "pad", "meshgrid")
 
 
 class _Rules(TorchDispatchMode):
@@ -27,8 +28,16 @@ class _Rules(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.walk = walk
         self.quick = quick
+        self.inside: set[Any] = set()  # operations that run part by part now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if find_rule(func) is None and func not in self.inside and tensors_in((args, kwargs)):
+            self.inside.add(func)
+            with self:
+                result = decomposition_table.get(func, func.decompose)(*args, **(kwargs or {}))
+            self.inside.discard(func)
+            if result is not NotImplemented:
+                return result
         result = stand_in(func, args) if self.quick else None
         if result is None:
             result = func(*args, **(kwargs or {}))
@@ -70,8 +79,23 @@ class GraphWalk(fx.Interpreter):
         with torch.no_grad(), whole_attention(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the export has raised them already
             # the fused recurrent layers of oneDNN have no rule; the plain ones are made of products
-            with torch.backends.mkldnn.flags(enabled=False):
+            plain = torch.backends.mkldnn.flags(enabled=False)
+            with plain, restored_buffers(self.program.module):
                 self.outputs = self.run(*self.program.arguments)
+        self._fix_unread()
+
+    def _fix_unread(self) -> None:
+        """Fix what nothing sums over: other inputs can need it, such as more positions."""
+        slots, none = self.walk.slots, np.zeros(0, dtype=np.int64)
+
+        def atoms(axes: list[IntArray]) -> IntArray:
+            return distinct(slots.atoms_of(distinct(slots.find(np.concatenate([none, *axes]))))[1])
+
+        own = atoms([axis.slots for axes in self.parameters.values() for axis in axes])
+        unread = own[~np.isin(own, atoms(self.walk.summed))]
+        self.walk.node, self.walk.module = "output", ""
+        if slots.fix(unread):
+            self._on_fix("nothing reads it in eval mode on the example inputs")
 
     @property
     def readers(self) -> list[tuple[str, int]]:
@@ -115,8 +139,8 @@ class GraphWalk(fx.Interpreter):
                 self._starts = self._starts[:0]
 
     def _new_axes(self, value: Tensor, name: str) -> Axes:
-        """Free axes for a tensor of numbers; indices and masks never shrink."""
-        if not value.is_floating_point():
+        """Free axes for a tensor of numbers or a mask; indices never shrink."""
+        if not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool):
             return fixed(value.shape)
         signature = self.program.exported.graph_signature
         trained = name in signature.parameters

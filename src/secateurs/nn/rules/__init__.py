@@ -26,6 +26,8 @@ def find_rule(operation: Any) -> Rule | None:
     name = short_name(operation)
     if name in RULES:
         return RULES[name]
+    if name == "meshgrid":
+        return whole
     if name.startswith(reductions.SPATIAL):
         return reductions.spatial
     if torch.Tag.pointwise in getattr(operation, "tags", ()):
@@ -56,6 +58,7 @@ def apply_rule(walk: Walk, operation: Any, args: Any, kwargs: Any, result: Any) 
     ):
         axes = refused(call, operands, outputs)
     in_place = getattr(operation, "_schema", None) is not None and operation._schema.is_mutable
+    walk.settle()
     before = walk.axes(operands[0]) if in_place and len(operands) == 1 else []
     for tensor, of_tensor in zip(outputs, axes, strict=True):
         walk.assign(tensor, of_tensor)
@@ -63,6 +66,12 @@ def apply_rule(walk: Walk, operation: Any, args: Any, kwargs: Any, result: Any) 
         keeps = any(old.zero and new.zero for old, new in zip(before, of_tensor, strict=False))
         if in_place and not keeps and not all(axis.zero for axis in of_tensor):
             walk.forget_zeros(tensor)
+
+
+def whole(call: Call) -> list[Axes]:
+    """Fix all axes of an operation whose results have the sizes of several operands."""
+    operands = tensors_in((call.args, call.kwargs))
+    return refused(call, operands, call.outputs)
 
 
 def refused(call: Call, operands: list[Tensor], outputs: list[Tensor]) -> list[Axes]:

@@ -73,6 +73,7 @@ def convolution(call: Call) -> list[Axes]:
         walk.readings[id(inner.slots)] = None
         out = outer
     else:
+        walk.summed.append(inner.slots)
         if not (x[1].zero or inner.zero):
             walk.fix([x[1]], "a convolution sums over it, and its silenced terms are not zero")
         n_out = call.outputs[0].shape[1]
@@ -147,7 +148,21 @@ def _shared(walk: Walk, axis: Axis, other: Axis) -> Axis:
     return axis
 
 
+def trilinear(call: Call) -> list[Axes]:
+    """Rule of nn.Bilinear: a product of three tensors, each with new axes, summed over some."""
+    walk, (x, weight, y) = call.walk, (call.axes(i) for i in range(3))
+    summed = {int(d) for d in call.args[6]}
+    # (rows, features of x) and (outputs, features of x, features of y) and (rows, features of y)
+    if call.args[3:6] != ([1, 3], [0], [1, 2]) or summed != {2, 3}:
+        raise ValueError
+    walk.contract(x[1], weight[1])
+    walk.contract(y[1], weight[2])
+    walk.count(float(len(x[0])), *weight)
+    return [[replace(x[0], zero=False), weight[0]]]
+
+
 RULES: dict[str, Rule] = {
+    "_trilinear": trilinear,
     "linear": linear,
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv"), matrix_product),
     "convolution": convolution,

@@ -135,7 +135,9 @@ RULES: dict[str, Rule] = {
     "_embedding_bag_forward_only": embedding_bag,
     "index_select": gather,
     "gather": gather,
-    **dict.fromkeys(("index_add", "scatter_add", "scatter", "index_copy"), scatter),
+    **dict.fromkeys(
+        ("index_add", "scatter_add", "scatter", "scatter_reduce", "index_copy"), scatter
+    ),
     **dict.fromkeys(("index_put", "_index_put_impl"), index_put),
     "index": take,
 }

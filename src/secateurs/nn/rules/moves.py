@@ -18,19 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateurs.core.torch_parts import tree_map
-from secateurs.nn.axes import Axes, Axis, Walk, is_free
+from secateurs.nn.axes import Axes, Axis, Walk, fixed, is_free
 from secateurs.nn.rules.call import Call, Rule, short_name
 from secateurs.nn.slots import FIXED, IntArray
 
 MOVES = (
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze",
     "squeeze", "expand", "cat", "stack", "split", "split_with_sizes", "unbind", "slice", "select",
-    "flip", "roll", "repeat", "pixel_shuffle", "pixel_unshuffle", "diagonal", "constant_pad_nd",
-    "channel_shuffle", "native_channel_shuffle", "unfold", "as_strided", "chunk", "narrow",
-    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
-    "replication_pad2d", "replication_pad3d", "im2col", "movedim", "unsafe_split",
-    "repeat_interleave", "rot90",
+    "flip", "roll", "repeat", "pixel_shuffle", "pixel_unshuffle", "constant_pad_nd", "unfold",
+    "chunk", "narrow", "im2col", "movedim", "unsafe_split", "repeat_interleave", "rot90",
 )  # fmt: skip
+PADS = ("reflection_pad", "replication_pad")  # with copies of other entries
 AS_RESHAPE = ("view", "_unsafe_view", "_reshape_alias")
 MOST = 1 << 24  # coordinates are counted in float32, which is exact up to here
 FloatArray = NDArray[np.float32]
@@ -39,6 +37,10 @@ FloatArray = NDArray[np.float32]
 def move(call: Call) -> list[Axes]:
     """Note where the operation moves the coordinates of its operands."""
     walk, name = call.walk, short_name(call.operation)
+    if name == "roll" and not call.argument(2, "dims"):
+        raise ValueError  # over the end of an axis to the next place of another
+    if name == "repeat_interleave" and not isinstance(call.args[1], int):
+        raise ValueError  # another number for each coordinate
     operands = _operands(call)
     sources = [walk.axes(tensor) for tensor in operands]
     outputs = [_Output(walk, tuple(t.shape)) for t in call.outputs]
@@ -81,8 +83,7 @@ def _run(call: Call, number: int, d: int, labels: IntArray) -> list[Tensor]:
             return torch.zeros(()).expand(leaf.shape)
         shape = [1] * leaf.ndim
         shape[d] = len(labels)
-        numbers = torch.from_numpy(labels + 1.0).to(torch.float32).view(shape).expand(leaf.shape)
-        return numbers.contiguous() if name == "as_strided" else numbers
+        return torch.from_numpy(labels + 1.0).to(torch.float32).view(shape).expand(leaf.shape)
 
     operation = call.operation
     args = list(tree_map(numbered, call.args))
@@ -191,4 +192,45 @@ def _varies(coordinates: FloatArray, here: NDArray[np.bool_], b: int) -> bool:
     return bool(((high != low) & (high > 0)).any())
 
 
-RULES: dict[str, Rule] = dict.fromkeys(MOVES, move)
+def diagonal(call: Call) -> list[Axes]:
+    """Rule of a diagonal: the same coordinates of both axes go together."""
+    walk, x = call.walk, call.axes(0)
+    offset, first, second = (
+        call.argument(i + 1, name, default)
+        for i, (name, default) in enumerate((("offset", 0), ("dim1", 0), ("dim2", 1)))
+    )
+    a, b = x[first], x[second]
+    if offset or len(a) != len(b):
+        raise ValueError
+    return [[axis for axis in x if axis is not a and axis is not b] + [walk.unite(a, b)]]
+
+
+def pad(call: Call) -> list[Axes]:
+    """Rule of a padding: with a number it moves entries, with copies the padded axes are fixed."""
+    name = short_name(call.operation)
+    if name == "pad" and call.argument(2, "mode", "constant") == "constant":
+        value = call.argument(3, "value", 0)
+        constant = torch.ops.aten.constant_pad_nd.default
+        args = (*call.args[:2], 0 if value is None else value)
+        return move(Call(call.walk, constant, args, {}, call.result))
+    x, n = call.axes(0), len(call.args[1]) // 2
+    call.walk.fix(x[-n:], "a padding copies entries along it")
+    return [[*x[:-n], *fixed(call.outputs[0].shape[-n:])]]
+
+
+def as_complex(call: Call) -> list[Axes]:
+    """Rule of view_as_complex and view_as_real: the axis of the two parts comes or goes."""
+    x = call.axes(0)
+    if short_name(call.operation) == "view_as_real":
+        return [[*x, *fixed([2])]]
+    call.walk.fix(x[-1:], "it holds real and imaginary parts")
+    return [x[:-1]]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys([f"{name}{n}d" for name in PADS for n in (1, 2, 3)], pad),
+    "pad": pad,
+    "diagonal": diagonal,
+    **dict.fromkeys(("view_as_complex", "view_as_real"), as_complex),
+}

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from secateurs.core.torch_parts import tree_leaves, tree_map
-from secateurs.nn.axes import Axes
+from secateurs.nn.axes import Axes, fixed, tensors_in
 from secateurs.nn.rules.call import Call, Rule
 
 COPIES = (
     "_to_copy", "to", "clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh",
     "dropout", "feature_dropout", "alpha_dropout", "native_dropout", "type_as", "_conj", "cast",
 )  # fmt: skip
-LIKE = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like")
+LIKE = ("zeros_like", "ones_like", "full_like", "empty_like")
 CREATED = (
-    "full", "zeros", "ones", "empty", "new_zeros", "new_full", "new_ones", "new_empty", "rand",
-    "randn",
+    "full", "zeros", "ones", "empty", "new_zeros", "new_full", "new_ones", "new_empty",
 )  # fmt: skip
+RANDOM = ("rand", "randn", "rand_like", "randn_like", "bernoulli", "normal", "exponential")
 SAMPLES = 48  # entries on which it is tried whether a silenced coordinate stays zero
 
 
@@ -67,7 +67,7 @@ def _tried(call: Call, operands: list[Tensor], silent: tuple[bool, ...]) -> tupl
     args, kwargs = tree_map(sampled, (call.args, kwargs))
     result = call.operation(*args, **kwargs)
     first = result[0] if isinstance(result, tuple | list) else result
-    if not first.is_floating_point():
+    if not (first.is_floating_point() or first.is_complex()):
         return False, True
     return not bool(first.any()), not bool(first.isnan().any())
 
@@ -110,8 +110,16 @@ def created_like(call: Call) -> list[Axes]:
     return [[replace(axis, zero=is_zero) for axis in call.axes(0)]]
 
 
+def drawn(call: Call) -> list[Axes]:
+    """Fix what random numbers are drawn for: a smaller tensor would get other numbers."""
+    for tensor in tensors_in((call.args, call.kwargs)):
+        call.walk.fix(call.walk.axes(tensor), "random numbers are drawn along it")
+    return [fixed(tensor.shape) for tensor in call.outputs]
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(COPIES, copied),
+    **dict.fromkeys(RANDOM, drawn),
     **dict.fromkeys(LIKE, created_like),
     **dict.fromkeys(CREATED, created),
     "copy": copied_into,
@@ -127,6 +135,8 @@ RULES: dict[str, Rule] = {
             "lerp",
             "addcmul",
             "addcdiv",
+            "polar",
+            "complex",
         ),
         pointwise,
     ),

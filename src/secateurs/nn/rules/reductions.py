@@ -28,7 +28,9 @@ def reduce(call: Call) -> list[Axes]:
     place = 2 if name in ("linalg_vector_norm", "norm") else 1
     dims = _dims(call.argument(place, "dim"), len(x))
     for d in dims:
-        if not (name in SUMS and x[d].zero and _adds_zeros(call, name)):
+        if name in SUMS and x[d].zero and _adds_zeros(call, name):
+            walk.summed.append(x[d].slots)
+        else:
             walk.fix([x[d]], f"{name} runs along it")
     keeps = name in KEEP_ZERO
 
@@ -92,7 +94,30 @@ def spatial(call: Call) -> list[Axes]:
     return [[*x[:-n_space], *fixed(t.shape[-n_space:])] for t in call.outputs]
 
 
+def transform(call: Call) -> list[Axes]:
+    """Fix the axes that a Fourier transform mixes; it keeps zeros along the others."""
+    x = call.axes(0)
+    dims = _dims(call.args[1], len(x))
+    call.walk.fix([x[d] for d in dims], "a Fourier transform runs along it")
+    shape = call.outputs[0].shape
+    return [[fixed([shape[d]])[0] if d in dims else axis for d, axis in enumerate(x)]]
+
+
+def distance(call: Call) -> list[Axes]:
+    """Rule of cdist: it sums over the last axis, to which equal zeros add nothing."""
+    walk, a, b = call.walk, call.axes(0), call.axes(1)
+    walk.slots.unite_axes(a[-1].slots, b[-1].slots)
+    if a[-1].zero and b[-1].zero and 0 < call.args[2] < float("inf"):
+        walk.summed.append(a[-1].slots)
+    else:
+        walk.fix([a[-1]], "a distance runs along it")
+    lead = walk.broadcast([a[:-2], b[:-2]], tuple(call.outputs[0].shape[:-2]))
+    return [[replace(axis, zero=False) for axis in (*lead, a[-2], b[-2])]]
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("_fft_r2c", "_fft_c2r", "_fft_c2c"), transform),
+    "_cdist_forward": distance,
     **dict.fromkeys((*KEEP_ZERO, *LOSE_ZERO), reduce),
     **dict.fromkeys(ALONG, along),
 }
