@@ -248,6 +248,7 @@ def test_draw_an_image(capsys, tmp_path):
     assert record["psnr"] > 30
     assert plot.read_bytes().startswith(b"\x89PNG")
     imsave(tmp_path / "small.png", np.linspace(0, 1, 48).reshape(6, 8), cmap="gray")
-    status, out, _ = run(capsys, "image", tmp_path / "small.png", "--nonzeros", 20)
+    small = tmp_path / "small.png"
+    status, out, _ = run(capsys, "image", small, "--nonzeros", 10, "--features", 100)
     assert status == 0
     assert "dB" in out

@@ -66,10 +66,10 @@ def test_the_scores_name_the_model_that_was_chosen_and_the_metric(capsys, tmp_pa
 
 def test_an_unknown_bound_says_why():
     wrong = np.r_[np.ones(30), np.zeros(70)]
-    loose = held_out_check(wrong, 0.3, baseline_error=0.35, n_tried=1)
+    loose = held_out_check([wrong], baseline_error=0.35, n_tried=1)
     assert loose.verdict == "unknown"
     assert "most frequent class, 0.35" in loose.statement
-    tight = held_out_check(wrong, 0.3, baseline_error=0.9, n_tried=1)
+    tight = held_out_check([wrong], baseline_error=0.9, n_tried=1)
     assert tight.verdict == "holds"
     assert "most frequent class" not in tight.statement
     for n, verdict in ((100, "unknown"), (10**7, "holds")):

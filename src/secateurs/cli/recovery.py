@@ -27,7 +27,7 @@ from secateurs.recovery.planted import image_function
 BYTES_A_WEIGHT = 12  # 8 for the weight and 4 for its position
 MOST_BYTES = 2_000_000_000  # of the random features of all pixels
 USUAL_PIXELS = 64 * 64
-QUICK_ENTRIES = 2_000_000  # features of all pixels up to which a fit takes seconds
+QUICK_ENTRIES = 2_000_000  # features of all pixels up to which a fit takes a minute at most
 SECONDS_BETWEEN_LINES = 10.0
 NO_ERROR = 400.0  # dB that stand for no difference at all
 
@@ -257,8 +257,9 @@ def _refuse_large(picture: str, shape: tuple[int, ...], features: int) -> str:
         expected = f"at most {format_bytes(MOST_BYTES)}"
         do = f"shrink the picture with --size {max(1, side)}, or take fewer --features"
         raise bad_value(picture, Shown(shown), expected, do)
-    slow = "minutes; --size and --max-seconds make it shorter"
-    return f"{shown}; the fit takes {slow if h * w * features > QUICK_ENTRIES else 'seconds'}"
+    large = h * w * features > QUICK_ENTRIES
+    takes = "minutes; --size and" if large else "seconds to a minute;"
+    return f"{shown}; the fit takes {takes} --max-seconds make{'' if large else 's'} it shorter"
 
 
 def decibels(original: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:

@@ -73,13 +73,12 @@ def _starts(values: NDArray[np.float64], own: IntArray) -> NDArray[np.bool_]:
     Many rows of one column may lie so dense that each is near the next one.  They are no copies:
     where a chain is longer than a few roundings, only equal rows stay together.
     """
-    step = np.abs(np.diff(values, axis=0))
-    other = np.diff(own) != 0
-    new = np.r_[True, (step > NEAR).any(axis=1) | other]
+    step = np.abs(np.diff(values, axis=0)).max(axis=1)
+    new = np.r_[True, (step > NEAR) | (np.diff(own) != 0)]
     first = np.flatnonzero(new)
     span = np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
-    is_chain = (span > LONGEST).any(axis=1)[np.cumsum(new) - 1]
-    return new | (is_chain & np.r_[True, (step > 0).any(axis=1)])
+    is_chain = (span.max(axis=1) > LONGEST)[np.cumsum(new) - 1]
+    return np.asarray(new | (is_chain & np.r_[True, step > 0]))
 
 
 def column_blocks(X: Any) -> Iterator[NDArray[Any]]:

@@ -18,6 +18,7 @@ from secateurs.sensing.published_pipeline import group_lasso
 
 DIVERGED = 1e6  # loss over the mean square of y above which ScaledGD has diverged
 SMALLEST_SHARE = 1 / 64  # smallest step size of ScaledGD, in parts of the one given
+PATIENCE = 50  # steps without a smaller loss, after which the step size is too large: it cycles
 EXACT = 1e-28  # loss over the mean square of y at which the residual is zero to rounding
 COMPARABLE = 0.3  # share of the largest norm above which a column is comparable to it
 
@@ -44,9 +45,9 @@ def scaled_gd(
     rank : int
         Number of components, from 1 to d.
     step : float
-        The step size eta in units of the inverse curvature.  Where the descent diverges (from
-        about .7 on, with rank-one measurements from about .2 on), it starts again with half of
-        this step.
+        The step size eta in units of the inverse curvature.  Where the descent diverges or goes
+        round in a cycle (from about .7 on, with rank-one measurements from about .2 on), it
+        starts again with half of this step.
     n_steps : int
         The most steps.
     tolerance : float
@@ -77,15 +78,19 @@ def scaled_gd(
     start = U = vectors[:rank] * np.sqrt(top)[:, None]
     smallest = step * SMALLEST_SHARE
     identification: Identification | None = None
-    with Iterations(n_steps, progress, ("step", "loss", "calls")) as run:
+    least, gained = np.inf, 0  # the smallest loss with this step size, and when it was reached
+    overflow = np.errstate(over="ignore", invalid="ignore")  # of a step that diverges
+    with Iterations(n_steps, progress, ("step", "loss", "calls")) as run, overflow:
         for t in run:
             reached = Point.at(sensed, U, np.ones(len(U)))
             run.history.record(step=t, loss=reached.loss, calls=sensed.calls)
             run.report(reached.loss, len(U))
-            if not reached.loss < DIVERGED * sensed.power:
+            if reached.loss < least:
+                least, gained = reached.loss, t
+            if not reached.loss < DIVERGED * sensed.power or t - gained > PATIENCE:
                 if step <= smallest:
                     run.end("stalled")
-                step, U = step / 2, start
+                step, U, least, gained = step / 2, start, np.inf, t
                 continue
             point = reached
             force = point.times(U)
