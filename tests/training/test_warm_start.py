@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
+from secateurs.training import TRAINERS
 from secateurs.training.fitted_network import FittedNetwork
 from secateurs.training.moments import Scaling
 from secateurs.training.prune_regrow import prune_regrow
@@ -112,3 +114,18 @@ def test_groups_with_other_rows_are_rows_that_were_seen():
     model.fit(X[order], y[order], groups=groups)
     assert model.certificate_["held-out error"].verdict == "unknown"
     assert model.certificate_["held-out error"].measured == 1
+
+
+def test_a_start_decides_the_widths_and_its_choices_count():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 5))
+    y = X[:, 0] * X[:, 1] > 0
+    model = SparseMLPClassifier(
+        60, hidden_layer_sizes="auto", max_epochs=2, random_state=0, model="network"
+    )
+    first = clone(model).fit(X, y)
+    again = clone(model).fit_with(X, y, TRAINERS["prune_regrow"], initial=first)
+    compared = f"{len(first.validation_losses_)} models were compared"
+    assert compared in first.certificate_["held-out error"].statement
+    assert compared in again.certificate_["held-out error"].statement
+    assert again.fitted_.network.widths == first.fitted_.network.widths

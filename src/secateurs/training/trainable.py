@@ -226,9 +226,10 @@ class TrainablePerceptron(FittedPerceptron):
         self, task: FitTask, rows: TrainingData, seed: int, stages: Stages
     ) -> tuple[int, ...]:
         """Return the widths of the hidden layers; "auto" compares some on the held-out rows."""
-        if self.warm_start and task.initial is not None:
+        is_auto_width = is_auto(self.hidden_layer_sizes)
+        if task.initial is not None and (self.warm_start or (is_auto_width and not task.stream)):
             return task.initial.widths[1:-1]
-        if self.hidden_layer_sizes != "auto":
+        if not is_auto_width:
             return tuple(int(m) for m in self.hidden_layer_sizes)
         candidates = auto_widths(self.budget_, rows.n_outputs)
         if task.stream is not None:  # a stream has no held-out rows
