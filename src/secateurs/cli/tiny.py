@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
-from secateurs.core.description import Description, Table
+from secateurs.core.description import Description, Table, counted
 from secateurs.core.group import launched
 from secateurs.core.output_files import check_output
 from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
@@ -246,8 +246,9 @@ def _describe(dataset: Dataset, network: IntegerNetwork, score: float, flash: in
     assert dataset.y_test is not None
     return replace(
         own,
-        headline=f"{dataset.name}: {metric} is {score:.4f} on {len(dataset.y_test)} test rows, "
-        f"with {flash:,} bytes of flash allowed.\n{own.headline}",
+        headline=f"{dataset.name}: {metric} is {score:.4f} on "
+        f"{counted(len(dataset.y_test), 'test row')}, with {flash:,} bytes of flash "
+        f"allowed.\n{own.headline}",
         facts={**own.facts, "dataset": dataset.name, "test_score": score, "flash": flash},
         tables=(*own.tables, table),
     )

@@ -19,7 +19,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
 from secateurs.cli.tiny import NO_PROGRAM, ProgramOptions, check_flash, fit_flash
-from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.description import Description, Table, counted, format_bytes
 from secateurs.core.group import Group, distributed
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.checked_dataset import Dataset
@@ -285,8 +285,9 @@ def _describe_fit(
     )
     description = recipe.describe_fit(
         model,
-        f"{dataset.name}: {metric} is {_shown(own['score'])} on {n_test} test rows. The fit used "
-        f"{model.n_train_} rows; {n_held_out} were held out for choices and for the certificate.",
+        f"{dataset.name}: {metric} is {_shown(own['score'])} on {counted(n_test, 'test row')}. "
+        f"The fit used {model.n_train_} rows; {n_held_out} were held out for choices and for the "
+        "certificate.",
         data=dataset,
         n_validation=n_held_out,
         n_test=n_test,

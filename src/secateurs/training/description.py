@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateurs.core.description import Description, Table, format_bytes
+from secateurs.core.description import Description, Table, counted, format_bytes
 from secateurs.core.solution import explain
 from secateurs.data.table_estimator import input_names
 from secateurs.training.model_file import ChoiceRecord
@@ -150,7 +150,7 @@ def describe_network(model: Any, file_bytes: int) -> Description:
     steps = f" in {model.n_steps_} steps; {explain(model.status_)}" if model.n_steps_ else ""
     headline = [
         f"{type(model).__name__} with layers {'-'.join(map(str, widths))}: it has "
-        f"{network.n_nonzero} weights, and its budget is {model.budget_}.",
+        f"{counted(network.n_nonzero, 'weight')}, and its budget is {model.budget_}.",
         f"The file takes {format_bytes(file_bytes)}.",
         f"It was fitted to {model.n_train_} rows{steps or ', without training steps'}.",
     ]
