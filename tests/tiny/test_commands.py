@@ -29,6 +29,12 @@ def files(tmp_path_factory):
     return folder
 
 
+def arrays(path):
+    """Read an archive and close it: an open one warns when it is collected."""
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def run(*arguments):
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])
@@ -45,7 +51,7 @@ def test_export(files, tmp_path, capsys, to, name, with_rows):
     assert "bytes of flash" in text
     assert out.stat().st_size
     if to == "numpy":
-        X = np.load(files / "rows.npz")["X"]
+        X = arrays(files / "rows.npz")["X"]
         assert len(runpy.run_path(str(out))["predict"](X[:5])) == 5
     if to == "c" and shutil.which("gcc"):
         flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-c"]
@@ -76,7 +82,7 @@ def test_export_certifies_on_rows_that_the_fit_held_out(files, tmp_path, capsys)
     assert known["verdict"] == "holds"
     assert "24 " in known["statement"]  # a tenth of the rows that `fit` did not keep for testing
     seed = held_out_error(capsys, model, files / "rows.npz", "--seed", "1", *out)
-    rows = np.load(files / "rows.npz")
+    rows = arrays(files / "rows.npz")
     np.savez(tmp_path / "fewer.npz", X=rows["X"][1:], y=rows["y"][1:])
     fewer = held_out_error(capsys, model, tmp_path / "fewer.npz", *out)
     assert seed["verdict"] == fewer["verdict"] == "unknown"
@@ -104,7 +110,7 @@ def test_rows_of_a_table_are_found_again(tmp_path, capsys):
 
 
 def test_test_rows_certify_only_a_model_of_their_training_rows(files, tmp_path, capsys):
-    rows = np.load(files / "rows.npz")
+    rows = arrays(files / "rows.npz")
     X, y, out = rows["X"], rows["y"], ["--output", tmp_path / "net.c"]
     parts = {"x_train": X[:240], "y_train": y[:240], "x_test": X[240:], "y_test": y[240:]}
     np.savez(tmp_path / "parts.npz", **parts)
