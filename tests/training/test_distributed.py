@@ -29,6 +29,11 @@ LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
 ENVIRONMENT = os.environ | LOOPBACK | {"OMP_NUM_THREADS": "1"}
 
 
+def _arrays(path):
+    with np.load(path) as archive:  # an open one warns when it is collected
+        return dict(archive)
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """Return the results of the jobs by name, for each of two processes."""
@@ -49,9 +54,7 @@ def two(tmp_path_factory):
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
-    return {
-        name: [dict(np.load(folder / f"{name}.{rank}.npz")) for rank in range(2)] for name in JOBS
-    }
+    return {name: [_arrays(folder / f"{name}.{rank}.npz") for rank in range(2)] for name in JOBS}
 
 
 def agreed(two, name):
