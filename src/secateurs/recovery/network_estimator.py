@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
-from sklearn.utils import Tags
+from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateurs.core.archive import Archive
@@ -48,8 +48,8 @@ class SparseReLUNetworkRegressor(RecoveryEstimator):
     """Least squares by a ReLU network of one or two hidden layers with few nonzero weights.
 
     With one output the last hidden layer is summed, so that one hidden layer without biases is the
-    network of `SparseReLURegressor`.  With several outputs a last linear layer has weights too.
-    It is made for targets that *are* such a network, or nearly.
+    network of `SparseReLURegressor`; a y of one column is one output.  With several outputs a last
+    linear layer has weights too.  It is made for targets that *are* such a network, or nearly.
 
     Parameters
     ----------
@@ -175,6 +175,8 @@ class SparseReLUNetworkRegressor(RecoveryEstimator):
         checks = {"dtype": np.float64, "order": "C", "y_numeric": True, "multi_output": True}
         X, y = validate_data(self, X, y, **checks, **options)
         y = np.asarray(y, dtype=np.float64)
+        if y.ndim == 2 and y.shape[1] == 1:  # one output, with a warning as in scikit-learn
+            y = column_or_1d(y, warn=True)
         least = len(self._widths) + (y.ndim > 1)
         if self.n_nonzero < least:
             raise bad_value("n_nonzero", self.n_nonzero, f"at least {least}, one for each layer")

@@ -152,7 +152,7 @@ def saliency(rows: PursuitRows, net: NeuronSum) -> FloatArray:
 
     The value is u_e^2 / (Q^-1)_ee.  It is exact at a minimum while the gates do not change.
     """
-    weight = net.value**2 / inverse_diagonal(rows, net)[len(net.linear) :]
+    weight = _growth(net.value, inverse_diagonal(rows, net)[len(net.linear) :])
     if isinstance(rows, HeldRows) and rows.activation == "abs":
         weight[decides_gate(rows, net)] = np.inf
     return np.asarray(weight)
@@ -160,7 +160,13 @@ def saliency(rows: PursuitRows, net: NeuronSum) -> FloatArray:
 
 def linear_saliency(rows: PursuitRows, net: NeuronSum) -> FloatArray:
     """Return the same for the coefficients of the linear part, shape [q]."""
-    return np.asarray(net.beta**2 / inverse_diagonal(rows, net)[: len(net.linear)])
+    return _growth(net.beta, inverse_diagonal(rows, net)[: len(net.linear)])
+
+
+def _growth(values: FloatArray, variances: FloatArray) -> FloatArray:
+    """Return u^2 / v; infinity where v is so small that nothing can take the value's place."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values**2 / variances)
 
 
 def decides_gate(rows: HeldRows, net: NeuronSum) -> NDArray[np.bool_]:
