@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from secateurs.tiny.filters import Filters
 from secateurs.tiny.inputs import (
     CategoryFeature,
     NumberFeature,
@@ -72,11 +73,22 @@ def random_raw(rng, inputs, n):
     return raw.astype(np.int64)
 
 
-def random_network(seed, *, table=False, pool=1, hidden=(7,), k=3, bits=4, d=None, biases=True,
-                   numbers=False, density=0.3):  # fmt: skip
+def random_filters(rng, height=9, width=14):
+    """Filters of any size and window; often no position fills the last row or column of windows."""
+    size, window = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    count = int(rng.integers(1, 6))
+    codes = rng.integers(-8, 8, (count, size, size))
+    biases = rng.integers(-127, 128, count)
+    return Filters(height, width, window, codes, biases, int(rng.integers(0, 9)))
+
+
+def random_network(seed, *, table=False, pool=1, filters=False, hidden=(7,), k=3, bits=4, d=None,
+                   biases=True, numbers=False, density=0.3):  # fmt: skip
     rng = np.random.default_rng(seed)
     if table:
         inputs = random_table(rng, d or int(rng.integers(1, 12)))
+    elif filters:
+        inputs = PixelInputs(9 * 14, random_filters(rng))
     elif pool > 1:
         inputs = PixelInputs(64, Pooling(8, 8, pool))
     else:

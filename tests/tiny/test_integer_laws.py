@@ -26,6 +26,7 @@ KINDS = [
     {"hidden": (5, 9), "k": 1},
     {"pool": 2},
     {"pool": 4},
+    {"filters": True},
     {"table": True},
     {"table": True, "hidden": (), "numbers": True},
     {"table": True, "numbers": True, "k": 1},

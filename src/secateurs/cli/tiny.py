@@ -44,7 +44,8 @@ class ProgramOptions:
     ----------
     flash
         Instead of a budget of weights: the most bytes of flash on a Cortex-M0, with all code.
-        Width, weights, bits and pooling are chosen on validation rows, and --output is a program.
+        First stage, width, weights and bits are chosen on validation rows, and --output is a
+        program.
     ram
         With --flash: the most bytes of RAM.
     to
@@ -234,15 +235,15 @@ def _describe(dataset: Dataset, network: IntegerNetwork, score: float, flash: in
     own = network.describe()
     metric = own.facts["metric"]
     report: dict[str, Any] = network.report_ or {}
-    columns = ("pool", "hidden", "bits", "weights", "flash", f"validation {metric}")
+    columns = ("first stage", "hidden", "bits", "weights", "flash", f"validation {metric}")
     rows = [
         (
-            *(str(one["candidate"][key]) for key in ("pool", "width", "bits", "n_nonzero")),
+            *(str(one["candidate"][key]) for key in ("stage", "width", "bits", "n_nonzero")),
             *(f"{one['flash']:,} B", f"{one['score']:.4f}"),
         )
         for one in report["candidates"]
     ]
-    table = Table(columns, rows, title="compared on validation rows", numeric=frozenset(columns))
+    table = Table(columns, rows, title="compared on validation rows", numeric=frozenset(columns[1:]))
     assert dataset.y_test is not None
     return replace(
         own,

@@ -65,9 +65,9 @@ def sketch_text(network: IntegerArithmetic, name: str) -> str:
         buffers += f"static int32_t raw[{upper}_RAW];\n"
         body += [f"  // Fill raw[] with your measurements; {name}.h has their units.",
                  f"  {name}_encode(raw, x);"]  # fmt: skip
-    elif inputs.pooling is not None:
+    elif inputs.stage is not None:
         buffers += f"static uint8_t pixels[{upper}_PIXELS];\n"
-        body += ["  // Fill pixels[] with an image.", f"  {name}_pool(pixels, x);"]
+        body += ["  // Fill pixels[] with an image.", f"  {name}_{inputs.stage.name}(pixels, x);"]
     else:
         body += ["  // Fill x[] with your inputs."]
     if isinstance(network.outputs, NumberOutputs):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from secateurs.tiny import c_templates
+from secateurs.tiny import c_stages, c_templates
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.c_text import array_lines, c_comment, c_string
 from secateurs.tiny.inputs import CategoryFeature, PixelInputs, Source, TableInputs
 from secateurs.tiny.outputs import ClassOutputs, NumberOutputs
-from secateurs.tiny.pooling import Pooling
 
 Words = dict[str, str]
 SHOWN_CATEGORIES = 40  # categories of a column that the header lists
@@ -17,26 +16,7 @@ def function(inputs: PixelInputs | TableInputs, words: Words) -> str:
     """Return the function that turns raw inputs into those of the network; "" if they are equal."""
     if isinstance(inputs, TableInputs):
         return _encode_function(inputs, words)
-    return "" if inputs.pooling is None else _pool_function(inputs.pooling, words)
-
-
-def _pool_function(pooling: Pooling, words: Words) -> str:
-    f, width = pooling.factor, pooling.width
-    sizes = {
-        "rows": pooling.height // f,
-        "columns": width // f,
-        "n": pooling.n_pooled,
-        "width": width,
-        "next": width + 1,
-        "f": f,
-        "band": f * width,
-        "skip": width - f,
-        "shift": pooling.shift,
-        "half": 1 << pooling.shift >> 1,
-    }
-    small = f == 2 and max(pooling.height, width) < 256
-    template = c_templates.POOL_OF_TWO if small else c_templates.POOL
-    return template.format(**words, **sizes)
+    return "" if inputs.stage is None else c_stages.function(inputs.stage, words)
 
 
 def _encode_function(inputs: TableInputs, words: Words) -> str:
@@ -76,15 +56,7 @@ def declaration(inputs: PixelInputs | TableInputs, words: Words) -> str:
     """Return the lines of the header about the inputs."""
     name, upper = words["name"], words["NAME"]
     if isinstance(inputs, PixelInputs):
-        if inputs.pooling is None:
-            return ""
-        p = inputs.pooling
-        return (
-            f"#define {upper}_PIXELS {p.n_pixels}\n\n"
-            f"/* Compute the inputs from an image of {p.height} x {p.width} bytes, row by row: "
-            f"means of\n * squares of {p.factor} x {p.factor} pixels. */\n"
-            f"void {name}_pool(const uint8_t pixels[], uint8_t x[]);\n\n"
-        )
+        return "" if inputs.stage is None else c_stages.declaration(inputs.stage, words)
     lines = [_source_line(i, source) for i, source in enumerate(inputs.sources)]
     return (
         f"#define {upper}_RAW {max(inputs.n_raw, 1)}\n"
@@ -154,8 +126,8 @@ def test_program(network: IntegerArithmetic, words: Words) -> str:
     inputs, name, upper = network.inputs, words["name"], words["NAME"]
     is_table = isinstance(inputs, TableInputs)
     prepare, x = "", "test_rows[i]"
-    if isinstance(inputs, TableInputs) or inputs.pooling is not None:
-        step = "encode" if is_table else "pool"
+    step = "encode" if isinstance(inputs, TableInputs) else getattr(inputs.stage, "name", None)
+    if step is not None:
         prepare = f"        {words['input_t']} x[{upper}_INPUTS];\n"
         prepare += f"        {name}_{step}(test_rows[i], x);\n"
         x = "x"

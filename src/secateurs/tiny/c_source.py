@@ -9,6 +9,7 @@ from secateurs.core.version import __version__
 from secateurs.tiny import c_inputs, c_templates
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.c_text import array_lines, c_comment
+from secateurs.tiny.filters import Filters
 from secateurs.tiny.footprint import flash_bytes, ram_bytes
 from secateurs.tiny.inputs import PixelInputs, TableInputs
 from secateurs.tiny.integer_layer import BIAS_BITS
@@ -82,12 +83,13 @@ class _Sizes:
 def _source(network: IntegerArithmetic, sizes: _Sizes) -> str:
     words = sizes.words()
     stream = array_lines(network.stream_ or b"\0")
-    is_table = isinstance(network.inputs, TableInputs)
+    inputs = network.inputs
+    has_arrays = isinstance(inputs, TableInputs) or isinstance(inputs.stage, Filters)
     top = {
         "about": _about(network),
         "n": max(len(network.stream_), 1),
-        "avr": c_templates.AVR_READ if is_table else "",
-        "others": c_templates.READ if is_table else "",
+        "avr": c_templates.AVR_READ if has_arrays else "",
+        "others": c_templates.READ if has_arrays else "",
     }
     parts = [
         c_templates.TOP.format(**words, **top),

@@ -206,6 +206,51 @@ void {name}_pool(const uint8_t *pixels, uint8_t *x)
 }}
 """
 
+FILTER = """\
+
+/* Filters of {size} x {size} pixels: codes from -8 to 7, two in a byte, and their biases. */
+static const uint8_t filter_codes[{n_bytes}] FLASH = {{
+{codes}}};
+static const int8_t filter_biases[{n_filters}] FLASH = {{
+{biases}}};
+
+void {name}_filter(const uint8_t *pixels, uint8_t *x)
+{{
+    uint_fast16_t at = 0;
+    uint_fast8_t f, i, j, k = 0;
+    {index_t} row, column;
+    for (f = 0; f < {n_filters}; f++) {{
+        const uint8_t *corner = pixels;
+        int8_t codes[{taps}];
+        for (i = 0; i < {taps}; i++, at++)
+            codes[i] = (int8_t)((READU8(filter_codes[at >> 1]) >> (at & 1) * 4 & 15) - 8);
+        for (row = 0; row < {rows}; row++, corner += {next_row})
+            for (column = 0; column < {columns}; column++, corner += {window}) {{
+                const uint8_t *square = corner;
+                int32_t largest = 0;
+                for (i = 0; i < {positions}; i++) {{
+                    const uint8_t *p = square++;
+                    const int8_t *code = codes;
+                    int32_t sum = (int32_t)READ8(filter_biases[f]) * {one};
+                    do {{
+                        for (j = 0; j < {size}; j++)
+                            sum += *code++ * *p++;
+                        p += {next_square};
+                    }} while (code < codes + {taps});
+                    if (sum > largest)
+                        largest = sum;
+                    if (++k == {window}) {{
+                        k = 0;
+                        square += {next_window};
+                    }}
+                }}
+                largest >>= {shift};
+                *x++ = (uint8_t)(largest > 255 ? 255 : largest);
+            }}
+    }}
+}}
+"""
+
 NUMBERS = """\
 
 /* Columns of numbers: scaled to -128 ... 127; what is beyond the ends is clipped. */

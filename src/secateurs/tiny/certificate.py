@@ -18,6 +18,8 @@ from secateurs.core.generalization import (
 from secateurs.core.splits import HeldOutRows
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.bit_stream import decode
+from secateurs.tiny.filters import Filters
+from secateurs.tiny.inputs import Stage
 from secateurs.tiny.integer_layer import IntegerLayer
 from secateurs.tiny.worst_case import INT32, INT64
 
@@ -42,11 +44,16 @@ class HeldOut:
     n_tried: int = 1
 
 
-def arithmetic_checks(network: IntegerArithmetic) -> list[Check]:
-    """Decide that the program computes the dequantised network, and that no sum overflows."""
+def arithmetic_checks(network: IntegerArithmetic, stage: Stage | None = None) -> list[Check]:
+    """Decide that the program computes the dequantised network, and that no sum overflows.
+
+    `stage` is a first stage that is put before the network.
+    """
     decoded = decode(network.stream_, network.stream_orders_, network.layers)
     same = all(_equal(one, other) for one, other in zip(network.layers, decoded, strict=True))
     worst = max(network.worst_sums_)
+    if isinstance(stage, Filters):
+        worst = max(worst, stage.worst_sum)
     limit = INT32 if worst < INT32 else INT64
     holds = same and worst < limit
     return [

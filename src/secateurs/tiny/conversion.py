@@ -13,11 +13,11 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.table_estimator import input_names
 from secateurs.tiny.arithmetic import example_rows
 from secateurs.tiny.float_network import FloatArray, ScaledNetwork, dense_layers, used_scaling
-from secateurs.tiny.inputs import PixelInputs, TableInputs, encoded_rows
+from secateurs.tiny.inputs import PixelInputs, Stage, TableInputs, encoded_rows
 from secateurs.tiny.integer_layer import IntegerLayer
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.outputs import ClassOutputs, number_outputs
-from secateurs.tiny.pooling import Pooling, are_pixels
+from secateurs.tiny.pixels import are_pixels
 from secateurs.tiny.table_inputs import fit_table_inputs
 from secateurs.tiny.unit_order import shortest_order
 
@@ -26,7 +26,7 @@ EXAMPLES = 3
 
 
 def integer_inputs(
-    model: Any, fitted: ScaledNetwork, train: Any, *, are_pooled: bool = False
+    model: Any, fitted: ScaledNetwork, train: Any, *, are_bytes: bool = False
 ) -> tuple[PixelInputs | TableInputs, list[FloatArray], float]:
     """Return the inputs, the layers that read them, and the unit of a feature.
 
@@ -37,15 +37,15 @@ def integer_inputs(
         Of that estimator.
     train : array, sparse matrix or DataFrame [n, d], or None
         Training rows; without them the inputs are columns of numbers with a range of 4 deviations.
-    are_pooled : bool
-        Whether the rows are pooled images, and so pixels whatever their scales are.
+    are_bytes : bool
+        Whether the rows come from a first stage, and so are bytes whatever their scales are.
     """
     network = fitted.network
     shift, scale = used_scaling(fitted)
     schema = getattr(model, "table_", None)
     d = network.widths[0]
     alike = len(scale) > 0 and scale.max() <= SAME_SCALE * scale.min()
-    if train is not None and schema is None and (alike or are_pooled) and are_pixels(_dense(train)):
+    if train is not None and schema is None and (alike or are_bytes) and are_pixels(_dense(train)):
         return PixelInputs(d), *_pixel_layers(fitted, shift, scale)
     names = input_names(model)
     values = np.empty((0, d)) if train is None else encoded_rows(train, schema, d)
@@ -106,12 +106,13 @@ def integer_network(
     return replace(network, outputs=outputs)
 
 
-def before_pooling(network: IntegerNetwork, pooling: Pooling, rows: Any) -> IntegerNetwork:
-    """Return the network for images before pooling."""
-    inputs = PixelInputs(pooling.n_pixels, pooling)
+def before_stage(network: IntegerNetwork, stage: Stage, rows: Any) -> IntegerNetwork:
+    """Return the network for images before the first stage."""
+    inputs = PixelInputs(stage.n_pixels, stage)
     if isinstance(network.inputs, TableInputs) or network.inputs.n_raw != inputs.n_features:
         kind = "a table" if isinstance(network.inputs, TableInputs) else "pixels"
         got = Shown(f"a model that reads {kind}, {network.inputs.n_raw} numbers in a row")
-        raise bad_value("model", got, f"one that was fitted on {inputs.n_features} pooled pixels")
+        wanted = f"one that was fitted on the {inputs.n_features} numbers of its first stage"
+        raise bad_value("model", got, wanted)
     examples = example_rows(inputs.raw(rows), EXAMPLES)
     return replace(network, inputs=inputs, examples=examples)

@@ -14,9 +14,11 @@ def describe_integer_network(network: IntegerArithmetic) -> Description:
     """Return the costs, the worst sums and the certificate."""
     widths = [network.layers[0].n_in, *(layer.n_out for layer in network.layers)]
     report = dict(network.report_ or {})
+    stage = getattr(network.inputs, "stage", None)
     metric = "accuracy" if isinstance(network.outputs, ClassOutputs) else "R²"
     facts: dict[str, Any] = {
         "widths": widths,
+        "first_stage": None if stage is None else stage.about,
         "nonzeros": network.n_nonzero_,
         "bits": network.bits_,
         "flash_bytes": flash_bytes(network),
@@ -28,6 +30,7 @@ def describe_integer_network(network: IntegerArithmetic) -> Description:
         "certificate": network.certificate_.to_list(),
     }
     rows = [
+        *([] if stage is None else [("first stage", stage.about)]),
         ("flash", f"{format_bytes(flash_bytes(network))} on a Cortex-M0 at -Os, all code included"),
         ("data", f"{format_bytes(len(network.stream_))} of positions and weights"),
         ("RAM", f"{format_bytes(ram_bytes(network))} of stack with the inputs"),

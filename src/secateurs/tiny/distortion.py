@@ -22,7 +22,7 @@ from secateurs.core.solution import Solution
 from secateurs.core.splits import Words, hold_out
 from secateurs.tiny.fine_tune import Rows, integer_loss
 from secateurs.tiny.integer_layer import IntegerLayer
-from secateurs.tiny.pooling import as_pixels
+from secateurs.tiny.pixels import as_pixels
 
 DEGREES = 8.0  # largest rotation for each pixel of shift
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)  # those that "auto" compares

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from secateurs.tiny.arithmetic import IntegerArithmetic
 from secateurs.tiny.bit_stream import stream_bits
-from secateurs.tiny.inputs import NumberFeature, PixelInputs, TableInputs
+from secateurs.tiny.inputs import NumberFeature, PixelInputs, Stage, TableInputs
 from secateurs.tiny.outputs import ClassOutputs
+from secateurs.tiny.pooling import Pooling
 from secateurs.tiny.worst_case import INT32
 
 ONE_LAYER, TWO_LAYERS, EACH_LAYER = 164, 270, 26
 BIASED_ONE, BIASED = 26, 50
 CLASSES = 44
 POOL = 66
+FILTER = 232
 WIDE = 232  # sums of 64 bits, and their product
 NUMBERS, EACH_NUMBER = 84, 8
 CATEGORIES, EACH_CATEGORY, WIDE_CATEGORY = 72, 5, 8
@@ -47,13 +49,26 @@ def code_bytes(network: IntegerArithmetic) -> int:
 
 def _input_bytes(inputs: PixelInputs | TableInputs) -> int:
     if isinstance(inputs, PixelInputs):
-        return POOL if inputs.pooling is not None else 0
+        return _stage_bytes(inputs.stage)
     numbers = sum(isinstance(part, NumberFeature) for part in inputs.parts)
     categories = [part for part in inputs.parts if not isinstance(part, NumberFeature)]
     large = any(max(part.source, part.code) > 255 for part in categories)
     total = NUMBERS + EACH_NUMBER * numbers if numbers else 0
     each = WIDE_CATEGORY if large else EACH_CATEGORY
     return total + (CATEGORIES + each * len(categories) if categories else 0)
+
+
+def _stage_bytes(stage: Stage | None) -> int:
+    if stage is None:
+        return 0
+    if isinstance(stage, Pooling):
+        return POOL
+    return filter_bytes(*stage.codes.shape[:2])
+
+
+def filter_bytes(n_filters: int, size: int) -> int:
+    """Return the bytes of filters, with their code."""
+    return FILTER + -(-n_filters * size**2 // 2) + n_filters
 
 
 def ram_bytes(network: IntegerArithmetic) -> int:

@@ -1,7 +1,7 @@
 """How rows of data become the small integers that an integer network reads.
 
-Pixels are read as they are, or pooled.  A table is read in two steps, because a microcontroller
-has no floating-point numbers:
+Pixels are read as they are, pooled or filtered.  A table is read in two steps, because a
+microcontroller has no floating-point numbers:
 
     raw = round(value * 10^decimals)                     one integer for each column that is used
     x   = clip((raw - low) * multiplier / 2^16) - 128    for a column of numbers
@@ -23,34 +23,38 @@ from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.encoding import encode
 from secateurs.data.frames import as_frame
 from secateurs.data.tables import TableSchema
+from secateurs.tiny.filters import Filters
 from secateurs.tiny.integer_layer import IntArray
-from secateurs.tiny.pooling import Pooling, as_pixels
+from secateurs.tiny.pixels import as_pixels
+from secateurs.tiny.pooling import Pooling
 
 FLOOR, CEILING = -128, 127  # the range of an integer feature of a table
 MOST_DISTANCE = 65_535  # raw units from the low end that are told apart
 INT32 = 2**31 - 1
+Stage = Pooling | Filters  # turns an image into the inputs of the network
 
 
 @dataclass(frozen=True)
 class PixelInputs:
-    """Whole numbers from 0 to 255, as they are or pooled.
+    """Whole numbers from 0 to 255, as they are or after a first stage.
 
     Attributes
     ----------
     n_raw : int
-        Numbers in a row before pooling.
-    pooling : Pooling or None
+        Numbers in a row before the first stage.
+    stage : Pooling, Filters or None
+        Turns an image into the inputs of the network, which are bytes too.
     """
 
     n_raw: int
-    pooling: Pooling | None = None
+    stage: Stage | None = None
 
     low, high = 0, 255
 
     @property
     def n_features(self) -> int:
         """Inputs of the network."""
-        return self.n_raw if self.pooling is None else self.pooling.n_pooled
+        return self.n_raw if self.stage is None else self.stage.n_features
 
     def raw(self, X: Any) -> IntArray:
         """Return rows as integers [n, n_raw]."""
@@ -58,7 +62,7 @@ class PixelInputs:
 
     def features(self, raw: IntArray) -> IntArray:
         """Return the inputs of the network [n, n_features] for rows of integers [n, n_raw]."""
-        return raw if self.pooling is None else self.pooling(raw).astype(np.int64)
+        return raw if self.stage is None else self.stage(raw).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.tiny.pixels import as_pixels
 
 FACTORS = (2, 4)
 
@@ -29,6 +30,8 @@ class Pooling:
     width: int
     factor: int
 
+    name = "pool"
+
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
             raise bad_value("pool", self.factor, "1, 2 or 4")
@@ -37,12 +40,17 @@ class Pooling:
             raise bad_value("pool", got, f"a height and a width that {self.factor} divides")
 
     @property
+    def about(self) -> str:
+        """What it computes, in words."""
+        return f"means of squares of {self.factor} x {self.factor} pixels"
+
+    @property
     def n_pixels(self) -> int:
         """Pixels of an image before pooling."""
         return self.height * self.width
 
     @property
-    def n_pooled(self) -> int:
+    def n_features(self) -> int:
         """Pixels of an image after pooling."""
         return self.n_pixels // self.factor**2
 
@@ -69,23 +77,3 @@ def pooling_for(image_shape: tuple[int, ...] | None, factor: int) -> Pooling | N
     if image_shape is None or len(image_shape) != 2:
         raise bad_value("image_shape", image_shape, "(height, width) where images are pooled")
     return Pooling(int(image_shape[0]), int(image_shape[1]), factor)
-
-
-def are_pixels(X: Any) -> bool:
-    """Whether all numbers are whole and from 0 to 255."""
-    values = np.asarray(X)
-    if values.dtype == np.uint8:
-        return True
-    if values.dtype.kind not in "biuf" or not values.size:
-        return False
-    return bool(((values >= 0) & (values <= 255) & (values == np.floor(values))).all())
-
-
-def as_pixels(X: Any, n_pixels: int) -> NDArray[np.uint8]:
-    """Return rows as uint8 [n, n_pixels], or raise ValueError."""
-    values = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    if values.ndim != 2 or values.shape[1] != n_pixels:
-        raise bad_value("X", Shown(f"shape {values.shape}"), f"[n, {n_pixels}]")
-    if not are_pixels(values) and values.size:
-        raise bad_value("X", Shown("other numbers"), "whole numbers from 0 to 255")
-    return values.astype(np.uint8)

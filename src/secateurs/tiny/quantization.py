@@ -23,11 +23,12 @@ from secateurs.core.parameters import Shown, bad_value, check_integer, check_rea
 from secateurs.core.solution import ProgressCallback, Solution
 from secateurs.core.splits import Words
 from secateurs.tiny.certificate import HeldOut, arithmetic_checks, class_checks, number_checks
-from secateurs.tiny.conversion import before_pooling, integer_inputs, integer_network
+from secateurs.tiny.conversion import before_stage, integer_inputs, integer_network
 from secateurs.tiny.distortion import DistortedImages, distortable, with_distortion
+from secateurs.tiny.filters import Filters
 from secateurs.tiny.fine_tune import LEAST_STEPS, Rows, fine_tune
 from secateurs.tiny.float_network import FloatArray, ScaledNetwork, balanced, scaled_network
-from secateurs.tiny.inputs import PixelInputs, TableInputs
+from secateurs.tiny.inputs import PixelInputs, Stage, TableInputs
 from secateurs.tiny.integer_layer import IntegerLayer
 from secateurs.tiny.integer_network import IntegerNetwork
 from secateurs.tiny.pooling import pooling_for
@@ -35,6 +36,7 @@ from secateurs.tiny.reading import Parts, as_rows, read_targets, take, unseen_ro
 
 LEAST_BITS, MOST_BITS = 2, 8
 NOISE, NOISE_ROWS, SMALL_TABLE = 0.4, 1000, 16_000  # those of the estimators
+LEARNED = "the filters may have been learned on the rows that the fit held out"
 
 
 def quantize(
@@ -46,6 +48,7 @@ def quantize(
     *,
     image_shape: tuple[int, ...] | None = None,
     pool: int = 1,
+    filters: Filters | None = None,
     biases: bool | None = None,
     certify: Any = None,
     groups: Any = None,
@@ -70,9 +73,13 @@ def quantize(
     epochs : int
         Passes over the training rows, but at least `least_steps` steps; 0 only rounds.
     image_shape : tuple of int, optional
-        (height, width) of the images in the rows of `X`; needed for pooling.
+        (height, width) of the images in the rows of `X`; needed for pooling and distortion.
     pool : {1, 2, 4}
         The model was fitted on means of squares of pool x pool pixels, and `X` is pooled here.
+    filters : Filters, optional
+        The model was fitted on ``filters(X)``; they are from `learn_filters`, and replace pooling.
+        Then only rows of `certify` can certify, because the filters may have been learned on
+        those that the fit held out.
     biases : bool, optional
         False removes all biases before the fine-tuning, which saves flash: a bias takes about 12
         bits, and reading it about 50 bytes of code.  By default they are removed where the
@@ -114,15 +121,17 @@ def quantize(
     check_integer("bits", bits, LEAST_BITS, MOST_BITS)
     check_integer("epochs", epochs, 0)
     fitted = scaled_network(model)
-    pooling = pooling_for(image_shape, check_integer("pool", pool))
+    stage = _stage(image_shape, check_integer("pool", pool), filters)
     rows = as_rows(X)
-    X = rows if pooling is None else pooling(rows)
+    X = rows if stage is None else stage(rows)
     targets = read_targets(model, y, X.shape[0])
-    if pooling is not None and isinstance(certify, tuple | list) and certify:
-        certify = (pooling(as_rows(certify[0])), *certify[1:])
+    if stage is not None and isinstance(certify, tuple | list) and certify:
+        certify = (stage(as_rows(certify[0])), *certify[1:])
     parts = unseen_rows(model, certify, X, targets, groups)
+    if filters is not None and certify is None:
+        parts = replace(parts, reason=LEARNED)
     inputs, layers, unit = integer_inputs(
-        *(model, fitted, take(X, parts.train)), are_pooled=pooling is not None
+        *(model, fitted, take(X, parts.train)), are_bytes=stage is not None
     )
     dark = isinstance(inputs, PixelInputs) and fitted.shift is None  # 0 is black, not a mean
     if biases is False or (biases is None and epochs and dark):
@@ -138,19 +147,17 @@ def quantize(
     )
 
     def read(pixels: NDArray[np.uint8]) -> NDArray[np.integer]:
-        return _features(inputs, inputs.raw(pixels if pooling is None else pooling(pixels)))
+        return _features(inputs, inputs.raw(pixels if stage is None else stage(pixels)))
 
     images = distortable(take(rows, parts.train), image_shape, distort, read)
     options = {"epochs": epochs, "least_steps": least_steps, "random_state": random_state}
     found, distort = _tuned(layers, data, images, parts.train_keys, bits, options, progress)
     one_column = np.asarray(y).ndim == 1
     network = integer_network(model, fitted, found.value, inputs, raw, one_column=one_column)
-    network = _certified(model, fitted, network, parts, targets[parts.train])
+    network = _certified(model, fitted, network, stage, parts, targets[parts.train])
     report = {**(network.report_ or {}), "status": found.status, "distort": distort}
     network = replace(network, report_=report)
-    if pooling is None:
-        return network
-    return before_pooling(network, pooling, take(rows, parts.train))
+    return network if stage is None else before_stage(network, stage, take(rows, parts.train))
 
 
 def round_weights(model: Any, bits: int = 8) -> IntegerNetwork:
@@ -181,6 +188,19 @@ def round_weights(model: Any, bits: int = 8) -> IntegerNetwork:
     network = integer_network(model, fitted, found.value, inputs, raw, one_column=k == 1)
     checks = (*arithmetic_checks(network), _unknown("no rows were given"))
     return replace(network, certificate_=Certificate(checks), report_={"epochs": 0})
+
+
+def _stage(image_shape: tuple[int, ...] | None, pool: int, filters: Filters | None) -> Stage | None:
+    """Return the pooling or the filters that the model was fitted behind."""
+    if filters is None:
+        return pooling_for(image_shape, pool)
+    if not isinstance(filters, Filters):
+        raise bad_value("filters", Shown(type(filters).__name__), "filters from learn_filters")
+    if pool != 1:
+        raise bad_value("pool", pool, "1 where there are filters")
+    if image_shape not in (None, (filters.height, filters.width)):
+        raise bad_value("image_shape", image_shape, f"{(filters.height, filters.width)}")
+    return filters
 
 
 def _tuned(
@@ -243,11 +263,12 @@ def _certified(
     model: Any,
     fitted: ScaledNetwork,
     network: IntegerNetwork,
+    stage: Stage | None,
     parts: Parts,
     train: NDArray[Any],
 ) -> IntegerNetwork:
     """Write the certificate and the report: (6)."""
-    checks = arithmetic_checks(network)
+    checks = arithmetic_checks(network, stage)
     held_out, score = parts.held_out, None
     if parts.reason:
         checks.append(_unknown(parts.reason))
@@ -261,7 +282,7 @@ def _certified(
     report = {
         "score": score,
         "float_score": None if parts.reason else _float_score(model, held_out),
-        "n_held_out": len(held_out.targets),
+        "n_held_out": 0 if parts.reason else len(held_out.targets),
         "n_train": len(train),
     }
     return replace(network, certificate_=Certificate(tuple(checks)), report_=report)

@@ -16,7 +16,7 @@ from secateurs.data.frames import as_frame
 from secateurs.data.table_estimator import certifying_split, keys_of_near_copies, split_keys
 from secateurs.tiny.certificate import HeldOut
 from secateurs.tiny.float_network import scaled_network
-from secateurs.tiny.pooling import Pooling
+from secateurs.tiny.inputs import Stage
 
 IntArray = NDArray[np.int64]
 
@@ -97,11 +97,11 @@ def model_split(model: Any, X: Any, targets: NDArray[Any], groups: Any) -> tuple
     return split, same and model.n_train_ == len(split.train)
 
 
-def was_fitted_on(model: Any, X: Any, y: Any, groups: Any, pooling: Pooling | None = None) -> bool:
+def was_fitted_on(model: Any, X: Any, y: Any, groups: Any, stage: Stage | None = None) -> bool:
     """Whether these are the rows of the fit, by their number and by those that it held out."""
     scaled_network(model)  # refuses other models by name
     rows = as_rows(X)
-    rows = rows if pooling is None else pooling(rows)
+    rows = rows if stage is None else stage(rows)
     targets = read_targets(model, y, rows.shape[0], may_be_new=True)
     return model_split(model, rows, targets, groups)[1]
 

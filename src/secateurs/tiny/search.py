@@ -1,7 +1,7 @@
 """The best network that fits into so many bytes of flash and RAM.
 
     rows that certify are set aside: no choice sees them                            (1)
-    pooling and width are compared with 4 bits, on validation rows                  (2)
+    first stage and width are compared with 4 bits, on validation rows              (2)
     then the bits, and on small tables fewer weights                                (3)
     the best is fitted on all rows but those of (1), with as many weights as fit    (4)
 
@@ -12,7 +12,7 @@ more than a few bytes are left.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,21 +26,13 @@ from secateurs.core.solution import ProgressCallback
 from secateurs.core.splits import HeldOutRows
 from secateurs.data.table_estimator import certifying_split
 from secateurs.tiny.bit_stream import stream_bits
+from secateurs.tiny.candidates import LEAST_WEIGHTS, Candidate, FirstStage, Room
+from secateurs.tiny.filters import Filters
 from secateurs.tiny.fine_tune import LEAST_STEPS
-from secateurs.tiny.footprint import (
-    CATEGORIES,
-    CLASSES,
-    EACH_NUMBER,
-    EACH_OUTPUT,
-    FRAMES,
-    NUMBERS,
-    ONE_LAYER,
-    POOL,
-    SCALED,
-    TWO_LAYERS,
-)
 from secateurs.tiny.integer_network import IntegerNetwork
-from secateurs.tiny.pooling import FACTORS, are_pixels, pooling_for
+from secateurs.tiny.learned_filters import learn_filters
+from secateurs.tiny.pixels import are_pixels
+from secateurs.tiny.pooling import pooling_for
 from secateurs.tiny.quantization import quantize
 from secateurs.tiny.reading import as_rows, take
 
@@ -48,23 +40,10 @@ CERTIFYING, VALIDATING = 0.1, 0.2  # shares of the rows
 SEARCHED_ROWS = 10_000  # most rows that the comparison fits on
 SMALL = 3000  # rows up to which fewer weights and a line are tried too, on two splits
 WIDTHS = (1.2, 2.2)  # hidden units, in square roots of the number of weights
-GAP_BITS = 3.2  # bits of a position, before it is measured
 TRIES, FULL = 4, 0.97  # fits of the last step, and the share of the flash that is enough
 SEARCH_STEPS, SEARCH_TUNING = 800, 300  # steps of a fit and of a fine-tuning in the comparison
-LEAST_WEIGHTS = 2
 
 Label = Callable[[str], ProgressCallback | None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A size of network: what the search compares."""
-
-    pool: int
-    width: int
-    bits: int
-    n_nonzero: int
-    model: str = "network"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +85,7 @@ def fit_bytes(
     random_state: int = 0,
     progress: Label | None = None,
 ) -> IntegerNetwork:
-    """Search width, number of weights, bits and pooling, and return the best network that fits.
+    """Search first stage, width, bits and number of weights for the best network that fits.
 
     Parameters
     ----------
@@ -124,7 +103,8 @@ def fit_bytes(
     bits : sequence of int
         Bits of a weight to compare.
     image_shape : tuple of int, optional
-        (height, width) of the images in the rows of `X`; pooling is then compared too.
+        (height, width) of the images in the rows of `X`; pooling and learned filters are then
+        compared too.
     groups : array [n], optional
         Rows of one group stay together in every split.
     epochs : int
@@ -189,85 +169,47 @@ class _Search:
             chosen = np.random.default_rng(seed).permutation(n)
             some = rows.taken(np.sort(chosen[: int(SEARCHED_ROWS / (1 - VALIDATING))]))
         self.splits = [some.parts(VALIDATING, seed + i) for i in range(2 if self.small else 1)]
-        self.n_outputs = 1 if rows.y.ndim == 1 else rows.y.shape[1]
+        n_outputs = 1 if rows.y.ndim == 1 else rows.y.shape[1]
         if is_classifier(estimator):
-            self.n_outputs = len(np.unique(rows.y))
+            n_outputs = len(np.unique(rows.y))
+        self.room = Room(
+            rows.X.shape[1], rows.image_shape, are_pixels(rows.X), n_outputs,
+            is_classifier(estimator), flash, ram,
+        )  # fmt: skip
+        self.filters: dict[tuple[FirstStage, int], Filters] = {}
 
     def compare(self, bits: Sequence[int]) -> Candidate:
         """Return the candidate with the best score on the validation rows: (2) and (3)."""
-        self._check_flash()
-        middle = bits[len(bits) // 2]
-        best = self._best([self._candidate(p, r, middle) for p in self._pools() for r in WIDTHS])
-        others = [self._candidate(best.pool, None, b, best.width) for b in bits if b != middle]
+        room, middle = self.room, bits[len(bits) // 2]
+        room.check_flash()
+        stages = room.first_stages()
+        best = self._best([room.candidate(s, middle, r) for s in stages for r in WIDTHS])
+        others = [room.candidate(best.stage, b, best.width) for b in bits if b != middle]
         best = self._best([best, *others])
         if not self.small:
             return best
         fewer = [replace(best, n_nonzero=max(LEAST_WEIGHTS, best.n_nonzero // p)) for p in (2, 5)]
         return self._best([best, *fewer, replace(best, model="line")])
 
-    def _check_flash(self) -> None:
-        """Refuse at once what not even the code of the smallest program fits into."""
-        inputs = 0 if are_pixels(self.rows.X) else min(NUMBERS + EACH_NUMBER, CATEGORIES)
-        least = ONE_LAYER + self._output_bytes() + inputs + 1  # one byte of weights
-        if self.flash < least:
-            smallest = f"at least {least} bytes, which the smallest program of this kind takes"
-            raise bad_value("flash", self.flash, smallest)
-
-    def _output_bytes(self) -> int:
-        """Return the bytes of code that turn the last sums into classes or numbers."""
-        return CLASSES if is_classifier(self.estimator) else SCALED + EACH_OUTPUT * self.n_outputs
-
-    def _pools(self) -> Iterator[int]:
-        yield 1
-        shape = self.rows.image_shape
-        if shape is None or not are_pixels(self.rows.X):
-            return
-        for factor in FACTORS:
-            if all(side % factor == 0 for side in shape):
-                yield factor
-
-    def _candidate(
-        self, pool: int, ratio: float | None, bits: int, width: int | None = None
-    ) -> Candidate:
-        """Return the size that should fit, before anything is measured."""
-        code = TWO_LAYERS + self._output_bytes() + (POOL if pool > 1 else 0)
-        weights = int(8 * (self.flash - code) / (bits + GAP_BITS))
-        n_nonzero = max(LEAST_WEIGHTS, weights)
-        if width is None:
-            assert ratio is not None
-            width = max(2, round(ratio * math.sqrt(n_nonzero)))
-        most = (self.ram - FRAMES - self._n_features(pool)) // 4 - self.n_outputs
-        return Candidate(pool, min(width, most), bits, n_nonzero)
-
-    def _n_features(self, pool: int) -> int:
-        """Bytes of the inputs; those of a table are known after the fit."""
-        d: int = self.rows.X.shape[1]
-        return d // pool**2 if self.rows.image_shape is not None else 0
-
     def _best(self, candidates: Sequence[Candidate]) -> Candidate:
-        known = {c for c in candidates if c.width >= 1}
-        if not known:
-            pools = {c.pool for c in candidates}
-            least = min(self._n_features(p) for p in pools) + FRAMES + 4 * (self.n_outputs + 1)
-            smallest = f"at least {least} bytes, which a network of one hidden unit takes"
-            raise bad_value("ram", self.ram, smallest)
-        scores = {c: self._score(c) for c in dict.fromkeys(candidates) if c in known}
+        self.room.check_ram(candidates)
+        scores = {c: self._score(c) for c in dict.fromkeys(candidates) if c.width >= 1}
         return max(scores, key=scores.__getitem__)
 
     def _score(self, candidate: Candidate) -> float:
         """Return the mean score on the validation rows, fitting each candidate once."""
         for one in self.tried:
-            if one["candidate"] == candidate.__dict__:
+            if one["candidate"] == candidate.to_dict():
                 return float(one["quality"])
         qualities, scores, flash = [], [], 0
         for i, (train, valid) in enumerate(self.splits):
-            name = f"{candidate.width} units, {candidate.bits} bits, pool {candidate.pool}"
+            name = f"{candidate.stage}, {candidate.width} units, {candidate.bits} bits"
             network = self._network(candidate, train, None, 1, f"{name} ({i + 1})")
             qualities.append(_quality(network, valid))
             scores.append(network.score(valid.X, valid.y))
             flash = max(flash, network.flash_bytes_)
         found = {"quality": float(np.mean(qualities)), "score": float(np.mean(scores))}
-        self.tried.append({"candidate": dict(candidate.__dict__), **found, "flash": flash})
+        self.tried.append({"candidate": candidate.to_dict(), **found, "flash": flash})
         return found["quality"]
 
     def fitted(
@@ -312,8 +254,12 @@ class _Search:
         distort: float | str = 0.0,
     ) -> IntegerNetwork:
         report = None if self.progress is None else self.progress(name)
-        pooling = pooling_for(rows.image_shape, candidate.pool)
-        X = rows.X if pooling is None else pooling(rows.X)
+        searching = unseen is None
+        pool, filters = candidate.stage.pool, None
+        if candidate.stage.filters:
+            filters = self._filters(candidate.stage, rows, 1 if searching else epochs, distort)
+        stage = pooling_for(rows.image_shape, pool) if filters is None else filters
+        X = rows.X if stage is None else stage(rows.X)
         model = clone(self.estimator).set_params(
             n_nonzero=candidate.n_nonzero,
             hidden_layer_sizes=(candidate.width,),
@@ -321,7 +267,6 @@ class _Search:
             random_state=self.seed,
             model=candidate.model,
         )
-        searching = unseen is None
         if searching:
             batch = min(500, max(32, len(rows.y) // 6))
             model.set_params(
@@ -331,10 +276,33 @@ class _Search:
         certify = None if unseen is None else (unseen.X, unseen.y, unseen.samples)
         return quantize(
             model, rows.X, rows.y, candidate.bits, epochs,
-            image_shape=rows.image_shape, pool=candidate.pool, certify=certify,
+            image_shape=rows.image_shape, pool=pool, filters=filters, certify=certify,
             least_steps=SEARCH_TUNING if searching else LEAST_STEPS,
             groups=rows.groups, distort=distort, random_state=self.seed, progress=report,
         )  # fmt: skip
+
+    def _filters(
+        self, stage: FirstStage, rows: _Rows, epochs: int, distort: float | str
+    ) -> Filters:
+        """Learn filters on these rows, once."""
+        key = stage, id(rows)  # the rows live as long as the search
+        if key not in self.filters:
+            assert rows.image_shape is not None
+            height, width = rows.image_shape
+            name = f"learning {stage.filters} filters"
+            self.filters[key] = learn_filters(
+                rows.X,
+                rows.y if self.room.is_classifier else rows.y.astype(np.float64),
+                (height, width),
+                stage.filters,
+                window=stage.window,
+                epochs=max(1, epochs),
+                least_steps=SEARCH_STEPS if epochs == 1 else LEAST_STEPS,
+                distort=0.0 if isinstance(distort, str) else distort,
+                random_state=self.seed,
+                progress=None if self.progress is None else self.progress(name),
+            )
+        return self.filters[key]
 
 
 def _quality(network: IntegerNetwork, rows: _Rows) -> float:
