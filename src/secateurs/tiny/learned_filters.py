@@ -112,7 +112,7 @@ def learn_filters(
     check_real("distort", distort, least=0.0)
     targets, n_outputs = _targets(y, len(pixels))
     source = torch.Generator().manual_seed(random_state)
-    network = _Network(shape, n_outputs, source)
+    network = _Network(shape, n_outputs, max(1, int(pixels.max(initial=0))), source)
     n_steps = max(least_steps, epochs * len(pixels) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters, lr=RATE, weight_decay=DECAY, fused=True)
     images = torch.from_numpy(pixels)
@@ -179,8 +179,10 @@ def _batches(n: int, source: torch.Generator) -> Iterator[Tensor]:
 class _Network:
     """The weights of (1) and (2)."""
 
-    def __init__(self, shape: Filters, n_outputs: int, source: torch.Generator) -> None:
-        self.shape = shape
+    def __init__(
+        self, shape: Filters, n_outputs: int, brightest: int, source: torch.Generator
+    ) -> None:
+        self.shape, self.brightest = shape, brightest
         k, size, d = len(shape.codes), shape.size, shape.n_features
 
         def normal(*sizes: int, fan: int) -> Tensor:
@@ -205,7 +207,8 @@ class _Network:
         if rounded:
             nearest = (w.detach() / self.step).round().clamp(LEAST_CODE, MOST_CODE) * self.step
             w = w + (nearest - w.detach())
-        image = x.to(torch.float32).div(255).reshape(-1, 1, self.shape.height, self.shape.width)
+        image = x.to(torch.float32).div(self.brightest)
+        image = image.reshape(-1, 1, self.shape.height, self.shape.width)
         largest = max_pool2d(conv2d(image, w), self.shape.window)
         return torch.relu(largest + self.b[:, None, None]).flatten(1)
 
@@ -223,9 +226,9 @@ class _Network:
         codes = (self.w.detach() / step).round().clamp(LEAST_CODE, MOST_CODE)
         with torch.no_grad():
             high = float(np.quantile(self.features(images, rounded=True).numpy(), HIGH))
-        units = high * 255 / step  # the same in sums of codes times pixels
+        units = high * self.brightest / step  # the same in sums of codes times pixels
         shift = max(0, math.ceil(math.log2(max(units, 1.0) / 255)))
-        unit = step / 255 * 2**shift
+        unit = step / self.brightest * 2**shift
         biases = np.rint(self.b.detach().numpy() / unit).clip(-BIASES, BIASES)
         return Filters(
             self.shape.height, self.shape.width, self.shape.window,
