@@ -139,7 +139,7 @@ def test_the_search_learns_filters_without_the_rows_that_certify(crosses, monkey
     assert network.inputs.stage.name == "filter"
     assert network.flash_bytes_ <= 900
     stages = {one["candidate"]["stage"] for one in network.report_["candidates"]}
-    assert {"none", "8 filters, window 2"} <= stages
+    assert {"none", "8 filters, 2 x 2"} <= stages
     certified = len(X) - max(len(rows) for rows in seen)
     assert network.report_["n_held_out"] == certified > 0
 

@@ -24,7 +24,7 @@ from secateurs.tiny.footprint import (
 )
 from secateurs.tiny.pooling import FACTORS
 
-GAP_BITS = 3.2  # bits of a position, before it is measured
+GAP_BITS, FILTER_GAP_BITS = 3.2, 5.2  # bits of a position, before it is measured
 LEAST_WEIGHTS = 2
 FILTERS = (8, 16)  # numbers of filters
 
@@ -40,7 +40,7 @@ class FirstStage:
     def __str__(self) -> str:
         """Say what it is in few words."""
         if self.filters:
-            return f"{self.filters} filters, window {self.window}"
+            return f"{self.filters} filters, {self.window} x {self.window}"
         return "none" if self.pool == 1 else f"pool {self.pool}"
 
 
@@ -115,7 +115,8 @@ class Room:
         A `width` that is no int is in square roots of the number of weights.
         """
         code = TWO_LAYERS + self._output_bytes + self._stage_bytes(stage)
-        n_nonzero = max(LEAST_WEIGHTS, int(8 * (self.flash - code) / (bits + GAP_BITS)))
+        gap = FILTER_GAP_BITS if stage.filters else GAP_BITS
+        n_nonzero = max(LEAST_WEIGHTS, int(8 * (self.flash - code) / (bits + gap)))
         if not isinstance(width, int):
             width = max(2, round(width * math.sqrt(n_nonzero)))
         most = (self.ram - FRAMES - self._n_features(stage)) // 4 - self.n_outputs
