@@ -207,6 +207,20 @@ def test_a_table_of_mixed_columns(table, hidden):
     assert (network.predict(frame[::-1]) == network.predict(frame)[::-1]).all()
 
 
+def test_a_line_is_tuned_without_the_noise_of_networks():
+    """Noise on correlated columns would shrink a line that was fitted without any."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((400, 3))
+    X = common @ rng.standard_normal((3, 12)) + 0.3 * rng.standard_normal((400, 12))
+    y = X @ rng.standard_normal(12) + 0.1 * rng.standard_normal(400)
+    train, test = slice(0, 200), slice(200, None)
+    model = SparseMLPRegressor(13, random_state=0).fit(X[train], y[train])
+    assert model.choice_.model == "line"
+    for fitted in (model, SparseMLPRegressor(13, model="line", random_state=0).fit(X, y)):
+        network = quantize(fitted, X[train], y[train], bits=6)
+        assert network.score(X[test], y[test]) > fitted.score(X[test], y[test]) - 0.02
+
+
 def test_two_targets_and_an_array_of_real_numbers():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 6)) * [1, 10, 100, 0.01, 1e5, 1] + [0, 5, -1e4, 0, 1e6, 0]

@@ -44,7 +44,10 @@ def windows_for(image_shape: Sequence[int]) -> tuple[int, ...]:
 class Filters:
     """The first stage of a network that reads images: some filters that all positions share.
 
-    Attributes
+    Made by `secateurs.tiny.learn_filters`; called with rows of pixels, it returns the inputs of the
+    network behind it.
+
+    Parameters
     ----------
     height, width : int
         Shape of the image in each row.

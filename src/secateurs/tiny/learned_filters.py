@@ -83,6 +83,7 @@ def learn_filters(
     epochs : int
         Passes over the rows, but at least `least_steps` steps of 128 rows.
     least_steps : int
+        The fewest steps, for small tables.
     distort : float
         Images are shifted by up to so many pixels in every step, and rotated by up to 8 times as
         many degrees.

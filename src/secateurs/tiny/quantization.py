@@ -245,6 +245,9 @@ def _scaled_targets(model: Any, fitted: ScaledNetwork, targets: NDArray[Any]) ->
 
 def _noise(model: Any, n: int) -> float:
     """Return the input noise with which the estimator was trained."""
+    choice = getattr(model, "choice_", None)
+    if choice is not None:
+        return choice.input_noise or 0.0  # a line has none
     given = getattr(model, "input_noise", "auto")
     if isinstance(given, str):
         return NOISE * min(1.0, math.sqrt(NOISE_ROWS / max(n, 1))) if n <= SMALL_TABLE else 0.0

@@ -56,6 +56,11 @@ class Choice:
     interrupted: bool = False
     line: SparseNetwork | None = None  # fitted to all training rows
 
+    @property
+    def input_noise(self) -> float | None:
+        """The noise on the inputs of the network; None for a line or a constant."""
+        return self.candidate.noise if self.model == "network" else None
+
 
 class Train(Protocol):
     """Train a network with the settings of an estimator."""

@@ -53,7 +53,7 @@ class ChoiceRecord(Strict):
             model=choice.model,
             scores=choice.scores,
             n_rows=choice.n_rows,
-            input_noise=choice.candidate.noise if is_network else None,
+            input_noise=choice.input_noise,
             weight_decay=choice.candidate.decay if is_network else None,
             from_line=choice.candidate.from_line if is_network else None,
         )
