@@ -31,7 +31,8 @@ train, certify, test = slice(0, 600), slice(600, 900), slice(900, None)
 # %%
 # Two networks
 # ------------
-# Both have 100 weights; the second one, which has the filters on top, reads what eight filters compute, one byte a window.
+# Both have 100 weights. The second one reads what eight filters compute, one byte a window; the
+# weights of the filters come on top.
 
 options = {"n_nonzero": 100, "hidden_layer_sizes": (10,), "max_epochs": 60, "random_state": 0}
 options |= {"model": "network", "validation_fraction": 0.0}

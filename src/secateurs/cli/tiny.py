@@ -243,7 +243,9 @@ def _describe(dataset: Dataset, network: IntegerNetwork, score: float, flash: in
         )
         for one in report["candidates"]
     ]
-    table = Table(columns, rows, title="compared on validation rows", numeric=frozenset(columns[1:]))
+    table = Table(
+        columns, rows, title="compared on validation rows", numeric=frozenset(columns[1:])
+    )
     assert dataset.y_test is not None
     return replace(
         own,
