@@ -270,7 +270,7 @@ def test_the_target_must_be_a_column(tmp_path: Path) -> None:
         ("x,y\n1,a\n2,a\n", "same value in all 2 rows"),
         ("x,y\n1,0.5\n2,0.5\n", "same value"),
         ("x,y\n1,0.5\n2,inf\n", "1 infinite or too large values, first in row 1: inf"),
-        ("x,y\n1,3.5\n2,low\n3,4.5\n", "text in 1 rows, first in row 1: 'low'"),
+        ("x,y\n1,3.5\n2,low\n3,4.5\n", "text in 1 row, first in row 1: 'low'"),
         ("x,y\n", "empty"),
         ("y\n1\n2\n", "targets only"),
         ("", "cannot be read"),

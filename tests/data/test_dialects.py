@@ -369,7 +369,7 @@ def test_sentinels_are_named_and_removed_when_asked(tmp_path: Path) -> None:
     )
     table = read_table(path)
     assert table.frame["a"].max() == 9999
-    assert any("9999 in 1 rows" in note and "--na a=9999" in note for note in table.notes)
+    assert any("9999 in 1 row" in note and "--na a=9999" in note for note in table.notes)
     table = read_table(path, TableOptions(na=("a=9999",)))
     assert table.frame["a"].isna().sum() == 1
     schema = fit_schema(table.frame)
@@ -397,7 +397,7 @@ def test_a_few_texts_among_numbers_are_missing_and_said(tmp_path: Path) -> None:
     assert any("'<5' in 1 row among numbers read as missing" in note for note in table.notes)
     schema = fit_schema(table.frame)
     assert load_inputs(path, schema)["a"].isna().sum() == 1
-    with pytest.raises(DatasetError, match="text in 1 rows, first in row 40: '<5'"):
+    with pytest.raises(DatasetError, match="text in 1 row, first in row 40: '<5'"):
         load_dataset(path, target="a")
 
 

@@ -216,7 +216,7 @@ def read_numbers(
         return None  # numbers of many digits that are different names
     sentinels = found_sentinels(values)
     if sentinels:
-        shown = ", ".join(f"{value:g} in {count} rows" for value, count in sentinels)
+        shown = ", ".join(f"{value:g} in {counted(count, 'row')}" for value, count in sentinels)
         notes.append(
             f"column {column.name!r}: {shown} may stand for missing values; "
             f"--na {column.name}={sentinels[0][0]:g} reads them so"
@@ -304,8 +304,9 @@ def read_times(
         notes += (_stray_note(column, sorted(strays), "dates"),)
     never = [t for t, time in zip(dates, times, strict=True) if time >= _NEVER]
     if never and len(never) < len(dates):
+        rows = counted(column.n_rows({*never}), "row")
         notes += (
-            f"column {column.name!r}: {never[0]!r} in {column.n_rows({*never})} rows may stand for "
+            f"column {column.name!r}: {never[0]!r} in {rows} may stand for "
             f"missing values; --na {column.name}={never[0]} reads it so",
         )
     return ReadColumn(series, "times", hint, notes)
@@ -348,8 +349,8 @@ def read_words(
     words = [word for word in _COMMON_WORDS if word in present]
     if words and len(present) > len(words):
         notes.append(
-            f"column {column.name!r}: {words[0]!r} in {column.n_rows({words[0]})} rows is a "
-            f"category; --na {column.name}={words[0]} reads it as missing"
+            f"column {column.name!r}: {words[0]!r} in {counted(column.n_rows({words[0]}), 'row')} "
+            f"is a category; --na {column.name}={words[0]} reads it as missing"
         )
     units = sorted({unit for text in present for unit in [_unit(text)] if unit is not None} - {""})
     if len(units) > 1 and all(_unit(text) is not None for text in present):

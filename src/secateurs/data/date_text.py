@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,20 @@ def _parsed(texts: Sequence[str], form: str) -> NDArray[np.datetime64]:
         )
     except (ValueError, OverflowError):
         return np.full(len(texts), np.datetime64("NaT"), dtype="datetime64[us]")
-    return np.asarray(read.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    times = np.asarray(read.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    if read.dt.unit == "ns":  # pandas before version 3 ends at the year 2262
+        for i in np.flatnonzero(np.isnat(times)):
+            times[i] = _distant_time(texts[i], form)
+    return times
+
+
+def _distant_time(text: str, form: str) -> np.datetime64:
+    """Read one time that is beyond the range of nanoseconds."""
+    try:
+        time = datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)
+    except ValueError:
+        return np.datetime64("NaT")
+    return np.datetime64(time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None))
 
 
 def is_clock(form: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.column_values import Kind, as_days, as_numbers, as_texts, column_kind
 from secateurs.data.tables import (
@@ -75,7 +76,7 @@ def fit_schema(
     O(n d) time, O(n) memory beyond the table.
     """
     if 0 in frame.shape:
-        got = Shown(f"{frame.shape[0]} rows and {frame.shape[1]} columns")
+        got = Shown(f"{counted(frame.shape[0], 'row')} and {counted(frame.shape[1], 'column')}")
         raise bad_value("the table", got, "at least one of each")
     names = [str(name) for name in frame.columns]
     refuse_duplicates(names)

@@ -125,7 +125,7 @@ def _read_binary(path: Path) -> TableFile:
         raise unreadable(path, error, "a Parquet or Arrow table", "write it again") from error
     frame.columns = pd.Index([str(column) for column in frame.columns])
     frame.attrs = {}
-    return TableFile(frame, f"{path.suffix.lower()[1:]}, {frame.shape[1]} columns")
+    return TableFile(frame, f"{path.suffix.lower()[1:]}, {counted(frame.shape[1], 'column')}")
 
 
 def _read_text_table(

@@ -61,7 +61,8 @@ def dataset_from_table(
     rows = frame if complete.all() else frame[complete].reset_index(drop=True)
     y = rows[wanted[0]] if len(wanted) == 1 else rows[wanted]
     if not complete.all() and len(rows) and len(wanted) == 1 and y.nunique() == 1:
-        got = f"the target {y.iloc[0]!r} in {len(rows)} rows and none in {len(frame) - len(rows)}"
+        some = counted(len(rows), "row")
+        got = f"the target {y.iloc[0]!r} in {some} and none in {len(frame) - len(rows)}"
         do = "fill the empty cells of the target with another value"
         raise bad_data(path, got, "at least two values", do)
     X = rows[inputs]
@@ -163,7 +164,7 @@ def _groups_and_weights(
     if options.group is not None:
         column = rows[options.group]
         if column.isna().any():
-            got = Shown(f"no group in {int(column.isna().sum())} rows")
+            got = Shown(f"no group in {counted(int(column.isna().sum()), 'row')}")
             raise bad_value(f"column {options.group!r}", got, "a group in every row")
         if column.dtype.kind == "M":
             column = column.astype(str)

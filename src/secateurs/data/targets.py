@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.core.parameters import bad_value
 from secateurs.data.column_values import as_numbers, as_texts, column_kind
 from secateurs.data.errors import bad_column
@@ -87,7 +88,7 @@ def _read_one_target(y: pd.Series[Any], task: str | None) -> Target:
     name = str(y.name)
     missing = np.flatnonzero(y.isna().to_numpy())
     if len(missing):
-        got = f"missing values in {len(missing)} rows, first in row {missing[0]}"
+        got = f"missing values in {counted(len(missing), 'row')}, first in row {missing[0]}"
         do = "fill or delete these rows (counted from 0)"
         raise bad_column(name, got, "a target in every row", do)
     kind = column_kind(y)
@@ -160,6 +161,6 @@ def _refuse_mostly_numbers(y: pd.Series[Any], name: str) -> None:
     if MOSTLY_NUMBERS <= numbers.mean() < 1.0:
         row = int(np.flatnonzero(~numbers)[0])
         word = str(y.iloc[row])
-        got = f"text in {int((~numbers).sum())} rows, first in row {row}: {word!r}"
+        got = f"text in {counted(int((~numbers).sum()), 'row')}, first in row {row}: {word!r}"
         do = f"correct these rows (counted from 0), give --na {name}={word}, or give the task"
         raise bad_column(name, got, "numbers as in the other rows", do)
