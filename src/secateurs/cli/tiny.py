@@ -15,7 +15,7 @@ from secateurs.cli.terminal import progress
 from secateurs.core.description import Description, Table, counted
 from secateurs.core.group import launched
 from secateurs.core.output_files import check_output
-from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer
+from secateurs.core.parameters import Shown, bad_value, check_choice, check_integer, check_real
 from secateurs.data.checked_dataset import Dataset
 from secateurs.data.datasets import load_dataset, split
 from secateurs.data.errors import DatasetError
@@ -32,6 +32,7 @@ from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegresso
 
 FORMS = {"c": ".c", "numpy": ".py", "onnx": ".onnx"}
 WITH_ROWS, WITHOUT_ROWS = 4, 8  # bits of a weight with and without fine-tuning
+EPOCHS, DISTORTED_EPOCHS = 12, 40  # of the fine-tuning
 Form = Annotated[str, Parameter(help="What to write: c, numpy or onnx.")]
 
 
@@ -50,11 +51,27 @@ class ProgramOptions:
         With --flash: the most bytes of RAM.
     to
         With --flash: what to write: c, numpy or onnx.
+    distort
+        With --flash, for images: shift and rotate them in the last training by up to so many
+        pixels, or auto.  The training then takes 40 epochs.
     """
 
     flash: int | None = None
     ram: int = 512
     to: str = "c"
+    distort: str | None = None
+
+    def check(self) -> None:
+        """Refuse options that only a search by bytes has, without it."""
+        if self.flash is not None:
+            return
+        default = vars(NO_PROGRAM)
+        for name, value in vars(self).items():
+            if value != default[name]:
+                raise bad_value(
+                    *(f"--{name}", value, "--flash beside it, the most bytes of the program"),
+                    do="give --flash too, or leave the option out",
+                )
 
 
 NO_PROGRAM = ProgramOptions()
@@ -67,7 +84,8 @@ def export(
     *,
     to: Form = "c",
     bits: int | None = None,
-    epochs: int = 12,
+    epochs: int | None = None,
+    distort: str | None = None,
     pool: int = 1,
     target: recipe.Target = None,
     task: recipe.Task = None,
@@ -78,6 +96,8 @@ def export(
     json: recipe.Json = False,
 ) -> int:
     """Write a saved network as a program for a microcontroller, in integers only.
+
+    $ secateurs export model.safetensors digits --distort 1 --output net.c
 
     Parameters
     ----------
@@ -90,7 +110,9 @@ def export(
     bits
         Bits of a weight, 2 to 8; by default 4 with rows and 8 without.
     epochs
-        Passes over the rows; 0 only rounds.
+        Passes over the rows, by default 12, or 40 with --distort; 0 only rounds.
+    distort
+        For images: shift and rotate them while training, by up to so many pixels, or auto.
     pool
         The model was fitted on means of squares of 2 x 2 or 4 x 4 pixels.
     seed
@@ -102,18 +124,23 @@ def export(
     write = writer(to, output, (model,) if data is None else (model, data))
     fitted = load(model)
     if data is None:
+        if distort is not None:
+            raise bad_value("--distort", distort, "the data of the fit", "give the data too")
         chosen = WITHOUT_ROWS if bits is None else bits
         network = round_weights(fitted, chosen)
     else:
         whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))
+        strength, usual = distortion(distort, whole.image_shape)
         dataset, certify = _rows_of_fit(fitted, whole, pool, seed)
         with progress(quiet=json) as bar:
             network = quantize(
-                *(fitted, dataset.X, dataset.y, WITH_ROWS if bits is None else bits, epochs),
+                *(fitted, dataset.X, dataset.y, WITH_ROWS if bits is None else bits),
+                epochs=usual if epochs is None else epochs,
                 image_shape=dataset.image_shape,
                 pool=pool,
                 certify=certify,
                 groups=dataset.groups,
+                distort=strength,
                 random_state=seed,
                 progress=bar("fine-tuning"),
             )
@@ -161,11 +188,24 @@ def writer(
     return lambda network: network.to_onnx(output)
 
 
-def check_flash(chosen: Mapping[str, object], *, hidden: bool, compared: bool) -> None:
+def distortion(text: str | None, image_shape: tuple[int, ...] | None) -> tuple[float | str, int]:
+    """Read the strength of a distortion; return it and the number of epochs that suits it."""
+    if text is None:
+        return 0.0, EPOCHS
+    strength: float | str = text
+    if text != "auto":
+        with suppress(ValueError):
+            strength = float(text)
+        check_real("--distort", strength, least=0.0, otherwise="auto")
+    if image_shape is None and strength != 0:
+        do = "leave the option out"
+        raise bad_value("--distort", Shown(f"{text} for a table"), "images", do)
+    return strength, EPOCHS if strength == 0 else DISTORTED_EPOCHS
+
+
+def check_flash(given: Mapping[str, bool]) -> None:
     """Refuse options of a fit that a search by bytes chooses itself, or has no use for."""
-    given = {option: value is not None for option, value in chosen.items()}
-    given |= {"--hidden": hidden, "--compare": compared, "torchrun": launched() > 1}
-    for option, was_given in given.items():
+    for option, was_given in {**given, "torchrun": launched() > 1}.items():
         if was_given:
             raise bad_value(option, Shown("a value together with --flash"), "one of the two")
 
@@ -191,6 +231,7 @@ def fit_flash(
     if whole.weights is not None:
         expected = "none, because a search by bytes does not use it"
         raise bad_value("--weight", Shown("a column"), expected, "leave the option out")
+    distort, epochs = distortion(program.distort, whole.image_shape)
     dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     kind = SparseMLPClassifier if dataset.task == "classification" else SparseMLPRegressor
     with progress(quiet=json) as bar:
@@ -200,6 +241,8 @@ def fit_flash(
             ram=ram,
             image_shape=dataset.image_shape,
             groups=dataset.groups,
+            epochs=epochs,
+            distort=distort,
             random_state=seed,
             progress=bar,
         )

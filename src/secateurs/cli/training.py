@@ -19,6 +19,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from secateurs.cli import recipe
 from secateurs.cli.terminal import progress
 from secateurs.cli.tiny import NO_PROGRAM, ProgramOptions, check_flash, fit_flash
+from secateurs.cli.training_options import DEFAULT_TRAINING, TrainingOptions
 from secateurs.core.description import Description, Table, counted, format_bytes
 from secateurs.core.group import Group, distributed
 from secateurs.core.parameters import Shown, bad_value
@@ -29,21 +30,7 @@ from secateurs.training.budget_paths import BudgetPath, budget_path
 from secateurs.training.comparison import LABELS, Estimator, compare, result_row
 from secateurs.training.estimators import SparseMLPClassifier, SparseMLPRegressor
 
-Hidden = Annotated[
-    str, Parameter(help="Widths of the hidden layers, such as 50 or 300,100; or auto.")
-]
-Epochs = Annotated[
-    int | None,
-    Parameter(help="Passes over the training rows; by default chosen from their number."),
-]
-Effort = Annotated[float, Parameter(help="Time to spend, in units of the default; try 3 and 10.")]
-MaxSeconds = Annotated[
-    float | None,
-    Parameter(help="Choose the effort so that the fit takes about so many seconds."),
-]
-
 Compare = Annotated[bool, Parameter(name="--compare", negative="", show_default=False)]
-DEFAULT_HIDDEN = "50"
 
 
 def fit(
@@ -56,10 +43,7 @@ def fit(
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
-    hidden: Hidden = DEFAULT_HIDDEN,
-    epochs: Epochs = None,
-    effort: Effort = 1.0,
-    max_seconds: MaxSeconds = None,
+    training: TrainingOptions = DEFAULT_TRAINING,
     seed: recipe.Seed = 0,
     compare_methods: Compare = False,
     output: recipe.ModelFile = None,
@@ -69,6 +53,10 @@ def fit(
     """Fit a network with at most N weights to a data set and score it on test rows.
 
     N processes that torchrun --nproc-per-node N -m secateurs fit ... starts share one fit.
+
+    $ secateurs fit table.csv --target price --nonzeros 40 --effort 10 --jobs 4
+
+    $ secateurs fit digits --flash 700 --distort auto --output net.c
 
     Parameters
     ----------
@@ -85,9 +73,10 @@ def fit(
     plot
         Draw the training, the inputs used and the comparison to this file (.png, .pdf, .svg).
     """
+    program.check()
     if program.flash is not None:
-        chosen = {"--nonzeros": nonzeros, "--epochs": epochs, "--max-seconds": max_seconds}
-        check_flash(chosen, hidden=hidden != DEFAULT_HIDDEN, compared=compare_methods)
+        given = {"--nonzeros": nonzeros is not None, "--compare": compare_methods}
+        check_flash(given | training.chosen())
         return fit_flash(
             *(data, program, target, task, dialect.options(roles), seed, output, plot), json=json
         )
@@ -98,7 +87,7 @@ def fit(
             if compare_methods:
                 _check_comparison(group, roles)
             budget = recipe.integer_or_auto("--nonzeros", nonzeros or "auto")
-            settings = _settings(hidden, epochs, seed, budget, effort, max_seconds)
+            settings = training.settings(seed, budget, compared=compare_methods)
             dataset = rows_of_process(data, target, task, seed, group, dialect.options(roles))
             group.require_same("the task", dataset.task.encode())
         model = _new_model(dataset.task, settings)
@@ -194,10 +183,7 @@ def path(
     task: recipe.Task = None,
     dialect: recipe.TableDialect = recipe.DEFAULT_DIALECT,
     roles: recipe.TableRoles = recipe.DEFAULT_ROLES,
-    hidden: Hidden = "50",
-    epochs: Epochs = None,
-    effort: Effort = 1.0,
-    max_seconds: MaxSeconds = None,
+    training: TrainingOptions = DEFAULT_TRAINING,
     seed: recipe.Seed = 0,
     plot: Path | None = None,
     json: recipe.Json = False,
@@ -218,7 +204,7 @@ def path(
         got = Shown("--group or --weight")
         raise bad_value("path", got, "neither", "use secateurs fit for groups and weights")
     budgets = recipe.integers("--nonzeros", nonzeros)
-    settings = _settings(hidden, epochs, seed, max(budgets), effort, max_seconds)
+    settings = training.settings(seed, max(budgets))
     whole = load_dataset(data, target=target, task=task, options=dialect.options(roles))
     dataset = split(whole, recipe.TEST_SHARE, random_state=seed)
     with progress(quiet=json) as bar:
@@ -233,25 +219,6 @@ def path(
         status=result.estimators[-1].status_,
         files=[(plot, recipe.drawing("training:path_figure", result))],
     )
-
-
-def _settings(
-    hidden: str,
-    epochs: int | None,
-    seed: int,
-    nonzeros: int | str,
-    effort: float,
-    max_seconds: float | None,
-) -> dict[str, Any]:
-    recipe.check_options(seed=seed, epochs=epochs)
-    return {
-        "n_nonzero": nonzeros,
-        "hidden_layer_sizes": hidden if hidden == "auto" else recipe.integers("--hidden", hidden),
-        "max_epochs": "auto" if epochs is None else epochs,
-        "random_state": seed,
-        "effort": effort,
-        "max_seconds": max_seconds,
-    }
 
 
 def _new_model(task: str, settings: dict[str, Any]) -> Estimator:

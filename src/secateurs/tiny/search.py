@@ -27,6 +27,7 @@ from secateurs.core.splits import HeldOutRows
 from secateurs.data.table_estimator import certifying_split
 from secateurs.tiny.bit_stream import stream_bits
 from secateurs.tiny.candidates import LEAST_WEIGHTS, Candidate, FirstStage, Room
+from secateurs.tiny.distortion import distortable
 from secateurs.tiny.filters import Filters
 from secateurs.tiny.fine_tune import LEAST_STEPS
 from secateurs.tiny.integer_network import IntegerNetwork
@@ -139,6 +140,7 @@ def fit_bytes(
     check_integer("epochs", epochs, 0)
     rows = _Rows(as_rows(X), np.asarray(y), image_shape,
                  None if groups is None else np.asarray(groups))  # fmt: skip
+    distortable(rows.X, image_shape, distort, np.asarray)  # refuses here what has no pixels
     work, unseen = rows.parts(CERTIFYING, random_state)
     search = _Search(estimator, work, flash, ram, random_state, progress)
     best = search.compare(sorted(set(bits)))
