@@ -26,6 +26,7 @@ def test_without_a_command_eight_lines_show_what_to_do_next(capsys):
     lines = shown.out.splitlines()
     assert status == 0
     assert len(lines) <= 8
+    assert max(map(len, lines)) <= 80
     examples = [line.strip().partition("  ")[0] for line in lines[2:]]
     assert all(parses(line) for line in examples if "--help" not in line)
 

@@ -1,6 +1,5 @@
 """Options of `fit`, `path` and `export`: processes, and distorted images."""
 
-
 import numpy as np
 import pytest
 

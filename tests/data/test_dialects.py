@@ -491,3 +491,14 @@ def test_a_schema_of_version_1_reads_files_as_before(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "b,a\ny,1\nNA,NA\nNone,2.5\nz,true\n")
     encoded = encode(schema, load_inputs(path, schema))
     assert encoded.tolist() == [[1, 1], [7, 0], [2.5, 0], [1, 0]]
+
+
+def test_categories_that_differ_in_case_or_spaces_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    shops = ["North", "north", "South", "Low  land", "low land", "East"]
+    path.write_text("shop,y\n" + "".join(f"{shop},{i}.5\n" for i, shop in enumerate(shops * 6)))
+    (note,) = read_table(path).notes
+    assert "'Low  land' and 'low land' (and 1 other group) differ only in case or spaces" in note
+    names = [f"Name {i}" if i % 2 else f"name {i - 1}" for i in range(36)]  # each row has its own
+    path.write_text("name,y\n" + "".join(f"{name},{i}.5\n" for i, name in enumerate(names)))
+    assert read_table(path).notes == ()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from secateurs import SparseMLPClassifier, SparseMLPRegressor
-from secateurs.data.encoding import encode
+from secateurs.data.encoding import encode, unseen_notes
 from secateurs.data.frames import as_frame
 from secateurs.data.schema_fitting import fit_schema
 
@@ -95,6 +95,16 @@ def test_categories_of_any_values_are_categories(column: pd.Series) -> None:
     assert set(schema.columns[0].categories) == {*map(str, data["a"])}
     words = pd.DataFrame({"a": [*map(str, data["a"])]})
     np.testing.assert_array_equal(encode(schema, words), encode(schema, data))
+
+
+def test_categories_that_the_fit_gave_no_input_are_named() -> None:
+    fitted = pd.DataFrame({"c": ["red", "blue", "grey"] * 9, "two": ["a", "b", "a"] * 9, "x": 1.5})
+    schema = fit_schema(fitted.assign(x=np.arange(27.0)))
+    assert unseen_notes(schema, fitted) == []
+    other = fitted.assign(c=["green", "Red", None] * 9, two=["a", "c", "b"] * 9)
+    first, second = unseen_notes(schema, other)
+    assert "column 'c': 'Red', 'green' in 18 rows" in first
+    assert "column 'two': 'c' in 9 rows" in second
 
 
 @pytest.mark.parametrize(

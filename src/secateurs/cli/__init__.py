@@ -55,7 +55,7 @@ TASKS = {
 NEXT_STEPS = """\
 secateurs: sparse neural networks with guarantees. Try:
 
-  secateurs demo                                 the main jobs, on data that ship
+  secateurs demo                                 the main jobs, on built-in data
   secateurs fit table.csv --target price         a small network for your table
   secateurs features table.csv --target y        which of many columns matter
   secateurs prune model.pt2 data.csv --flops .5  a torch network made smaller

@@ -14,6 +14,7 @@ from secateurs.core.archive import read_archive
 from secateurs.core.atomic_write import write_atomically
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.datasets import load_inputs
+from secateurs.data.encoding import unseen_notes
 from secateurs.data.table_files import READING
 from secateurs.loading import load
 from secateurs.sensing.estimator import MatrixSensing
@@ -64,8 +65,11 @@ def predict(
         X = X[names]
     try:
         table = _predictions(fitted, X)
+        unseen = unseen_notes(schema, X) if isinstance(X, pd.DataFrame) and schema else []
     except ValueError as error:  # columns or values that do not fit the model
         raise ValueError(f"{data}: {error}") from error
+    for text in unseen:
+        note(text)
     content = table.to_csv(index=False)
     if output is None:
         sys.stdout.write(content)

@@ -358,8 +358,26 @@ def read_words(
             f"column {column.name!r}: numbers with the units {listed(units, 3)} read as texts; "
             "write them in one unit"
         )
+    notes += _spelling_notes(column, present)
     hint = {"missing": sorted(absent)} if absent else {}
     return ReadColumn(pd.Series(values, dtype=object), "text", hint, tuple(notes))
+
+
+def _spelling_notes(column: TextColumn, present: list[str]) -> list[str]:
+    """Name categories that differ only in case or in spaces."""
+    if 2 * len(present) > column.n_rows(set(present)):  # texts of their own rather than categories
+        return []
+    spellings: dict[str, list[str]] = {}
+    for text in sorted(present):
+        spellings.setdefault("".join(text.casefold().split()), []).append(text)
+    alike = [" and ".join(map(repr, texts)) for texts in spellings.values() if len(texts) > 1]
+    if not alike:
+        return []
+    more = f" (and {counted(len(alike) - 1, 'other group')})" if len(alike) > 1 else ""
+    return [
+        f"column {column.name!r}: the categories {alike[0]}{more} differ only in case or spaces; "
+        "write them alike if they mean the same"
+    ]
 
 
 def _unit(text: str) -> str | None:

@@ -155,7 +155,7 @@ def _parsed(texts: Sequence[str], form: str) -> NDArray[np.datetime64]:
     times = np.asarray(read.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
     if read.dt.unit == "ns":  # pandas before version 3 ends at the year 2262
         for i in np.flatnonzero(np.isnat(times)):
-            times[i] = _distant_time(texts[i], form)
+            times[i] = _distant_time(texts[int(i)], form)
     return times
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from secateurs.core.description import counted
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.data.column_values import as_days, as_numbers, as_texts
 from secateurs.data.date_text import cyclic_parts
@@ -57,6 +58,36 @@ def encode(schema: TableSchema, frame: pd.DataFrame) -> NDArray[np.float64]:
             _encode_column(column, series, encoded[:, first : first + width])
         first += width
     return encoded
+
+
+def unseen_notes(schema: TableSchema, frame: pd.DataFrame) -> list[str]:
+    """Name the categories of a table that the fit gave no input; `encode` makes them zeros.
+
+    Parameters
+    ----------
+    schema : TableSchema
+    frame : DataFrame, shape [n, ...]
+        A table that `encode` accepts.
+
+    Returns
+    -------
+    list of str
+        One sentence for each column that has such categories.
+    """
+    positions = _find_columns(schema, frame)
+    notes = []
+    for column in schema.of_kind("categorical"):
+        series = frame.iloc[:, positions[column.name]]
+        codes, texts = _codes(column, series), as_texts(series, column.name)
+        unseen = (codes < 0) & series.notna().to_numpy()
+        unseen[unseen] = [text not in (column.categories or ()) for text in texts[unseen]]
+        if unseen.any():
+            rows, names = counted(int(unseen.sum()), "row"), sorted(set(texts[unseen]))
+            notes.append(
+                f"column {column.name!r}: {listed(names, 3)} in {rows} had no input of its own in "
+                "the fit, and counts as none of the categories"
+            )
+    return notes
 
 
 def _encode_column(column: ColumnSchema, series: pd.Series[Any], out: NDArray[np.float64]) -> None:
