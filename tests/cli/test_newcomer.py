@@ -242,3 +242,38 @@ def test_a_recovered_network_names_the_columns_of_the_table(capsys, tmp_path):
     status, out, _ = run(capsys, "predict", model, shuffled)
     assert status == 0
     np.testing.assert_allclose([float(line) for line in out.split()[1:]], y, atol=1e-9)
+
+
+def test_a_network_that_is_far_from_exact_says_which_networks_are_looked_for(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    for name, sign in (("sum", 1), ("difference", -1)):
+        y = np.maximum(X[:, 0], 0) + sign * np.maximum(X[:, 1], 0)
+        frame = pd.DataFrame(X, columns=list("abcd")).assign(y=y)
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        options = ("--target", "y", "--nonzeros", 2, "--solver", "pursuit")
+        _, out, _ = run(capsys, "recover", tmp_path / f"{name}.csv", *options)
+        assert ("none is subtracted" in " ".join(out.split())) == (sign == -1)
+        assert "the 1 patterns" not in " ".join(out.split())
+
+
+def test_huge_widths_are_powers_of_ten(capsys):
+    status, out, _ = run(capsys, "bounds", "tickets", "--d", 20, "--eps", 0.001)
+    assert status == 0
+    assert "e+18" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_predictions_for_categories_without_an_input_say_so(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    shop = rng.choice(["North", "South", "East"], 150)
+    sold = rng.standard_normal(150) + 3 * (shop == "North")
+    pd.DataFrame({"shop": shop, "sold": sold}).to_csv(tmp_path / "t.csv", index=False)
+    model = tmp_path / "m.safetensors"
+    fit = ("--target", "sold", "--nonzeros", 5, "--epochs", 1, "--output", model)
+    assert run(capsys, "fit", tmp_path / "t.csv", *fit)[0] == 0
+    (tmp_path / "new.csv").write_text("shop\nNorth\nnorth\nWest\n", encoding="utf-8")
+    status, out, err = run(capsys, "predict", model, tmp_path / "new.csv")
+    assert status == 0
+    assert len(out.splitlines()) == 4
+    assert "column 'shop': 'West', 'north' in 2 rows had no input of its own" in err

@@ -61,7 +61,11 @@ def _row(width: dict[str, Any]) -> tuple[str, ...]:
     if enough is None:
         number, basis = "-", "unknown"
     else:
-        number = f"{enough:,}" if enough < MANY else f"{enough:.3e}"
+        number = _written(enough)
         basis = "proven" if width["sufficient_proven"] else "measured"
     pruned = "weights (uniform target)" if width["mode"] == "weights" else "neurons"
-    return (pruned, width["form"], f"{width['necessary']:,}", number, basis)
+    return (pruned, width["form"], _written(width["necessary"]), number, basis)
+
+
+def _written(n: int) -> str:
+    return f"{n:,}" if n < MANY else f"{n:.3e}"

@@ -6,6 +6,7 @@ import io
 import math
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ MOST_BYTES = 2_000_000_000  # of the random features of all pixels
 USUAL_PIXELS = 64 * 64
 QUICK_ENTRIES = 2_000_000  # features of all pixels up to which a fit takes a minute at most
 SECONDS_BETWEEN_LINES = 10.0
+FAR = 0.1  # relative error from which on the network found is not the one behind the data
+FAR_NOTE = (
+    "This is far from an exact fit. The network looked for is a sum of neurons: none is "
+    "subtracted, and without --hidden and --biases none has a bias. Raise --nonzeros, or use "
+    "secateurs fit, which fits tables of any origin."
+)
 NO_ERROR = 400.0  # dB that stand for no difference at all
 
 
@@ -86,6 +93,7 @@ def recover(
         rows = recipe.row_options(dataset, model)
         model.fit(_numbers(dataset.X), dataset.y, progress=bar("recovering"), **rows)
     n_held_out = len(dataset.y) - model.n_train_
+    far = model.held_out_error_ is not None and model.held_out_error_ > FAR
     error = "unknown" if model.held_out_error_ is None else f"{model.held_out_error_:.2e}"
     description = recipe.describe_fit(
         model,
@@ -96,6 +104,8 @@ def recover(
         neurons=model.report_["neurons"],
         held_out_error=model.held_out_error_,
     )
+    if far:
+        description = replace(description, notes=(*description.notes, FAR_NOTE))
     return recipe.finish(description, json=json, status=model.status_, files=[(output, model.save)])
 
 

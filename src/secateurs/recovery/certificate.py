@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs.core.certificate import Certificate, Check, Verdict
+from secateurs.core.description import counted
 from secateurs.core.parameters import bad_value
 from secateurs.core.splits import row_keys
 from secateurs.recovery.patterns import Array, PatternStatistics, Vectors, pattern_statistics
@@ -81,7 +82,8 @@ def pattern_certificate(
     rows = "rows" if X is None else "distinct rows"
     if n_inputs is None and X is not None:
         n_inputs = X.shape[1]
-    only = f"among the {p} patterns that were checked (no others were)"
+    checked = "pattern that was" if p == 1 else "patterns that were"
+    only = f"among the {p} {checked} checked (no others were)"
     separation = "there is only one pattern, so that nothing must be separated"
     if p > 1:
         separation = (
@@ -264,7 +266,7 @@ def _identification(
             verdict = "holds"
             statement = (
                 f"the rows exclude every network nearby with at most {n_nonzero} weights in "
-                f"{network.weights.shape[0]} neurons (no others were checked)"
+                f"{counted(network.weights.shape[0], 'neuron')} (no others were checked)"
             )
     source = "derived: moved weights, other columns, twin neurons, unseen signs, null space"
     return Check("identification", statement, verdict, None, None, source)
