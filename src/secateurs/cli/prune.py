@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -17,7 +20,7 @@ from secateurs.cli.terminal import progress
 from secateurs.core.description import Description
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.program import Inputs
-from secateurs.data import load_dataset
+from secateurs.data import Dataset, load_dataset
 from secateurs.nn.pruned_graph import PrunedGraph
 from secateurs.nn.pruned_module import PrunedModule
 from secateurs.nn.pruning import prune as prune_module
@@ -71,10 +74,13 @@ def prune(
         raise bad_value(f"--output {output}", Shown("the model itself"), "another file")
     module, shape = read_program_file(model)
     dataset = load_dataset(data, target=target, task=task)
-    rows = _tensors(dataset.X, dataset.y, shape)
+    classes = _text_classes(dataset)
+    rows = _tensors(dataset.X, dataset.y, shape, classes)
     certify = None
     if dataset.X_test is not None and dataset.y_test is not None:
-        certify = _tensors(dataset.X_test, dataset.y_test, shape)
+        certify = _tensors(dataset.X_test, dataset.y_test, shape, classes)
+    for part in (rows, certify) if certify else (rows,):
+        _check_classes(module, *part)
     loss = mse_loss if rows[1].is_floating_point() else cross_entropy
     with progress(quiet=json) as bar:
         small = prune_module(
@@ -82,8 +88,13 @@ def prune(
             round_to=round_to, fine_tune_steps=steps, certify=certify, random_state=seed,
             progress=bar("pruning"),
         )  # fmt: skip
+    description = _with_own_names(small.describe())
+    if classes is not None:
+        order = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+        note = f"The outputs of the network were taken for the classes in this order: {order}."
+        description = replace(description, notes=(note, *description.notes))
     return recipe.finish(
-        _with_own_names(small.describe()),
+        description,
         json=json,
         status=small.status,
         files=[(output, lambda file: _write(small, file))],
@@ -105,7 +116,8 @@ def read_program_file(path: Path) -> tuple[nn.Module, tuple[int, ...]]:
     """Read a network from a file, and the shape of one of its rows; nothing is executed."""
     suffix = path.suffix.lower()
     if suffix not in READ:
-        raise bad_value(str(path), Shown(f"a file {suffix!r}"), f"a file {' or '.join(READ)}")
+        do = "write one with torch.export.save" if suffix in (".pt", ".pth", ".bin") else ""
+        raise bad_value(str(path), Shown(f"a file {suffix!r}"), f"a file {' or '.join(READ)}", do)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if suffix == ".onnx":
@@ -138,9 +150,44 @@ def read_program_file(path: Path) -> tuple[nn.Module, tuple[int, ...]]:
     return module, tuple(example[0].shape[1:])
 
 
-def _tensors(X: Any, y: Any, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _text_classes(dataset: Dataset) -> NDArray[Any] | None:
+    """Return the classes in their order if they are texts or truth values, or None."""
+    parts = [dataset.y] if dataset.y_test is None else [dataset.y, dataset.y_test]
+    targets = np.concatenate([np.asarray(part) for part in parts])
+    return None if targets.dtype.kind in "iuf" else np.unique(targets)
+
+
+def _check_classes(module: nn.Module, rows: Tensor, targets: Tensor) -> None:
+    """Refuse classes for which the network has no output."""
+    if targets.is_floating_point():
+        return
+    with torch.no_grad():
+        n_outputs = module.eval()(rows[:2]).shape[1]
+    least, most = int(targets.min()), int(targets.max())
+    if least < 0 or most >= n_outputs:
+        expected = f"classes from 0 to {n_outputs - 1}, because the network has {n_outputs} outputs"
+        do = "number the classes from 0, or give --task regression"
+        raise bad_value("the target", Shown(f"classes from {least} to {most}"), expected, do)
+
+
+def _numbers(X: Any) -> NDArray[np.float32]:
+    """Return rows as numbers, which the network reads as they are."""
+    if isinstance(X, pd.DataFrame):
+        for name in X:
+            if not (is_numeric_dtype(X[name]) and X[name].notna().all()):
+                got = Shown(
+                    "missing values" if is_numeric_dtype(X[name]) else "values that are no numbers"
+                )
+                do = "encode the table as for the training of the network"
+                raise bad_value(f"column {name!r}", got, "numbers, as the network reads them", do)
+    return np.asarray(X, dtype=np.float32)
+
+
+def _tensors(
+    X: Any, y: Any, shape: tuple[int, ...], classes: NDArray[Any] | None
+) -> tuple[Tensor, Tensor]:
     """Return rows of the shape that the network reads, and classes or a column of numbers."""
-    rows = np.asarray(X, dtype=np.float32)
+    rows = _numbers(X)
     if rows[0].size != int(np.prod(shape)):
         got = Shown(f"rows of {rows[0].size} numbers")
         raise bad_value("data", got, f"rows of shape {shape}, as the network reads")
@@ -148,6 +195,8 @@ def _tensors(X: Any, y: Any, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     inputs = torch.from_numpy(rows.reshape(len(rows), *shape))
     if np.issubdtype(targets.dtype, np.floating):
         return inputs, torch.from_numpy(targets.astype(np.float32)).reshape(len(rows), -1)
+    if classes is not None:
+        targets = np.searchsorted(classes, targets)
     return inputs, torch.from_numpy(targets.astype(np.int64))
 
 
