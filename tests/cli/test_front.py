@@ -71,3 +71,21 @@ def test_a_demo_runs(capfd):
 @pytest.mark.parametrize("name", DEMOS)
 def test_every_demo_runs(capfd, name):
     assert run(capfd, "demo", name)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--d x --eps .1", "--d: got 'x'; expected a whole number, such as 4"),
+        ("--d 2 --eps 50%", "--eps: got '50%'; expected a number, such as 0.5"),
+        ("--d 2 --d 3 --eps .1", "--d: got it more than once; expected it once"),
+        ("3 --d 2 --eps .1", "the command line: got '3'; expected no further word; write names"),
+        ("--d 2 --eps .1 --json=maybe", "--json: got 'maybe'; expected no value; give the option"),
+        ("--d 2 --ep .1", "Did you mean --eps instead of --ep?"),
+    ],
+)
+def test_options_that_cannot_be_read_are_one_line(capsys, options, message):
+    status, shown = run(capsys, "bounds", "tickets", *options.split())
+    assert status == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1

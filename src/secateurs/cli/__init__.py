@@ -26,7 +26,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # cyclopts would end the program without a message
 )
 bounds = cyclopts.App(name="bounds", help="Show how large a random network has to be.")
-REFUSALS = (cyclopts.CycloptsError, ValueError, FloatingPointError, OSError, MissingExtraError)
+REFUSALS = (ValueError, FloatingPointError, OSError, MissingExtraError)
 # for each task: an example, and the commands with the files that have them
 TASKS = {
     "First steps": ("secateurs demo columns", ("demo:demo",)),
@@ -129,6 +129,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             )
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
+    except cyclopts.CycloptsError as error:
+        from secateurs.cli.usage import usage_message  # noqa: PLC0415 (only after a mistake)
+
+        _fail(usage_message(error), BAD_INPUT)
     except REFUSALS as error:
         _fail(str(error), BAD_INPUT)
     sys.exit(status if isinstance(status, int) else 0)
