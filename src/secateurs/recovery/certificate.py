@@ -82,8 +82,7 @@ def pattern_certificate(
     rows = "rows" if X is None else "distinct rows"
     if n_inputs is None and X is not None:
         n_inputs = X.shape[1]
-    checked = "pattern that was" if p == 1 else "patterns that were"
-    only = f"among the {p} {checked} checked (no others were)"
+    only = f"among the {p} pattern{'' if p == 1 else 's'} looked at (no others were)"
     separation = "there is only one pattern, so that nothing must be separated"
     if p > 1:
         separation = (
