@@ -152,6 +152,8 @@ def test_filters_take_at_most_half_of_the_flash():
         room = Room(784, (28, 28), True, 10, True, flash, 512)
         for stage in room.first_stages():
             assert not stage.filters or 2 * filter_bytes(stage.filters, 5) <= flash
+    for shape in (None, (8, 8, 8), (512,)):
+        assert len(list(Room(512, shape, True, 2, True, 4096, 512).first_stages())) == 1
     assert not any(s.filters for s in Room(16, (4, 4), True, 2, True, 4096, 512).first_stages())
 
 

@@ -98,7 +98,7 @@ class Room:
         """Yield the first stages to compare; filters take at most half of the flash."""
         yield FirstStage()
         shape = self.image_shape
-        if shape is None or not self.are_pixels:
+        if shape is None or len(shape) != 2 or not self.are_pixels:
             return
         for factor in FACTORS:
             if all(side % factor == 0 for side in shape):
