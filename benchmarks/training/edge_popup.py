@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from secateurs.core.driver import Iterations
-from secateurs.core.losses import check_finite, output_gradient
+from secateurs.core.losses import check_finite, output_derivative, output_loss
 from secateurs.core.parameters import check_integer
 from secateurs.core.schedules import learning_rate_at
 from secateurs.core.solution import ProgressCallback, Solution
@@ -90,7 +90,8 @@ def edge_popup(
             masked = _with_bias_column(_chosen(weights, scores, kept))  # (1)
             rows = next(stream)
             H = dense_forward(masked, data.noisy_inputs(rows, units, generator))
-            loss, D = output_gradient(H[-1], data.targets(rows))
+            loss = output_loss(H[-1], data.targets(rows))
+            D = output_derivative(H[-1], data.targets(rows))
             gradients = dense_gradients(masked, H, D)
             rate = learning_rate * learning_rate_at(t - 1, n_steps)
             for W, s, v, g in zip(weights, scores, velocity, gradients, strict=True):

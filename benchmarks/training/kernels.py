@@ -21,7 +21,7 @@ from secateurs.training.columns import COPY_ROWS
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
 from secateurs.training.moments import Scaling
-from secateurs.training.prune_regrow import gradient_on_support
+from secateurs.training.prune_regrow import LOSS_EVERY, gradient_on_support
 from secateurs.training.training_data import Rows, TrainingData
 
 REPEATS = 200
@@ -78,11 +78,16 @@ def load(data: TrainingData, net: CompactNetwork, rows: Rows) -> None:
     data.targets(rows)
 
 
+def update(net: CompactNetwork, adam: SupportAdam, piece: int) -> None:
+    adam.update(piece, net.gradient(piece))
+
+
 def step(
     net: CompactNetwork, adam: SupportAdam, inputs: torch.Tensor, targets: torch.Tensor
 ) -> None:
-    gradient_on_support(net, inputs, targets)
-    adam.step(net, 1.0)
+    adam.begin_step(1.0)
+    use = partial(update, net, adam)
+    gradient_on_support(net, inputs, targets, use, with_loss=adam.since % LOSS_EVERY == 0)
 
 
 def main() -> None:

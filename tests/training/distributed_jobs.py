@@ -260,11 +260,11 @@ def other_start(group: Group) -> Result:
 def pruning_differs(group: Group) -> Result:
     honest, calls = prune_regrow_module.smallest_mask, []
 
-    def mask(scores: torch.Tensor, n_smallest: int) -> torch.Tensor:
+    def mask(scores: Any, n_smallest: int, n: int) -> torch.Tensor:
         calls.append(n_smallest)
         if len(calls) == 3 and group.rank == 1:
-            scores = -scores
-        return honest(scores, n_smallest)
+            return honest(lambda piece: -scores(piece), n_smallest, n)
+        return honest(scores, n_smallest, n)
 
     with mock.patch.object(prune_regrow_module, "smallest_mask", mask):
         return refused(lambda: trained(teacher(group)))

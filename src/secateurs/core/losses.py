@@ -1,4 +1,4 @@
-"""The loss of a batch and its gradient at the outputs, for all trainers."""
+"""The loss of a batch and its derivative at the outputs, for all trainers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def output_gradient(
+def output_loss(
     Z: Tensor, target: Tensor, n: int | None = None, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of a batch and its derivative at the outputs.
+) -> Tensor:
+    """Return the loss of a batch.
 
     Parameters
     ----------
@@ -26,23 +26,33 @@ def output_gradient(
 
     Returns
     -------
-    loss : Tensor, 0-d
+    Tensor, 0-d
         Weighted sum over these rows divided by `n`, which is B by default.
-    D : Tensor, shape [k, B]
+    """
+    if target.ndim == 1:
+        losses = torch.log_softmax(Z, 0).gather(0, target[None]).neg_()
+    else:
+        losses = (Z - target).square_().mul_(0.5)
+    total = losses.sum() if weights is None else (losses * weights).sum()
+    return total.div_(Z.shape[1] if n is None else n)
+
+
+def output_derivative(
+    Z: Tensor, target: Tensor, n: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Return the derivative of `output_loss`, for the same parameters.
+
+    Returns
+    -------
+    Tensor, shape [k, B]
         d loss / d Z.
     """
-    B = Z.shape[1] if n is None else n
     if target.ndim == 1:
-        D = torch.log_softmax(Z, 0)
-        index = target[None]
-        losses = D.gather(0, index)
-        loss = (losses if weights is None else losses * weights).sum().mul_(-1 / B)
-        D.exp_().scatter_(0, index, -1.0, reduce="add")  # p - one-hot
-        return loss, D.mul_(1 / B if weights is None else weights / B)
-    D = Z - target
-    if weights is None:
-        return 0.5 * D.square().sum() / B, D.div_(B)
-    return 0.5 * (D.square() * weights).sum() / B, D.mul_(weights / B)
+        D = torch.softmax(Z, 0).scatter_(0, target[None], -1.0, reduce="add")  # p - one-hot
+    else:
+        D = Z - target
+    B = Z.shape[1] if n is None else n
+    return D.mul_(1 / B if weights is None else weights / B)
 
 
 def check_finite(loss: float, step: int) -> float:

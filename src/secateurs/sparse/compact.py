@@ -8,7 +8,7 @@ batch, not on the nominal width of the layers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateurs.sparse.matrix import SparseMatrix
+from secateurs.sparse.matrix import BLOCK, SparseMatrix, part_of, row_blocks
 from secateurs.sparse.network import SparseNetwork
 
 _PIECE = 1 << 16  # weights that are handled together
+
+
+@dataclass(frozen=True)
+class GradientBlock:
+    """Rows of a layer whose gradient is computed by one product.
+
+    Attributes
+    ----------
+    rows : slice or None
+        The rows of the layer; None for all of them.
+    matrix : SparseMatrix
+        These rows; its gradient is a part of `CompactNetwork.grad`.
+    completes : int or None
+        The number of the piece of the flat arrays whose gradient is complete after this block.
+    """
+
+    rows: slice | None
+    matrix: SparseMatrix
+    completes: int | None
 
 
 @dataclass
@@ -37,8 +56,15 @@ class CompactNetwork:
         CSR row starts of each layer.  A hidden layer has one more, empty, row for its constant.
     col : Tensor int32, shape [nnz]
         Compact columns, all layers one after the other.
-    values, grad : Tensor, shape [nnz]
-        The values and gradients of `matrices` are views of these.
+    values : Tensor, shape [nnz]
+        The values of `matrices` are views of these.
+    pieces : list of slice
+        Parts of the flat arrays that are updated together, the last one first: 65,536 weights,
+        or those of one row if it has more.
+    grad : Tensor, shape [weights of the largest piece]
+        The gradient of one piece at a time; a gradient of all weights is never stored.
+    blocks : list of lists of GradientBlock
+        For each layer, the products that compute its gradient, the last rows first.
     """
 
     widths: tuple[int, ...]
@@ -46,21 +72,68 @@ class CompactNetwork:
     crows: list[Tensor]
     col: Tensor
     values: Tensor
-    grad: Tensor = field(init=False)
     matrices: list[SparseMatrix] = field(init=False)
+    pieces: list[slice] = field(init=False)
+    grad: Tensor = field(init=False)
+    blocks: list[list[GradientBlock]] = field(init=False)
+    _floors: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.grad = torch.zeros_like(self.values)
         self.matrices = [
             SparseMatrix(
-                crow,
-                self.col[where],
-                self.values[where],
-                (crow.numel() - 1, len(units) + 1),
-                grad=self.grad[where],
+                crow, self.col[where], self.values[where], (crow.numel() - 1, len(units) + 1)
             )
             for crow, units, where in zip(self.crows, self.units[:-1], self.slices(), strict=True)
         ]
+        self._prepare_gradient()
+        self._floors = []  # 0 for a unit, and 1 for the constant
+        for units in self.units[1:-1]:
+            floor = torch.zeros(len(units) + 1, 1, device=self.values.device)
+            floor[-1] = 1.0
+            self._floors.append(floor)
+
+    def _prepare_gradient(self) -> None:
+        """Cut the layers into blocks of rows, and join blocks from the last on to pieces."""
+        first = [where.start for where in self.slices()]
+        cuts = [
+            (layer, rows, slice(first[layer] + where.start, first[layer] + where.stop))
+            for layer in range(self.n_layers - 1, -1, -1)
+            for rows, where in reversed(row_blocks(self.crows[layer]))
+        ]
+        groups = [[cuts[0]]]
+        for cut in cuts[1:]:
+            if groups[-1][0][2].stop - cut[2].start > BLOCK:
+                groups.append([])
+            groups[-1].append(cut)
+        self.pieces = [slice(group[-1][2].start, group[0][2].stop) for group in groups]
+        largest = max(piece.stop - piece.start for piece in self.pieces)
+        self.grad = self.values.new_zeros(largest)
+        self.blocks = [[] for _ in self.crows]
+        for number, (piece, group) in enumerate(zip(self.pieces, groups, strict=True)):
+            for layer, rows, flat in group:
+                is_whole = rows.stop - rows.start == self.matrices[layer].shape[0]
+                where = slice(flat.start - first[layer], flat.stop - first[layer])
+                matrix = part_of(
+                    self.crows[layer],
+                    self.matrices[layer].col,
+                    self.values[flat],
+                    rows,
+                    where,
+                    self.matrices[layer].shape[1],
+                    grad=self.grad[flat.start - piece.start : flat.stop - piece.start],
+                )
+                of_layer = self.blocks[layer]
+                of_layer.append(GradientBlock(None if is_whole else rows, matrix, None))
+            of_layer[-1] = replace(of_layer[-1], completes=number)
+
+    def gradient(self, piece: int) -> Tensor:
+        """Return the gradient of a piece that is complete."""
+        return self.grad[: self.pieces[piece].stop - self.pieces[piece].start]
+
+    def release(self) -> None:
+        """Let go of the arrays of the weights."""
+        self.grad = self.values = self.col = torch.empty(0)
+        self.matrices, self.blocks = [], []
 
     @property
     def n_layers(self) -> int:
@@ -92,9 +165,9 @@ class CompactNetwork:
             Costs 2 nnz B flops.
         """
         activations = [H]
-        for matrix in self.matrices[:-1]:
-            H = matrix.product(H).relu_()
-            H[-1].fill_(1.0)
+        for matrix, floor in zip(self.matrices, self._floors, strict=False):
+            H = matrix.product(H)
+            torch.maximum(H, floor, out=H)  # the product has 0 in the row of the constant
             activations.append(H)
         activations.append(self.matrices[-1].product(H))
         return activations

@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+BLOCK = 1 << 16  # nonzeros of rows that are handled together, unless one row has more
 _CSR_DEVICES = ("cpu", "cuda")  # torch has CSR kernels here; other devices use gathers
 _GATHER_ELEMENTS = 1 << 22  # elements that the gather form handles together
 
@@ -50,7 +51,7 @@ class SparseMatrix:
     Notes
     -----
     Memory: 8 bytes for each nonzero and 4 for each row.  The first call of `transpose_product`
-    stores the transpose, which adds 12 bytes for each nonzero and 4 for each column.
+    stores the order of the transpose, which adds 8 bytes for each nonzero and 8 for each column.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class SparseMatrix:
         self._grad = grad
         self._csr: Tensor | None = None
         self._grad_csr: Tensor | None = None
-        self._transpose: tuple[SparseMatrix, Tensor] | None = None
+        self._transpose: _Transpose | None = None
 
     @property
     def nnz(self) -> int:
@@ -141,24 +142,8 @@ class SparseMatrix:
             Gradients of the inputs.
         """
         if self._transpose is None:
-            # a stable sort by column leaves the rows increasing within each column
-            order = torch.argsort(self.col, stable=True)
-            counts = torch.bincount(self.col, minlength=self.shape[1])
-            crow = torch.zeros(self.shape[1] + 1, dtype=torch.int32, device=D.device)
-            torch.cumsum(counts, 0, out=crow[1:])
-            transposed = SparseMatrix(
-                crow,
-                self.rows_of(slice(0, self.nnz))[order].int(),
-                torch.empty_like(self.values),
-                (self.shape[1], self.shape[0]),
-                backend=self.backend,
-            )
-            self._transpose = transposed, order.int()
-        transposed, order = self._transpose
-        torch.index_select(
-            self.values, 0, order, out=transposed.values
-        )  # the values may have changed
-        return transposed.product(D)
+            self._transpose = _Transpose(self)
+        return self._transpose.product(D)
 
     def sampled_product(self, D: Tensor, H: Tensor) -> Tensor:
         """Write ``D @ H^T`` on the support to `grad`; equation (3).
@@ -189,6 +174,92 @@ class SparseMatrix:
         step = max(1, _GATHER_ELEMENTS // max(1, batch))
         cuts = [*range(0, self.nnz, step), self.nnz]
         return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+class _Transpose:
+    """The transpose of a matrix whose values may change; it is multiplied in blocks of rows.
+
+    It stores the position of each nonzero in the matrix, and its column.  The values of one block
+    at a time are copied.
+    """
+
+    def __init__(self, matrix: SparseMatrix) -> None:
+        self._values, self._shape = matrix.values, (matrix.shape[1], matrix.shape[0])
+        # a stable sort by column leaves the rows increasing within each column
+        order = torch.argsort(matrix.col, stable=True)
+        crow = torch.zeros(self._shape[0] + 1, dtype=torch.int32, device=order.device)
+        torch.cumsum(torch.bincount(matrix.col, minlength=self._shape[0]), 0, out=crow[1:])
+        col = matrix.rows_of(slice(0, matrix.nnz)).int()[order]
+        order = order.int()
+        blocks = row_blocks(crow)
+        largest = max(where.stop - where.start for _, where in blocks)
+        values = matrix.values.new_empty(largest)
+        self._blocks = [
+            (
+                rows,
+                order[where],
+                part_of(crow, col, values[: where.stop - where.start], rows, where, self._shape[1]),
+            )
+            for rows, where in blocks
+        ]
+        for *_, block in self._blocks:
+            block.backend = matrix.backend
+
+    def product(self, D: Tensor) -> Tensor:
+        out = torch.empty(self._shape[0], D.shape[1], dtype=D.dtype, device=D.device)
+        for rows, order, block in self._blocks:
+            torch.index_select(self._values, 0, order, out=block.values)
+            block.product(D, out=out[rows])
+        return out
+
+
+def row_blocks(crow: Tensor) -> list[tuple[slice, slice]]:
+    """Cut the rows of a CSR matrix into blocks of at most 65,536 nonzeros, or of one row.
+
+    Parameters
+    ----------
+    crow : Tensor of int32, shape [n_out + 1]
+
+    Returns
+    -------
+    list of (slice, slice)
+        Rows and nonzeros of each block; at least one block.
+    """
+    starts, n_rows = crow.cpu().numpy(), crow.numel() - 1
+    blocks, first = [], 0
+    while first < n_rows or not blocks:
+        last = int(starts.searchsorted(starts[first] + BLOCK, side="right")) - 1
+        last = min(n_rows, max(first + 1, last))
+        blocks.append((slice(first, last), slice(int(starts[first]), int(starts[last]))))
+        first = last
+    return blocks
+
+
+def part_of(
+    crow: Tensor,
+    col: Tensor,
+    values: Tensor,
+    rows: slice,
+    where: slice,
+    n_in: int,
+    *,
+    grad: Tensor | None = None,
+) -> SparseMatrix:
+    """Return a block of rows of a CSR matrix.
+
+    Parameters
+    ----------
+    crow, col : Tensor of int32
+        Those of the whole matrix.
+    values : Tensor, shape [nonzeros of the block]
+    rows, where : slice
+        A block of `row_blocks`.
+    n_in : int
+    grad : Tensor, optional
+        As in `SparseMatrix`, for the block.
+    """
+    starts = crow[rows.start : rows.stop + 1] - where.start
+    return SparseMatrix(starts, col[where], values, (rows.stop - rows.start, n_in), grad=grad)
 
 
 class _SparseLinearFunction(torch.autograd.Function):

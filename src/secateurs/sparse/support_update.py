@@ -1,7 +1,11 @@
-"""Change the support of a compact network: drop weights, grow others, renumber the units.
+"""Change the support of a compact network in place: drop weights, grow others, renumber the units.
 
-The peak is 29 bytes for each weight, with 14 bytes of state (tests/training/test_memory.py).
-Arrays are therefore handled in pieces and released as soon as they have been replaced.
+    move the kept entries of every array of one entry a weight to its front          (1)
+    give units and columns their new numbers                                          (2)
+    mark the places of the grown weights among the kept ones                          (3)
+    move the kept entries to their places, from the last one on, and put 0 elsewhere  (4)
+
+Beyond these arrays and the keys of the grown weights, two bytes for each weight are needed.
 """
 
 from __future__ import annotations
@@ -20,54 +24,52 @@ def update_support(
     Parameters
     ----------
     net : CompactNetwork
-        Not usable afterwards: its arrays are released as they are replaced.
+        Not usable afterwards: its arrays are overwritten.
     state : list of Tensor, shape [nnz]
-        State of each weight that moves with it; 0 for a weight that grows.  The list is emptied.
+        State of each weight that moves with it; 0 for a weight that grows.  The arrays are
+        overwritten, and the list is emptied.
     drop : Tensor of bool, shape [nnz]
         Overwritten.
-    grown : list of Tensor int64, one for each layer
-        Sorted keys (as in `SparseNetwork`) of the weights to add; not on the support.
+    grown : list of Tensor of int32 or int64, one for each layer
+        Sorted keys (as in `SparseNetwork`) of the weights to add; not on the support.  They are
+        overwritten.
 
     Returns
     -------
     CompactNetwork, list of Tensor
         The new network and the state of its weights.
     """
+    widths, units, where = net.widths, net.units, net.slices()
     keep = drop.logical_not_()
-    widths, units, crows = net.widths, net.units, net.crows
-    values, col, where = net.values, net.col, net.slices()
-    net.grad = net.values = net.col = torch.empty(0)
-    net.matrices = []
-
-    new_units = _used_units(widths, units, crows, col, where, keep, grown)
-    merges = []
-    for layer, part in enumerate(where):
-        old = units[layer], units[layer + 1]
-        new = new_units[layer], new_units[layer + 1]
-        n_rows = len(new[1]) + (layer < len(where) - 1)
-        kept_keys, counts = _kept_keys(
-            crows[layer], col[part], keep[part], old, new, widths[layer], n_rows
-        )
-        grown_keys, more = _grown_keys(grown[layer], new, widths[layer], n_rows, kept_keys.dtype)
-        merges.append((kept_keys, grown_keys, counts + more, len(new[0]) + 1))
-    del col, grown, kept_keys, grown_keys
-    new_crows, new_cols, fresh = [], [], []
-    while merges:
-        kept_keys, grown_keys, counts, n_cols = merges.pop(0)
-        new_col, is_new = _merge(kept_keys, grown_keys, n_cols)
-        del kept_keys, grown_keys
-        crow = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
-        torch.cumsum(counts, 0, out=crow[1:])
-        new_crows.append(crow)
-        new_cols.append(new_col)
-        fresh.append(is_new)
-    col, is_new = torch.cat(new_cols), torch.cat(fresh)
-    del new_cols, fresh, new_col
-    values = _follow(values, keep, is_new)
-    moved = []
-    while state:
-        moved.append(_follow(state.pop(0), keep, is_new))
-    return CompactNetwork(widths, new_units, new_crows, col, values), moved
+    new_units = _used_units(widths, units, net.crows, net.col, where, keep, grown)
+    kept_rows = [
+        _row_counts(crow, keep[part]) for crow, part in zip(net.crows, where, strict=True)
+    ]
+    arrays = [net.values, net.col, *state]
+    n_kept = [_moved_to_the_front(array, keep) for array in arrays][0]  # (1)
+    net.release()
+    state.clear()
+    del keep, drop
+    col, done, crows, is_new = arrays[1], 0, [], []
+    for layer, counts in enumerate(kept_rows):
+        below, above = new_units[layer], new_units[layer + 1]
+        n_rows = len(above) + (layer < len(kept_rows) - 1)
+        part = slice(done, done + int(counts.sum()))
+        done = part.stop
+        _renumber_columns(col[part], units[layer], below, widths[layer])  # (2)
+        rows = torch.searchsorted(above, units[layer + 1])  # old compact number -> new one
+        kept = torch.zeros(n_rows, dtype=torch.int64, device=col.device)
+        kept.index_add_(0, rows, counts[: len(rows)])
+        more = _renumber_keys(grown[layer], below, above, widths[layer], n_rows)
+        new = _marked(_starts(kept), col[part], grown[layer], len(below) + 1)  # (3)
+        crows.append(_starts(kept + more))
+        is_new.append(new)
+    marks = torch.cat(is_new)
+    del is_new, new
+    arrays = [_moved_apart(arrays.pop(0), n_kept, marks) for _ in range(len(arrays))]  # (4)
+    values, col, *moved = arrays
+    _put_columns(col, marks, crows, grown, [len(below) + 1 for below in new_units])
+    return CompactNetwork(widths, new_units, crows, col, values), moved
 
 
 def _used_units(
@@ -99,53 +101,9 @@ def _used_units(
     return result
 
 
-def _kept_keys(
-    crow: Tensor,
-    col: Tensor,
-    keep: Tensor,
-    old: tuple[Tensor, Tensor],
-    new: tuple[Tensor, Tensor],
-    n_in: int,
-    n_rows: int,
-) -> tuple[Tensor, Tensor]:
-    """Return the keys of the kept weights of a layer in the new numbering, and their row counts.
-
-    `old` and `new` hold the nominal numbers of the units below and above the layer.
-    """
-    n_cols = len(new[0]) + 1
-    dtype = torch.int32 if n_rows * n_cols < 2**31 else torch.int64
-    # old compact number -> new compact number; increasing, so kept weights stay in order
-    col_map = torch.searchsorted(new[0], torch.cat([old[0], old[0].new_tensor([n_in])]))
-    row_map = torch.searchsorted(new[1], old[1])
-    counts = _row_counts(crow, keep)[: row_map.numel()]
-    total = torch.zeros(n_rows, dtype=torch.int64, device=col.device)
-    total.index_add_(0, row_map, counts)
-    result = torch.empty(int(counts.sum()), dtype=dtype, device=col.device)
-    done = 0
-    for piece in pieces(len(keep)):
-        rows = row_map[_kept_rows(crow, keep, piece)]
-        keys = rows * n_cols + col_map[col[piece][keep[piece]].long()]
-        result[done : done + len(keys)] = keys
-        done += len(keys)
-    return result, total
-
-
-def _grown_keys(
-    grown: Tensor, new: tuple[Tensor, Tensor], n_in: int, n_rows: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Return the keys of the grown weights of a layer in the new numbering, and row counts."""
-    total = torch.zeros(n_rows, dtype=torch.int64, device=grown.device)
-    result = torch.empty(len(grown), dtype=dtype, device=grown.device)
-    for piece in pieces(len(grown)):
-        nominal_rows, nominal_cols = _rows_and_columns(grown[piece], n_in)
-        rows = torch.searchsorted(new[1], nominal_rows)
-        result[piece] = rows * (len(new[0]) + 1) + torch.searchsorted(new[0], nominal_cols)
-        total += torch.bincount(rows, minlength=n_rows)
-    return result, total
-
-
 def _rows_and_columns(keys: Tensor, n_in: int) -> tuple[Tensor, Tensor]:
     """Return nominal rows and columns of keys; the column of a bias is `n_in`."""
+    keys = keys.long()
     rows = torch.div(keys, n_in + 1, rounding_mode="floor")
     return rows, keys - rows * (n_in + 1)
 
@@ -164,21 +122,86 @@ def _row_counts(crow: Tensor, keep: Tensor) -> Tensor:
     return counts
 
 
-def _merge(kept_keys: Tensor, grown_keys: Tensor, n_cols: int) -> tuple[Tensor, Tensor]:
-    """Merge two increasing lists of keys, which are overwritten; return columns and new ones."""
-    total = len(kept_keys) + len(grown_keys)
-    is_new = torch.zeros(total, dtype=torch.bool, device=kept_keys.device)
-    for piece in pieces(len(grown_keys)):
-        at = torch.searchsorted(kept_keys, grown_keys[piece])
-        is_new[at + torch.arange(piece.start, piece.stop, device=at.device)] = True
-    col = torch.empty(total, dtype=torch.int32, device=kept_keys.device)
-    col.masked_scatter_(is_new, grown_keys.remainder_(n_cols).int())
-    col.masked_scatter_(~is_new, kept_keys.remainder_(n_cols).int())
-    return col, is_new
+def _moved_to_the_front(array: Tensor, keep: Tensor) -> int:
+    """Move the kept entries to the front of an array, and return their number."""
+    done = 0
+    for piece in pieces(len(keep)):
+        kept = array[piece][keep[piece]]
+        array[done : done + len(kept)] = kept
+        done += len(kept)
+    return done
 
 
-def _follow(old: Tensor, keep: Tensor, is_new: Tensor) -> Tensor:
-    """Return the state of the weights after an update: kept entries in order, 0 where new."""
-    kept = torch.cat([old[:0], *(old[p][keep[p]] for p in pieces(old.numel()))])
-    new = torch.zeros(is_new.numel(), dtype=old.dtype, device=old.device)
-    return new.masked_scatter_(~is_new, kept)
+def _moved_apart(array: Tensor, n_kept: int, is_new: Tensor) -> Tensor:
+    """Move the first entries to the places that are not new, in order, and put 0 elsewhere.
+
+    The array keeps its memory while more than half of it is used.
+    """
+    n = len(is_new)
+    capacity = array.untyped_storage().nbytes() // array.element_size()
+    out = array.as_strided((capacity,), (1,), 0)[:n]
+    if n > capacity or 2 * n < capacity:
+        out = array.new_empty(n)
+    left = n_kept
+    for piece in reversed(pieces(n)):  # an entry never moves to the front
+        old = ~is_new[piece]
+        first = left - int(old.sum())
+        part = array.new_zeros(piece.stop - piece.start)
+        part[old] = array[first:left]
+        out[piece] = part
+        left = first
+    return out
+
+
+def _renumber_columns(col: Tensor, old: Tensor, new: Tensor, n_in: int) -> None:
+    """Replace the compact columns of kept weights, given nominal numbers before and after."""
+    numbers = torch.searchsorted(new, torch.cat([old, old.new_tensor([n_in])])).int()
+    for piece in pieces(len(col)):
+        col[piece] = numbers[col[piece].long()]
+
+
+def _renumber_keys(keys: Tensor, below: Tensor, above: Tensor, n_in: int, n_rows: int) -> Tensor:
+    """Replace the nominal keys of grown weights by compact ones; return the weights of each row."""
+    counts = torch.zeros(n_rows, dtype=torch.int64, device=keys.device)
+    for piece in pieces(len(keys)):
+        nominal_rows, nominal_cols = _rows_and_columns(keys[piece], n_in)
+        rows = torch.searchsorted(above, nominal_rows)
+        keys[piece] = rows * (len(below) + 1) + torch.searchsorted(below, nominal_cols)
+        counts += torch.bincount(rows, minlength=n_rows)
+    return counts
+
+
+def _starts(counts: Tensor) -> Tensor:
+    """Return the row starts of a CSR matrix."""
+    crow = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+    torch.cumsum(counts, 0, out=crow[1:])
+    return crow
+
+
+def _marked(crow: Tensor, col: Tensor, grown_keys: Tensor, n_cols: int) -> Tensor:
+    """Mark the grown weights of a layer among the kept ones; both have increasing keys."""
+    n_kept, n_grown = len(col), len(grown_keys)
+    is_new = torch.zeros(n_kept + n_grown, dtype=torch.bool, device=col.device)
+    done = 0
+    for piece in pieces(n_kept):
+        index = torch.arange(piece.start, piece.stop, dtype=torch.int32, device=col.device)
+        rows = torch.searchsorted(crow, index, right=True) - 1
+        keys = (rows * n_cols + col[piece]).to(grown_keys.dtype)
+        stop = int(torch.searchsorted(grown_keys, keys[-1])) if len(keys) else 0
+        for part in pieces(stop, done) if stop > done else []:
+            at = torch.searchsorted(keys, grown_keys[part]) + piece.start
+            is_new[at + torch.arange(part.start, part.stop, device=at.device)] = True
+        done = max(done, stop)
+    is_new[n_kept + done :] = True
+    return is_new
+
+
+def _put_columns(
+    col: Tensor, is_new: Tensor, crows: list[Tensor], grown: list[Tensor], n_cols: list[int]
+) -> None:
+    """Write the columns of the grown weights of all layers."""
+    done = 0
+    for crow, keys, n in zip(crows, grown, n_cols, strict=False):
+        part = slice(done, done + int(crow[-1]))
+        col[part].masked_scatter_(is_new[part], keys.remainder_(n).int())
+        done = part.stop

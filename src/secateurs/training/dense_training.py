@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from secateurs.core.driver import Iterations
-from secateurs.core.losses import check_finite, output_gradient
+from secateurs.core.losses import check_finite, output_derivative, output_loss
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.schedules import learning_rate_at
 from secateurs.core.solution import History, ProgressCallback, Solution
@@ -137,7 +137,8 @@ class DenseTraining:
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the mean loss of a batch, 0-d, and the gradient of every weight matrix."""
         H = dense_forward(self.weights, inputs)
-        loss, D = output_gradient(H[-1], targets, weights=weights)
+        loss = output_loss(H[-1], targets, weights=weights)
+        D = output_derivative(H[-1], targets, weights=weights)
         return loss, dense_gradients(self.weights, H, D)
 
     def train(self, n_steps: int) -> None:

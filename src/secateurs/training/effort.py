@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from secateurs.core.losses import output_gradient
+from secateurs.core.losses import output_loss
 from secateurs.core.solution import Progress, ProgressCallback, Solution
 from secateurs.core.threads import threads_for
 from secateurs.sparse.compact import CompactNetwork
@@ -116,8 +116,7 @@ def training_loss(network: SparseNetwork, data: TrainingData) -> float:
     total = 0.0
     for rows in data.pieces(n, _LOSS_BATCH):
         H = net.forward(data.inputs(rows, net.units[0]))
-        loss, _ = output_gradient(H[-1], data.targets(rows), n, data.weights(rows))
-        total += float(loss)
+        total += float(output_loss(H[-1], data.targets(rows), n, data.weights(rows)))
     group = data.group
     return float(group.total(total * n)) / float(group.total(n))
 

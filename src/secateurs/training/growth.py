@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateurs.core.losses import output_gradient
+from secateurs.core.losses import output_derivative
 from secateurs.sparse.compact import CompactNetwork, pieces
 from secateurs.sparse.topk import StreamingTopK
 from secateurs.training.training_data import Rows, TrainingData, row_pieces
@@ -54,7 +54,7 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
 
     Returns
     -------
-    list of Tensor int64, one for each layer
+    list of Tensor of int32 or int64, one for each layer
         Sorted keys.
 
     Notes
@@ -62,13 +62,13 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
     Costs 4 * len(rows) * (live units) * d flops; the blocks hold at most 1024 x 1024 scores.
     Source: Rao's score test; its use for growing weights is secateurs'.
     """
-    top = StreamingTopK(k, data.device)
     sizes = [(net.widths[i] + 1) * net.widths[i + 1] for i in range(net.n_layers)]
     offsets = np.cumsum([0, *sizes]).tolist()
+    top = StreamingTopK(k, data.device, n_keys=offsets[-1] + 1)
     if k > 0:
         H = _hidden_activations(net, data, rows)
         n_rows = int(data.group.total(H[-1].shape[1]))
-        _, D = output_gradient(H[-1], data.targets(rows), n_rows, data.weights(rows))
+        D = output_derivative(H[-1], data.targets(rows), n_rows, data.weights(rows))
         for layer in range(net.n_layers - 1, -1, -1):
             _score_layer(net, layer, D * n_rows, H[layer], data, rows, offsets[layer], top)
             if layer:
@@ -78,8 +78,9 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
                 D.masked_fill_(shut, 0.0)
                 del shut
     keys = top.keys()
-    cuts = torch.searchsorted(keys, torch.tensor(offsets, device=keys.device)).tolist()
-    return [keys[cuts[i] : cuts[i + 1]] - offsets[i] for i in range(net.n_layers)]
+    bounds = torch.tensor(offsets, dtype=keys.dtype, device=keys.device)
+    cuts = torch.searchsorted(keys, bounds).tolist()
+    return [keys[cuts[i] : cuts[i + 1]].sub_(offsets[i]) for i in range(net.n_layers)]
 
 
 def _hidden_activations(net: CompactNetwork, data: TrainingData, rows: Rows) -> list[Tensor]:

@@ -15,6 +15,9 @@ are computed by every process from the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,7 +25,7 @@ from torch import Tensor
 from secateurs.core.driver import Iterations
 from secateurs.core.group import Group
 from secateurs.core.interrupt import Stop, uninterrupted
-from secateurs.core.losses import check_finite, output_gradient
+from secateurs.core.losses import check_finite, output_derivative, output_loss
 from secateurs.core.parameters import Shown, bad_value
 from secateurs.core.schedules import (
     AT_BUDGET,
@@ -41,6 +44,8 @@ from secateurs.training.growth import best_absent
 from secateurs.training.initial import random_support
 from secateurs.training.memory import sparse_peak_bytes
 from secateurs.training.training_data import TrainingData
+
+LOSS_EVERY = 4  # the recorded loss is a mean over every fourth batch
 
 
 def prune_regrow(
@@ -109,8 +114,8 @@ def prune_regrow(
     Notes
     -----
     A step costs about 6 * nnz * batch flops, a change of support 2 * batch * 4 * (live units) * d.
-    Memory beyond the data: 30 bytes for each weight of the support, and activations of the live
-    units.  With several processes a step sends the gradient (4 * nnz bytes), and a change of
+    Memory beyond the data: at most 20 bytes for each weight of the first layer and 25 for each of the
+    others, and activations of the live units.  With several processes a step sends the gradient (4 * nnz bytes), and a change of
     support sends 4 * (live units) * d bytes of scores, one block at a time.
     Source: secateurs.  It combines the sparse evolution of RigL (Evci et al. 2020) with the
     schedule of Zhu & Gupta (2017) and the Fisher saliency w^2 E[g^2].
@@ -133,12 +138,20 @@ def prune_regrow(
         for t, rows in zip(run, stream, strict=False):
             inputs = data.noisy_inputs(rows, net.units[0], generator)
             targets, weights = data.targets(rows), data.weights(rows)
-            losses += gradient_on_support(net, inputs, targets, n_batch, weights)
-            group.sum_(net.grad)
-            adam.step(net, learning_rate_at(t - 1, n_steps))  # (1)
-            since += 1
+            is_last = t % exchange_every == 0 or t == n_steps  # of the steps on this support
+            adam.begin_step(learning_rate_at(t - 1, n_steps))  # (1)
+            step = partial(_step, net, adam, group)
+            loss = gradient_on_support(
+                *(net, inputs, targets, step),
+                n_batch=n_batch,
+                weights=weights,
+                with_loss=is_last or t % LOSS_EVERY == 0,
+            )
+            if loss is not None:
+                losses += loss
+                since += 1
             stop.check()
-            if t % exchange_every and t != n_steps:
+            if not is_last:
                 continue
             mean_loss = check_finite(group.total(losses.item()) / since, t)
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
@@ -184,22 +197,54 @@ def gradient_on_support(
     net: CompactNetwork,
     inputs: Tensor,
     targets: Tensor,
+    use: Callable[[int], None],
+    *,
     n_batch: int | None = None,
     weights: Tensor | None = None,
-) -> Tensor:
-    """Write the gradient of the mean loss of a batch to ``net.grad`` and return the loss, 0-d.
+    with_loss: bool = True,
+) -> Tensor | None:
+    """Compute the gradient of the mean loss of a batch, piece by piece, from the last weights on.
 
-    With several processes, `n_batch` is the number of rows of the whole batch, and the loss and
-    the gradient are the part that comes from these rows.
+    Parameters
+    ----------
+    net : CompactNetwork
+    inputs, targets : Tensor
+        A batch.
+    use : callable
+        ``use(piece)`` is called as soon as ``net.gradient(piece)`` is complete.  It may change the
+        values of this piece: the rest of the gradient does not need them.
+    n_batch : int, optional
+        With several processes, the rows of the whole batch; the loss and the gradient are then
+        the part that comes from these rows.
+    weights : Tensor, optional
+        What each row counts for.
+    with_loss : bool
+        Whether the loss is wanted.
+
+    Returns
+    -------
+    Tensor, 0-d, or None
+        The loss, where it is wanted.
     """
     H = net.forward(inputs)
-    loss, D = output_gradient(H[-1], targets, n_batch, weights)
+    D = output_derivative(H[-1], targets, n_batch, weights)
+    loss = output_loss(H[-1], targets, n_batch, weights) if with_loss else None
     for layer in range(net.n_layers - 1, -1, -1):
-        net.matrices[layer].sampled_product(D, H[layer])
+        above = D
         if layer:
-            D = net.matrices[layer].transpose_product(D)
+            D = net.matrices[layer].transpose_product(above)
             torch.ops.aten.threshold_backward.grad_input(D, H[layer], 0.0, grad_input=D)
+        for block in net.blocks[layer]:
+            part = above if block.rows is None else above[block.rows]
+            block.matrix.sampled_product(part, H[layer])
+            if block.completes is not None:
+                use(block.completes)
     return loss
+
+
+def _step(net: CompactNetwork, adam: SupportAdam, group: Group, piece: int) -> None:
+    """Update one piece of the values."""
+    adam.update(piece, group.sum_(net.gradient(piece)))
 
 
 def _change_support(
@@ -207,9 +252,9 @@ def _change_support(
 ) -> CompactNetwork:
     """Grow weights, and drop the least salient ones so that `target` weights are left: (3)."""
     n_drop = max(0, net.nnz + sum(len(keys) for keys in grown) - target)
-    drop = smallest_mask(adam.saliency(net), n_drop)
-    net, state = update_support(net, adam.release(), drop, grown)
-    adam.restore(state)
+    drop = [smallest_mask(partial(adam.saliency, net), n_drop, net.nnz)]
+    net, state = update_support(net, adam.release(), drop.pop(), grown)
+    adam.restore(net, state)
     return net
 
 
