@@ -90,8 +90,9 @@ def edge_popup(
             masked = _with_bias_column(_chosen(weights, scores, kept))  # (1)
             rows = next(stream)
             H = dense_forward(masked, data.noisy_inputs(rows, units, generator))
-            loss = output_loss(H[-1], data.targets(rows))
-            D = output_derivative(H[-1], data.targets(rows))
+            targets = data.targets(rows)
+            loss = output_loss(H[-1], targets)
+            D = output_derivative(H[-1], targets).div_(len(targets))
             gradients = dense_gradients(masked, H, D)
             rate = learning_rate * learning_rate_at(t - 1, n_steps)
             for W, s, v, g in zip(weights, scores, velocity, gradients, strict=True):

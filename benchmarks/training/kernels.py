@@ -79,7 +79,7 @@ def load(data: TrainingData, net: CompactNetwork, rows: Rows) -> None:
 
 
 def update(net: CompactNetwork, adam: SupportAdam, piece: int) -> None:
-    adam.update(piece, net.gradient(piece))
+    adam.update(piece, net.gradients[piece])
 
 
 def step(

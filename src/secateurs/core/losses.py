@@ -37,22 +37,26 @@ def output_loss(
     return total.div_(Z.shape[1] if n is None else n)
 
 
-def output_derivative(
-    Z: Tensor, target: Tensor, n: int | None = None, weights: Tensor | None = None
-) -> Tensor:
-    """Return the derivative of `output_loss`, for the same parameters.
+def output_derivative(Z: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the derivative of the sum of the losses of a batch, which is not divided by its rows.
+
+    Parameters
+    ----------
+    Z, target, weights : Tensor
+        As in `output_loss`.
 
     Returns
     -------
     Tensor, shape [k, B]
-        d loss / d Z.
+        d (weighted sum of the losses) / d Z.
     """
     if target.ndim == 1:
-        D = torch.softmax(Z, 0).scatter_(0, target[None], -1.0, reduce="add")  # p - one-hot
+        minus_one = torch.tensor(-1.0, dtype=Z.dtype, device=Z.device)
+        D = torch.softmax(Z, 0)  # p - one-hot
+        D.scatter_add_(0, target[None], minus_one.expand(1, len(target)))
     else:
         D = Z - target
-    B = Z.shape[1] if n is None else n
-    return D.mul_(1 / B if weights is None else weights / B)
+    return D if weights is None else D.mul_(weights)
 
 
 def check_finite(loss: float, step: int) -> float:

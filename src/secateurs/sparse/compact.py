@@ -31,7 +31,7 @@ class GradientBlock:
     rows : slice or None
         The rows of the layer; None for all of them.
     matrix : SparseMatrix
-        These rows; its gradient is a part of `CompactNetwork.grad`.
+        These rows; its gradient is a part of `CompactNetwork.gradients`.
     completes : int or None
         The number of the piece of the flat arrays whose gradient is complete after this block.
     """
@@ -61,8 +61,8 @@ class CompactNetwork:
     pieces : list of slice
         Parts of the flat arrays that are updated together, the last one first: 65,536 weights,
         or those of one row if it has more.
-    grad : Tensor, shape [weights of the largest piece]
-        The gradient of one piece at a time; a gradient of all weights is never stored.
+    gradients : list of Tensor, shape [weights of the piece]
+        The gradient of each piece.  All share one memory, so only one of them exists at a time.
     blocks : list of lists of GradientBlock
         For each layer, the products that compute its gradient, the last rows first.
     """
@@ -74,7 +74,7 @@ class CompactNetwork:
     values: Tensor
     matrices: list[SparseMatrix] = field(init=False)
     pieces: list[slice] = field(init=False)
-    grad: Tensor = field(init=False)
+    gradients: list[Tensor] = field(init=False)
     blocks: list[list[GradientBlock]] = field(init=False)
     _floors: list[Tensor] = field(init=False)
 
@@ -107,7 +107,8 @@ class CompactNetwork:
             groups[-1].append(cut)
         self.pieces = [slice(group[-1][2].start, group[0][2].stop) for group in groups]
         largest = max(piece.stop - piece.start for piece in self.pieces)
-        self.grad = self.values.new_zeros(largest)
+        grad = self.values.new_zeros(largest)
+        self.gradients = [grad[: piece.stop - piece.start] for piece in self.pieces]
         self.blocks = [[] for _ in self.crows]
         for number, (piece, group) in enumerate(zip(self.pieces, groups, strict=True)):
             for layer, rows, flat in group:
@@ -120,20 +121,16 @@ class CompactNetwork:
                     rows,
                     where,
                     self.matrices[layer].shape[1],
-                    grad=self.grad[flat.start - piece.start : flat.stop - piece.start],
+                    grad=grad[flat.start - piece.start : flat.stop - piece.start],
                 )
                 of_layer = self.blocks[layer]
                 of_layer.append(GradientBlock(None if is_whole else rows, matrix, None))
             of_layer[-1] = replace(of_layer[-1], completes=number)
 
-    def gradient(self, piece: int) -> Tensor:
-        """Return the gradient of a piece that is complete."""
-        return self.grad[: self.pieces[piece].stop - self.pieces[piece].start]
-
     def release(self) -> None:
         """Let go of the arrays of the weights."""
-        self.grad = self.values = self.col = torch.empty(0)
-        self.matrices, self.blocks = [], []
+        self.values = self.col = torch.empty(0)
+        self.gradients, self.matrices, self.blocks = [], [], []
 
     @property
     def n_layers(self) -> int:

@@ -209,7 +209,7 @@ class _Transpose:
         out = torch.empty(self._shape[0], D.shape[1], dtype=D.dtype, device=D.device)
         for rows, order, block in self._blocks:
             torch.index_select(self._values, 0, order, out=block.values)
-            block.product(D, out=out[rows])
+            block.product(D, out=out if len(self._blocks) == 1 else out[rows])
         return out
 
 

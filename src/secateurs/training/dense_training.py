@@ -138,7 +138,7 @@ class DenseTraining:
         """Return the mean loss of a batch, 0-d, and the gradient of every weight matrix."""
         H = dense_forward(self.weights, inputs)
         loss = output_loss(H[-1], targets, weights=weights)
-        D = output_derivative(H[-1], targets, weights=weights)
+        D = output_derivative(H[-1], targets, weights).div_(H[-1].shape[1])
         return loss, dense_gradients(self.weights, H, D)
 
     def train(self, n_steps: int) -> None:

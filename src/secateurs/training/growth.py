@@ -67,10 +67,9 @@ def best_absent(net: CompactNetwork, data: TrainingData, rows: Rows, k: int) -> 
     top = StreamingTopK(k, data.device, n_keys=offsets[-1] + 1)
     if k > 0:
         H = _hidden_activations(net, data, rows)
-        n_rows = int(data.group.total(H[-1].shape[1]))
-        D = output_derivative(H[-1], data.targets(rows), n_rows, data.weights(rows))
+        D = output_derivative(H[-1], data.targets(rows), data.weights(rows))
         for layer in range(net.n_layers - 1, -1, -1):
-            _score_layer(net, layer, D * n_rows, H[layer], data, rows, offsets[layer], top)
+            _score_layer(net, layer, D, H[layer], data, rows, offsets[layer], top)
             if layer:
                 D = net.matrices[layer].transpose_product(D)
                 shut = H[layer] <= 0

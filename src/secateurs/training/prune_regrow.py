@@ -46,6 +46,7 @@ from secateurs.training.memory import sparse_peak_bytes
 from secateurs.training.training_data import TrainingData
 
 LOSS_EVERY = 4  # the recorded loss is a mean over every fourth batch
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 def prune_regrow(
@@ -130,7 +131,7 @@ def prune_regrow(
     if group.size > 1:
         _require_same_support(group, net, 0)
         generator.manual_seed(_own_seed(random_state, group))  # each process draws its own rows
-    adam = SupportAdam(net, learning_rate, weight_decay)
+    adam = SupportAdam(net, learning_rate, weight_decay, n_batch)
     peak, peak_bytes = net.nnz, sparse_peak_bytes(net, data.d, batch_size, n_score)
     losses, since = torch.zeros((), device=data.device), 0
     stream = data.batches(batch_size, generator)
@@ -203,7 +204,7 @@ def gradient_on_support(
     weights: Tensor | None = None,
     with_loss: bool = True,
 ) -> Tensor | None:
-    """Compute the gradient of the mean loss of a batch, piece by piece, from the last weights on.
+    """Compute the gradient of the sum of the losses of a batch, piece by piece, the last one first.
 
     Parameters
     ----------
@@ -211,11 +212,11 @@ def gradient_on_support(
     inputs, targets : Tensor
         A batch.
     use : callable
-        ``use(piece)`` is called as soon as ``net.gradient(piece)`` is complete.  It may change the
+        ``use(piece)`` is called as soon as ``net.gradients[piece]`` is complete.  It may change the
         values of this piece: the rest of the gradient does not need them.
     n_batch : int, optional
-        With several processes, the rows of the whole batch; the loss and the gradient are then
-        the part that comes from these rows.
+        With several processes, the rows of the whole batch; the loss is then the part that comes
+        from these rows.
     weights : Tensor, optional
         What each row counts for.
     with_loss : bool
@@ -224,16 +225,16 @@ def gradient_on_support(
     Returns
     -------
     Tensor, 0-d, or None
-        The loss, where it is wanted.
+        The mean loss, where it is wanted.
     """
     H = net.forward(inputs)
-    D = output_derivative(H[-1], targets, n_batch, weights)
+    D = output_derivative(H[-1], targets, weights)
     loss = output_loss(H[-1], targets, n_batch, weights) if with_loss else None
     for layer in range(net.n_layers - 1, -1, -1):
         above = D
         if layer:
             D = net.matrices[layer].transpose_product(above)
-            torch.ops.aten.threshold_backward.grad_input(D, H[layer], 0.0, grad_input=D)
+            _relu_backward(D, H[layer], 0.0, grad_input=D)
         for block in net.blocks[layer]:
             part = above if block.rows is None else above[block.rows]
             block.matrix.sampled_product(part, H[layer])
@@ -244,7 +245,7 @@ def gradient_on_support(
 
 def _step(net: CompactNetwork, adam: SupportAdam, group: Group, piece: int) -> None:
     """Update one piece of the values."""
-    adam.update(piece, group.sum_(net.gradient(piece)))
+    adam.update(piece, group.sum_(net.gradients[piece]))
 
 
 def _change_support(
