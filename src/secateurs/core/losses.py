@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -51,12 +52,16 @@ def output_derivative(Z: Tensor, target: Tensor, weights: Tensor | None = None) 
         d (weighted sum of the losses) / d Z.
     """
     if target.ndim == 1:
-        minus_one = torch.tensor(-1.0, dtype=Z.dtype, device=Z.device)
-        D = torch.softmax(Z, 0)  # p - one-hot
-        D.scatter_add_(0, target[None], minus_one.expand(1, len(target)))
+        minus_one = _minus_one(Z.dtype, Z.device).expand(1, len(target))
+        D = torch.softmax(Z, 0).scatter_add_(0, target[None], minus_one)  # p - one-hot
     else:
         D = Z - target
     return D if weights is None else D.mul_(weights)
+
+
+@cache
+def _minus_one(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(-1.0, dtype=dtype, device=device)
 
 
 def check_finite(loss: float, step: int) -> float:

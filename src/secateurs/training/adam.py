@@ -29,7 +29,7 @@ class SupportAdam:
         self, net: CompactNetwork, learning_rate: float, weight_decay: float = 0.0, n_batch: int = 1
     ) -> None:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self._epsilon = EPSILON * n_batch
+        self._epsilon = torch.tensor(EPSILON * n_batch, device=net.values.device)
         age = np.arange(1, _GROWN_UP + 2)
         self._step_factor, self._second_correction = (
             torch.from_numpy(table.astype(np.float32)).to(net.values.device)
@@ -60,8 +60,9 @@ class SupportAdam:
             w.mul_(1 - self._rate * self.weight_decay)
         m.lerp_(gradient, 1 - BETA1)
         v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-        divisor = v.sqrt().add_(self._epsilon)
-        divisor.mul_(self._factor.index_select(0, age.int()))
+        divisor = v.sqrt()
+        factor = self._factor.index_select(0, age.int())
+        torch.addcmul(self._epsilon, divisor, factor, out=divisor)
         w.addcdiv_(m, divisor, value=-self._rate)
 
     def saliency(self, net: CompactNetwork, where: slice) -> Tensor:
