@@ -50,7 +50,9 @@ def update_support(
     net.release()
     state.clear()
     del keep, drop
-    col, done, crows, is_new = arrays[1], 0, [], []
+    col, done, crows = arrays[1], 0, []
+    n_grown = sum(len(keys) for keys in grown)
+    is_new = torch.zeros(n_kept + n_grown, dtype=torch.bool, device=col.device)
     for layer, counts in enumerate(kept_rows):
         below, above = new_units[layer], new_units[layer + 1]
         n_rows = len(above) + (layer < len(kept_rows) - 1)
@@ -61,14 +63,13 @@ def update_support(
         kept = torch.zeros(n_rows, dtype=torch.int64, device=col.device)
         kept.index_add_(0, rows, counts[: len(rows)])
         more = _renumber_keys(grown[layer], below, above, widths[layer], n_rows)
-        new = _marked(_starts(kept), col[part], grown[layer], len(below) + 1)  # (3)
+        first = sum(int(crow[-1]) for crow in crows)
         crows.append(_starts(kept + more))
-        is_new.append(new)
-    marks = torch.cat(is_new)
-    del is_new, new
-    arrays = [_moved_apart(arrays.pop(0), n_kept, marks) for _ in range(len(arrays))]  # (4)
+        marks = is_new[first : first + int(crows[-1][-1])]
+        _mark(marks, _starts(kept), col[part], grown[layer], len(below) + 1)  # (3)
+    arrays = [_moved_apart(arrays.pop(0), n_kept, is_new) for _ in range(len(arrays))]  # (4)
     values, col, *moved = arrays
-    _put_columns(col, marks, crows, grown, [len(below) + 1 for below in new_units])
+    _put_columns(col, is_new, crows, grown, [len(below) + 1 for below in new_units])
     return CompactNetwork(widths, new_units, crows, col, values), moved
 
 
@@ -178,12 +179,10 @@ def _starts(counts: Tensor) -> Tensor:
     return crow
 
 
-def _marked(crow: Tensor, col: Tensor, grown_keys: Tensor, n_cols: int) -> Tensor:
+def _mark(is_new: Tensor, crow: Tensor, col: Tensor, grown_keys: Tensor, n_cols: int) -> None:
     """Mark the grown weights of a layer among the kept ones; both have increasing keys."""
-    n_kept, n_grown = len(col), len(grown_keys)
-    is_new = torch.zeros(n_kept + n_grown, dtype=torch.bool, device=col.device)
     done = 0
-    for piece in pieces(n_kept):
+    for piece in pieces(len(col)):
         index = torch.arange(piece.start, piece.stop, dtype=torch.int32, device=col.device)
         rows = torch.searchsorted(crow, index, right=True) - 1
         keys = (rows * n_cols + col[piece]).to(grown_keys.dtype)
@@ -192,8 +191,7 @@ def _marked(crow: Tensor, col: Tensor, grown_keys: Tensor, n_cols: int) -> Tenso
             at = torch.searchsorted(keys, grown_keys[part]) + piece.start
             is_new[at + torch.arange(part.start, part.stop, device=at.device)] = True
         done = max(done, stop)
-    is_new[n_kept + done :] = True
-    return is_new
+    is_new[len(col) + done :] = True
 
 
 def _put_columns(

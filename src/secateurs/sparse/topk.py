@@ -116,18 +116,18 @@ class StreamingTopK:
         if self._n <= self.k:
             return
         scores, keys = self._scores[: self._n], self._keys[: self._n]
-        self._floor = kth_smallest(scores.__getitem__, self._n, self._n - self.k + 1)
-        keep = scores > self._floor
-        ties = torch.nonzero(scores == self._floor).squeeze(1)
-        wanted = self.k - int(keep.sum())
-        keep[ties[torch.argsort(keys[ties])[:wanted]]] = True
-        for buffer in (self._scores, self._keys):
-            done = 0
-            for start in range(0, self._n, SLACK):
-                stop = min(start + SLACK, self._n)
-                kept = buffer[start:stop][keep[start:stop]]
-                buffer[done : done + len(kept)] = kept
-                done += len(kept)
+        floor = self._floor = kth_smallest(scores.__getitem__, self._n, self._n - self.k + 1)
+        pieces = [slice(a, min(a + SLACK, self._n)) for a in range(0, self._n, SLACK)]
+        wanted = self.k - sum(int((scores[piece] > floor).sum()) for piece in pieces)
+        ties = torch.cat([keys[piece][scores[piece] == floor] for piece in pieces])
+        last_key = torch.sort(ties).values[wanted - 1]
+        done = 0
+        for piece in pieces:
+            of_piece, keys_of = scores[piece], keys[piece]
+            keep = (of_piece > floor) | ((of_piece == floor) & (keys_of <= last_key))
+            kept = slice(done, done + int(keep.sum()))
+            self._scores[kept], self._keys[kept] = of_piece[keep], keys_of[keep]
+            done = kept.stop
         self._n = self.k
 
 

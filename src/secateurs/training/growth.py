@@ -23,6 +23,7 @@ from torch import Tensor
 
 from secateurs.core.losses import output_derivative
 from secateurs.sparse.compact import CompactNetwork, pieces
+from secateurs.sparse.matrix import SparseMatrix
 from secateurs.sparse.topk import StreamingTopK
 from secateurs.training.training_data import Rows, TrainingData, row_pieces
 
@@ -126,14 +127,22 @@ def _score_layer(
         )
         blocks = chain([(constant, H)], every_input)
     for columns, block in blocks:
-        first, last = int(columns[0]), int(columns[-1])
         for a in range(0, len(row_keys), SCORE_ROWS):
-            b = min(a + SCORE_ROWS, len(row_keys))
-            G = data.group.sum_(D[a:b] @ block.t()).square_()
-            G.div_(data.group.sum_(squares[a:b] @ block.square().t()).add_(damping))
-            for piece in pieces(int(matrix.crow[b]), int(matrix.crow[a])):
-                present = nominal[matrix.col[piece].long()]
-                inside = (present >= first) & (present <= last)
-                at = torch.searchsorted(columns, present[inside])
-                G[matrix.rows_of(piece)[inside] - a, at] = 0.0
-            top.update(G, row_keys[a:b], columns)
+            part = slice(a, min(a + SCORE_ROWS, len(row_keys)))
+            G = data.group.sum_(D[part] @ block.t()).square_()
+            G.div_(data.group.sum_(squares[part] @ block.square().t()).add_(damping))
+            _clear_support(G, matrix, part, columns, nominal)
+            top.update(G, row_keys[part], columns)
+            del G  # before the next one is computed
+
+
+def _clear_support(
+    G: Tensor, matrix: SparseMatrix, rows: slice, columns: Tensor, nominal: Tensor
+) -> None:
+    """Set the scores of the weights that are present to 0."""
+    first, last = int(columns[0]), int(columns[-1])
+    for piece in pieces(int(matrix.crow[rows.stop]), int(matrix.crow[rows.start])):
+        present = nominal[matrix.col[piece].long()]
+        inside = (present >= first) & (present <= last)
+        at = torch.searchsorted(columns, present[inside])
+        G[matrix.rows_of(piece)[inside] - rows.start, at] = 0.0

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from secateurs.core.schedules import FIRST_EXCHANGE
 from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.matrix import BLOCK
+from secateurs.sparse.topk import SLACK, SLACK_SHARE
 from secateurs.training.growth import FORWARD_ROWS, SCORE_ROWS, score_width
 
-STATE_BYTES = 22  # for each weight: value, gradient, column, two moments, age
-TRANSPOSE_BYTES = 12  # for each weight above the first layer
-UPDATE_BYTES = 30  # for each weight while the support changes, `STATE_BYTES` included
-SCORE_COPIES = 3  # arrays of the size of a block of scores while it is computed and searched
+STATE_BYTES = 17  # for each weight: value, column, two moments, age
+TRANSPOSE_BYTES = 8  # for each weight above the first layer
+UPDATE_BYTES = 2  # for each weight while the support changes, and `KEY_BYTES` for each that grows
+KEY_BYTES = 4
+CANDIDATE_BYTES = 8  # for each absent weight that may grow: score and key
+SCORE_COPIES = 2  # arrays of the size of a block of scores while it is computed and searched
 DENSE_BYTES = 16  # for each weight: value, gradient, two moments
 FLOAT = 4  # bytes
 
@@ -31,10 +36,15 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
     batch_size, n_score : int
         Rows of a batch, and rows that score absent weights.
     """
-    crows = 4 * sum(crow.numel() for crow in net.crows)
+    crows = 8 * sum(crow.numel() for crow in net.crows)
     units = 8 * sum(len(u) for u in net.units)
-    upper = net.nnz - net.matrices[0].nnz
-    kept = STATE_BYTES * net.nnz + TRANSPOSE_BYTES * upper + crows + units
+    upper = [matrix.nnz for matrix in net.matrices[1:]]
+    # the gradient of one piece, and a block of the values of each transpose
+    blocks = FLOAT * (max(len(g) for g in net.gradients) + sum(min(n, BLOCK) for n in upper))
+    indices = FLOAT * net.nnz if len(net.pieces) == 1 else 0  # of the ages
+    room = net.values.untyped_storage().nbytes() // FLOAT
+    kept = STATE_BYTES * room + TRANSPOSE_BYTES * sum(upper) + blocks + indices + crows + units
+    n_grown = int(FIRST_EXCHANGE * net.nnz)
     n_used = len(net.units[0])
     live = FLOAT * sum(len(u) + 1 for u in net.units)  # all activations of one row
     hidden = live - FLOAT * (n_used + 1)
@@ -46,7 +56,8 @@ def sparse_peak_bytes(net: CompactNetwork, d: int, batch_size: int, n_score: int
     # activations of the hidden units, twice while they are joined; derivatives and their squares
     forward = min(FORWARD_ROWS, n_score) * (live + gather)
     score = n_score * (3 * hidden + hidden // 4) + max(block, forward)
-    update = (UPDATE_BYTES - STATE_BYTES) * net.nnz
+    score += CANDIDATE_BYTES * (n_grown + max(n_grown // SLACK_SHARE, SLACK))
+    update = UPDATE_BYTES * net.nnz + KEY_BYTES * n_grown
     return kept + max(step, score, update)
 
 
