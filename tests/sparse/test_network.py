@@ -1,9 +1,12 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateurs.sparse import compact
 from secateurs.sparse.compact import CompactNetwork
 from secateurs.sparse.network import SparseNetwork, from_dense
 from secateurs.sparse.support_update import update_support
@@ -71,8 +74,12 @@ def test_trimming_leaves_no_dead_weight(seed, widths):
     widths=widths_strategy,
     drop_share=st.sampled_from([0, 0.3, 1]),
     grow_share=st.sampled_from([0, 0.2, 1]),
+    piece=st.sampled_from([1, 4, 1000]),
+    key_type=st.sampled_from([torch.int32, torch.int64]),
 )
-def test_an_update_of_the_support_equals_set_arithmetic(seed, widths, drop_share, grow_share):
+def test_an_update_of_the_support_equals_set_arithmetic(
+    seed, widths, drop_share, grow_share, piece, key_type
+):
     rng = np.random.default_rng(seed)
     network = random_network(rng, widths)
     net = CompactNetwork.from_network(network)
@@ -88,9 +95,10 @@ def test_an_update_of_the_support_equals_set_arithmetic(seed, widths, drop_share
         places = (widths[layer] + 1) * widths[layer + 1]
         absent = np.setdiff1d(np.arange(places), keys)
         new = absent[rng.random(len(absent)) < grow_share]
-        grown.append(torch.tensor(new, dtype=torch.int64))
+        grown.append(torch.tensor(new, dtype=key_type))
         expected.update({(layer, int(key)): (0.0, 0) for key in new})
-    net, (age,) = update_support(net, [age], drop, grown)
+    with mock.patch.object(compact, "_PIECE", piece):
+        net, (age,) = update_support(net, [age], drop, grown)
     after = net.to_network()
     got, flat = {}, 0
     for layer, keys in enumerate(after.keys):

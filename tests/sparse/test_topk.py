@@ -1,10 +1,12 @@
+from unittest import mock
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from secateurs.sparse import topk
-from secateurs.sparse.topk import StreamingTopK, kth_largest, smallest_mask
+from secateurs.sparse.topk import StreamingTopK, kth_largest, kth_smallest, smallest_mask
 
 
 def brute_force(scores, k):
@@ -19,8 +21,9 @@ def brute_force(scores, k):
     k=st.integers(0, 60),
     levels=st.sampled_from([2, 5, 1000]),
     cuts=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    n_keys=st.sampled_from([15 * 15, 2**40]),
 )
-def test_equals_brute_force_for_all_blocks_in_every_order(seed, shape, k, levels, cuts):
+def test_equals_brute_force_for_all_blocks_in_every_order(seed, shape, k, levels, cuts, n_keys):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-1, levels, size=shape) / levels
     expected = brute_force(scores.ravel(), k)
@@ -32,7 +35,7 @@ def test_equals_brute_force_for_all_blocks_in_every_order(seed, shape, k, levels
         for rows in torch.arange(shape[0]).split(cuts[0])
         for cols in torch.arange(shape[1]).split(cuts[1])
     ]
-    top = StreamingTopK(k)
+    top = StreamingTopK(k, n_keys=n_keys)
     for i in rng.permutation(len(blocks)):
         rows, cols = blocks[i]
         top.update(t[rows][:, cols], row_keys[rows], col_keys[cols])
@@ -67,3 +70,18 @@ def test_kth_largest(values, data):
     k = data.draw(st.integers(1, len(values)))
     t = torch.tensor(values, dtype=torch.float32)
     assert kth_largest(t, k) == sorted(t.tolist(), reverse=True)[k - 1]
+
+
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40),
+    data=st.data(),
+    piece=st.sampled_from([1, 3, 8]),
+)
+def test_selection_in_pieces_equals_that_of_a_sorted_array(values, data, piece):
+    k = data.draw(st.integers(1, len(values)))
+    t = torch.tensor(values, dtype=torch.float32)
+    with mock.patch.object(topk, "PIECE", piece):
+        assert kth_smallest(t.__getitem__, len(t), k) == sorted(values)[k - 1]
+        mask = smallest_mask(t.__getitem__, k, len(t))
+    assert mask.tolist() == smallest_mask(t, k).tolist()
+    assert int(mask.sum()) == k

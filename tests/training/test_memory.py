@@ -11,8 +11,7 @@ from secateurs.training.prune_regrow import prune_regrow
 from secateurs.training.trainers import TRAINERS
 from secateurs.training.training_data import TrainingData
 
-
-SUPPORTS = 30_000, 90_000
+SUPPORTS = 30_000, 90_000  # times the overshoot
 
 
 def random_classes(d):

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from secateurs.core.schedules import exchange_share, learning_rate_at, support_size
+from secateurs.sparse import compact, matrix
 from secateurs.sparse.compact import CompactNetwork
+from secateurs.sparse.support_update import update_support
+from secateurs.training.adam import SupportAdam
 from secateurs.training.growth import best_absent
 from secateurs.training.initial import erdos_renyi, random_support
 from secateurs.training.moments import Scaling, column_moments
@@ -163,6 +166,43 @@ def test_same_seed_same_weights_and_other_seed_other_weights():
         len(a) != len(b) or (a != b).any()
         for a, b in zip(runs[0].values, runs[2].values, strict=False)
     )
+
+
+@pytest.mark.parametrize("block", [1, 7, 40])
+def test_the_result_does_not_depend_on_the_pieces_of_the_gradient(block, monkeypatch):
+    def run():
+        return prune_regrow(teacher_data(0), (8, 5), 40, n_steps=60, batch_size=64, overshoot=3)
+
+    whole = run().value
+    for module in (compact, matrix):
+        monkeypatch.setattr(module, "BLOCK", block)
+    in_pieces = run().value
+    for a, b in zip(whole.keys + whole.values, in_pieces.keys + in_pieces.values, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_adam_corrects_the_bias_of_each_weight_by_its_own_age():
+    """With a constant gradient, every step of every weight is the learning rate."""
+    network = random_network(np.random.default_rng(0), (7, 5, 3), 0.5)
+    net = CompactNetwork.from_network(network)
+    adam = SupportAdam(net, 0.1)
+    for interval in (3, 40, 1, 1600, 5):
+        for _ in range(interval):
+            net.values.fill_(1.0)
+            adam.begin_step(1.0)
+            adam.update(0, torch.ones(net.nnz))
+            torch.testing.assert_close(net.values, torch.full((net.nnz,), 0.9))
+        saliency = adam.saliency(net, slice(0, net.nnz))
+        torch.testing.assert_close(saliency, net.values.square(), rtol=1e-4, atol=0)
+        drop = torch.zeros(net.nnz, dtype=torch.bool)
+        drop[::3] = True
+        absent = [
+            np.setdiff1d(np.arange(size), keys)
+            for size, keys in zip((40, 18), net.to_network().keys, strict=True)
+        ]
+        grown = [torch.from_numpy(keys[:4]) for keys in absent]
+        net, state = update_support(net, adam.release(), drop, grown)
+        adam.restore(net, state)
 
 
 def test_global_random_state_is_neither_read_nor_changed():

@@ -226,7 +226,8 @@ def row_blocks(crow: Tensor) -> list[tuple[slice, slice]]:
         Rows and nonzeros of each block; at least one block.
     """
     starts, n_rows = crow.cpu().numpy(), crow.numel() - 1
-    blocks, first = [], 0
+    blocks: list[tuple[slice, slice]] = []
+    first = 0
     while first < n_rows or not blocks:
         last = int(starts.searchsorted(starts[first] + BLOCK, side="right")) - 1
         last = min(n_rows, max(first + 1, last))

@@ -42,15 +42,16 @@ def update_support(
     widths, units, where = net.widths, net.units, net.slices()
     keep = drop.logical_not_()
     new_units = _used_units(widths, units, net.crows, net.col, where, keep, grown)
-    kept_rows = [
-        _row_counts(crow, keep[part]) for crow, part in zip(net.crows, where, strict=True)
-    ]
+    kept_rows = [_row_counts(crow, keep[part]) for crow, part in zip(net.crows, where, strict=True)]
     arrays = [net.values, net.col, *state]
-    n_kept = [_moved_to_the_front(array, keep) for array in arrays][0]  # (1)
+    n_kept = int(keep.sum())
+    for array in arrays:
+        _move_to_the_front(array, keep)  # (1)
     net.release()
     state.clear()
     del keep, drop
-    col, done, crows = arrays[1], 0, []
+    crows: list[Tensor] = []
+    col, done = arrays[1], 0
     n_grown = sum(len(keys) for keys in grown)
     is_new = torch.zeros(n_kept + n_grown, dtype=torch.bool, device=col.device)
     for layer, counts in enumerate(kept_rows):
@@ -123,14 +124,13 @@ def _row_counts(crow: Tensor, keep: Tensor) -> Tensor:
     return counts
 
 
-def _moved_to_the_front(array: Tensor, keep: Tensor) -> int:
-    """Move the kept entries to the front of an array, and return their number."""
+def _move_to_the_front(array: Tensor, keep: Tensor) -> None:
+    """Move the kept entries to the front of an array."""
     done = 0
     for piece in pieces(len(keep)):
         kept = array[piece][keep[piece]]
         array[done : done + len(kept)] = kept
         done += len(kept)
-    return done
 
 
 def _moved_apart(array: Tensor, n_kept: int, is_new: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ class SupportAdam:
 
     The bias correction of a weight depends on the steps since it grew.  Its age is stored in one
     byte as the number of changes of the support since then; a table has the steps for each age.
-    Weight decay is decoupled (Loshchilov & Hutter 2019).  A step does not depend on the scale of the
-    gradients, so they are sums over the `n_batch` rows of a batch instead of means.
+    Weight decay is decoupled (Loshchilov & Hutter 2019).  Gradients are sums over the `n_batch`
+    rows of a batch instead of means: a step does not depend on their scale.
 
     Memory: 9 bytes for each weight.  Time: about 10 element-wise operations for each step.
     """
@@ -38,6 +38,10 @@ class SupportAdam:
         self._steps_of_age = torch.zeros(_OLDEST + 1, dtype=torch.int64, device=net.values.device)
         self.since = 0  # steps since the last change of the support
         self._rate = 0.0
+        self.m: Tensor
+        self.v: Tensor
+        self.age: Tensor
+        self._pieces: list[tuple[Tensor, Tensor, Tensor, Tensor]]
         m, v = torch.zeros_like(net.values), torch.zeros_like(net.values)
         age_0 = torch.zeros(net.nnz, dtype=torch.uint8, device=net.values.device)
         self.restore(net, [m, v, age_0])

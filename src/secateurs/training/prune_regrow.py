@@ -115,9 +115,10 @@ def prune_regrow(
     Notes
     -----
     A step costs about 6 * nnz * batch flops, a change of support 2 * batch * 4 * (live units) * d.
-    Memory beyond the data: at most 20 bytes for each weight of the first layer and 25 for each of the
-    others, and activations of the live units.  With several processes a step sends the gradient (4 * nnz bytes), and a change of
-    support sends 4 * (live units) * d bytes of scores, one block at a time.
+    Memory beyond the data: at most 20 bytes for each weight of the first layer, 28 for each of the
+    others, and activations of the live units.  With several processes a step sends the gradient
+    (4 * nnz bytes), and a change of support sends 4 * (live units) * d bytes of scores, one block
+    at a time.
     Source: secateurs.  It combines the sparse evolution of RigL (Evci et al. 2020) with the
     schedule of Zhu & Gupta (2017) and the Fisher saliency w^2 E[g^2].
     """
