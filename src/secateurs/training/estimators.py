@@ -99,7 +99,8 @@ class SparseMLPClassifier(ClassifierMixin, SparseMLP):  # type: ignore[misc]
     constant_inputs_ : list of str
         Names of the inputs without a second value in the training rows; they are not used.
     loss_curve_ : list of float
-        Training loss at each record of `history_` ("step", "loss", "n_nonzero").
+        Training loss at each record of `history_` ("step", "loss", "n_nonzero"): a mean over every
+        fourth batch since the record before.
     status_ : str
         "budget" after all steps; "interrupted" after Ctrl-C, also within the budget.
     validation_score_ : float or None
