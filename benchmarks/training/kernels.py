@@ -89,7 +89,7 @@ def step(
 ) -> None:
     adam.begin_step(1.0)
     use = partial(update, net, adam)
-    gradient_on_support(net, inputs, targets, use, with_loss=adam.since % LOSS_EVERY == 0)
+    gradient_on_support(net, inputs, targets, use, wanted=adam.since % LOSS_EVERY == 0)
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def test_gradient_equals_the_dense_reference_and_finite_differences(seed, hidden
     def use(piece):
         gradient[net.pieces[piece]] = net.gradients[piece] / 60
 
-    loss = gradient_on_support(net, data.inputs(rows, net.units[0]), data.targets(rows), use)
+    (loss,) = gradient_on_support(net, data.inputs(rows, net.units[0]), data.targets(rows), use)
     weights = dense_network.matrices(network)
     expected_loss, expected = dense_network.loss_and_gradients(weights, X.astype(float), y)
     assert loss.item() == pytest.approx(expected_loss, rel=1e-4)

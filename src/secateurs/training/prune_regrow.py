@@ -134,28 +134,19 @@ def prune_regrow(
         generator.manual_seed(_own_seed(random_state, group))  # each process draws its own rows
     adam = SupportAdam(net, learning_rate, weight_decay, n_batch)
     peak, peak_bytes = net.nnz, sparse_peak_bytes(net, data.d, batch_size, n_score)
-    losses, since = torch.zeros((), device=data.device), 0
+    losses: list[Tensor] = []
     stream = data.batches(batch_size, generator)
     with Iterations(n_steps, progress) as run, Stop(group) as stop:
         for t, rows in zip(run, stream, strict=False):
-            inputs = data.noisy_inputs(rows, net.units[0], generator)
-            targets, weights = data.targets(rows), data.weights(rows)
+            inputs, y = data.noisy_inputs(rows, net.units[0], generator), data.targets(rows)
             is_last = t % exchange_every == 0 or t == n_steps  # of the steps on this support
-            adam.begin_step(learning_rate_at(t - 1, n_steps))  # (1)
-            step = partial(_step, net, adam, group)
-            loss = gradient_on_support(
-                *(net, inputs, targets, step),
-                n_batch=n_batch,
-                weights=weights,
-                with_loss=is_last or t % LOSS_EVERY == 0,
-            )
-            if loss is not None:
-                losses += loss
-                since += 1
+            step = _begun_step(net, adam, group, learning_rate_at(t - 1, n_steps))  # (1)
+            wanted, weights = is_last or t % LOSS_EVERY == 0, data.weights(rows)
+            losses += gradient_on_support(net, inputs, y, step, n_batch, weights, wanted=wanted)
             stop.check()
             if not is_last:
                 continue
-            mean_loss = check_finite(group.total(losses.item()) / since, t)
+            mean_loss = check_finite(group.total(float(torch.stack(losses).mean())), t)
             if t <= LAST_EXCHANGE * n_steps or net.nnz > n_nonzero:
                 target = support_size(t, n_steps, start, n_nonzero, at_budget)  # (4)
                 k = int(exchange_share(t, n_steps) * target)
@@ -163,13 +154,12 @@ def prune_regrow(
                 with uninterrupted():
                     net = _change_support(net, adam, best_absent(net, data, rows, k), target)
                 _require_same_support(group, net, t)
-                now = sparse_peak_bytes(net, data.d, batch_size, n_score)
-                peak, peak_bytes = max(peak, net.nnz), max(peak_bytes, now)
-            losses, since = torch.zeros_like(losses), 0
+                peak = max(peak, net.nnz)
+                peak_bytes = max(peak_bytes, sparse_peak_bytes(net, data.d, batch_size, n_score))
+            losses.clear()
             with stop.held():
                 run.record(loss=mean_loss, n_nonzero=net.nnz)
-    net = _within_budget(net, adam, n_nonzero)
-    group.require_same("the trained network", *net.units, *net.crows, net.col, net.values)
+    net = _within_budget(net, adam, n_nonzero, group)
     return run.solution(
         net.to_network(), peak_support=peak, peak_bytes=peak_bytes, n_steps=run.step
     )
@@ -200,11 +190,11 @@ def gradient_on_support(
     inputs: Tensor,
     targets: Tensor,
     use: Callable[[int], None],
-    *,
     n_batch: int | None = None,
     weights: Tensor | None = None,
-    with_loss: bool = True,
-) -> Tensor | None:
+    *,
+    wanted: bool = True,
+) -> list[Tensor]:
     """Compute the gradient of the sum of the losses of a batch, piece by piece, the last one first.
 
     Parameters
@@ -220,17 +210,17 @@ def gradient_on_support(
         from these rows.
     weights : Tensor, optional
         What each row counts for.
-    with_loss : bool
+    wanted : bool
         Whether the loss is wanted.
 
     Returns
     -------
-    Tensor, 0-d, or None
-        The mean loss, where it is wanted.
+    list of Tensor, 0-d
+        The mean loss; an empty list where it is not wanted.
     """
     H = net.forward(inputs)
     D = output_derivative(H[-1], targets, weights)
-    loss = output_loss(H[-1], targets, n_batch, weights) if with_loss else None
+    losses = [output_loss(H[-1], targets, n_batch, weights)] if wanted else []
     for layer in range(net.n_layers - 1, -1, -1):
         above = D
         if layer:
@@ -241,7 +231,15 @@ def gradient_on_support(
             block.matrix.sampled_product(part, H[layer])
             if block.completes is not None:
                 use(block.completes)
-    return loss
+    return losses
+
+
+def _begun_step(
+    net: CompactNetwork, adam: SupportAdam, group: Group, rate: float
+) -> Callable[[int], None]:
+    """Begin a step of Adam, and return the function that updates a piece of the values."""
+    adam.begin_step(rate)
+    return partial(_step, net, adam, group)
 
 
 def _step(net: CompactNetwork, adam: SupportAdam, group: Group, piece: int) -> None:
@@ -260,12 +258,15 @@ def _change_support(
     return net
 
 
-def _within_budget(net: CompactNetwork, adam: SupportAdam, n_nonzero: int) -> CompactNetwork:
-    """Drop weights after Ctrl-C; a whole run has no more than the budget."""
-    if net.nnz <= n_nonzero:
-        return net
-    none = [torch.empty(0, dtype=torch.int64, device=net.values.device) for _ in net.crows]
-    return _change_support(net, adam, none, n_nonzero)
+def _within_budget(
+    net: CompactNetwork, adam: SupportAdam, n_nonzero: int, group: Group
+) -> CompactNetwork:
+    """Drop weights after Ctrl-C, and check the result; a whole run has at most the budget."""
+    if net.nnz > n_nonzero:
+        none = [torch.empty(0, dtype=torch.int64, device=net.values.device) for _ in net.crows]
+        net = _change_support(net, adam, none, n_nonzero)
+    group.require_same("the trained network", *net.units, *net.crows, net.col, net.values)
+    return net
 
 
 def _require_same_support(group: Group, net: CompactNetwork, step: int) -> None:
