@@ -51,7 +51,7 @@ def bytes_figure(points: list[dict[str, Any]], metric: str, is_mnist: bool) -> F
     axis.set_xlabel("bytes of flash with all code")
     axis.set_ylabel(metric)
     axis.grid(color=SOFT)
-    axis.legend(loc="upper left" if is_mnist else "lower right", fontsize=7)
+    axis.legend(loc="lower left" if is_mnist else "lower right", fontsize=6)
     return figure
 
 
