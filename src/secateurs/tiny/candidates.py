@@ -95,7 +95,7 @@ class Room:
             raise bad_value("flash", self.flash, smallest)
 
     def first_stages(self) -> Iterator[FirstStage]:
-        """Yield the first stages to compare; filters take at most half of the flash."""
+        """Yield the first stages to compare; filters take at most half of what the code leaves."""
         yield FirstStage()
         shape = self.image_shape
         if shape is None or len(shape) != 2 or not self.are_pixels:
@@ -106,7 +106,7 @@ class Room:
         for window in windows_for(shape):
             for count in FILTERS:
                 stage = FirstStage(1, count, window)
-                if 2 * self._stage_bytes(stage) <= self.flash:
+                if 2 * self._stage_bytes(stage) <= self.flash - self._network_code:
                     yield stage
 
     def candidate(self, stage: FirstStage, bits: int, width: float) -> Candidate:
@@ -114,7 +114,7 @@ class Room:
 
         A `width` that is no int is in square roots of the number of weights.
         """
-        code = TWO_LAYERS + self._output_bytes + self._stage_bytes(stage)
+        code = self._network_code + self._stage_bytes(stage)
         gap = FILTER_GAP_BITS if stage.filters else GAP_BITS
         n_nonzero = max(LEAST_WEIGHTS, int(8 * (self.flash - code) / (bits + gap)))
         if not isinstance(width, int):
@@ -130,6 +130,10 @@ class Room:
         least = inputs + FRAMES + 4 * (self.n_outputs + 1)
         smallest = f"at least {least} bytes, which a network of one hidden unit takes"
         raise bad_value("ram", self.ram, smallest)
+
+    @property
+    def _network_code(self) -> int:
+        return TWO_LAYERS + self._output_bytes
 
     @property
     def _output_bytes(self) -> int:
