@@ -121,7 +121,7 @@ class SparseMatrix:
         if self.backend == "csr":
             if self._csr is None:
                 self._csr = _csr_tensor(self.crow, self.col, self.values, self.shape)
-            if not torch.backends.mkl.is_available():
+            if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
                 out.zero_()  # torch 2.6 without MKL adds 0 * out, and out may hold NaN
             return torch.addmm(out, self._csr, H, beta=0, out=out)
         out.zero_()
