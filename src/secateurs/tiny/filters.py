@@ -119,7 +119,7 @@ class Filters:
 
     @property
     def worst_sum(self) -> int:
-        """The largest |partial sum| of (1) over all images."""
+        """The largest absolute value of a partial sum of (1) over all images."""
         taps = np.abs(self.codes).sum(axis=(1, 2)) * 255
         return int((taps + np.abs(self.biases << self.shift)).max())
 
