@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.short_repr import short_repr
 from secateurs.tiny.integer_layer import IntArray
 from secateurs.tiny.pixels import as_pixels
 
@@ -70,6 +71,7 @@ class Filters:
     shift: int
 
     name = "filter"
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if min(self.n_rows, self.n_columns) < 1:
