@@ -205,6 +205,23 @@ def test_distorted_images_pass_the_filters(crosses):
     assert network.report_["distort"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"window": 16}, "window: got 16"),  # 256 positions would never be counted in a byte
+        ({"codes": np.full((1, 3, 3), 8)}, "codes: got 8 to 8"),
+        ({"codes": np.zeros((65, 3, 3), int)}, "n_filters: got 65"),
+        ({"codes": np.zeros((1, 10, 10), int)}, "size: got 10"),
+        ({"biases": np.array([128])}, "biases: got 128"),
+    ],
+)
+def test_filters_that_the_program_cannot_hold_are_refused(changed, message):
+    sizes = {"height": 40, "width": 40, "window": 2, "codes": np.ones((1, 3, 3), int)}
+    sizes |= {"biases": np.array([0]), "shift": 0, **changed}
+    with pytest.raises(ValueError, match=message):
+        Filters(**sizes)
+
+
 def test_sums_beyond_the_exact_range_are_refused():
     with pytest.raises(ValueError, match="shift: got 20"):
         Filters(8, 8, 2, np.ones((1, 3, 3), np.int64), np.array([100]), 20)

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateurs.core.parameters import Shown, bad_value
+from secateurs.core.parameters import Shown, bad_value, check_integer
 from secateurs.core.short_repr import short_repr
 from secateurs.tiny.integer_layer import IntArray
 from secateurs.tiny.pixels import as_pixels
 
 LEAST_CODE, MOST_CODE = -8, 7
 BIASES = 127  # largest |bias|, in units of a feature
+MOST_FILTERS, MOST_SIZE, MOST_WINDOW = 64, 9, 15  # the program counts them in one byte
 BLOCK = 256  # rows that are filtered together
 EXACT = 1 << 24  # integers below it are exact in float32
 LARGE = 16  # pixels of the shorter side from which filters have 5 x 5 pixels
@@ -74,6 +75,15 @@ class Filters:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_integer("window", self.window, 1, MOST_WINDOW)
+        check_integer("size", self.size, 1, MOST_SIZE)
+        check_integer("n_filters", len(self.codes), 1, MOST_FILTERS)
+        if self.codes.min() < LEAST_CODE or self.codes.max() > MOST_CODE:
+            got = Shown(f"{self.codes.min()} to {self.codes.max()}")
+            raise bad_value("codes", got, f"whole numbers from {LEAST_CODE} to {MOST_CODE}")
+        if np.abs(self.biases).max() > BIASES:
+            got = Shown(f"{np.abs(self.biases).max()}")
+            raise bad_value("biases", got, f"whole numbers from {-BIASES} to {BIASES}")
         if min(self.n_rows, self.n_columns) < 1:
             got = Shown(f"images of {self.height} x {self.width} pixels")
             least = self.size + self.window - 1

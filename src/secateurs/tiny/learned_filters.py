@@ -31,13 +31,15 @@ from secateurs.tiny.filters import (
     BIASES,
     LEAST_CODE,
     MOST_CODE,
+    MOST_FILTERS,
+    MOST_SIZE,
+    MOST_WINDOW,
     Filters,
     filter_size,
     windows_for,
 )
 from secateurs.tiny.pixels import as_pixels
 
-MOST_SIZE, MOST_WINDOW, MOST_FILTERS = 9, 16, 64
 HIDDEN = 64  # units of the layer (2)
 BATCH, RATE, DECAY = 128, 5e-3, 1e-2
 LEAST_STEPS = 1500
