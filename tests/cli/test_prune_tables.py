@@ -64,6 +64,17 @@ def test_tables_that_the_network_cannot_read_are_one_line(program, capsys, frame
     assert err.count("\n") == 1
 
 
+def test_a_network_without_a_row_of_outputs_has_no_classes(program, capsys):
+    module = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2), nn.Flatten(0)).eval()
+    rows = {0: torch.export.Dim("rows", min=1)}
+    exported = torch.export.export(module, (torch.randn(3, 4),), dynamic_shapes=(rows,))
+    torch.export.save(exported, program.with_name("flat.pt2"))
+    status, _, err = pruned(capsys, program.with_name("flat.pt2"), table([0, 1]))
+    assert status == 2
+    assert "MODEL: got a network without one row of outputs" in err
+    assert err.count("\n") == 1
+
+
 def test_a_file_of_weights_alone_says_what_to_write(program, capsys):
     weights = program.with_name("m.pt")
     weights.touch()

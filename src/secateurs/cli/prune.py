@@ -162,7 +162,11 @@ def _check_classes(module: nn.Module, rows: Tensor, targets: Tensor) -> None:
     if targets.is_floating_point():
         return
     with torch.no_grad():
-        n_outputs = module.eval()(rows[:2]).shape[1]
+        outputs = module.eval()(rows[:2])
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+        got = Shown("a network without one row of outputs for each row of data")
+        raise bad_value("MODEL", got, "one output for each class", "give --task regression")
+    n_outputs = outputs.shape[1]
     least, most = int(targets.min()), int(targets.max())
     if least < 0 or most >= n_outputs:
         expected = f"classes from 0 to {n_outputs - 1}, because the network has {n_outputs} outputs"
